@@ -37,9 +37,7 @@ class MissingDependency(UsageError):
     """
 
     def __init__(self, package: str, purpose: str) -> None:
-        super().__init__(
-            f"the package {package!r} is needed to {purpose}: pip install {package}"
-        )
+        super().__init__(f"the package {package!r} is needed to {purpose}: pip install {package}")
         self.package = package
 
 

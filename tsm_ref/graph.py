@@ -1,0 +1,272 @@
+"""The intermediate representation: a network is a list of nodes over named values.
+
+Every architecture, ONNX file and Keras file becomes the same thing: a `Graph` of the few dozen ops
+of `tsm_ref.ops_table`. A graph holds no numbers: `parameters` names the tensors it needs and their
+shapes, and the weights travel beside it as a dictionary of arrays. That is what lets a checkpoint
+be checked before one byte of it is read.
+
+A node has exactly one output, which carries the node's own name; nodes stand in an order in which
+every input exists already. Both together make a graph acyclic by construction.
+
+Values are laid out NCTHW: ``(N, C, T, H, W)`` up to the head, ``(N, K, T)`` for logits per frame,
+and ``(N, K)`` after the consensus.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from tsm_ref.errors import GraphError
+from tsm_ref.ops_table import OPS, Op, Shape
+
+Dim = int | str
+
+
+@dataclass(frozen=True)
+class Input:
+    """A graph input; a dimension is a number, or a name such as ``"T"`` that a call binds."""
+
+    name: str
+    shape: tuple[Dim, ...]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation; its output is the value that carries the node's name."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def rule(self) -> Op:
+        """The row of the op table."""
+        return OPS[self.op]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network without its weights.
+
+    ``parameters`` maps the name of each tensor that the nodes read to its shape.
+
+    >>> relu = Node("y", "Relu", ("x",))
+    >>> graph = Graph("tiny", (Input("x", ("N", 3, "T", "H", "W")),), (relu,), ("y",), {})
+    >>> graph.shapes({"x": (1, 3, 8, 4, 4)})["y"]
+    (1, 3, 8, 4, 4)
+    """
+
+    name: str
+    inputs: tuple[Input, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+    parameters: Mapping[str, Shape]
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @cached_property
+    def node(self) -> Mapping[str, Node]:
+        """The nodes by name."""
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[Node, ...]]:
+        """For every value, the nodes that read it, in order."""
+        readers: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                readers.setdefault(name, []).append(node)
+        return {name: tuple(nodes) for name, nodes in readers.items()}
+
+    def select(self, op: str) -> Iterator[Node]:
+        """The nodes of one op, in order."""
+        return (node for node in self.nodes if node.op == op)
+
+    @property
+    def frame_logits(self) -> str | None:
+        """The value with the logits per frame ``(N, K, T)``; None where nothing is averaged."""
+        for node in self.select("Consensus"):
+            return node.inputs[0]
+        return None
+
+    def shapes(self, inputs: Mapping[str, Sequence[int]]) -> dict[str, Shape]:
+        """The shape of every value and parameter for inputs of these shapes.
+
+        Raises `GraphError` where an input is missing, contradicts its declaration, or does not fit
+        a node; the message names the node.
+        """
+        known: dict[str, Shape] = dict(self.parameters) | _bind(self.inputs, inputs)
+        for node in self.nodes:
+            try:
+                known[node.name] = node.rule.shape([known[i] for i in node.inputs], node.attrs)
+            except (ValueError, IndexError) as error:
+                raise GraphError(f"node {node.name!r} ({node.op}): {error}") from None
+        return known
+
+    def multiply_adds(self, inputs: Mapping[str, Sequence[int]]) -> dict[str, int]:
+        """Multiply-accumulates of every node for inputs of these shapes (one MAC is two FLOPs)."""
+        shapes = self.shapes(inputs)
+        return {
+            node.name: node.rule.macs(
+                [shapes[i] for i in node.inputs], shapes[node.name], node.attrs
+            )
+            for node in self.nodes
+        }
+
+    @cached_property
+    def statistics(self) -> frozenset[str]:
+        """Parameters that are measured rather than trained: running means and variances."""
+        return frozenset(
+            name
+            for node in self.nodes
+            for name, role in zip(node.inputs, node.rule.inputs, strict=False)
+            if role in node.rule.statistics
+        )
+
+    @property
+    def parameter_count(self) -> int:
+        """Trainable numbers, counted as the papers count them (no running statistics)."""
+        return sum(
+            _product(shape)
+            for name, shape in self.parameters.items()
+            if name not in self.statistics
+        )
+
+    def with_nodes(
+        self, nodes: Iterable[Node], parameters: Mapping[str, Shape] | None = None
+    ) -> "Graph":
+        """The same graph with other nodes; parameters that nothing reads any more are left out."""
+        nodes = tuple(nodes)
+        used = {name for node in nodes for name in node.inputs}
+        offered = self.parameters if parameters is None else parameters
+        kept = {name: shape for name, shape in offered.items() if name in used}
+        return replace(self, nodes=nodes, parameters=kept)
+
+    def with_outputs(self, outputs: Iterable[str]) -> "Graph":
+        """The same graph with other outputs."""
+        return replace(self, outputs=tuple(dict.fromkeys(outputs)))
+
+    def to_json(self) -> str:
+        """The graph as JSON text, from which `from_json` makes an equal one."""
+        return json.dumps(
+            {
+                "name": self.name,
+                "inputs": [{"name": i.name, "shape": list(i.shape)} for i in self.inputs],
+                "nodes": [
+                    {
+                        "name": n.name,
+                        "op": n.op,
+                        "inputs": list(n.inputs),
+                        "attrs": dict(n.attrs),
+                    }
+                    for n in self.nodes
+                ],
+                "outputs": list(self.outputs),
+                "parameters": {name: list(shape) for name, shape in self.parameters.items()},
+            }
+        )
+
+    @staticmethod
+    def from_json(text: str) -> "Graph":
+        """The graph that JSON text describes; raises `GraphError` for anything else.
+
+        >>> graph = Graph("g", (Input("x", ("N", 2)),), (Node("y", "Relu", ("x",)),), ("y",), {})
+        >>> Graph.from_json(graph.to_json()) == graph
+        True
+        """
+        try:
+            tree = json.loads(text)
+            return Graph(
+                name=str(tree["name"]),
+                inputs=tuple(Input(str(i["name"]), _dims(i["shape"])) for i in tree["inputs"]),
+                nodes=tuple(
+                    Node(str(n["name"]), str(n["op"]), _names(n["inputs"]), _frozen(n["attrs"]))
+                    for n in tree["nodes"]
+                ),
+                outputs=_names(tree["outputs"]),
+                parameters={str(k): _sizes(v) for k, v in tree["parameters"].items()},
+            )
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            raise GraphError(f"this is not a graph: {type(error).__name__} {error}") from None
+
+
+def _check(graph: Graph) -> None:
+    """Refuse a graph whose names, ops or attributes do not fit together."""
+    known = [i.name for i in graph.inputs] + list(graph.parameters)
+    if len(set(known)) != len(known):
+        raise GraphError("two inputs or parameters of the graph have the same name")
+    names = set(known)
+    for node in graph.nodes:
+        where = f"node {node.name!r} ({node.op})"
+        if node.op not in OPS:
+            raise GraphError(f"{where}: unknown op; known are {', '.join(sorted(OPS))}")
+        if node.name in names:
+            raise GraphError(f"{where}: the name is taken already")
+        for name in node.inputs:
+            if name not in names:
+                raise GraphError(f"{where}: reads {name!r}, which nothing before it makes")
+        try:
+            node.rule.check(len(node.inputs), node.attrs)
+        except ValueError as error:
+            raise GraphError(f"{where}: {error}") from None
+        names.add(node.name)
+    for name in graph.outputs:
+        if name not in names:
+            raise GraphError(f"the output {name!r} is made by no node")
+
+
+def _bind(declared: Sequence[Input], given: Mapping[str, Sequence[int]]) -> dict[str, Shape]:
+    """Match the shapes of a call with the declared inputs; a named dimension has one value."""
+    wanted = [i.name for i in declared]
+    if set(given) != set(wanted):
+        raise GraphError(f"the inputs are {wanted}, not {sorted(given)}")
+    bound: dict[str, int] = {}
+    for entry in declared:
+        shape = tuple(int(size) for size in given[entry.name])
+        fits = len(shape) == len(entry.shape) and all(
+            size > 0 and size == (bound.setdefault(dim, size) if isinstance(dim, str) else dim)
+            for dim, size in zip(entry.shape, shape, strict=True)
+        )
+        if not fits:
+            expected = ", ".join(
+                f"{dim}={bound[dim]}" if dim in bound else str(dim) for dim in entry.shape
+            )
+            raise GraphError(f"input {entry.name!r} has shape {shape}; expected ({expected})")
+    return {entry.name: tuple(int(size) for size in given[entry.name]) for entry in declared}
+
+
+def _product(shape: Sequence[int]) -> int:
+    result = 1
+    for size in shape:
+        result *= size
+    return result
+
+
+def _names(values: Iterable[Any]) -> tuple[str, ...]:
+    if isinstance(values, str) or not all(isinstance(v, str) for v in values):
+        raise ValueError("names must be a list of strings")
+    return tuple(values)
+
+
+def _sizes(values: Iterable[Any]) -> Shape:
+    if not all(type(v) is int and 0 < v < 2**31 for v in values):
+        raise ValueError(f"a shape must be a list of positive integers, not {values!r}")
+    return tuple(values)
+
+
+def _dims(values: Iterable[Any]) -> tuple[Dim, ...]:
+    if not all(isinstance(v, str) or (type(v) is int and v > 0) for v in values):
+        raise ValueError(f"a dimension must be a positive integer or a name, not {values!r}")
+    return tuple(values)
+
+
+def _frozen(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes as nodes hold them: lists become tuples."""
+    return {
+        str(name): tuple(value) if isinstance(value, list) else value
+        for name, value in attrs.items()
+    }
