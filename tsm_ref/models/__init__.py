@@ -1,0 +1,18 @@
+"""Architectures written as graphs, one file per family."""
+
+from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
+from tsm_ref.models.resnet import RESNETS, ResNetSpec, build_resnet
+from tsm_ref.models.ts_can import build_ts_can
+from tsm_ref.models.weights import random_weights
+from tsm_ref.models.zoo import ARCHITECTURES, build_graph
+
+__all__ = [
+    "ARCHITECTURES",
+    "RESNETS",
+    "ResNetSpec",
+    "build_graph",
+    "build_mobilenet_v2",
+    "build_resnet",
+    "build_ts_can",
+    "random_weights",
+]

@@ -1,0 +1,133 @@
+"""A small builder for graphs: layers are added in order, names and channel counts are kept."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tsm_ref.graph import Dim, Graph, Input, Node
+from tsm_ref.ops_table import Shape
+from tsm_ref.profile import ShiftRule
+
+
+def _thw(size: int, time: int = 1) -> tuple[int, int, int]:
+    """A square spatial size, with its size in time in front."""
+    return (time, size, size)
+
+
+class Builder:
+    """Collects nodes and parameter shapes; every layer method returns the name of its value.
+
+    >>> b = Builder("tiny")
+    >>> x = b.input("x", ("N", 3, "T", "H", "W"))
+    >>> x = b.relu(b.conv(x, "conv1", 8, kernel=3, padding=1), "relu1")
+    >>> b.graph([x]).parameter_count
+    216
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._inputs: list[Input] = []
+        self._nodes: list[Node] = []
+        self._parameters: dict[str, Shape] = {}
+        self._channels: dict[str, int] = {}
+
+    def graph(self, outputs: Sequence[str]) -> Graph:
+        """The finished graph."""
+        return Graph(
+            self.name, tuple(self._inputs), tuple(self._nodes), tuple(outputs), self._parameters
+        )
+
+    def channels(self, value: str) -> int:
+        """The number of channels of a value."""
+        return self._channels[value]
+
+    def input(self, name: str, shape: tuple[Dim, ...]) -> str:
+        """A graph input; its second dimension must be a number of channels."""
+        self._inputs.append(Input(name, shape))
+        self._channels[name] = int(shape[1])
+        return name
+
+    def node(self, op: str, name: str, inputs: Sequence[str], channels: int, **attrs: Any) -> str:
+        """Any op; `channels` is what the value has afterwards."""
+        self._nodes.append(Node(name, op, tuple(inputs), attrs))
+        self._channels[name] = channels
+        return name
+
+    def parameter(self, name: str, shape: Shape) -> str:
+        """A tensor that the checkpoint must hold."""
+        self._parameters[name] = shape
+        return name
+
+    def conv(
+        self,
+        x: str,
+        name: str,
+        channels: int,
+        *,
+        kernel: int,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> str:
+        """A 2-D convolution, which is the N-d one with temporal kernel 1."""
+        shape = (channels, self.channels(x) // groups, *_thw(kernel))
+        inputs = [x, self.parameter(f"{name}.weight", shape)]
+        if bias:
+            inputs.append(self.parameter(f"{name}.bias", (channels,)))
+        return self.node(
+            "Conv",
+            name,
+            inputs,
+            channels,
+            strides=_thw(stride),
+            pads=_thw(padding, 0) * 2,
+            group=groups,
+        )
+
+    def batch_norm(self, x: str, name: str) -> str:
+        """Batch normalisation with running statistics, named as PyTorch names them."""
+        channels = self.channels(x)
+        roles = ("weight", "bias", "running_mean", "running_var")
+        inputs = [x, *(self.parameter(f"{name}.{role}", (channels,)) for role in roles)]
+        return self.node("BatchNormalization", name, inputs, channels, epsilon=1e-5)
+
+    def shift(self, x: str, name: str, rule: ShiftRule) -> str:
+        """A temporal shift; a rule that shifts nothing adds nothing."""
+        d = rule.d(self.channels(x))
+        if not d.any():
+            return x
+        return self.node(
+            "TemporalShift",
+            name,
+            [x],
+            self.channels(x),
+            d=tuple(int(v) for v in d),
+            fill=rule.fill,
+            segment=rule.segment,
+        )
+
+    def relu(self, x: str, name: str) -> str:
+        """``max(x, 0)``."""
+        return self.node("Relu", name, [x], self.channels(x))
+
+    def relu6(self, x: str, name: str) -> str:
+        """``min(max(x, 0), 6)``."""
+        return self.node("Clip", name, [x], self.channels(x), min=0.0, max=6.0)
+
+    def add(self, a: str, b: str, name: str) -> str:
+        """``a + b``."""
+        return self.node("Add", name, [a, b], self.channels(a))
+
+    def linear(self, x: str, name: str, channels: int) -> str:
+        """A fully connected layer per frame."""
+        weight = self.parameter(f"{name}.weight", (channels, self.channels(x)))
+        bias = self.parameter(f"{name}.bias", (channels,))
+        return self.node("Linear", name, [x, weight, bias], channels)
+
+    def head(self, x: str, fc: str, num_classes: int) -> str:
+        """Global average pool, a linear layer per frame, and the mean of the logits over time."""
+        channels = self.channels(x)
+        x = self.node("GlobalAveragePool", "avgpool", [x], channels)
+        x = self.node("Flatten", "flatten", [x], channels)
+        x = self.linear(x, fc, num_classes)
+        return self.node("Consensus", "consensus", [x], num_classes)

@@ -1,0 +1,112 @@
+"""TSN and TSM MobileNetV2 (Sandler et al. 2018; Lin, Gan, Han 2019, section 5).
+
+The shift stands in front of the expanding 1x1 convolution of every inverted residual that expands
+and has a skip: features 3, 5, 6, 8, 9, 10, 12, 13, 15 and 16.
+"""
+
+from tsm_ref.graph import Graph
+from tsm_ref.models.builder import Builder
+from tsm_ref.profile import ShiftRule
+
+STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+"""Expansion, output channels, number of blocks and stride of the first (table 2 of the paper)."""
+
+
+def scaled_channels(channels: int, width: float, divisor: int = 8) -> int:
+    """``channels * width`` rounded to a multiple of `divisor`, losing at most a tenth.
+
+    >>> [scaled_channels(c, 0.35) for c in (16, 24, 320)]
+    [8, 8, 112]
+    """
+    scaled = channels * width
+    rounded = max(divisor, int(scaled + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * scaled else rounded
+
+
+def build_mobilenet_v2(
+    *,
+    num_classes: int,
+    width: float = 1.0,
+    shift: ShiftRule | None = None,
+    name: str = "tsm-mobilenetv2",
+) -> Graph:
+    """A MobileNetV2 over ``x`` (N, 3, T, H, W) with logits (N, num_classes).
+
+    >>> build_mobilenet_v2(num_classes=400).parameter_count
+    2736272
+    >>> build_mobilenet_v2(num_classes=27).parameter_count
+    2258459
+    """
+    rule = shift or ShiftRule("mit")
+    b = Builder(name)
+    x = b.input("x", ("N", 3, "T", "H", "W"))
+    x = _conv_bn_relu6(b, x, "features.0", scaled_channels(32, width), kernel=3, stride=2)
+    index = 0
+    for expansion, channels, count, first_stride in STAGES:
+        for i in range(count):
+            index += 1
+            stride = first_stride if i == 0 else 1
+            x = _inverted_residual(
+                b, x, f"features.{index}", scaled_channels(channels, width), expansion, stride, rule
+            )
+    last = scaled_channels(1280, max(1.0, width))
+    x = _conv_bn_relu6(b, x, f"features.{index + 1}", last, kernel=1)
+    return b.graph([b.head(x, "classifier", num_classes)])
+
+
+def _conv_bn_relu6(
+    b: Builder,
+    x: str,
+    name: str,
+    channels: int,
+    *,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    index: int = 0,
+) -> str:
+    """Convolution, batch norm, ReLU6, numbered as the layers of one sequence."""
+    x = b.conv(
+        x,
+        f"{name}.{index}",
+        channels,
+        kernel=kernel,
+        stride=stride,
+        padding=kernel // 2,
+        groups=groups,
+    )
+    return b.relu6(b.batch_norm(x, f"{name}.{index + 1}"), f"{name}.{index + 2}")
+
+
+def _inverted_residual(
+    b: Builder,
+    x: str,
+    name: str,
+    channels: int,
+    expansion: int,
+    stride: int,
+    shift: ShiftRule,
+) -> str:
+    """1x1 expand, 3x3 depthwise, 1x1 project; a skip where the shape is kept."""
+    skip = stride == 1 and b.channels(x) == channels
+    hidden = b.channels(x) * expansion
+    y, index = x, 0
+    if expansion != 1:
+        if skip:
+            y = b.shift(x, f"{name}.shift", shift)
+        y = _conv_bn_relu6(b, y, f"{name}.conv", hidden, kernel=1)
+        index = 3
+    y = _conv_bn_relu6(
+        b, y, f"{name}.conv", hidden, kernel=3, stride=stride, groups=hidden, index=index
+    )
+    y = b.conv(y, f"{name}.conv.{index + 3}", channels, kernel=1)
+    y = b.batch_norm(y, f"{name}.conv.{index + 4}")
+    return b.add(y, x, f"{name}.add") if skip else y

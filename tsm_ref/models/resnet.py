@@ -1,0 +1,131 @@
+"""TSN and TSM ResNet-18, -34, -50 and -101 (He et al. 2015; Lin, Gan, Han 2019, sections 3 and 4).
+
+The shift stands in front of the first convolution of the residual branch (placement ``blockres``,
+"residual shift"), or in front of the whole block, skip path included (``block``, "in-place shift"),
+or nowhere (``none``: TSN). Convolution strides are PyTorch's: on the 3x3 of a bottleneck.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tsm_ref.graph import Graph
+from tsm_ref.models.builder import Builder
+from tsm_ref.profile import ShiftRule
+
+
+@dataclass(frozen=True)
+class ResNetSpec:
+    """The numbers that make one residual network.
+
+    ``blocks`` per stage; stage ``i`` has ``width * 2**i`` planes and stride ``strides[i]``.
+    """
+
+    blocks: tuple[int, ...]
+    bottleneck: bool = False
+    width: int = 64
+    strides: tuple[int, ...] = (1, 2, 2, 2)
+    stem_kernel: int = 7
+    stem_stride: int = 2
+    stem_pool: bool = True
+
+    @property
+    def expansion(self) -> int:
+        """Output channels of a block per plane."""
+        return 4 if self.bottleneck else 1
+
+
+RESNETS = {
+    "resnet18": ResNetSpec((2, 2, 2, 2)),
+    "resnet34": ResNetSpec((3, 4, 6, 3)),
+    "resnet50": ResNetSpec((3, 4, 6, 3), bottleneck=True),
+    "resnet101": ResNetSpec((3, 4, 23, 3), bottleneck=True),
+}
+
+
+def n_round(blocks: Sequence[int]) -> int:
+    """Every how many blocks there is a shift: 2 where the third stage has 23 or more, else 1."""
+    return 2 if len(blocks) > 2 and blocks[2] >= 23 else 1
+
+
+def build_resnet(
+    spec: ResNetSpec,
+    *,
+    num_classes: int,
+    placement: str = "blockres",
+    shift: ShiftRule | None = None,
+    name: str = "tsm-resnet",
+) -> Graph:
+    """A residual network over ``x`` of shape (N, 3, T, H, W) with logits of shape (N, num_classes).
+
+    >>> build_resnet(RESNETS["resnet50"], num_classes=400).parameter_count
+    24327632
+    """
+    if placement not in ("none", "blockres", "block"):
+        raise ValueError(f"`placement` (={placement!r}) must be 'none', 'blockres' or 'block'")
+    rule = ShiftRule("none") if placement == "none" else shift or ShiftRule("mit")
+    b = Builder(name)
+    x = b.input("x", ("N", 3, "T", "H", "W"))
+    x = _stem(b, x, spec)
+    every = n_round(spec.blocks) if placement == "blockres" else 1
+    for stage, (count, stride) in enumerate(zip(spec.blocks, spec.strides, strict=False)):
+        planes = spec.width * 2**stage
+        for i in range(count):
+            x = _block(
+                b,
+                x,
+                f"layer{stage + 1}.{i}",
+                planes,
+                stride if i == 0 else 1,
+                bottleneck=spec.bottleneck,
+                placement=placement,
+                shift=rule if i % every == 0 else ShiftRule("none"),
+            )
+    return b.graph([b.head(x, "fc", num_classes)])
+
+
+def _stem(b: Builder, x: str, spec: ResNetSpec) -> str:
+    kernel = spec.stem_kernel
+    x = b.conv(x, "conv1", spec.width, kernel=kernel, stride=spec.stem_stride, padding=kernel // 2)
+    x = b.relu(b.batch_norm(x, "bn1"), "relu1")
+    if not spec.stem_pool:
+        return x
+    return b.node(
+        "MaxPool",
+        "maxpool",
+        [x],
+        spec.width,
+        kernel_shape=(1, 3, 3),
+        strides=(1, 2, 2),
+        pads=(0, 1, 1, 0, 1, 1),
+    )
+
+
+def _block(
+    b: Builder,
+    x: str,
+    name: str,
+    planes: int,
+    stride: int,
+    *,
+    bottleneck: bool,
+    placement: str,
+    shift: ShiftRule,
+) -> str:
+    """A basic block (3x3, 3x3) or a bottleneck (1x1, 3x3, 1x1), with its shift and its skip."""
+    shifted = b.shift(x, f"{name}.shift", shift)
+    skip = shifted if placement == "block" else x
+    channels = planes * (4 if bottleneck else 1)
+    if bottleneck:
+        layers = [(planes, 1, 1), (planes, 3, stride), (channels, 1, 1)]
+    else:
+        layers = [(planes, 3, stride), (planes, 3, 1)]
+    y = shifted
+    for i, (width, kernel, step) in enumerate(layers, start=1):
+        y = b.conv(y, f"{name}.conv{i}", width, kernel=kernel, stride=step, padding=kernel // 2)
+        y = b.batch_norm(y, f"{name}.bn{i}")
+        if i < len(layers):
+            y = b.relu(y, f"{name}.relu{i}")
+    if stride != 1 or b.channels(skip) != channels:
+        skip = b.conv(skip, f"{name}.downsample.0", channels, kernel=1, stride=stride)
+        skip = b.batch_norm(skip, f"{name}.downsample.1")
+    return b.relu(b.add(y, skip, f"{name}.add"), f"{name}.relu")

@@ -1,0 +1,230 @@
+"""What a checkpoint means: the facts about a trained TSM that its weights do not tell.
+
+Two implementations that disagree on the shift direction, the frames they sample or the colours they
+expect are both right, each for its own checkpoints. A `Profile` writes those facts down; it is
+stored in our checkpoints, asked for where a foreign file is silent, and printed with every result.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.errors import CheckpointError
+from tsm_ref.reference import folds
+
+FOLD_RULES = ("none", "mit", "online", "online_double", "paddle", "mtts_can", "roll")
+
+
+@dataclass(frozen=True)
+class ShiftRule:
+    """How the channels of every shifted layer are folded: a rule, its divisor, and the fill.
+
+    ``divisor`` is the ``fold_div`` of the rule; for ``paddle`` the shift ratio is ``1 / divisor``.
+    ``segment`` > 0 keeps the shift inside each run of that many frames (TS-CAN).
+
+    >>> ShiftRule("mit", 8).d(16)[:5]
+    array([-1, -1,  1,  1,  0])
+    """
+
+    rule: str = "mit"
+    divisor: float = 8
+    fill: str = "zero"
+    segment: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.rule in FOLD_RULES, "rule", self.rule, f"one of {FOLD_RULES}")
+        fills = ("zero", "replicate", "circular")
+        _require(self.fill in fills, "fill", self.fill, f"one of {fills}")
+        _require(self.divisor >= 1, "divisor", self.divisor, "1 or more")
+        _require(self.segment >= 0, "segment", self.segment, "0 or more frames")
+
+    @property
+    def causal(self) -> bool:
+        """True where no channel reads the future."""
+        return self.rule in ("none", "online", "online_double")
+
+    def d(self, channels: int) -> NDArray[np.int64]:
+        """The shift of each channel, in frames; +1 reads the past, -1 the future."""
+        if self.rule == "none":
+            return np.zeros(channels, np.int64)
+        if self.rule == "paddle":
+            return folds.folds_paddle(channels, 1 / self.divisor)
+        build = getattr(folds, f"folds_{self.rule}")
+        d: NDArray[np.int64] = build(channels, int(self.divisor))
+        return d
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames of a video the network sees.
+
+    ``policy`` names a rule of `tsm_ref.video.sampling`. ``windows`` cuts a long clip into windows
+    of ``window`` seconds, one every ``stride`` seconds, each sampled uniformly into ``segments``
+    frames.
+    """
+
+    policy: str = "uniform"
+    segments: int = 8
+    window: float = 0.0
+    stride: float = 0.0
+
+    def __post_init__(self) -> None:
+        policies = ("uniform", "twice", "val", "dense", "mmaction2", "paddle", "windows")
+        _require(self.policy in policies, "policy", self.policy, f"one of {policies}")
+        _require(0 < self.segments < 4096, "segments", self.segments, "1 to 4095 frames")
+        if self.policy == "windows":
+            _require(self.window > 0, "window", self.window, "a time in seconds")
+            _require(self.stride > 0, "stride", self.stride, "a time in seconds")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a decoded frame becomes a network input: resize, crop, colour order, normalise.
+
+    Either ``size`` (height, width) stretches the whole frame, or ``short_side`` scales it and
+    ``crop`` cuts it. ``resize`` names the arithmetic of Pillow (antialiased) or of OpenCV,
+    ``long_side`` how the longer side is rounded, ``crop_offset`` how a centre offset is.
+    The values become ``(pixel * scale - mean) / std`` per channel, in ``channel_order``.
+    """
+
+    short_side: int | None = 256
+    size: tuple[int, int] | None = None
+    resize: str = "pil"
+    long_side: str = "floor"
+    crop: tuple[int, int] | None = (224, 224)
+    crops: str = "center"
+    crop_offset: str = "round"
+    channel_order: str = "rgb"
+    scale: float = 1 / 255
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        for name in ("size", "crop", "mean", "std"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, value if value is None else tuple(value))
+        _require(
+            (self.size is None) != (self.short_side is None),
+            "size",
+            self.size,
+            "given exactly when `short_side` is not",
+        )
+        for name in ("size", "crop"):
+            value = getattr(self, name)
+            good = value is None or (len(value) == 2 and all(0 < v <= 8192 for v in value))
+            _require(good, name, value, "a height and a width of 1 to 8192 pixels")
+        for name, choices in _PREPROCESS_CHOICES.items():
+            _require(getattr(self, name) in choices, name, getattr(self, name), f"one of {choices}")
+        _require(len(self.mean) == 3, "mean", self.mean, "three numbers")
+        _require(len(self.std) == 3 and all(self.std), "std", self.std, "three numbers, none 0")
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width that reach the network; (0, 0) where they depend on the video."""
+        return self.crop or self.size or (0, 0)
+
+
+_PREPROCESS_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "resize": ("pil", "opencv"),
+    "long_side": ("floor", "half_up"),
+    "crops": ("center", "three", "five", "ten"),
+    "crop_offset": ("round", "floor"),
+    "channel_order": ("rgb", "bgr"),
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Everything that a set of weights means.
+
+    ``family`` names whose conventions these are, ``placement`` where the shifts stand, ``average``
+    whether views are averaged as ``logits`` or as ``probabilities``, ``labels`` the classes in
+    index order, ``measured`` the accuracy that the weights are known to reach, in one line.
+
+    >>> Profile.from_json(PROFILES["mit"].to_json()) == PROFILES["mit"]
+    True
+    """
+
+    family: str = "mit"
+    shift: ShiftRule = field(default_factory=ShiftRule)
+    placement: str = "blockres"
+    sampling: Sampling = field(default_factory=Sampling)
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    average: str = "logits"
+    labels: tuple[str, ...] = ()
+    measured: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(str(label) for label in self.labels))
+        placements = ("none", "blockres", "block")
+        _require(self.placement in placements, "placement", self.placement, f"one of {placements}")
+        averages = ("logits", "probabilities")
+        _require(self.average in averages, "average", self.average, f"one of {averages}")
+
+    def with_changes(self, **changes: Any) -> "Profile":
+        """The same profile with some fields replaced."""
+        return replace(self, **changes)
+
+    def as_dict(self, *, labels: bool = True) -> dict[str, Any]:
+        """The profile as plain values for JSON; `labels` may be left out where they are long."""
+        tree = asdict(self)
+        if not labels:
+            del tree["labels"]
+        return tree
+
+    def to_json(self) -> str:
+        """The profile as JSON text, from which `from_json` makes an equal one."""
+        return json.dumps(self.as_dict())
+
+    @staticmethod
+    def from_json(text: str) -> "Profile":
+        """The profile that JSON text describes; raises `CheckpointError` for anything else."""
+        try:
+            tree = json.loads(text)
+            parts = {"shift": ShiftRule, "sampling": Sampling, "preprocess": Preprocess}
+            made = {name: _make(kind, tree.pop(name)) for name, kind in parts.items()}
+            profile: Profile = _make(Profile, tree | made)
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise CheckpointError(f"this is not a profile: {error}") from None
+        return profile
+
+
+def _make(kind: Any, values: Mapping[str, Any]) -> Any:
+    """Build a dataclass from a mapping, naming a field that it does not have."""
+    unknown = sorted(set(values) - {f.name for f in fields(kind)})
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")
+    return kind(**values)
+
+
+def _require(condition: bool, name: str, value: object, accepted: str) -> None:
+    if not condition:
+        raise ValueError(f"`{name}` (={value!r}) must be {accepted}")
+
+
+PROFILES: Mapping[str, Profile] = {
+    "mit": Profile(),
+    "mit-online": Profile("mit-online", ShiftRule("online")),
+    "mmaction2": Profile(
+        "mmaction2",
+        sampling=Sampling("mmaction2"),
+        preprocess=Preprocess(resize="opencv", long_side="half_up", crop_offset="floor"),
+        average="probabilities",
+    ),
+    "paddle": Profile("paddle", ShiftRule("paddle", 8), sampling=Sampling("paddle")),
+    "tsn": Profile("tsn", ShiftRule("none"), "none"),
+    "mtts-can": Profile(
+        "mtts-can", ShiftRule("mtts_can", 3, "zero", segment=20), sampling=Sampling(segments=20)
+    ),
+    "ts-can-rlap": Profile(
+        "ts-can-rlap",
+        ShiftRule("mtts_can", 3, "replicate", segment=20),
+        sampling=Sampling(segments=20),
+        labels=("pulse",),
+    ),
+}
+"""The conventions of the public implementations by name."""
