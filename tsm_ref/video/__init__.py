@@ -1,0 +1,1 @@
+"""Video in: decoding (PyAV, only when used), frame sampling, resizing and preprocessing."""

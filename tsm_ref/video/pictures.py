@@ -1,0 +1,97 @@
+"""One decoded picture: how it is turned for display and what it loses as 8-bit RGB."""
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HDR_CURVES = {16: "PQ (SMPTE 2084)", 18: "HLG (ARIB STD-B67)"}  # ITU-T H.273, table 3
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """The nearest of the eight ways to lay a picture down: transposed, then mirrored.
+
+    `degrees` is the clockwise rotation of the display matrix, a multiple of 90; `inexact` says
+    that the matrix itself is none of the eight.
+    """
+
+    transpose: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+    degrees: int = 0
+    inexact: bool = False
+
+    @classmethod
+    def from_matrix(cls, a: float, b: float, c: float, d: float) -> Self:
+        """The orientation of a display matrix that moves (x, y) to (a x + c y, b x + d y).
+
+        x points right and y down, as pixels do. Source: ISO/IEC 14496-12, 8.3.2, and FFmpeg's
+        display side data.
+
+        >>> Orientation.from_matrix(0, 1, -1, 0).degrees  # x goes down, y goes left
+        90
+        """
+        transpose = abs(b) + abs(c) > abs(a) + abs(d)
+        kept = (abs(b), abs(c)) if transpose else (abs(a), abs(d))
+        lost = (abs(a), abs(d)) if transpose else (abs(b), abs(c))
+        angle = math.degrees(math.atan2(b, a))
+        return cls(
+            transpose=transpose,
+            flip_x=(c if transpose else a) < 0,
+            flip_y=(b if transpose else d) < 0,
+            degrees=round(angle / 90) % 4 * 90,
+            inexact=max(lost) > 0.01 * min(kept),
+        )
+
+    @classmethod
+    def of(cls, picture: Any) -> Self:
+        """The orientation of a decoded picture (an ``av.VideoFrame``), upright without a matrix."""
+        for data in picture.side_data:
+            if data.type.name == "DISPLAYMATRIX" and len(bytes(data)) == 36:
+                a, b, _, c, d = struct.unpack("=9i", bytes(data))[:5]
+                return cls.from_matrix(a, b, c, d)
+        return cls()
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height as shown.
+
+        >>> Orientation(transpose=True).size(640, 480)
+        (480, 640)
+        """
+        return (height, width) if self.transpose else (width, height)
+
+    def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The pixels (H, W, C) laid down as shown; a copy only if something moves.
+
+        >>> Orientation(transpose=True, flip_x=True).apply(np.zeros((2, 4, 3), np.uint8)).shape
+        (4, 2, 3)
+        """
+        if self.transpose:
+            pixels = pixels.transpose(1, 0, 2)
+        return np.ascontiguousarray(
+            pixels[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
+        )
+
+
+def picture_warnings(picture: Any) -> list[str]:
+    """What this picture (an ``av.VideoFrame``) loses when it becomes 8-bit RGB, one sentence each.
+
+    >>> from types import SimpleNamespace as Picture
+    >>> samples = [Picture(bits=10, is_alpha=False)]
+    >>> picture_warnings(Picture(format=Picture(name="gray10le", components=samples), color_trc=2))
+    ['the samples of 10 bits (gray10le) are rounded to 8']
+    """
+    layout, found = picture.format, []
+    bits = max(component.bits for component in layout.components)
+    if bits > 8:
+        found.append(f"the samples of {bits} bits ({layout.name}) are rounded to 8")
+    if any(component.is_alpha for component in layout.components):
+        found.append(f"the transparency of {layout.name} is dropped")
+    curve = _HDR_CURVES.get(int(getattr(picture, "color_trc", 0)))
+    if curve is not None:
+        found.append(f"the HDR transfer curve {curve} is kept as it is, without tone mapping")
+    return found
