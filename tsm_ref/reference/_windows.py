@@ -109,13 +109,13 @@ def windows(
     out = []
     for n, k, s, d, (before, after) in zip(size, kernels, strides, dilations, padded, strict=True):
         room = n + before + after - (d * (k - 1) + 1)
-        if room < 0 or n < 1:
+        count = -(-room // s) + 1 if ceil_mode else room // s + 1
+        if ceil_mode and (count - 1) * s >= n + before:
+            count -= 1
+        if n < 1 or count < 1:
             raise ValueError(
                 f"`kernel` (={kernels}) with dilation {dilations} does not fit into the input "
                 f"{size} with padding {padded}"
             )
-        count = -(-room // s) + 1 if ceil_mode else room // s + 1
-        if ceil_mode and (count - 1) * s >= n + before:
-            count -= 1
         out.append(count)
     return Windows(size, kernels, strides, dilations, padded, tuple(out))

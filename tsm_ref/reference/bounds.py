@@ -1,0 +1,377 @@
+"""How far a correct implementation may be from the float64 oracle, for one op and for a network.
+
+A worst case interval is useless through fifty layers, where it multiplies by the sum of |weights|
+at each one. Here every value carries the *variance* of its rounding error instead (Higham, Mary
+2019): errors of single roundings are taken as independent with mean zero, and are carried through
+each op by its derivative (first order in u). The tolerance is six standard deviations.
+
+The rules, which every function below follows:
+
+- An op adds its own rounding error: a bound b on a sum counts as six standard deviations, variance
+  (b / 6)^2; the rounding of one elementwise result y counts as one, variance (k u y)^2.
+- Linear ops carry the variance by their squared coefficients, as for independent errors.
+- Averages take the mean of the variances, as for fully correlated errors: the safe side.
+- An activation carries it by the square of its largest slope within the tolerance of its input.
+
+So the tolerance of one op on exact input is the bound of that op: `conv_bound` and its like are
+that. `u` is the unit roundoff of the type the testee *accumulates* in (`unit_roundoff`). Nothing
+may overflow or underflow. The functions take what their namesakes in `ops`, `pool` and `shift`
+take, with `Bounded` in place of data, and fail as these do.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tsm_ref.reference import ops, pool, shift
+from tsm_ref.reference._arrays import Array
+from tsm_ref.reference._windows import Padding, Size
+from tsm_ref.reference.rounding import accumulation_bound as accumulation_bound
+from tsm_ref.reference.rounding import unit_roundoff as unit_roundoff
+
+SIGMAS = 6.0
+# exp and tanh of a good library are wrong by about one unit in the last place, which is 2 u.
+FUNCTION = 2.0
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """A float64 value and the variance of the error that a correct implementation may have in it.
+
+    >>> Bounded(np.array([1.0]), np.array([4.0])).tolerance()
+    array([12.])
+    """
+
+    value: Array
+    variance: Array
+
+    def __post_init__(self) -> None:
+        if self.value.shape != self.variance.shape:
+            raise ValueError(
+                f"`variance` has shape {self.variance.shape}, `value` {self.value.shape}"
+            )
+
+    @classmethod
+    def exact(cls, x: ArrayLike) -> "Bounded":
+        """A value that the testee is given as it is: an input, or a stored constant."""
+        value = np.asarray(x, np.float64)
+        return cls(value, np.zeros_like(value))
+
+    @classmethod
+    def rounded(cls, x: ArrayLike, u: float) -> "Bounded":
+        """A value that the testee rounds once before it uses it, as an input cast to float16."""
+        return cls.exact(x)._plus(u * np.abs(np.asarray(x, np.float64)))
+
+    def tolerance(self) -> Array:
+        """The largest error that is still accepted, per element: six standard deviations."""
+        return np.asarray(SIGMAS * np.sqrt(self.variance))
+
+    def _plus(self, deviation: Array) -> "Bounded":
+        return Bounded(self.value, self.variance + deviation**2)
+
+
+def conv(
+    x: Bounded,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: Size = 1,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    u: float,
+    rounded_weights: bool = False,
+) -> Bounded:
+    """A convolution carries the variance by its squared weights.
+
+    var y = sum of W^2 var x + (b / 6)^2, b being the bound of C / groups * taps products.
+
+    `rounded_weights` allows for weights that the testee rounds once more than the oracle does, as
+    when it folds a batch norm into them: + u^2 conv(x^2, W^2).
+
+    >>> x = Bounded.exact(np.ones((1, 1, 2)))
+    >>> conv(x, np.full((1, 1, 2), 0.5), u=0.01).tolerance()
+    array([[[0.05]]])
+    """
+    w = np.asarray(weight, np.float64)
+    b = None if bias is None else np.asarray(bias, np.float64)
+    where = (stride, padding, dilation, groups)
+    y = ops.conv(x.value, w, b, *where)
+    size = ops.conv(np.abs(x.value), np.abs(w), None if b is None else np.abs(b), *where)
+    carried = x.variance + (u * x.value) ** 2 if rounded_weights else x.variance
+    local = accumulation_bound(prod(w.shape[1:]), u, size, y)
+    return Bounded(y, ops.conv(carried, w**2, None, *where))._plus(local / SIGMAS)
+
+
+def linear(
+    x: Bounded,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    u: float,
+    rounded_weights: bool = False,
+) -> Bounded:
+    """A fully connected layer: `conv` with one tap.
+
+    >>> linear(Bounded.exact([[1.0, -1.0]]), [[3.0, 2.0]], u=0.01).tolerance()
+    array([[0.21]])
+    """
+    w = np.asarray(weight, np.float64)
+    shape = x.value.shape
+    flat = Bounded(x.value.reshape(*shape[:2], -1), x.variance.reshape(*shape[:2], -1))
+    y = conv(flat, w[:, :, None], bias, u=u, rounded_weights=rounded_weights)
+    return moved(y, lambda v: v.reshape(*v.shape[:2], *shape[2:]))
+
+
+def batch_norm(
+    x: Bounded,
+    mean: ArrayLike,
+    variance: ArrayLike,
+    scale: ArrayLike,
+    shift: ArrayLike,
+    eps: float = 1e-5,
+    *,
+    u: float,
+) -> Bounded:
+    """Batch norm, y = a x + s with a = scale / sqrt(variance + eps): var y = a^2 var x + local.
+
+    The local bound is 5 u (|a x| + |a mean| + |shift|) + u |y|, enough for either order of work:
+    a takes 3 roundings (eps, root, quotient); s = shift - a mean two more, a x one more.
+
+    >>> x = Bounded.exact([[3.0]])
+    >>> batch_norm(x, [1.0], [4.0], [2.0], [0.5], eps=0.0, u=0.01).tolerance()
+    array([[0.25]])
+    """
+    y = ops.batch_norm(x.value, mean, variance, scale, shift, eps)
+    given = (mean, variance, scale, shift)
+    m, v, g, s = (np.asarray(p, np.float64).reshape(-1, *[1] * (y.ndim - 2)) for p in given)
+    a = np.abs(g) / np.sqrt(v + eps)
+    local = 5 * u * (a * (np.abs(x.value) + np.abs(m)) + np.abs(s)) + u * np.abs(y)
+    return Bounded(y, a**2 * x.variance)._plus(local / SIGMAS)
+
+
+def relu(x: Bounded, *, u: float = 0.0) -> Bounded:
+    """max(x, 0): nothing is rounded, and nothing passes where x is surely negative.
+
+    >>> relu(Bounded(np.array([-9.0, -1.0]), np.array([1.0, 1.0]))).tolerance()
+    array([0., 6.])
+    """
+    return _activation(x, ops.relu(x.value), x.value > -x.tolerance(), 0.0)
+
+
+def relu6(x: Bounded, *, u: float = 0.0) -> Bounded:
+    """min(max(x, 0), 6): as `relu`, and nothing passes where x is surely above 6."""
+    near = (x.value > -x.tolerance()) & (x.value < 6 + x.tolerance())
+    return _activation(x, ops.relu6(x.value), near, 0.0)
+
+
+def leaky_relu(x: Bounded, slope: float = 0.01, *, u: float) -> Bounded:
+    """Leaky ReLU: the largest slope is 1, or |slope| where x is surely negative; one rounding."""
+    largest = np.where(x.value > -x.tolerance(), max(1.0, abs(slope)), abs(slope))
+    return _activation(x, ops.leaky_relu(x.value, slope), largest, u)
+
+
+def hard_sigmoid(x: Bounded, alpha: float = 1 / 6, beta: float = 0.5, *, u: float) -> Bounded:
+    """Hard sigmoid: the slope is alpha; 3 roundings of numbers up to max(1, 2 |beta|)."""
+    y = ops.hard_sigmoid(x.value, alpha, beta)
+    size = np.minimum(np.abs(alpha * x.value) + abs(beta), max(1.0, 2 * abs(beta)))
+    return Bounded(y, alpha**2 * x.variance)._plus(3 * u * size)
+
+
+def hard_swish(x: Bounded, *, u: float) -> Bounded:
+    """Hard swish: the largest slope is 1.5; the roundings of `hard_sigmoid` times |x|, and one."""
+    inner = hard_sigmoid(Bounded.exact(x.value), u=u)
+    y = x.value * inner.value
+    largest = np.where(x.value > -3 - x.tolerance(), 1.5, 0.0)
+    carried = Bounded(y, largest**2 * x.variance)
+    rounding = np.where(x.value > -3 - x.tolerance(), np.sqrt(inner.variance) * x.value, 0.0)
+    return carried._plus(rounding)._plus(u * y)
+
+
+def tanh(x: Bounded, *, u: float) -> Bounded:
+    """tanh: the slope 1 - tanh^2 where the input may be closest to 0; a function's rounding."""
+    nearest = np.maximum(np.abs(x.value) - x.tolerance(), 0)
+    return _activation(x, np.tanh(x.value), 1 - np.tanh(nearest) ** 2, FUNCTION * u)
+
+
+def sigmoid(x: Bounded, *, u: float) -> Bounded:
+    """Sigmoid: the slope s (1 - s) where the input may be closest to 0 (1/4 at most).
+
+    One rounding of a function, of the sum and of the quotient: 4 u.
+    """
+    s = ops.sigmoid(np.maximum(np.abs(x.value) - x.tolerance(), 0))
+    return _activation(x, ops.sigmoid(x.value), s * (1 - s), (FUNCTION + 2) * u)
+
+
+def max_pool(
+    x: Bounded,
+    kernel: Size,
+    stride: Size | None = None,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    *,
+    u: float = 0.0,
+) -> Bounded:
+    """Max pooling rounds nothing; its error is at most the largest in the window."""
+    where = (kernel, stride, padding, dilation, ceil_mode)
+    return Bounded(pool.max_pool(x.value, *where), pool.max_pool(x.variance, *where))
+
+
+def avg_pool(
+    x: Bounded,
+    kernel: Size,
+    stride: Size | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    *,
+    u: float,
+) -> Bounded:
+    """Average pooling: the mean of the variances, and the bound of a sum over the window."""
+    where = (kernel, stride, padding, ceil_mode, count_include_pad)
+    n = kernel ** (x.value.ndim - 2) if isinstance(kernel, int) else prod(kernel)
+    return _mean(x, lambda v: pool.avg_pool(v, *where), n, u)
+
+
+def global_avg_pool(
+    x: Bounded, axes: tuple[int, ...] = (-2, -1), keepdims: bool = False, *, u: float
+) -> Bounded:
+    """Global average pooling: the mean of the variances, and the bound of a sum over the axes."""
+    n = prod(x.value.shape[axis] for axis in axes)
+    return _mean(x, lambda v: pool.global_avg_pool(v, axes, keepdims), n, u)
+
+
+def consensus(x: Bounded, *, u: float) -> Bounded:
+    """The mean over time: the mean of the variances, and the bound of a sum over T frames."""
+    return _mean(x, ops.consensus, x.value.shape[-1], u)
+
+
+def add(a: Bounded, b: Bounded, *, u: float) -> Bounded:
+    """Addition: the variances add up, as for independent errors, and one rounding.
+
+    >>> add(Bounded.exact([1.0]), Bounded.exact([2.0]), u=0.01).tolerance()
+    array([0.18])
+    """
+    y = a.value + b.value
+    return Bounded(y, a.variance + b.variance)._plus(u * y)
+
+
+def multiply(a: Bounded, b: Bounded, *, u: float) -> Bounded:
+    """Multiplication: a^2 var b + b^2 var a, and one rounding."""
+    y = a.value * b.value
+    return Bounded(y, a.value**2 * b.variance + b.value**2 * a.variance)._plus(u * y)
+
+
+def softmax(x: Bounded, axis: int = 1, *, u: float) -> Bounded:
+    """Softmax, first order: dy_i = y_i (dx_i - sum over j of y_j dx_j), plus its own roundings.
+
+    These are, relative to y_i: x_i - max x, the same averaged over the sum, two exponentials, a
+    sum of n terms, a quotient.
+    """
+    y = ops.softmax(x.value, axis)
+    mixed = (y**2 * x.variance).sum(axis, keepdims=True)
+    carried = Bounded(y, y**2 * (np.maximum(1 - 2 * y, 0) * x.variance + mixed))
+    below = np.abs(x.value - x.value.max(axis, keepdims=True))
+    n = x.value.shape[axis]
+    terms = below + (y * below).sum(axis, keepdims=True) + 2 * FUNCTION + min(n + 2, 6 * n**0.5)
+    return carried._plus(u * y * terms / SIGMAS)._plus(u * y)
+
+
+def attention_mask(m: Bounded, *, u: float) -> Bounded:
+    """0.5 m / mean(m), first order, with the errors of m and of its mean fully opposed.
+
+    sd y = 0.5 (sd m / mean + m sd mean / mean^2); 3 roundings and those of a sum over the picture.
+    """
+    mean = _mean(m, lambda v: pool.global_avg_pool(v, keepdims=True), prod(m.value.shape[-2:]), u)
+    y = ops.attention_mask(m.value)
+    relative = np.sqrt(mean.variance) / mean.value
+    deviation = 0.5 * np.sqrt(m.variance) / mean.value + y * relative
+    return Bounded(y, deviation**2)._plus(2 * u * y)
+
+
+def non_local(
+    theta: Bounded,
+    phi: Bounded,
+    g: Bounded,
+    mode: ops.Mode = "embedded_gaussian",
+    *,
+    u: float,
+) -> Bounded:
+    """The non-local average: two matrix products of bounded factors around `softmax`."""
+    value = ops.non_local(theta.value, phi.value, g.value, mode)
+    rows, columns, averaged = (
+        moved(v, lambda a: a.reshape(*a.shape[:2], -1)) for v in (theta, phi, g)
+    )
+    weights = _matmul(moved(rows, lambda a: a.swapaxes(1, 2)), columns, u)
+    if mode == "dot_product":
+        share = 1 / weights.value.shape[2]
+        weights = multiply(weights, Bounded.exact(np.full_like(weights.value, share)), u=u)
+    else:
+        weights = softmax(weights, axis=2, u=u)
+    y = _matmul(averaged, moved(weights, lambda a: a.swapaxes(1, 2)), u)
+    return Bounded(value, y.variance.reshape(value.shape))
+
+
+def temporal_shift(
+    x: Bounded, d: ArrayLike, fill: shift.Fill = "zero", *, u: float = 0.0
+) -> Bounded:
+    """A shift moves the variances with the values; a zero that it fills in is exact."""
+    return moved(x, lambda v: shift.temporal_shift(v, d, fill))
+
+
+def moved(x: Bounded, move: Callable[[Array], Array]) -> Bounded:
+    """Any other movement of data (reshape, transpose, slice, pad with zeros), done to both parts.
+
+    >>> moved(Bounded(np.array([1.0, 2.0]), np.array([3.0, 4.0])), lambda v: v[::-1]).variance
+    array([4., 3.])
+    """
+    return Bounded(move(x.value), move(x.variance))
+
+
+def conv_bound(x: ArrayLike, weight: ArrayLike, *args: Any, u: float, **kwargs: Any) -> Array:
+    """The tolerance of one convolution of an exact x; arguments as `ops.conv`."""
+    return conv(Bounded.exact(x), weight, *args, u=u, **kwargs).tolerance()
+
+
+def linear_bound(
+    x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *, u: float
+) -> Array:
+    """The tolerance of one fully connected layer on an exact x; arguments as `ops.linear`."""
+    return linear(Bounded.exact(x), weight, bias, u=u).tolerance()
+
+
+def batch_norm_bound(x: ArrayLike, *args: Any, u: float, **kwargs: Any) -> Array:
+    """The tolerance of one batch norm of an exact x; arguments as `ops.batch_norm`."""
+    return batch_norm(Bounded.exact(x), *args, u=u, **kwargs).tolerance()
+
+
+def avg_pool_bound(x: ArrayLike, *args: Any, u: float, **kwargs: Any) -> Array:
+    """The tolerance of one average pooling of an exact x; arguments as `pool.avg_pool`."""
+    return avg_pool(Bounded.exact(x), *args, u=u, **kwargs).tolerance()
+
+
+def global_avg_pool_bound(x: ArrayLike, *args: Any, u: float, **kwargs: Any) -> Array:
+    """The tolerance of one global average of an exact x; arguments as `pool.global_avg_pool`."""
+    return global_avg_pool(Bounded.exact(x), *args, u=u, **kwargs).tolerance()
+
+
+def _activation(x: Bounded, y: Array, slope: Array, rounding: float) -> Bounded:
+    return Bounded(y, slope**2 * x.variance)._plus(rounding * y)
+
+
+def _mean(x: Bounded, mean: Callable[[Array], Array], n: int, u: float) -> Bounded:
+    y = mean(x.value)
+    local = accumulation_bound(n, u, mean(np.abs(x.value)), y)
+    return Bounded(y, mean(x.variance))._plus(local / SIGMAS)
+
+
+def _matmul(a: Bounded, b: Bounded, u: float) -> Bounded:
+    y = a.value @ b.value
+    variance = a.variance @ b.value**2 + a.value**2 @ b.variance
+    local = accumulation_bound(a.value.shape[-1], u, np.abs(a.value) @ np.abs(b.value), y)
+    return Bounded(y, variance)._plus(local / SIGMAS)
