@@ -1,0 +1,1 @@
+"""The recipe of the camera-motion models: data, network, training, evaluation."""

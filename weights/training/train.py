@@ -1,0 +1,247 @@
+"""Train one twin: `python -m weights.training.train --mode online --data DIR --out DIR`."""
+
+import argparse
+import copy
+import csv
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from . import motion
+from .network import CameraNet, exported, shift_of
+
+Array = NDArray[Any]
+
+MEAN, STD = (0.45, 0.45, 0.45), (0.25, 0.25, 0.25)
+FLOW_UNIT = 0.03
+VELOCITY_UNIT = np.float32([0.03, 0.03, 0.07, 0.07])
+
+
+class Clips:
+    """Rendered clips of one or more folders, read through the page cache."""
+
+    def __init__(self, folders: list[Path]) -> None:
+        self.x = [np.load(f / "x.npy", mmap_mode="r") for f in folders]
+        self.y, self.v, self.aspect = (
+            np.concatenate([np.load(f / f"{k}.npy") for f in folders]) for k in ("y", "v", "aspect")
+        )
+        self.starts = np.cumsum([0] + [len(x) for x in self.x])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def clip(self, i: int) -> Array:
+        """Frames (T, S, S, 3) of clip i."""
+        k = int(np.searchsorted(self.starts, i, side="right")) - 1
+        return self.x[k][i - self.starts[k]]
+
+    def batch(self, index: Array, rng: np.random.Generator | None) -> tuple[Array, ...]:
+        """Clips of `index`, each under a random one of its 16 views where `rng` is given."""
+        xs, ys, vs, aspects = [], [], [], []
+        for i in index:
+            code = int(rng.integers(16)) if rng else 0
+            x, y, v, a = motion.view(self.clip(i), self.y[i], self.v[i], self.aspect[i], code)
+            xs.append(x)
+            ys.append(y)
+            vs.append(v)
+            aspects.append(a)
+        return np.stack(xs), np.array(ys), np.float32(vs), np.float32(aspects)
+
+
+def recolour(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Colour changes that leave motion alone, one draw per clip; x (N, T, H, W, 3) in 0..1."""
+    n = len(x)
+    mix = np.empty((n, 3, 3), np.float32)
+    for i in range(n):
+        mix[i] = np.eye(3)[rng.permutation(3)]
+        if rng.random() < 0.15:
+            mix[i] = 1 / 3
+    contrast = np.exp(rng.normal(0, 0.25, n)) * np.where(rng.random(n) < 0.15, -1, 1)
+    mix *= contrast[:, None, None].astype(np.float32)
+    offset = torch.from_numpy(rng.normal(0.45, 0.08, n).astype(np.float32))
+    x = (x - 0.45).flatten(1, 3) @ torch.from_numpy(mix)
+    return x + offset[:, None, None]
+
+
+def prepare(x: Array, size: int, rng: np.random.Generator | None) -> Tensor:
+    """Bytes (N, T, S, S, 3) -> normalised network input (N * T, 3, size, size), channels last."""
+    n, t, s = x.shape[:3]
+    clip = torch.from_numpy(x).float().mul_(1 / 255)
+    if rng is not None:
+        clip = recolour(clip, rng)
+    clip = clip.view(n * t, s, s, 3).sub_(MEAN[0]).div_(STD[0]).permute(0, 3, 1, 2)
+    if size != s:
+        clip = F.interpolate(clip, (size, size), mode="area")
+    return clip.contiguous(memory_format=torch.channels_last)
+
+
+def true_flow(v: Tensor, aspect: Tensor, size: int) -> Tensor:
+    """The displacement d of motion.py on a grid: v (N, T-1, 4) -> (N, T-1, 2, size, size)."""
+    p = (torch.arange(size) + 0.5) / size - 0.5
+    py, px = p[:, None], p[None, :]
+    x, y, zoom, roll = (v[:, :, k, None, None] for k in range(4))
+    a = aspect[:, None, None, None]
+    return torch.stack([x - zoom * px - roll * py / a, y - zoom * py + roll * px * a], dim=2)
+
+
+def auxiliary_loss(velocity: Tensor, flows: list[Tensor], v: Tensor, aspect: Tensor) -> Tensor:
+    """Velocity and dense flow of the step into each frame, which every twin's frames 1.. can see.
+
+    Each twin is given the same task; the one without a shift cannot do it.
+    """
+    loss = F.smooth_l1_loss(velocity.float()[:, 1:], v / torch.from_numpy(VELOCITY_UNIT))
+    for flow in flows:
+        truth = true_flow(v, aspect, flow.shape[-1]) / FLOW_UNIT
+        loss = loss + F.smooth_l1_loss(flow.float()[:, 1:], truth, beta=0.5) / len(flows)
+    return loss
+
+
+@torch.no_grad()
+def predict(net: CameraNet, x: Array, size: int, batch: int = 60) -> Array:
+    """Logits (N, K) of clips (N, T, S, S, 3) of bytes."""
+    net.eval()
+    parts = [net(prepare(x[i : i + batch], size, None)) for i in range(0, len(x), batch)]
+    net.train()
+    return torch.cat(parts).numpy()
+
+
+def rate(step: int, total: int, peak: float, warmup: int = 200) -> float:
+    """Linear warm-up, then a half cosine to zero."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+
+
+@torch.no_grad()
+def average(ema: CameraNet, net: CameraNet, decay: float) -> None:
+    """Move the averaged weights and statistics a little towards the current ones."""
+    for a, b in zip(ema.state_dict().values(), net.state_dict().values(), strict=True):
+        if a.is_floating_point():
+            a.lerp_(b, 1 - decay)
+        else:
+            a.copy_(b)
+
+
+def save(net: CameraNet, args: argparse.Namespace, facts: dict[str, Any], where: Path) -> None:
+    """Write MODE.npz (float32 arrays, torchvision names) and MODE.json (what they mean)."""
+    where.mkdir(parents=True, exist_ok=True)
+    arrays = {k: v.float().contiguous().numpy() for k, v in exported(net.state_dict()).items()}
+    np.savez(where / f"{args.mode}.npz", **arrays)
+    d, c = {}, net.arch["widths"][0]
+    for s, (width, depth) in enumerate(zip(net.arch["widths"], net.arch["depths"], strict=True)):
+        for b in range(depth):
+            d[f"layer{s + 1}.{b}"] = shift_of(args.mode, c)
+            c = width
+    meta = {
+        "architecture": net.arch | {"placement": "blockres", "fill": "zero", "d": d},
+        "input": {
+            "frames": motion.FRAMES, "size": args.size, "mean": MEAN, "std": STD, "colour": "RGB",
+            "resize": "the whole frame squashed to size x size, antialiased bilinear (PIL rule)",
+        },
+        "head": "global average pool per frame, linear per frame, mean of the logits over frames",
+        "bn_eps": 1e-5, "classes": motion.CLASSES, "seed": args.seed, **facts,
+    }  # fmt: skip
+    (where / f"{args.mode}.json").write_text(json.dumps(meta, indent=1) + "\n")
+    torch.save({"state": net.state_dict(), "arch": net.arch}, where / f"{args.mode}.pt")
+
+
+def schedule(text: str) -> list[tuple[int, int]]:
+    """'32:4000,64:6000' -> [(32, 4000), (64, 6000)]: frame size and number of steps."""
+    return [(int(s), int(n)) for s, n in (part.split(":") for part in text.split(","))]
+
+
+def run(args: argparse.Namespace) -> None:
+    """The training loop."""
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    rng = np.random.default_rng(args.seed)
+    clips, val = Clips(args.data), Clips([args.val])
+    xv = np.concatenate(val.x)[: args.val_count]
+    net = CameraNet(args.mode, tuple(args.widths), tuple(args.depths))
+    net = net.to(memory_format=torch.channels_last)
+    ema = copy.deepcopy(net)
+    decayed = [p for p in net.parameters() if p.ndim > 1]
+    free = [p for p in net.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": args.decay}, {"params": free, "weight_decay": 0.0}]
+    )
+    phases = schedule(args.phases)
+    sizes = [s for s, n in phases for _ in range(n)]
+    total, views, rows, order = len(sizes), 0, [], np.empty(0, np.int64)
+    log = (args.out / f"{args.mode}{args.tag}.csv").open("w", newline="")
+    writer, start = csv.writer(log), time.time()
+    writer.writerow(["step", "views", "size", "loss", "aux", "accuracy", "val", "seconds"])
+    for step, size in enumerate(sizes):
+        if len(order) < args.batch:
+            order = rng.permutation(min(len(clips), args.limit or len(clips)))
+        index, order = order[: args.batch], order[args.batch :]
+        bytes_, y, v, aspect = clips.batch(index, rng if args.augment else None)
+        x, y = prepare(bytes_, size, rng if args.augment else None), torch.from_numpy(y)
+        for group in optimiser.param_groups:
+            group["lr"] = rate(step, total, args.lr)
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+            logits, velocity, flows = net.forward_train(x)
+        loss = F.cross_entropy(logits.float(), y, label_smoothing=args.smooth)
+        aux = auxiliary_loss(velocity, flows, torch.from_numpy(v), torch.from_numpy(aspect))
+        weight = args.aux * (1 - 0.8 * step / total)
+        optimiser.zero_grad(set_to_none=True)
+        (loss + weight * aux).backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimiser.step()
+        average(ema, net, min(args.ema, (step + 1) / (step + 10)))
+        views += len(index)
+        rows.append((loss.item(), aux.item(), float((logits.argmax(1) == y).float().mean())))
+        last = step + 1 == total
+        if (step + 1) % args.every == 0 or last:
+            mean, rows = np.mean(rows, axis=0), []
+            accuracy = float((predict(ema, xv, size).argmax(1) == val.y[: len(xv)]).mean())
+            seconds = time.time() - start
+            row = [step + 1, views, size, *(f"{m:.4f}" for m in mean), f"{accuracy:.4f}"]
+            writer.writerow([*row, f"{seconds:.0f}"])
+            log.flush()
+            print(args.mode + args.tag, *row, f"{seconds:.0f} s", flush=True)
+            facts = {"steps": step + 1, "views": views, "phases": args.phases, "val": accuracy}
+            if last or (step + 1) % (4 * args.every) == 0:
+                save(ema, args, facts, args.out)
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("--mode", choices=["tsn", "offline", "online"], default="online")
+    ap.add_argument("--data", type=Path, nargs="+", required=True)
+    ap.add_argument("--val", type=Path, required=True)
+    ap.add_argument("--out", type=Path, required=True)
+    ap.add_argument("--tag", default="", help="appended to the name of the log")
+    ap.add_argument("--seed", type=int, default=0)
+    ap.add_argument("--threads", type=int, default=1)
+    ap.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64])
+    ap.add_argument("--depths", type=int, nargs="+", default=[1, 2, 2])
+    ap.add_argument("--phases", default="32:4000,64:6000")
+    ap.add_argument("--size", type=int, default=64, help="frame size at inference")
+    ap.add_argument("--batch", type=int, default=32)
+    ap.add_argument("--lr", type=float, default=4e-3)
+    ap.add_argument("--decay", type=float, default=0.05)
+    ap.add_argument("--ema", type=float, default=0.998)
+    ap.add_argument("--aux", type=float, default=1.0)
+    ap.add_argument("--smooth", type=float, default=0.02)
+    ap.add_argument("--limit", type=int, default=0, help="use only the first clips (a self-check)")
+    ap.add_argument("--val-count", type=int, default=540)
+    ap.add_argument("--every", type=int, default=250)
+    ap.add_argument("--augment", action=argparse.BooleanOptionalAction, default=True)
+    ap.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
+    args = ap.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    run(args)
+
+
+if __name__ == "__main__":
+    main()
