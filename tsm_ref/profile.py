@@ -88,7 +88,7 @@ class Preprocess:
     Either ``size`` (height, width) stretches the whole frame, or ``short_side`` scales it and
     ``crop`` cuts it. ``resize`` names the arithmetic of Pillow (antialiased) or of OpenCV,
     ``long_side`` how the longer side is rounded, ``crop_offset`` how a centre offset is.
-    The values become ``(pixel * scale - mean) / std`` per channel, in ``channel_order``.
+    The values become ``(pixel / (1 / scale) - mean) / std`` per channel, in ``channel_order``.
     """
 
     short_side: int | None = 256
@@ -130,8 +130,8 @@ class Preprocess:
 
 _PREPROCESS_CHOICES: Mapping[str, tuple[str, ...]] = {
     "resize": ("pil", "opencv"),
-    "long_side": ("floor", "half_up"),
-    "crops": ("center", "three", "five", "ten"),
+    "long_side": ("floor", "half_up", "four_thirds"),
+    "crops": ("center", "three", "three_longer", "five", "ten"),
     "crop_offset": ("round", "floor"),
     "channel_order": ("rgb", "bgr"),
 }
