@@ -1,0 +1,84 @@
+"""What every reader returns, and the checks of names and values that all of them share."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.errors import CheckpointError
+from tsm_ref.graph import Graph
+from tsm_ref.profile import Profile
+
+Array = NDArray[Any]
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model file after every check: the network, its numbers, and what they mean.
+
+    ``weights`` holds one float32 array per name of ``graph.parameters``, in that order. ``sha256``
+    is the digest of the file, ``storage`` the type in which it keeps its numbers, ``format`` and
+    ``format_version`` say whose layout it has, ``extra`` are free notes of whoever wrote it.
+    """
+
+    graph: Graph
+    weights: dict[str, Float32]
+    profile: Profile
+    sha256: str
+    storage: str
+    path: Path
+    format: str
+    format_version: int
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+def shown(name: str) -> str:
+    """A name out of a file as an error may print it: quoted, escaped, and not too long.
+
+    >>> shown("conv1.weight")
+    "'conv1.weight'"
+    >>> shown("a" * 500) == repr("a" * 40 + "..." + "a" * 20)
+    True
+    """
+    return ascii(name if len(name) <= 80 else f"{name[:40]}...{name[-20:]}")
+
+
+def check_names(expected: Iterable[str], found: Iterable[str]) -> None:
+    """Raise `CheckpointError` unless both name the same tensors; lists the first three and counts.
+
+    >>> check_names(["a", "b"], ["b", "c"])
+    Traceback (most recent call last):
+    tsm_ref.errors.CheckpointError: 1 tensor is missing ('a'); 1 tensor is not expected ('c')
+    """
+    wanted, given = dict.fromkeys(expected), dict.fromkeys(found)
+    missing = [name for name in wanted if name not in given]
+    extra = [name for name in given if name not in wanted]
+    if missing or extra:
+        parts = (_listed(missing, "missing"), _listed(extra, "not expected"))
+        raise CheckpointError("; ".join(part for part in parts if part))
+
+
+def _listed(names: list[str], what: str) -> str:
+    if not names:
+        return ""
+    first = ", ".join(shown(name) for name in names[:3]) + (", ..." if names[3:] else "")
+    verb = "tensor is" if len(names) == 1 else "tensors are"
+    return f"{len(names)} {verb} {what} ({first})"
+
+
+def check_finite(name: str, values: Array) -> None:
+    """Raise `CheckpointError` where a tensor holds a NaN or an infinity.
+
+    >>> check_finite("fc.bias", np.array([0.0, np.nan]))
+    Traceback (most recent call last):
+    tsm_ref.errors.CheckpointError: the tensor 'fc.bias' holds a NaN or an infinity (1 of 2 values)
+    """
+    bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+    if bad:
+        raise CheckpointError(
+            f"the tensor {shown(name)} holds a NaN or an infinity ({bad} of {values.size} values)"
+        )

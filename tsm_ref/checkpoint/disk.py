@@ -1,0 +1,109 @@
+"""Files on disk: only regular ones are read, and ours are written whole or not at all."""
+
+import contextlib
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from tsm_ref.errors import CheckpointError, WriteError
+
+StrPath = str | os.PathLike[str]
+
+
+def read_head(path: StrPath, count: int = 64) -> bytes:
+    """The first `count` bytes of a regular file that is not empty.
+
+    Raises `CheckpointError` for anything that would block, never end, or hold nothing: a missing
+    path, a directory, a pipe or device, an empty file, a file without permission to read.
+
+    >>> read_head(__file__, 3)
+    b'\"\"\"'
+    """
+    with _reading(path):
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise CheckpointError("this is a directory; a model file is needed")
+        if not stat.S_ISREG(mode):
+            raise CheckpointError("this is a pipe or a device; a regular file is needed")
+        with open(path, "rb") as file:
+            head = file.read(count)
+    if not head:
+        raise CheckpointError("the file is empty; a model file is needed")
+    return head
+
+
+def sha256_of(path: StrPath) -> str:
+    """The SHA-256 of a regular file as 64 hexadecimal digits, read in pieces.
+
+    Raises `CheckpointError` where `read_head` does.
+
+    >>> len(sha256_of(__file__))
+    64
+    """
+    read_head(path, 1)
+    with _reading(path), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _reading(path: StrPath) -> Iterator[None]:
+    """Say in words why the operating system refuses a path."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise CheckpointError("there is no such file") from None
+    except OSError as error:
+        raise CheckpointError(f"the file cannot be read: {error.strerror}") from error
+    except ValueError:
+        raise CheckpointError("a path cannot contain a zero byte") from None
+
+
+def write_whole(path: StrPath, data: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part of it.
+
+    The bytes go to a temporary file in the same folder, reach the disk, and take the name in one
+    step. If that fails or is interrupted the temporary file is removed and the old one stays.
+
+    Raises `WriteError` with the reason of the operating system.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_whole(f"{folder}/x.bin", b"abc")
+    ...     Path(folder, "x.bin").read_bytes(), os.listdir(folder)
+    (b'abc', ['x.bin'])
+    """
+    target = Path(path)
+    if target.exists() and not target.is_file():
+        kind = "a directory" if target.is_dir() else "a pipe or a device"
+        raise WriteError(f"the output is {kind}; a file name is needed")
+    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        _write_synced(temporary, data)
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise WriteError(f"the file cannot be written: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with open(path, "xb", buffering=0) as file:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name durable; a file system that cannot sync a folder is left alone."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
