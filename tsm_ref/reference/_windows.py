@@ -23,11 +23,10 @@ def per_axis(value: Size, name: str, axes: int, least: int) -> tuple[int, ...]:
     >>> per_axis(2, "stride", 3, 1), per_axis((1, 2, 2), "stride", 3, 1)
     ((2, 2, 2), (1, 2, 2))
     """
-    if isinstance(value, (int, np.integer)):
-        return (integer(value, name, least),) * axes
-    if len(value) != axes:
+    each: Any = tuple(value) if np.iterable(value) else (value,) * axes
+    if len(each) != axes:
         raise ValueError(f"`{name}` (={value!r}) must be one integer or {axes}, one per axis")
-    return tuple(integer(v, name, least) for v in value)
+    return tuple(integer(v, name, least) for v in each)
 
 
 def pairs(padding: Padding, axes: int) -> tuple[tuple[int, int], ...]:
@@ -36,8 +35,8 @@ def pairs(padding: Padding, axes: int) -> tuple[tuple[int, int], ...]:
     >>> pairs(1, 2), pairs((0, 1), 2), pairs([(0, 1), (2, 3)], 2)
     (((1, 1), (1, 1)), ((0, 0), (1, 1)), ((0, 1), (2, 3)))
     """
-    sides: Any = [padding] * axes if isinstance(padding, (int, np.integer)) else list(padding)
-    both = [(s, s) if isinstance(s, (int, np.integer)) else tuple(s) for s in sides]
+    sides: Any = padding if np.iterable(padding) else [padding] * axes
+    both = [tuple(side) if np.iterable(side) else (side, side) for side in sides]
     if len(both) != axes or any(len(pair) != 2 for pair in both):
         raise ValueError(
             f"`padding` (={padding!r}) must be one integer, or {axes} integers "

@@ -70,6 +70,22 @@ class Bounded:
         """The largest error that is still accepted, per element: six standard deviations."""
         return np.asarray(SIGMAS * np.sqrt(self.variance))
 
+    def used(self, actual: ArrayLike) -> float:
+        """The largest share of the tolerance that `actual` uses up: at most 1 is a pass.
+
+        Where the tolerance is 0 an equal value uses 0, and any other infinity; so does a NaN.
+
+        >>> Bounded(np.array([1.0, 2.0]), np.array([4.0, 0.0])).used([7.0, 2.0])
+        0.5
+        """
+        got = np.asarray(actual, np.float64)
+        if got.shape != self.value.shape:
+            raise ValueError(f"`actual` has shape {got.shape}; {self.value.shape} is needed")
+        differs, limit = got != self.value, self.tolerance()
+        error = np.abs(np.subtract(got, self.value, out=np.zeros_like(got), where=differs))
+        share = np.divide(error, limit, out=np.where(error == 0, 0.0, np.inf), where=limit > 0)
+        return float(np.nan_to_num(share, nan=np.inf).max(initial=0.0))
+
     def _plus(self, deviation: Array) -> "Bounded":
         return Bounded(self.value, self.variance + deviation**2)
 
@@ -122,7 +138,7 @@ def linear(
     """
     w = np.asarray(weight, np.float64)
     shape = x.value.shape
-    flat = Bounded(x.value.reshape(*shape[:2], -1), x.variance.reshape(*shape[:2], -1))
+    flat = moved(x, lambda v: v.reshape(*shape[:2], prod(shape[2:])))
     y = conv(flat, w[:, :, None], bias, u=u, rounded_weights=rounded_weights)
     return moved(y, lambda v: v.reshape(*v.shape[:2], *shape[2:]))
 
@@ -305,7 +321,7 @@ def non_local(
     """The non-local average: two matrix products of bounded factors around `softmax`."""
     value = ops.non_local(theta.value, phi.value, g.value, mode)
     rows, columns, averaged = (
-        moved(v, lambda a: a.reshape(*a.shape[:2], -1)) for v in (theta, phi, g)
+        moved(v, lambda a: a.reshape(*a.shape[:2], prod(a.shape[2:]))) for v in (theta, phi, g)
     )
     weights = _matmul(moved(rows, lambda a: a.swapaxes(1, 2)), columns, u)
     if mode == "dot_product":

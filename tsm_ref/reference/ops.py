@@ -5,6 +5,7 @@ dtype; float16 alone is computed in float32 and rounded once at the end. Weights
 than the input, never wider. Axes are (N, C, ...) with any number of axes behind the channels.
 """
 
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -58,10 +59,11 @@ def conv(
     weight = parameter(weight, "weight", x.dtype, weight.shape)
     where = windows(tuple(size), kernel, stride, padding, dilation)
     by_group = weight.reshape(groups, outputs // groups, width, *kernel)
-    y = np.zeros((n, groups, outputs // groups, int(np.prod(where.out))), weight.dtype)
+    places = prod(where.out)
+    y = np.zeros((n, groups, outputs // groups, places), weight.dtype)
     for tap, read in where.taps(where.pad(working(x), 0)):
         at_tap: Any = (..., *tap)
-        y += by_group[at_tap] @ read.reshape(n, groups, width, -1)
+        y += by_group[at_tap] @ read.reshape(n, groups, width, places)
     y = y.reshape(n, outputs, *where.out)
     if bias is not None:
         y += _channels(parameter(bias, "bias", x.dtype, (outputs,)), y)
@@ -113,7 +115,7 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Ar
     outputs = np.shape(weight)[:1]
     weight = parameter(weight, "weight", x.dtype, (*outputs, x.shape[1]))
     n, channels, *behind = x.shape
-    y = weight @ working(x).reshape(n, channels, int(np.prod(behind)))
+    y = weight @ working(x).reshape(n, channels, prod(behind))
     y = y.reshape(n, *outputs, *behind)
     if bias is not None:
         y = y + _channels(parameter(bias, "bias", x.dtype, outputs), y)
@@ -288,7 +290,7 @@ def non_local(
 
 def _places(x: Array) -> Array:
     """(N, C, T, H, W) as (N, C, T * H * W): all places of a clip in a row."""
-    return x.reshape(*x.shape[:2], int(np.prod(x.shape[2:])))
+    return x.reshape(*x.shape[:2], prod(x.shape[2:]))
 
 
 def _channels(vector: Array, y: Array) -> Array:

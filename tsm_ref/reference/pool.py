@@ -4,8 +4,6 @@ Windows slide over every axis behind the channels; `ceil_mode` rounds their numb
 window never starts beyond the input and its leading padding. The dtype rules are those of `ops`.
 """
 
-from math import prod
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -39,7 +37,7 @@ def max_pool(
     y = np.full((*x.shape[:2], *where.out), -np.inf, x.dtype)
     for _, read in where.taps(where.pad(x, -np.inf)):
         y = np.maximum(y, read)
-    return y
+    return like(y, x)
 
 
 def avg_pool(
@@ -124,8 +122,3 @@ def _windows(
                 f"(={where.kernel}, dilation {where.dilation}), which would be empty"
             )
     return where
-
-
-def taps(where: Windows) -> int:
-    """The number of values in a window that lies wholly inside the input."""
-    return prod(where.kernel)
