@@ -84,7 +84,7 @@ class Bounded:
         differs, limit = got != self.value, self.tolerance()
         error = np.abs(np.subtract(got, self.value, out=np.zeros_like(got), where=differs))
         share = np.divide(error, limit, out=np.where(error == 0, 0.0, np.inf), where=limit > 0)
-        return float(np.nan_to_num(share, nan=np.inf).max(initial=0.0))
+        return float(np.where(np.isnan(share), np.inf, share).max(initial=0.0))
 
     def _plus(self, deviation: Array) -> "Bounded":
         return Bounded(self.value, self.variance + deviation**2)
