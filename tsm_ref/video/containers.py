@@ -9,9 +9,9 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import BinaryIO
 
 from tsm_ref.errors import VideoError
+from tsm_ref.video.boxes import FIRST_BOXES, MAX_UNLISTED, promised_end, unlisted_samples
 
 ACCEPTED = (
     "a local MP4/MOV, Matroska/WebM, AVI, MPEG-TS/PS, FLV, ASF/WMV, Ogg, MXF, NUT, GIF, IVF "
@@ -75,7 +75,7 @@ def refusal(path: str) -> str:
     head = _head(path, 64).lstrip(b"\xef\xbb\xbf \t\r\n")
     if head.startswith(_MANIFESTS):
         return f"a playlist or list of other files is refused: {ACCEPTED} is accepted"
-    if head[4:8] in (b"ftyp", b"mdat", b"wide", b"free"):
+    if head[4:8] in FIRST_BOXES:
         return (
             "the MP4 file has no index (moov), it was cut or never finished: a whole file is"
             " accepted"
@@ -83,14 +83,13 @@ def refusal(path: str) -> str:
     return f"it is not a video that can be read: {ACCEPTED} is accepted"
 
 
-def missing_bytes(path: str | os.PathLike[str]) -> int:
+def check_structure(path: str | os.PathLike[str]) -> int:
     """How many bytes the outermost boxes of the file promise beyond its end; 0 if none or unknown.
 
-    MP4: the top-level boxes ``[size u32 | type]`` (ISO/IEC 14496-12, 4.2); Matroska: the size of
-    the Segment (RFC 8794, 6); AVI: the size of the RIFF chunk. Sizes are compared, never
-    allocated.
+    MP4: the top-level boxes; Matroska: the size of the Segment (RFC 8794, 6); AVI: the size of
+    the RIFF chunk. Raises `VideoError` for an MP4 index that claims samples out of nothing.
 
-    >>> missing_bytes(__file__)
+    >>> check_structure(__file__)
     0
     """
     length = os.path.getsize(path)
@@ -100,8 +99,13 @@ def missing_bytes(path: str | os.PathLike[str]) -> int:
             promised = _matroska_end(head)
         elif head[:4] == b"RIFF" and head[8:11] == b"AVI":
             promised = 8 + int.from_bytes(head[4:8], "little")
-        elif head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-            promised = _mp4_end(file, length)
+        elif head[4:8] in FIRST_BOXES:
+            promised = promised_end(file, length)
+            if claimed := unlisted_samples(file, length):
+                raise VideoError(
+                    f"its index claims {claimed} samples and lists none: at most {MAX_UNLISTED} "
+                    "are accepted"
+                )
         else:
             promised = 0
     return max(0, promised - length)
@@ -115,24 +119,6 @@ def _head(path: str, count: int) -> bytes:
             return file.read(count)
     except OSError:
         return b""
-
-
-def _mp4_end(file: BinaryIO, length: int) -> int:
-    """Where the last top-level box ends; boxes after which only garbage follows are not counted."""
-    position = end = 0
-    while position + 8 <= length:
-        file.seek(position)
-        box = file.read(16)
-        size, kind = int.from_bytes(box[:4], "big"), box[4:8]
-        if not kind.isalnum():
-            break
-        header = 16 if size == 1 else 8
-        if size == 1:
-            size = int.from_bytes(box[8:16], "big")
-        if size < header:  # 0 means "to the end of the file"; 2 to 7 cannot be
-            break
-        position = end = position + size
-    return end
 
 
 def _matroska_end(head: bytes) -> int:

@@ -18,14 +18,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tsm_ref.errors import MissingDependency, VideoError
-from tsm_ref.video.containers import DEMUXERS, check_path, missing_bytes, refusal
+from tsm_ref.video.containers import DEMUXERS, check_path, check_structure, refusal
 from tsm_ref.video.pictures import Orientation, picture_warnings
-from tsm_ref.video.source import DecodedFrames, Frame, FrameSource, Indices, Pixels, VideoInfo
+from tsm_ref.video.source import (
+    ASSUMED_RATE,
+    DecodedFrames,
+    Frame,
+    Indices,
+    Pixels,
+    VideoInfo,
+    timeline,
+)
 
 __all__ = [
     "DecodedFrames",
-    "Frame",
-    "FrameSource",
     "VideoFile",
     "VideoInfo",
     "frames",
@@ -38,8 +44,6 @@ MAX_PIXELS = 8192 * 8192
 """The most pixels one picture may have."""
 MAX_FRAMES = 1 << 22
 """The most frames a file may hold: 38 hours at 30 frames a second."""
-ASSUMED_RATE = 25.0
-"""Frames per second of a stream that carries neither timestamps nor a rate (as FFmpeg assumes)."""
 
 _PARTIAL = "a whole file is accepted, or what decodes of this one with allow_partial"
 
@@ -57,11 +61,14 @@ class VideoFile:
         threads: int = 1,
         regular: bool = False,
     ) -> None:
+        if max_frames is not None and max_frames < 1:
+            raise ValueError(f"`max_frames` (={max_frames}) must be at least 1, or None")
         self._name = check_path(path, regular=regular)
         self._partial, self._max_pixels, self._max_frames = allow_partial, max_pixels, max_frames
         self._warnings: dict[str, None] = {}
+        self.damaged = False
         self._av = _import_av()
-        if os.path.isfile(self._name) and (missing := missing_bytes(self._name)):
+        if os.path.isfile(self._name) and (missing := check_structure(self._name)):
             self._damaged(f"the file is cut, {missing} bytes are missing at its end")
         with _translated(self._av, self._name):
             self._container = self._av.open(
@@ -115,10 +122,16 @@ class VideoFile:
                 return
             except self._av.FFmpegError as error:
                 self._damaged(f"the file cannot be read further ({_reason(error)})")
-                return
+                packet, packets = self._last_packet(), iter(())
             if packet.is_corrupt:
                 self._damaged("a piece of the video stream is damaged or cut")
             yield packet
+
+    def _last_packet(self) -> Any:
+        """The empty packet that makes the decoder give back what it still holds."""
+        packet = self._av.Packet()
+        packet.stream = self.stream
+        return packet
 
     def pictures(self, packet: Any) -> list[Any]:
         """The pictures that the decoder gives after this packet, usually one or none."""
@@ -139,8 +152,6 @@ class VideoFile:
         size, start, index = (0, 0), None, 0
         for packet in self.packets():
             for picture in self.pictures(packet):
-                if index == self._max_frames:
-                    return
                 if orientation is None:
                     orientation = self.orientation(picture)
                     size = picture.width, picture.height
@@ -157,6 +168,8 @@ class VideoFile:
                 rgb = picture.to_ndarray(format="rgb24", width=size[0], height=size[1])
                 yield Frame(index, time - start, orientation.apply(rgb))
                 index += 1
+                if index == self._max_frames:
+                    return
         if index == 0:
             raise VideoError(f"no picture of the video decodes: {_PARTIAL}")
 
@@ -192,6 +205,7 @@ class VideoFile:
     def _damaged(self, what: str) -> None:
         if not self._partial:
             raise VideoError(f"{what}: {_PARTIAL}")
+        self.damaged = True
         self.warn(f"{what}: what decodes is used")
 
 
@@ -290,37 +304,42 @@ def read_frames(
         with frames(
             path, allow_partial=allow_partial, max_pixels=max_pixels, threads=threads
         ) as source:
-            times, kept, decoded = _collect(source, unique, convert)
-            info = replace(info, warnings=tuple(dict.fromkeys(info.warnings + source.warnings)))
-        if len(kept) == len(unique):
+            times, kept, decoded, ended = _collect(source, unique, convert)
+            info = _with_warnings(info, *source.warnings)
+        recount = ended and decoded != info.frame_count
+        if recount:
+            promise = f"the file promises {info.frame_count} frames and {decoded} decode"
+            info = replace(_with_warnings(info, promise), frame_count=decoded)
+        if len(kept) == len(unique) and not (recount and callable(indices)):
             order = order.reshape(wanted.shape)
             return DecodedFrames(wanted, times[order], kept, order, decoded, info)
         if not callable(indices):
             break
-        recount = f"the file promises {info.frame_count} frames and {decoded} decode"
-        info = replace(info, frame_count=decoded, warnings=(*info.warnings, recount))
     raise VideoError(f"frame {unique[-1]} was asked for and the last is frame {decoded - 1}")
 
 
 def _collect(
     source: VideoFile, unique: Indices, convert: Callable[[Pixels], NDArray[Any]] | None
-) -> tuple[NDArray[np.float64], NDArray[Any], int]:
-    """The times and converted pixels of the wanted frames that exist, and how many were decoded."""
+) -> tuple[NDArray[np.float64], NDArray[Any], int, bool]:
+    """The wanted frames that exist: times, pixels as converted, how many were decoded, if all."""
     times = np.zeros(len(unique))
     kept: NDArray[Any] = np.empty((0,), np.uint8)
     found = decoded = 0
     for frame in source:
         decoded += 1
-        if frame.index != unique[found]:
-            continue
-        pixels = frame.pixels if convert is None else convert(frame.pixels)
-        if found == 0:
-            kept = np.empty((len(unique), *pixels.shape), pixels.dtype)
-        kept[found], times[found] = pixels, frame.time
-        found += 1
-        if found == len(unique):
-            break
-    return times, kept[:found], decoded
+        if found < len(unique) and frame.index == unique[found]:
+            pixels = frame.pixels if convert is None else convert(frame.pixels)
+            if found == 0:
+                kept = np.empty((len(unique), *pixels.shape), pixels.dtype)
+            kept[found], times[found] = pixels, frame.time
+            found += 1
+        if found == len(unique) and not source.damaged:  # a damaged file is counted to its end
+            return times, kept, decoded, False
+    return times, kept[:found], decoded, True
+
+
+def _with_warnings(info: VideoInfo, *found: str) -> VideoInfo:
+    return replace(info, warnings=tuple(dict.fromkeys(info.warnings + found)))
 
 
 def _scan(
@@ -343,7 +362,7 @@ def _scan(
         if first is None:
             raise VideoError(f"no picture of the video decodes: {_PARTIAL}")
         stream, orientation = source.stream, source.orientation(first)
-        times, rate = _timeline(stamps, count, stream)
+        times, rate = timeline(stamps, count, stream.time_base, stream.average_rate)
         if len(times) > 2 and np.ptp(np.diff(times)) > 0.5 * np.median(np.diff(times)):
             source.warn("the frame rate varies: frames are chosen by index, not by time")
         width, height = orientation.size(first.width, first.height)
@@ -360,19 +379,6 @@ def _scan(
             warnings=source.warnings,
         )
         return info, times
-
-
-def _timeline(stamps: "array[int]", count: int, stream: Any) -> tuple[NDArray[np.float64], float]:
-    """Seconds after the first frame (N,) in the order shown, and the frames per second."""
-    declared = float(stream.average_rate or 0)
-    if len(stamps) != count:
-        return np.arange(count) / (declared or ASSUMED_RATE), declared or ASSUMED_RATE
-    ticks = np.sort(np.frombuffer(stamps, np.int64))
-    times = (ticks - ticks[0]) * float(stream.time_base)
-    measured = float((count - 1) / times[-1]) if times[-1] > 0 else declared or ASSUMED_RATE
-    # a declared rate such as 30000/1001 is exact; a measured one carries the clock's rounding
-    agree = declared and abs(declared - measured) <= 0.02 * measured
-    return times, declared if agree else measured
 
 
 def _import_av() -> Any:

@@ -1,7 +1,9 @@
 """What the video room hands around: a frame, a source of frames, and what is known of a file."""
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +11,9 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 Indices = NDArray[np.int64]
+
+ASSUMED_RATE = 25.0
+"""Frames per second of a stream that carries neither timestamps nor a rate (as FFmpeg assumes)."""
 
 
 @dataclass(frozen=True)
@@ -81,3 +86,27 @@ class DecodedFrames:
     def pixels(self) -> NDArray[Any]:
         """The frames in the order asked for: the shape of `indices`, then that of a frame."""
         return np.asarray(self.unique[self.order])
+
+
+def timeline(
+    stamps: "array[int]", count: int, tick: Fraction | None, declared: Fraction | None
+) -> tuple[NDArray[np.float64], float]:
+    """Seconds after the first frame (N,), ascending, and the frames per second, of N = `count`.
+
+    `stamps` are the frames' timestamps, in any order, in units of `tick` seconds; `declared` is
+    the rate that the file names. A declared rate within 2 % of the measured one is preferred,
+    because 30000/1001 is exact and a clock of milliseconds is not. Without a timestamp for each
+    frame the times are ``n / rate``.
+
+    >>> timeline(array("q", [40, 0, 80]), 3, Fraction(1, 1000), None)
+    (array([0.  , 0.04, 0.08]), 25.0)
+    """
+    rate = float(declared or 0)
+    if len(stamps) != count or tick is None:
+        return np.arange(count) / (rate or ASSUMED_RATE), rate or ASSUMED_RATE
+    ticks = np.sort(np.frombuffer(stamps, np.int64))
+    times = (ticks - ticks[0]) * float(tick)
+    if times[-1] == 0:
+        return times, rate or ASSUMED_RATE
+    measured = float((count - 1) / times[-1])
+    return times, rate if abs(rate - measured) <= 0.02 * measured else measured
