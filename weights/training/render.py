@@ -37,9 +37,9 @@ def _sample(p0, p1, p2, p3, level, x, y, out):
 
 
 @njit(cache=True, fastmath=True)
-def _level(scale, bias):
+def _level(scale):
     """The pyramid level for a view that covers `scale` canvas pixels per output pixel."""
-    return max(0, min(3, int(math.floor(math.log2(max(scale, 1e-6)) + 0.5 + bias))))
+    return max(0, min(3, math.floor(math.log2(max(scale, 1e-6)) + 0.5)))
 
 
 @njit(cache=True, fastmath=True)
@@ -59,14 +59,14 @@ def render(back, poses, layer, mask, layer_poses, extent, objects, kinds, skin, 
         frame = out[s // subframes]
         cx, cy, m, phi = poses[s]
         co, si = math.cos(phi) * m, math.sin(phi) * m
-        level = _level(m * max(ex / width, ey / height), 0.0)
+        level = _level(m * max(ex / width, ey / height))
         has_layer = len(layer_poses) > 0
         lx = ly = lc = ls = 0.0
         layer_level = 0
         if has_layer:
             lx, ly, lm, lphi = layer_poses[s]
             lc, ls = math.cos(lphi) * lm, math.sin(lphi) * lm
-            layer_level = _level(lm * max(ex / width, ey / height), 0.0)
+            layer_level = _level(lm * max(ex / width, ey / height))
         for yo in range(height):
             py = (yo + 0.5) / height - 0.5
             for xo in range(width):

@@ -59,7 +59,7 @@ def paint_leaves(img, grain, geometry, colour, style):
                 cover = min(cover, 1.0) * style[i, 2]
                 shade = colour[i, 3] * u + colour[i, 4] * v
                 if style[i, 3] > 0.0:
-                    shade += 0.3 * (int(math.floor((u + 1.0) * style[i, 3])) % 2) - 0.15
+                    shade += 0.3 * (math.floor((u + 1.0) * style[i, 3]) % 2) - 0.15
                 y, x = (y0 + dy) % n, (x0 + dx) % n
                 gy, gx = (2 * y + 61 * i) % n, (2 * x + 97 * i) % n
                 for k in range(3):

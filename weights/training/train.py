@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from . import motion
 from .network import CameraNet, exported, shift_of
@@ -74,12 +74,12 @@ def recolour(x: Tensor, rng: np.random.Generator) -> Tensor:
 def prepare(x: Array, size: int, rng: np.random.Generator | None) -> Tensor:
     """Bytes (N, T, S, S, 3) -> normalised network input (N * T, 3, size, size), channels last."""
     n, t, s = x.shape[:3]
-    clip = torch.from_numpy(x).float().mul_(1 / 255)
+    clip = torch.from_numpy(x).float() / 255
     if rng is not None:
         clip = recolour(clip, rng)
     clip = clip.view(n * t, s, s, 3).sub_(MEAN[0]).div_(STD[0]).permute(0, 3, 1, 2)
     if size != s:
-        clip = F.interpolate(clip, (size, size), mode="area")
+        clip = functional.interpolate(clip, (size, size), mode="area")
     return clip.contiguous(memory_format=torch.channels_last)
 
 
@@ -97,10 +97,10 @@ def auxiliary_loss(velocity: Tensor, flows: list[Tensor], v: Tensor, aspect: Ten
 
     Each twin is given the same task; the one without a shift cannot do it.
     """
-    loss = F.smooth_l1_loss(velocity.float()[:, 1:], v / torch.from_numpy(VELOCITY_UNIT))
+    loss = functional.smooth_l1_loss(velocity.float()[:, 1:], v / torch.from_numpy(VELOCITY_UNIT))
     for flow in flows:
         truth = true_flow(v, aspect, flow.shape[-1]) / FLOW_UNIT
-        loss = loss + F.smooth_l1_loss(flow.float()[:, 1:], truth, beta=0.5) / len(flows)
+        loss = loss + functional.smooth_l1_loss(flow.float()[:, 1:], truth, beta=0.5) / len(flows)
     return loss
 
 
@@ -164,7 +164,7 @@ def run(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     clips, val = Clips(args.data), Clips([args.val])
-    xv = np.concatenate(val.x)[: args.val_count]
+    xv = np.concatenate(val.x)[: args.val_count]  # a copy in memory
     net = CameraNet(args.mode, tuple(args.widths), tuple(args.depths))
     net = net.to(memory_format=torch.channels_last)
     ema = copy.deepcopy(net)
@@ -189,7 +189,7 @@ def run(args: argparse.Namespace) -> None:
             group["lr"] = rate(step, total, args.lr)
         with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
             logits, velocity, flows = net.forward_train(x)
-        loss = F.cross_entropy(logits.float(), y, label_smoothing=args.smooth)
+        loss = functional.cross_entropy(logits.float(), y, label_smoothing=args.smooth)
         aux = auxiliary_loss(velocity, flows, torch.from_numpy(v), torch.from_numpy(aspect))
         weight = args.aux * (1 - 0.8 * step / total)
         optimiser.zero_grad(set_to_none=True)
