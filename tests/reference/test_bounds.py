@@ -244,6 +244,15 @@ def test_the_carried_variance_covers_a_measured_one(name, deviation):
     assert 0.2 < max(shares) < 1
 
 
+def test_softmax_carries_the_variance_by_its_jacobian(rng):
+    x = Bounded(rng.standard_normal((1, 6)) * 2, rng.uniform(0, 1, (1, 6)))
+    y = ops.softmax(x.value)[0]
+    jacobian = np.diag(y) - np.outer(y, y)
+    expected = jacobian**2 @ x.variance[0]
+    carried = bounds.softmax(x, u=0.0).variance[0]
+    np.testing.assert_allclose(carried, expected, rtol=1e-12)
+
+
 def network(x: Any, weights: Any, o: Any) -> Any:
     """Four residual TSM blocks with a head, in float32 (`o` is `Float32`) or bounded."""
     for first, second in weights[:-1]:

@@ -192,7 +192,7 @@ def test_softmax_is_a_ratio_of_exponentials(axis, seed):
     e = np.exp(x)
     y = softmax(x, axis)
     np.testing.assert_allclose(y, e / e.sum(axis=axis, keepdims=True), rtol=1e-14)
-    np.testing.assert_allclose(softmax(x + 500, axis), y, rtol=1e-12)
+    np.testing.assert_allclose(softmax(x + 5000, axis), y, rtol=1e-11)
     with pytest.raises(ValueError, match=r"`axis` \(=3\)"):
         softmax(x, 3)
 
@@ -284,9 +284,10 @@ def test_integers_are_refused(name):
 
 def test_float16_sums_are_made_in_float32():
     """2049 is no float16: a float16 accumulator would stay at 2048 for ever."""
-    x = np.ones((1, 4096, 1), np.float16)
-    assert conv(x, x[:, :, :])[0, 0, 0] == 4096
-    assert linear(x, np.ones((1, 4096), np.float16))[0, 0, 0] == 4096
+    ones = np.ones((1, 1, 4096), np.float16)
+    assert conv(ones, ones)[0, 0, 0] == 4096
+    assert linear(ones.swapaxes(1, 2), ones[0])[0, 0, 0] == 4096
+    assert reference.avg_pool(ones, 4096)[0, 0, 0] == 1
 
 
 def test_all_names_are_sorted_and_exist():

@@ -291,7 +291,7 @@ def softmax(x: Bounded, axis: int = 1, *, u: float) -> Bounded:
     """
     y = ops.softmax(x.value, axis)
     mixed = (y**2 * x.variance).sum(axis, keepdims=True)
-    carried = Bounded(y, y**2 * (np.maximum(1 - 2 * y, 0) * x.variance + mixed))
+    carried = Bounded(y, y**2 * np.maximum((1 - 2 * y) * x.variance + mixed, 0))
     below = np.abs(x.value - x.value.max(axis, keepdims=True))
     n = x.value.shape[axis]
     terms = below + (y * below).sum(axis, keepdims=True) + 2 * FUNCTION + min(n + 2, 6 * n**0.5)
