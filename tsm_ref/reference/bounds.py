@@ -286,12 +286,14 @@ def multiply(a: Bounded, b: Bounded, *, u: float) -> Bounded:
 def softmax(x: Bounded, axis: int = 1, *, u: float) -> Bounded:
     """Softmax, first order: dy_i = y_i (dx_i - sum over j of y_j dx_j), plus its own roundings.
 
+    var y_i = y_i^2 (max(1 - 2 y_i, 0) var x_i + sum over j of y_j^2 var x_j), too large only where
+    y_i > 1/2, where the exact 1 - 2 y_i would cancel against the sum and leave nothing but noise.
     These are, relative to y_i: x_i - max x, the same averaged over the sum, two exponentials, a
     sum of n terms, a quotient.
     """
     y = ops.softmax(x.value, axis)
     mixed = (y**2 * x.variance).sum(axis, keepdims=True)
-    carried = Bounded(y, y**2 * np.maximum((1 - 2 * y) * x.variance + mixed, 0))
+    carried = Bounded(y, y**2 * (np.maximum(1 - 2 * y, 0) * x.variance + mixed))
     below = np.abs(x.value - x.value.max(axis, keepdims=True))
     n = x.value.shape[axis]
     terms = below + (y * below).sum(axis, keepdims=True) + 2 * FUNCTION + min(n + 2, 6 * n**0.5)
