@@ -295,15 +295,14 @@ def read_frames(
         ...
     tsm_ref.errors.VideoError: no such file: ...
     """
-    info = probe(path, allow_partial=allow_partial, max_pixels=max_pixels)
+    limits: dict[str, Any] = {"allow_partial": allow_partial, "max_pixels": max_pixels}
+    info = probe(path, **limits)
     for _ in range(2):
         wanted = np.asarray(indices(info.frame_count) if callable(indices) else indices, np.int64)
         if wanted.size == 0 or wanted.min() < 0:
             raise ValueError("`indices` must be at least one index, none below 0")
         unique, order = np.unique(wanted, return_inverse=True)
-        with frames(
-            path, allow_partial=allow_partial, max_pixels=max_pixels, threads=threads
-        ) as source:
+        with frames(path, threads=threads, **limits) as source:
             times, kept, decoded, ended = _collect(source, unique, convert)
             info = _with_warnings(info, *source.warnings)
         recount = ended and decoded != info.frame_count
@@ -345,9 +344,8 @@ def _with_warnings(info: VideoInfo, *found: str) -> VideoInfo:
 def _scan(
     path: str | os.PathLike[str], allow_partial: bool, max_pixels: int
 ) -> tuple[VideoInfo, NDArray[np.float64]]:
-    with VideoFile(
-        path, allow_partial=allow_partial, max_pixels=max_pixels, regular=True
-    ) as source:
+    limits: dict[str, Any] = {"allow_partial": allow_partial, "max_pixels": max_pixels}
+    with VideoFile(path, regular=True, **limits) as source:
         first, stamps, count = None, array("q"), 0
         for packet in source.packets():
             if first is None:
@@ -374,7 +372,7 @@ def _scan(
             rotation=orientation.degrees,
             pixel_format=first.format.name,
             frame_rate=rate,
-            duration=float(times[-1] + 1 / rate) if rate else None,
+            duration=float(times[-1] + 1 / rate),
             frame_count=count,
             warnings=source.warnings,
         )
