@@ -14,20 +14,17 @@ __all__ = ["load_checkpoint", "sha256_of"]
 
 SUPPORTED = "tsm_ref HDF5 files and Keras 3 .weights.h5 files"
 
+_AFTER_VERSION = (b"\x12", b"\x1a", b"\x3a", b"\x42")
+"""The field that follows the version of an ONNX file: producer, its version, graph or opset."""
+
 FOREIGN: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
-    ("a zip archive, as PyTorch writes", lambda head: head[:4] == b"PK\x03\x04"),
-    ("a pickle, as old PyTorch and Paddle write", lambda head: head[:1] == b"\x80"),
-    ("a safetensors file", lambda head: head[8:9] == b"{"),
-    (
-        "an ONNX model",
-        lambda head: head[:1] == b"\x08" and head[2:3] in (b"\x12", b"\x1a", b"\x3a"),
-    ),
-    ("compressed with gzip", lambda head: head[:2] == b"\x1f\x8b"),
-    ("a web page", lambda head: head.lstrip()[:1] == b"<"),
-    (
-        "a Git LFS pointer, not the file itself",
-        lambda head: head.startswith(b"version https://git"),
-    ),
+    ("a zip archive as PyTorch writes, not supported yet", lambda h: h[:4] == b"PK\x03\x04"),
+    ("a pickle as old PyTorch and Paddle write, not supported yet", lambda h: h[:1] == b"\x80"),
+    ("a safetensors file, not supported yet", lambda h: h[8:9] == b"{"),
+    ("an ONNX model, not supported yet", lambda h: h[:1] == b"\x08" and h[2:3] in _AFTER_VERSION),
+    ("compressed with gzip as a whole", lambda h: h[:2] == b"\x1f\x8b"),
+    ("a web page, not a model", lambda h: h.lstrip()[:1] == b"<"),
+    ("a Git LFS pointer, not the model itself", lambda h: h.startswith(b"version https://git")),
 )
 """Files that people have and that are not readable (yet), by their first bytes."""
 
@@ -47,7 +44,7 @@ def load_checkpoint(path: StrPath, profile: Profile | None = None) -> Checkpoint
     ...     _ = Path(folder, "model.pth").write_bytes(b"PK\x03\x04 and so on")
     ...     load_checkpoint(f"{folder}/model.pth")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    tsm_ref.errors.CheckpointError: this is a zip archive, as PyTorch writes, which is not ...
+    tsm_ref.errors.CheckpointError: this is a zip archive as PyTorch writes, not supported yet: ...
     """
     head = read_head(path)
     if not head.startswith(SIGNATURE):
@@ -67,8 +64,8 @@ def load_checkpoint(path: StrPath, profile: Profile | None = None) -> Checkpoint
 def _refusal(head: bytes) -> str:
     for kind, recognises in FOREIGN:
         if recognises(head):
-            return f"this is {kind}, which is not supported yet; supported are {SUPPORTED}"
-    return f"this is not a model file that is known; supported are {SUPPORTED}"
+            return f"this is {kind}: supported are {SUPPORTED}"
+    return f"this is no kind of model file that is known: supported are {SUPPORTED}"
 
 
 def _under(checkpoint: Checkpoint, profile: Profile | None) -> Checkpoint:

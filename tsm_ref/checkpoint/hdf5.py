@@ -184,12 +184,13 @@ def _damage_at(where: str) -> Iterator[None]:
 
 
 def _walk(h5py: Any, root: Any, file_size: int) -> Iterator[Stored]:
-    """Every dataset below the root, in the order of names, without following a link."""
+    """Every dataset below the root, by groups and names in order, without following a link."""
     seen = {h5py.h5o.get_info(root).addr}
     pending = [("", 0, root)]
     while pending:
         path, depth, group = pending.pop()
-        for link in sorted(_links(h5py, group, path), reverse=True):
+        below = []
+        for link in sorted(_links(h5py, group, path)):
             name = f"{path}{link}"
             item = h5py.h5o.open(group, link.encode())
             address = h5py.h5o.get_info(item).addr
@@ -209,7 +210,8 @@ def _walk(h5py: Any, root: Any, file_size: int) -> Iterator[Stored]:
                     f"the groups at {shown(name)} are nested more than {MAX_DEPTH} deep"
                 )
             else:
-                pending.append((f"{name}/", depth + 1, item))
+                below.append((f"{name}/", depth + 1, item))
+        pending.extend(reversed(below))
 
 
 def _links(h5py: Any, group: Any, path: str) -> list[str]:
@@ -258,7 +260,10 @@ def _type_name(h5py: Any, kind: Any, where: str) -> str:
     if kind.get_class() == h5t.FLOAT:
         _, _, exponent, _, mantissa = kind.get_fields()
         size = kind.get_size()
-        return FLOATS.get((size, exponent, mantissa), f"float of {8 * size} bits, unusual")
+        name = FLOATS.get((size, exponent, mantissa), "")
+        exact = name and np.dtype("float32" if name == "bfloat16" else name)
+        # A bias of its own, say, takes a type out of its family: NumPy's type tells.
+        return name if kind.dtype.newbyteorder("=") == exact else f"unusual float of {size} bytes"
     if kind.get_class() == h5t.INTEGER:
         return str(kind.dtype)
     words = ("COMPOUND", "VLEN", "STRING", "REFERENCE", "OPAQUE", "ENUM", "ARRAY", "BITFIELD")

@@ -1,0 +1,93 @@
+"""The kind of a model file is read off its content."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+from tsm_ref.checkpoint import native
+from tsm_ref.checkpoint.files import load_checkpoint
+from tsm_ref.errors import CheckpointError
+from tsm_ref.profile import PROFILES, Sampling, ShiftRule
+
+MIT = PROFILES["mit"]
+
+
+def test_our_file_is_recognised_whatever_its_name(saved: Path) -> None:
+    path = saved.rename(saved.with_name("model.onnx"))
+    assert load_checkpoint(path).profile == MIT
+
+
+def test_a_keras_file_is_read_under_a_profile(shared_data: Path) -> None:
+    path = shared_data / "checkpoints" / "TSCAN.rlap.weights.h5"
+    assert load_checkpoint(path, PROFILES["ts-can-rlap"]).format == "keras"
+
+
+def test_a_keras_file_needs_a_profile(h5: h5py.File, finished: Any, refused: Any) -> None:
+    with refused(CheckpointError, "does not say how its shift works", "ts-can-rlap"):
+        load_checkpoint(finished())
+
+
+# A profile beside our own file
+
+
+def test_sampling_may_be_changed_and_labels_stay(saved: Path, graph: Any, weights: Any) -> None:
+    native.save(saved, graph, weights, MIT.with_changes(labels=("a", "b"), measured="90 %"))
+    wanted = MIT.with_changes(sampling=Sampling("dense"), average="probabilities")
+    profile = load_checkpoint(saved, wanted).profile
+    assert profile == wanted.with_changes(labels=("a", "b"), measured="90 %")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"shift": ShiftRule("online")}, {"placement": "block"}], ids=["shift", "placement"]
+)
+def test_what_the_weights_were_trained_with_may_not(
+    saved: Path, refused: Any, changes: Any
+) -> None:
+    with refused(CheckpointError, f"the weights were trained with {next(iter(changes))}"):
+        load_checkpoint(saved, MIT.with_changes(**changes))
+
+
+# Other files
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"PK\x03\x04\x00\x00", "a zip archive as PyTorch writes, not supported yet"),
+        (b"\x80\x02}q\x00", "a pickle as old PyTorch and Paddle write, not supported yet"),
+        (b"\x40\0\0\0\0\0\0\0{}", "a safetensors file, not supported yet"),
+        (b"\x08\x08\x12\x07pytorch", "an ONNX model, not supported yet"),
+        (gzip.compress(b"model"), "compressed with gzip"),
+        (b"\n<!DOCTYPE html><html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (b"some text", "no kind of model file that is known"),
+        (b"x", "no kind of model file that is known"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_other_kinds_are_named(tmp_path: Path, refused: Any, head: bytes, words: str) -> None:
+    (tmp_path / "model.h5").write_bytes(head)
+    with refused(CheckpointError, words, "supported are tsm_ref HDF5 files and Keras 3"):
+        load_checkpoint(tmp_path / "model.h5")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [("onnx/*.onnx", "an ONNX model"), ("checkpoints/*.th", "a pickle"), ("vectors/*.npz", "zip")],
+)
+def test_real_files_of_other_kinds_are_named(
+    shared_data: Path, refused: Any, pattern: str, words: str
+) -> None:
+    paths = list(shared_data.glob(pattern))
+    assert paths
+    for path in paths:
+        with refused(CheckpointError, words):
+            load_checkpoint(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path, refused: Any) -> None:
+    with refused(CheckpointError, "there is no such file"):
+        load_checkpoint(tmp_path / "absent.h5")
