@@ -1,0 +1,61 @@
+import math
+import struct
+from types import SimpleNamespace as Fake
+
+import numpy as np
+import pytest
+
+from tsm_ref.video.pictures import Orientation, picture_warnings
+
+IMAGE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_all_eight_ways_move_each_pixel_by_the_matrix(turn: int, mirrored: bool) -> None:
+    cos, sin = round(math.cos(math.radians(turn))), round(math.sin(math.radians(turn)))
+    flip = -1 if mirrored else 1
+    a, b, c, d = flip * cos, flip * sin, -sin, cos  # mirrored first, then turned clockwise
+    got = Orientation.from_matrix(a, b, c, d).apply(IMAGE)
+    places = {}
+    for y in range(2):
+        for x in range(3):
+            places[a * x + c * y, b * x + d * y] = IMAGE[y, x]
+    left, top = min(x for x, _ in places), min(y for _, y in places)
+    assert got.shape[:2] == ((2, 3) if turn % 180 == 0 else (3, 2))
+    for (x, y), pixel in places.items():
+        np.testing.assert_array_equal(got[y - top, x - left], pixel)
+    assert got.flags.c_contiguous
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_degrees_are_clockwise(turn: int) -> None:
+    angle = math.radians(turn + 3)
+    slanted = Orientation.from_matrix(
+        math.cos(angle), math.sin(angle), -math.sin(angle), math.cos(angle)
+    )
+    assert slanted.degrees == turn
+    assert slanted.inexact
+
+
+def test_the_matrix_comes_from_the_side_data() -> None:
+    class Data(bytes):
+        type = Fake(name="DISPLAYMATRIX")
+
+    matrix = struct.pack("=9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
+    assert Orientation.of(Fake(side_data=[Data(matrix)])).degrees == 90
+    assert Orientation.of(Fake(side_data=[Data(matrix[:8])])) == Orientation()
+    assert Orientation.of(Fake(side_data=[])) == Orientation()
+
+
+def test_size_follows_the_picture() -> None:
+    assert Orientation(transpose=True).size(3, 2) == (2, 3)
+    assert Orientation(flip_x=True, flip_y=True).size(3, 2) == (3, 2)
+
+
+def test_an_hdr_picture_of_ten_bits_with_alpha_warns_three_times() -> None:
+    parts = [Fake(bits=10, is_alpha=False), Fake(bits=10, is_alpha=True)]
+    found = picture_warnings(Fake(format=Fake(name="yuva", components=parts), color_trc=18))
+    assert len(found) == 3
+    plain = [Fake(bits=8, is_alpha=False)]
+    assert picture_warnings(Fake(format=Fake(name="gray", components=plain), color_trc=1)) == []
