@@ -120,7 +120,7 @@ def sections(
             "swap": float(swapped[directed].mean()) if directed.any() else float("nan"),
         },
     )
-    for group in footage.GROUPS:
+    for group in (*footage.GROUPS, "own motion"):
         part = [c for c in cases if c.group == group]
         if not part:
             continue

@@ -155,6 +155,28 @@ def virtual_move(
     return None
 
 
+def plain_windows(footage: Footage, stride: int, size: int) -> list[Case]:
+    """Real camera work: whole frames, no virtual move, labelled by registration where it is clear.
+
+    Clear: no cut, and the main speed is below the static margin or at least SPEED_MIN and twice any
+    other.  Nobody else knows the truth, so this measures agreement.
+    """
+    cases = []
+    small = [squash(f, size) for f in footage.frames]
+    for first in range(0, len(small) - stride * (motion.FRAMES - 1), 2):
+        if footage.camera(first, stride) == "cut":
+            continue
+        last = first + stride * (motion.FRAMES - 1)
+        velocity = footage.own[first:last].sum(0) / (motion.FRAMES - 1)
+        low, high = np.sort(np.abs(motion.speed(velocity)))[-2:]
+        if high > motion.STATIC_MAX and (high < motion.SPEED_MIN or high < 2 * low):
+            continue
+        frames = np.stack(small[first : last + 1 : stride])
+        label = motion.label_of(velocity)
+        cases.append(Case(frames, label, footage.name, "own motion", f"every {stride}"))
+    return cases
+
+
 def build(folder: Path, seed: int = 7, per: int = 10, size: int = 64) -> list[Case]:
     """The real test set: `per` moves for each clip, group, speed and label."""
     cases = []
@@ -169,4 +191,6 @@ def build(folder: Path, seed: int = 7, per: int = 10, size: int = 64) -> list[Ca
                         case = virtual_move(rng, footage, windows, label, speed, group, size)
                         if case is not None:
                             cases.append(case)
+        for stride in STRIDES:
+            cases += plain_windows(footage, stride, size)
     return cases

@@ -27,7 +27,7 @@ TRAIN_BANK, TEST_BANK = 1, 2
 
 @dataclass
 class Clip:
-    """A clip (T, H, W, 3) of bytes and its truth; `aspect` is that of the view before the squash."""
+    """A clip (T, H, W, 3) of bytes and its truth; `aspect` is that before the squash."""
 
     frames: Array
     label: int
