@@ -1,0 +1,109 @@
+"""Write the model cards from the measured figures: `python -m weights.training.card`."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from . import motion
+
+HERE = Path(__file__).parent
+TWINS = {"online": "camera-motion", "offline": "camera-motion-offline", "tsn": "camera-motion-tsn"}
+TITLES = {
+    "online": "TSM online (causal): the default, for clips and streams",
+    "offline": "TSM offline (bi-directional): for clips",
+    "tsn": "TSN (no shift): the control, not for use",
+}
+SHIFTS = {
+    "online": "The first half of the channels of each block's input reads the frame before "
+    "(d = +1), the rest stays (d = 0); zeros enter at the start.",
+    "offline": "The first quarter of the channels of each block's input reads the frame after "
+    "(d = -1), the second quarter the frame before (d = +1), the rest stays; zeros enter at both "
+    "ends.",
+    "tsn": "No channel is shifted. A mean over frames without a shift cannot know their order, so "
+    "a clip and its reverse get the same label and at most half of such a pair can be right. The "
+    "gap to its twins on pairs is therefore arithmetic; this model exists to show it.",
+}
+ROWS = {
+    "procedural": "procedural, held out",
+    "reversal": "the moving ones and their reverses",
+    "frozen": "real frames, frozen",
+    "frozen / slow": "- slow",
+    "frozen / medium": "- medium",
+    "frozen / fast": "- fast",
+    "still": "live footage, still camera",
+    "still / slow": "- slow",
+    "still / medium": "- medium",
+    "still / fast": "- fast",
+    "handheld": "live footage, handheld",
+    "own motion": "real camera work (agreement)",
+}
+
+
+def percent(x: float) -> str:
+    """98.76 -> '98.8 %'."""
+    return f"{100 * x:.1f} %"
+
+
+def accuracy_table(report: dict[str, Any], name: str) -> str:
+    """Accuracies of one model beside the registration baseline."""
+    lines = ["| set | clips | this model | registration |", "|---|---:|---:|---:|"]
+    for key, text in ROWS.items():
+        if key in report[name]:
+            mine, base = report[name][key], report["registration"][key]
+            accuracies = f"{percent(mine['accuracy'])} | {percent(base['accuracy'])}"
+            lines.append(f"| {text} | {mine['clips']} | {accuracies} |")
+    return "\n".join(lines)
+
+
+def recall_table(report: dict[str, Any], name: str) -> str:
+    """Recall per class on each part."""
+    parts = [p for p in ("procedural", "frozen", "still", "handheld") if p in report[name]]
+    lines = ["| class | " + " | ".join(parts) + " |", "|---|" + "---:|" * len(parts)]
+    for k, label in enumerate(motion.CLASSES):
+        cells = [percent(report[name][p]["recall"][k]) for p in parts]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def swaps(report: dict[str, Any], name: str) -> str:
+    """The sentence about reversed clips."""
+    s = percent(report[name]["reversal"]["swap"])
+    text = (
+        f"Reversing a clip swaps the direction that the model says in {s} of the procedural clips"
+    )
+    if "frozen / reversal" in report[name]:
+        text += f" and {percent(report[name]['frozen / reversal']['swap'])} of the frozen real ones"
+    return text + "."
+
+
+def card(name: str, report: dict[str, Any], meta: dict[str, Any]) -> str:
+    """One model card."""
+    template = (HERE / "card.md").read_text()
+    return template.format(
+        file=TWINS[name],
+        title=TITLES[name],
+        shift=SHIFTS[name],
+        steps=meta["steps"],
+        views=f"{meta['views']:,}",
+        seed=meta["seed"],
+        accuracy=accuracy_table(report, name),
+        recall=recall_table(report, name),
+        swaps=swaps(report, name),
+    )
+
+
+def main() -> None:
+    """Write the three cards."""
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("--logs", type=Path, default=HERE / "logs")
+    ap.add_argument("--out", type=Path, default=HERE.parent / "cards")
+    args = ap.parse_args()
+    report = json.loads((args.logs / "evaluation.json").read_text())
+    for name, file in TWINS.items():
+        meta = json.loads((args.logs / f"{name}.json").read_text())
+        (args.out / f"{file}.md").write_text(card(name, report, meta))
+
+
+if __name__ == "__main__":
+    main()
