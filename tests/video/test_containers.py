@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -268,3 +268,22 @@ def test_garbage_after_the_last_box_is_no_damage(make_clip: Make) -> None:
     path.write_bytes(path.read_bytes() + b"\0\0\xff\xff\0\1\2\3garbage")
     assert check_structure(path) == 0
     assert len(pixels_of(path)) == 5
+
+
+def test_a_stream_that_appears_late_is_let_pass(make_clip: Make) -> None:
+    """PyAV raises IndexError at the end of a file in which a stream was found on the way."""
+
+    class Stumbling:
+        def __init__(self, container: object) -> None:
+            self.container = container
+
+        def demux(self, stream: object) -> Iterator[object]:
+            yield from self.container.demux(stream)  # type: ignore[attr-defined]
+            raise IndexError("list index out of range")
+
+        def close(self) -> None:
+            self.container.close()  # type: ignore[attr-defined]
+
+    with frames(make_clip("a.ts", 12, **X264)) as source:
+        source._container = Stumbling(source._container)
+        assert len(list(source)) == 12

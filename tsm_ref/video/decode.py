@@ -30,15 +30,7 @@ from tsm_ref.video.source import (
     timeline,
 )
 
-__all__ = [
-    "DecodedFrames",
-    "VideoFile",
-    "VideoInfo",
-    "frames",
-    "packet_times",
-    "probe",
-    "read_frames",
-]
+__all__ = ["VideoFile", "VideoInfo", "frames", "packet_times", "probe", "read_frames"]
 
 MAX_PIXELS = 8192 * 8192
 """The most pixels one picture may have."""
@@ -118,8 +110,8 @@ class VideoFile:
         while True:
             try:
                 packet = next(packets)
-            except StopIteration:
-                return
+            except (StopIteration, IndexError):  # PyAV stumbles over streams that appear late,
+                return  # after it has given the last packet of those it knew
             except self._av.FFmpegError as error:
                 self._damaged(f"the file cannot be read further ({_reason(error)})")
                 packet, packets = self._last_packet(), iter(())
