@@ -186,6 +186,24 @@ def test_one_dataset_under_two_names_is_refused(h5: h5py.File, opening_is_refuse
     opening_is_refused("'b' is reached by two hard links")
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [(b"a/b", "not a name"), (b"/ab", "not a name"), (b"a\xff\xfe", "damaged")],
+    ids=["inside", "in front", "not UTF-8"],
+)
+def test_a_forged_name_is_refused(
+    h5: h5py.File, finished: Any, refused: Any, name: bytes, words: str
+) -> None:
+    """A slash inside a link's name would make HDF5 follow a path of the attacker's choice."""
+    h5["qjx"] = np.zeros(2)
+    path = finished()
+    data = path.read_bytes()
+    assert data.count(b"qjx") == 1
+    path.write_bytes(data.replace(b"qjx", name))
+    with refused(CheckpointError, words), open_hdf5(path):
+        pass
+
+
 # Size of the structure
 
 

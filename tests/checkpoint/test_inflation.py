@@ -68,6 +68,11 @@ def test_two_rounds_of_gzip_are_refused(h5: h5py.File, refused_in_file: Any) -> 
     refused_in_file("the filters gzip, gzip", "each once")
 
 
+def test_the_same_filter_twice_is_refused(h5: h5py.File, refused_in_file: Any) -> None:
+    with_filters(h5, 2, 2)
+    refused_in_file("the filters shuffle, shuffle", "each once")
+
+
 def test_a_filter_behind_gzip_is_refused(h5: h5py.File, refused_in_file: Any) -> None:
     with_filters(h5, 1, 2)
     refused_in_file("the filters gzip, shuffle", "only fletcher32 after")

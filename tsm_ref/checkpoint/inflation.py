@@ -24,6 +24,14 @@ def check_filters(plist: Any, where: str) -> tuple[str, ...]:
 
     Raises `CheckpointError` for any but gzip, shuffle, lzf and fletcher32, for one that comes
     twice, for two compressors, and for one before another filter than the checksum.
+
+    >>> import h5py
+    >>> plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    >>> plist.set_chunk((8,))
+    >>> plist.set_shuffle()
+    >>> plist.set_deflate()
+    >>> check_filters(plist, "the dataset 'w'")
+    ('shuffle', 'gzip')
     """
     filters = []
     for index in range(plist.get_nfilters()):
@@ -45,6 +53,13 @@ def check_chunks(handle: Any, plist: Any, filters: tuple[str, ...], where: str) 
     """Raise `CheckpointError` for chunks that are too large, too many, or inflate beyond bounds.
 
     At most `MAX_CHUNKS` chunks of at most `MAX_CHUNK_BYTES` each are accepted.
+
+    >>> import h5py
+    >>> with h5py.File("x", "w", driver="core", backing_store=False) as file:
+    ...     data = file.create_dataset("w", (8,), "f4", chunks=(2**24,), maxshape=(None,)).id
+    ...     check_chunks(data, data.get_create_plist(), (), "the tensor 'w'")
+    Traceback (most recent call last):
+    tsm_ref.errors.CheckpointError: the tensor 'w' has chunks of 67108864 bytes; at most 16777216
     """
     chunk = plist.get_chunk()
     size = prod(chunk) * handle.dtype.itemsize
