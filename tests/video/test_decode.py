@@ -110,6 +110,19 @@ def test_read_frames_gives_any_order_with_repeats_and_converts_each_once(make_cl
     assert got.unique.base is None  # no view that keeps a whole frame alive
 
 
+def test_only_wanted_frames_become_pixels(make_clip: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    honest = decode._upright_rgb
+
+    def counted(*args: object) -> np.ndarray:
+        made.append(args)
+        return honest(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decode, "_upright_rgb", counted)
+    assert read_frames(make_clip("a.mov", 9), [7, 2, 7]).frames_decoded == 8
+    assert len(made) == 2
+
+
 def test_one_frame_is_repeated_when_eight_are_wanted(make_clip: Make) -> None:
     got = read_frames(make_clip("a.mov", 1), lambda count: uniform(count, 8))
     assert got.info.frame_count == 1

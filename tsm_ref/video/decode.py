@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -139,6 +140,10 @@ class VideoFile:
         return pictures
 
     def __iter__(self) -> Iterator[Frame]:
+        return (Frame(index, time, pixels()) for index, time, pixels in self.shown())
+
+    def shown(self) -> Iterator[tuple[int, float, Callable[[], Pixels]]]:
+        """Index and seconds of each frame, and what makes its pixels before the next is taken."""
         rate = float(self.stream.average_rate or 0) or ASSUMED_RATE
         orientation: Orientation | None = None
         size, start, index = (0, 0), None, 0
@@ -157,8 +162,7 @@ class VideoFile:
                     self.warn(f"there are no timestamps: {rate:g} frames per second are assumed")
                 time = index / rate if picture.time is None else float(picture.time)
                 start = time if start is None else start
-                rgb = picture.to_ndarray(format="rgb24", width=size[0], height=size[1])
-                yield Frame(index, time - start, orientation.apply(rgb))
+                yield index, time - start, partial(_upright_rgb, picture, size, orientation)
                 index += 1
                 if index == self._max_frames:
                     return
@@ -274,11 +278,10 @@ def read_frames(
 ) -> DecodedFrames:
     """Decode the wanted frames of a file, and keep only those.
 
-    `indices` are 0-based, of any shape, in any order and with repeats; or a function from the
-    number of frames N to such indices, which is asked again if N pictures were not in the file
-    after all. `convert` takes each wanted frame, RGB uint8 (H, W, 3), as soon as it is decoded;
-    all of its results need one shape. Memory: the results and one frame. Decoding ends with the
-    last wanted frame.
+    `indices` are 0-based, of any shape, in any order, with repeats; or a function from the number
+    of frames to such indices, asked again if there were fewer after all. `convert` takes each
+    wanted frame, RGB uint8 (H, W, 3), as soon as it is decoded; its results share one shape.
+    Memory: the results and one frame. Decoding ends with the last wanted frame.
 
     Raises `VideoError` as `frames`, and for an index that the file does not reach.
 
@@ -316,13 +319,13 @@ def _collect(
     times = np.zeros(len(unique))
     kept: NDArray[Any] = np.empty((0,), np.uint8)
     found = decoded = 0
-    for frame in source:
+    for index, time, pixels in source.shown():
         decoded += 1
-        if found < len(unique) and frame.index == unique[found]:
-            pixels = frame.pixels if convert is None else convert(frame.pixels)
+        if found < len(unique) and index == unique[found]:
+            image = pixels() if convert is None else convert(pixels())
             if found == 0:
-                kept = np.empty((len(unique), *pixels.shape), pixels.dtype)
-            kept[found], times[found] = pixels, frame.time
+                kept = np.empty((len(unique), *image.shape), image.dtype)
+            kept[found], times[found] = image, time
             found += 1
         if found == len(unique) and not source.damaged:  # a damaged file is counted to its end
             return times, kept, decoded, False
@@ -369,6 +372,10 @@ def _scan(
             warnings=source.warnings,
         )
         return info, times
+
+
+def _upright_rgb(picture: Any, size: tuple[int, int], orientation: Orientation) -> Pixels:
+    return orientation.apply(picture.to_ndarray(format="rgb24", width=size[0], height=size[1]))
 
 
 def _import_av() -> Any:
