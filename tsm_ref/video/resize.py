@@ -24,7 +24,8 @@ def resize_pil(image: Pixels, height: int, width: int) -> Pixels:
     Output pixel i of n, from m input pixels, is the mean of the input pixels weighted by a
     triangle ``1 - |x|`` around ``(i + 1/2) m/n``, stretched by ``max(1, m/n)``. The weights are
     rounded to 22-bit fixed point, and each of the two passes, along the rows first, rounds its
-    result to 8 bits. A pass that changes no size is left out.
+    result to 8 bits. A pass that changes no size is left out. Pillow 13 may take the columns first
+    where it shrinks the height more than the width; the order here is that of all before it.
 
     Shapes: `image` uint8 (H, W) or (H, W, C); result (height, width) or (height, width, C).
     Raises ValueError for another dtype or rank, or an empty size. Source: Pillow, Resample.c.
