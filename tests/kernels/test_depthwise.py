@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from tsm_ref.kernels.blocked import Layout, aligned, from_blocked, to_blocked
+from tsm_ref.kernels.conv import pack_bias
+from tsm_ref.kernels.depthwise import pack_depthwise, plan_depthwise, run_depthwise
+from tsm_ref.kernels.program import DEPTHWISE_STEP, Assembler
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("shape", [(2, 20, 2, 9, 17), (1, 16, 1, 14, 14), (1, 32, 3, 2, 3)])
+def test_depthwise_is_within_the_bound(stride, shape, rng, conv_formula, within_bound):
+    clips, c, frames, height, width = shape
+    x = rng.standard_normal(shape).astype(np.float32)
+    w = rng.standard_normal((c, 1, 1, 3, 3)).astype(np.float32)
+    b = rng.standard_normal(c).astype(np.float32)
+    geometry = ((1, stride, stride), (0, 1, 1, 0, 1, 1), (1, 1, 1), c)
+    expected = np.clip(conv_formula(x, w, b, *geometry), 0, 6)
+    magnitude = conv_formula(abs(x), abs(w), abs(b), *geometry)
+    source = to_blocked(x, 1, 1)
+    ly = Layout(clips * frames, c, *expected.shape[3:])
+    results = []
+    for parts in (1, 3):
+        y = aligned(ly.size).view(np.float32)
+        plan = plan_depthwise(
+            Layout(clips * frames, c, height, width, 1, 1), ly, stride, pack_depthwise(w),
+            pack_bias(b), x=source, y=y, low=0, high=6,
+        )  # fmt: skip
+        assembler = Assembler()
+        assembler.step(DEPTHWISE_STEP, plan)
+        for part in range(parts):
+            run_depthwise(assembler.program().depthwises, 0, part, parts)
+        results.append(from_blocked(y.reshape(ly.shape), c, clips))
+    within_bound(results[0], expected, 9, magnitude)
+    assert results[0].tobytes() == results[1].tobytes()

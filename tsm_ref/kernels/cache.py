@@ -1,0 +1,144 @@
+"""Where compiled kernels are kept between runs, and the decorator that compiles them.
+
+Numba notices a change in the file of a compiled function, but not in the files of the functions
+it calls. So the folder is named after a hash of all the sources of this package, of the versions
+of Numba, llvmlite and NumPy, and of the processor that is compiled for: another version of
+anything is another folder. Numba writes each file under a temporary name and renames it, so two
+processes may fill the folder at once.
+"""
+
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from llvmlite import binding as llvm
+from numba.core import config as numba_config
+
+config: Any = numba_config
+njit: Any = numba.njit
+cfunc: Any = numba.cfunc
+
+
+def fingerprint() -> str:
+    """Return a short hash of everything that the compiled kernels depend on.
+
+    >>> len(fingerprint())
+    16
+    """
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    target = (config.CPU_NAME or llvm.get_host_cpu_name(), config.CPU_FEATURES)
+    versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2])
+    digest.update(repr((versions, target)).encode())
+    return digest.hexdigest()[:16]
+
+
+def user_folder() -> Path:
+    """Return the folder for compiled kernels: ``NUMBA_CACHE_DIR``, or the user's cache folder."""
+    if config.CACHE_DIR:
+        return Path(config.CACHE_DIR)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "tsm_ref"
+
+
+def _usable(folder: Path) -> bool:
+    """Return whether files can be created in `folder`; it is made if it does not exist."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+@functools.cache
+def folder() -> Path | None:
+    """Return the folder of this version's compiled kernels, or None if no folder can be written.
+
+    Where the user's folder is not writable, a folder in the system's temporary directory serves
+    instead, with one warning.
+    """
+    name = f"kernels-{fingerprint()}"
+    try:
+        wanted = user_folder()
+    except RuntimeError:  # no home directory
+        wanted = Path(tempfile.gettempdir()) / "tsm_ref"
+    if _usable(wanted / name):
+        return wanted / name
+    user = getattr(os, "getuid", lambda: "user")()
+    spare = Path(tempfile.gettempdir()) / f"tsm_ref-{user}"
+    usable = _usable(spare / name) and _is_ours(spare)
+    instead = f"using {spare}" if usable else "kernels will be compiled anew in every run"
+    warnings.warn(f"cannot write compiled kernels to {wanted}; {instead}", stacklevel=2)
+    return spare / name if usable else None
+
+
+def _is_ours(place: Path) -> bool:
+    """Return whether only we can write to `place`: compiled code from others is never loaded."""
+    if not hasattr(os, "getuid"):
+        return True
+    place.chmod(0o700)
+    return place.stat().st_uid == os.getuid()
+
+
+def compiled(*signature: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Return a decorator that compiles a kernel when it is first called, and keeps the result.
+
+    Kernels release the interpreter's lock, divide as the hardware does and never reassociate.
+    The options are Numba's.
+
+    >>> @compiled()
+    ... def double(x):
+    ...     return 2 * x
+    >>> double(21)
+    42
+    """
+    settings = {"nogil": True, "error_model": "numpy", **options}
+
+    def bind(function: Callable[..., Any]) -> Any:
+        with _keeping(function) as keep:
+            return njit(*signature, cache=keep, **settings)(function)
+
+    return bind
+
+
+def machine_code(function: Callable[..., Any], signature: Any) -> int:
+    """Compile a function now, or read it from the folder, and return the address of its code.
+
+    The caller keeps nothing alive: the code stays for as long as the process.
+    """
+    with _keeping(function) as keep:
+        code = cfunc(signature, cache=keep)(function)
+    _CODE.append(code)
+    return int(code.address)
+
+
+_CODE: list[Any] = []
+
+
+@contextmanager
+def _keeping(function: Callable[..., Any]) -> Iterator[bool]:
+    """Let Numba find our folder while it decorates; yield whether there is one."""
+    place = folder() if Path(function.__code__.co_filename).is_file() else None
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(place) if place else before
+    try:
+        yield place is not None
+    finally:
+        config.CACHE_DIR = before

@@ -1,0 +1,359 @@
+"""Every operation as plain loops over (N, C, T, H, W) arrays: the kernels to read first.
+
+Each function says what the operation is, one scalar at a time, for any shape and any float type.
+Sums run in the order of the loops. The engine falls back on these where no fast path fits, and
+tests hold the fast paths against them. They are bound to Numba at the end of the file; with
+``NUMBA_DISABLE_JIT=1`` they run as the Python that is written here.
+
+Sizes, strides, dilations are (T, H, W); `pads` lists the three begins, then the three ends, as in
+`tsm_ref.ops_table`. Nothing is checked here: shapes are the caller's duty.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.kernels.cache import compiled
+
+Array = NDArray[Any]
+Sizes = tuple[int, int, int]
+Pads = tuple[int, int, int, int, int, int]
+
+
+def window_count(
+    size: int, before: int, after: int, kernel: int, stride: int, dilation: int
+) -> int:
+    """Return how many windows fit along one axis, rounding down.
+
+    >>> window_count(224, 3, 3, 7, 2, 1)
+    112
+    """
+    return (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def conv(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    strides: Sizes = (1, 1, 1),
+    pads: Pads = (0, 0, 0, 0, 0, 0),
+    dilations: Sizes = (1, 1, 1),
+    groups: int = 1,
+) -> Array:
+    """Cross-correlate `x` (N, C, T, H, W) with `weight` (Cout, C / groups, kT, kH, kW).
+
+    ``y[n, o, p] = bias[o] + sum over c, k of weight[o, c, k] x[n, c', p']`` with
+    ``p' = p * stride + k * dilation - pad``, where ``c'`` is channel `c` of the group that output
+    `o` belongs to, and x is zero outside.
+
+    >>> x = np.arange(4.0).reshape(1, 1, 1, 2, 2)
+    >>> conv(x, np.ones((1, 1, 1, 2, 2)), np.ones(1)).item()
+    7.0
+    """
+    batch, _, T, H, W = x.shape
+    channels, depth, kT, kH, kW = weight.shape
+    Ty = window_count(T, pads[0], pads[3], kT, strides[0], dilations[0])
+    Hy = window_count(H, pads[1], pads[4], kH, strides[1], dilations[1])
+    Wy = window_count(W, pads[2], pads[5], kW, strides[2], dilations[2])
+    y = np.empty((batch, channels, Ty, Hy, Wy), x.dtype)
+    for n in range(batch):
+        for o in range(channels):
+            first = o // (channels // groups) * depth
+            for t in range(Ty):
+                for h in range(Hy):
+                    for w in range(Wy):
+                        total = bias[o]
+                        for c in range(depth):
+                            for i in range(kT):
+                                ti = t * strides[0] + i * dilations[0] - pads[0]
+                                if ti < 0 or ti >= T:
+                                    continue
+                                for j in range(kH):
+                                    hj = h * strides[1] + j * dilations[1] - pads[1]
+                                    if hj < 0 or hj >= H:
+                                        continue
+                                    for k in range(kW):
+                                        wk = w * strides[2] + k * dilations[2] - pads[2]
+                                        if wk < 0 or wk >= W:
+                                            continue
+                                        total += x[n, first + c, ti, hj, wk] * weight[o, c, i, j, k]
+                        y[n, o, t, h, w] = total
+    return y
+
+
+def batch_norm(
+    x: Array, mean: Array, variance: Array, scale: Array, shift: Array, epsilon: float
+) -> Array:
+    """Normalise every channel with stored statistics.
+
+    ``y[n, c] = (x[n, c] - mean[c]) / sqrt(variance[c] + epsilon) * scale[c] + shift[c]``
+
+    >>> x, one = np.full((1, 1, 1, 1, 1), 5.0), np.ones(1)
+    >>> batch_norm(x, one, 4 * one, 3 * one, one, 0.0).item()
+    7.0
+    """
+    y = np.empty_like(x)
+    for n in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            deviation = math.sqrt(variance[c] + epsilon)
+            for t in range(x.shape[2]):
+                for h in range(x.shape[3]):
+                    for w in range(x.shape[4]):
+                        centred = x[n, c, t, h, w] - mean[c]
+                        y[n, c, t, h, w] = centred / deviation * scale[c] + shift[c]
+    return y
+
+
+ZERO, REPLICATE, CIRCULAR = 0, 1, 2
+"""What a shifted channel reads beyond the ends of the clip."""
+
+
+def source_frame(t: int, frames: int, fill: int) -> int:
+    """Return the frame that is read for index `t`; -1 means a frame of zeros.
+
+    >>> source_frame(-2, 8, REPLICATE), source_frame(-2, 8, CIRCULAR), source_frame(-2, 8, ZERO)
+    (0, 6, -1)
+    """
+    if 0 <= t < frames:
+        return t
+    if fill == REPLICATE:
+        return min(max(t, 0), frames - 1)
+    if fill == CIRCULAR:
+        return t % frames
+    return -1
+
+
+def temporal_shift(x: Array, d: Array, fill: int = ZERO) -> Array:
+    """Shift every channel `c` by ``d[c]`` frames: ``y[n, c, t] = x[n, c, t - d[c]]``.
+
+    >>> x = np.arange(1.0, 7).reshape(1, 2, 3, 1, 1)
+    >>> temporal_shift(x, np.array([1, -1])).reshape(2, 3)
+    array([[0., 1., 2.],
+           [5., 6., 0.]])
+    """
+    y = np.zeros_like(x)
+    frames = x.shape[2]
+    for n in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            for t in range(frames):
+                source = source_frame(t - d[c], frames, fill)
+                if source >= 0:
+                    for h in range(x.shape[3]):
+                        for w in range(x.shape[4]):
+                            y[n, c, t, h, w] = x[n, c, source, h, w]
+    return y
+
+
+def cached_shift(x: Array, d: Array, cache: Array) -> Array:
+    """Shift the next frames of a stream by ``d[c] >= 0``, and keep in `cache` what is needed later.
+
+    `cache` (N, C, max d, H, W) holds the last frames of the input, oldest first; it starts as
+    zeros and is updated in place.
+
+    >>> cache, d = np.zeros((1, 2, 1, 1, 1)), np.array([1, 0])
+    >>> chunks = np.arange(1.0, 9).reshape(2, 1, 2, 2, 1, 1)
+    >>> [cached_shift(chunk, d, cache).reshape(2, 2).tolist() for chunk in chunks]
+    [[[0.0, 1.0], [3.0, 4.0]], [[2.0, 5.0], [7.0, 8.0]]]
+    """
+    y = np.empty_like(x)
+    depth, frames = cache.shape[2], x.shape[2]
+    for n in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            for t in range(frames):
+                for h in range(x.shape[3]):
+                    for w in range(x.shape[4]):
+                        if t >= d[c]:
+                            y[n, c, t, h, w] = x[n, c, t - d[c], h, w]
+                        else:
+                            y[n, c, t, h, w] = cache[n, c, depth + t - d[c], h, w]
+    remember(cache, x)
+    return y
+
+
+def remember(cache: Array, x: Array) -> None:
+    """Append the frames of `x` to `cache` (both N, C, T, H, W), which forgets its oldest ones.
+
+    >>> cache = np.array([1.0, 2.0]).reshape(1, 1, 2, 1, 1)
+    >>> remember(cache, np.full((1, 1, 1, 1, 1), 3.0))
+    >>> cache.ravel()
+    array([2., 3.])
+    """
+    depth, frames = cache.shape[2], x.shape[2]
+    for n in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            for i in range(depth):
+                source = i + frames - depth
+                for h in range(x.shape[3]):
+                    for w in range(x.shape[4]):
+                        if source >= 0:
+                            cache[n, c, i, h, w] = x[n, c, source, h, w]
+                        else:
+                            cache[n, c, i, h, w] = cache[n, c, i + frames, h, w]
+
+
+def max_pool(
+    x: Array, kernel: Sizes, strides: Sizes, pads: Pads, dilations: Sizes, sizes: Sizes
+) -> Array:
+    """Take the largest value of every window; padding never wins, NaN always does.
+
+    `sizes` are the output's T, H, W (see `tsm_ref.ops_table.window_sizes`).
+
+    >>> x = np.array([3.0, 1.0, 2.0, 5.0]).reshape(1, 1, 1, 1, 4)
+    >>> max_pool(x, (1, 1, 2), (1, 1, 2), (0,) * 6, (1, 1, 1), (1, 1, 2)).ravel()
+    array([3., 5.])
+    """
+    T, H, W = x.shape[2:]
+    y = np.empty((x.shape[0], x.shape[1], sizes[0], sizes[1], sizes[2]), x.dtype)
+    for n in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            for t in range(sizes[0]):
+                for h in range(sizes[1]):
+                    for w in range(sizes[2]):
+                        best = -np.inf
+                        for i in range(kernel[0]):
+                            ti = t * strides[0] + i * dilations[0] - pads[0]
+                            for j in range(kernel[1]):
+                                hj = h * strides[1] + j * dilations[1] - pads[1]
+                                for k in range(kernel[2]):
+                                    wk = w * strides[2] + k * dilations[2] - pads[2]
+                                    if 0 <= ti < T and 0 <= hj < H and 0 <= wk < W:
+                                        value = x[n, c, ti, hj, wk]
+                                        if not value <= best:  # larger, or NaN
+                                            best = value
+                        y[n, c, t, h, w] = best
+    return y
+
+
+def average_pool(
+    x: Array, kernel: Sizes, strides: Sizes, pads: Pads, count_padding: bool, sizes: Sizes
+) -> Array:
+    """Take the mean of every window, over its values or over its whole padded size.
+
+    Where windows are rounded up in number, the part behind the padding never counts.
+
+    >>> x = np.array([3.0, 1.0, 2.0, 4.0]).reshape(1, 1, 1, 1, 4)
+    >>> average_pool(x, (1, 1, 2), (1, 1, 2), (0,) * 6, False, (1, 1, 2)).ravel()
+    array([2., 3.])
+    """
+    T, H, W = x.shape[2:]
+    y = np.empty((x.shape[0], x.shape[1], sizes[0], sizes[1], sizes[2]), x.dtype)
+    for n in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            for t in range(sizes[0]):
+                for h in range(sizes[1]):
+                    for w in range(sizes[2]):
+                        total = x.dtype.type(0)
+                        count = 0
+                        for i in range(kernel[0]):
+                            ti = t * strides[0] + i - pads[0]
+                            for j in range(kernel[1]):
+                                hj = h * strides[1] + j - pads[1]
+                                for k in range(kernel[2]):
+                                    wk = w * strides[2] + k - pads[2]
+                                    if 0 <= ti < T and 0 <= hj < H and 0 <= wk < W:
+                                        total += x[n, c, ti, hj, wk]
+                                        count += 1
+                                    elif (
+                                        count_padding
+                                        and ti < T + pads[3]
+                                        and hj < H + pads[4]
+                                        and wk < W + pads[5]
+                                    ):
+                                        count += 1
+                        y[n, c, t, h, w] = total / count
+    return y
+
+
+def global_average_pool(x: Array) -> Array:
+    """Take the mean over H and W of every frame: (N, C, T, H, W) -> (N, C, T).
+
+    >>> global_average_pool(np.array([1.0, 3.0]).reshape(1, 1, 1, 1, 2)).item()
+    2.0
+    """
+    y = np.empty(x.shape[:3], x.dtype)
+    for n in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            for t in range(x.shape[2]):
+                total = x.dtype.type(0)
+                for h in range(x.shape[3]):
+                    for w in range(x.shape[4]):
+                        total += x[n, c, t, h, w]
+                y[n, c, t] = total / (x.shape[3] * x.shape[4])
+    return y
+
+
+def linear(x: Array, weight: Array, bias: Array) -> Array:
+    """Apply a fully connected layer to every frame: x (N, C, T), weight (K, C) -> (N, K, T).
+
+    >>> linear(np.ones((1, 2, 1)), np.array([[1.0, 2.0]]), np.array([0.5])).item()
+    3.5
+    """
+    y = np.empty((x.shape[0], weight.shape[0], x.shape[2]), x.dtype)
+    for n in range(x.shape[0]):
+        for k in range(weight.shape[0]):
+            for t in range(x.shape[2]):
+                total = bias[k]
+                for c in range(x.shape[1]):
+                    total += weight[k, c] * x[n, c, t]
+                y[n, k, t] = total
+    return y
+
+
+def clamp(x: Array, low: float, high: float) -> Array:
+    """Limit every value to ``low .. high``: ReLU is (0, inf), ReLU6 is (0, 6). NaN stays NaN.
+
+    >>> clamp(np.array([-1.0, 3.0, 7.0]), 0.0, 6.0)
+    array([0., 3., 6.])
+    """
+    y = np.empty_like(x)
+    for i in range(x.size):
+        value = x.flat[i]
+        if value < low:
+            value = low
+        if value > high:
+            value = high
+        y.flat[i] = value
+    return y
+
+
+def tanh(x: Array) -> Array:
+    """Take the hyperbolic tangent of every value.
+
+    >>> tanh(np.array([0.0, 1000.0]))
+    array([0., 1.])
+    """
+    y = np.empty_like(x)
+    for i in range(x.size):
+        y.flat[i] = math.tanh(x.flat[i])
+    return y
+
+
+def sigmoid(x: Array) -> Array:
+    """Take ``1 / (1 + exp(-x))`` of every value, without overflow.
+
+    >>> sigmoid(np.array([-1000.0, 0.0]))
+    array([0. , 0.5])
+    """
+    y = np.empty_like(x)
+    for i in range(x.size):
+        e = math.exp(-abs(x.flat[i]))
+        y.flat[i] = (e if x.flat[i] < 0 else 1) / (1 + e)
+    return y
+
+
+window_count = compiled()(window_count)
+source_frame = compiled()(source_frame)
+conv = compiled()(conv)
+batch_norm = compiled()(batch_norm)
+temporal_shift = compiled()(temporal_shift)
+remember = compiled()(remember)
+cached_shift = compiled()(cached_shift)
+max_pool = compiled()(max_pool)
+average_pool = compiled()(average_pool)
+global_average_pool = compiled()(global_average_pool)
+linear = compiled()(linear)
+clamp = compiled()(clamp)
+tanh = compiled()(tanh)
+sigmoid = compiled()(sigmoid)

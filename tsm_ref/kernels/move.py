@@ -1,0 +1,129 @@
+"""Moving values without changing them, into the blocked layout and out of it; and activations."""
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.kernels.blocked import PIXEL
+from tsm_ref.kernels.cache import compiled
+from tsm_ref.kernels.vector import Emitter, Value, address, floats_at, generated
+
+carray: Any = getattr(numba, "carray")  # noqa: B009 - numba does not list it for type checkers
+
+COPY = np.dtype(
+    [
+        ("x", np.int64),  # addresses
+        ("y", np.int64),
+        ("count", np.int64),  # pieces
+        ("x_step", np.int64),  # bytes from one piece to the next
+        ("y_step", np.int64),
+        ("size", np.int64),  # bytes of a piece, a multiple of 64
+    ],
+    align=True,
+)
+"""A planned copy of equally spaced pieces, for `run_copy`."""
+
+TANH, SIGMOID, LEAKY_RELU, HARD_SIGMOID, HARD_SWISH = range(5)
+
+ACTIVATION = np.dtype(
+    [
+        ("kind", np.int64),
+        ("x", np.int64),  # address; the values are replaced
+        ("count", np.int64),  # how many float32 values
+        ("alpha", np.float32),  # the slope of LEAKY_RELU and of HARD_SIGMOID
+        ("beta", np.float32),  # the offset of HARD_SIGMOID
+    ],
+    align=True,
+)
+"""A planned activation that is not a clamp, for `run_activation`."""
+
+
+@generated(address, address)
+def _copy_pixel(emit: Emitter, x: Value, y: Value) -> None:
+    for part in range(0, PIXEL, emit.bytes):
+        emit.store(emit.load(emit.bytes_at(x), part), emit.bytes_at(y), part)
+
+
+def run_copy(layers: NDArray[Any], index: int, part: int, parts: int) -> None:
+    """Carry out one of `parts` equal shares of a planned `COPY`."""
+    layer = layers[index]
+    for piece in range(layer.count * part // parts, layer.count * (part + 1) // parts):
+        x, y = layer.x + piece * layer.x_step, layer.y + piece * layer.y_step
+        for offset in range(0, layer.size, PIXEL):
+            _copy_pixel(x + offset, y + offset)
+
+
+def activate(x: NDArray[Any], kind: int, alpha: float, beta: float) -> None:
+    """Replace every value of a flat array by its activation.
+
+    >>> x = np.array([-1.0, 0.0, 2.0])
+    >>> activate(x, LEAKY_RELU, 0.5, 0.0)
+    >>> x
+    array([-0.5,  0. ,  2. ])
+    """
+    for i in range(len(x)):
+        value = x[i]
+        if kind == TANH:
+            x[i] = math.tanh(value)
+        elif kind == SIGMOID:
+            e = math.exp(-abs(value))
+            x[i] = e / (1 + e) if value < 0 else 1 / (1 + e)
+        elif kind == LEAKY_RELU:
+            x[i] = value if value > 0 else value * alpha
+        else:
+            gate = min(max(alpha * value + beta, x.dtype.type(0)), x.dtype.type(1))
+            x[i] = gate if kind == HARD_SIGMOID else value * gate
+
+
+def run_activation(layers: NDArray[Any], index: int, part: int, parts: int) -> None:
+    """Compute one of `parts` equal shares of a planned `ACTIVATION`."""
+    layer = layers[index]
+    first, last = layer.count * part // parts, layer.count * (part + 1) // parts
+    values = carray(floats_at(layer.x + 4 * first), (last - first,))
+    activate(values, layer.kind, layer.alpha, layer.beta)
+
+
+def fill_blocked(x: NDArray[Any], blocked: NDArray[Any], border: int) -> None:
+    """Write (N, C, T, H, W) into a blocked array, inside the border (above and left) of a width.
+
+    >>> blocked = np.zeros((1, 1, 3, 3, 16))
+    >>> fill_blocked(np.full((1, 1, 1, 1, 1), 5.0), blocked, 1)
+    >>> float(blocked[0, 0, 1, 1, 0]), float(blocked.sum())
+    (5.0, 5.0)
+    """
+    batch, channels, frames, height, width = x.shape
+    lanes = blocked.shape[4]
+    for n in range(batch):
+        for t in range(frames):
+            for h in range(height):
+                for c in range(channels):
+                    block, lane = c // lanes, c % lanes
+                    for w in range(width):
+                        blocked[n * frames + t, block, border + h, border + w, lane] = x[
+                            n, c, t, h, w
+                        ]
+
+
+def read_blocked(blocked: NDArray[Any], border: int, x: NDArray[Any]) -> None:
+    """Read (N, C, T, H, W) from the inside of a blocked array: the inverse of `fill_blocked`."""
+    batch, channels, frames, height, width = x.shape
+    lanes = blocked.shape[4]
+    for n in range(batch):
+        for t in range(frames):
+            for c in range(channels):
+                block, lane = c // lanes, c % lanes
+                for h in range(height):
+                    for w in range(width):
+                        x[n, c, t, h, w] = blocked[
+                            n * frames + t, block, border + h, border + w, lane
+                        ]
+
+
+run_copy = compiled()(run_copy)
+activate = compiled()(activate)
+run_activation = compiled()(run_activation)
+fill_blocked = compiled()(fill_blocked)
+read_blocked = compiled()(read_blocked)

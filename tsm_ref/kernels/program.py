@@ -1,0 +1,151 @@
+"""A planned network as a list of steps, run inside one compiled call by one or more threads.
+
+A step is (kind, index): which table of plans, and which row. Every thread runs all steps, takes its
+share of each, and waits for the others before the next, so nothing but the shares depends on
+their number. Python is not entered between the layers.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from tsm_ref.kernels.cache import compiled
+from tsm_ref.kernels.conv import CONVOLUTION, run_convolution
+from tsm_ref.kernels.depthwise import DEPTHWISE, run_depthwise
+from tsm_ref.kernels.inverted import INVERTED, InvertedPlan, run_inverted
+from tsm_ref.kernels.move import ACTIVATION, COPY, run_activation, run_copy
+from tsm_ref.kernels.plans import Plan
+from tsm_ref.kernels.pool import POOL, run_pool
+from tsm_ref.kernels.vector import INT, INT32, Emitter, Value, address, count, intrinsic_of
+from tsm_ref.kernels.winograd import WINOGRAD, run_winograd
+
+
+class Program(NamedTuple):
+    """The steps of a network, and the plans of its layers by kind; see the dtypes of the plans."""
+
+    steps: NDArray[np.int64]  # (number of steps, 2): kind and index
+    convolutions: NDArray[Any]
+    winograds: NDArray[Any]
+    depthwises: NDArray[Any]
+    inverteds: NDArray[Any]
+    pools: NDArray[Any]
+    copies: NDArray[Any]
+    activations: NDArray[Any]
+
+
+CONVOLUTION_STEP, WINOGRAD_STEP, DEPTHWISE_STEP, INVERTED_STEP = 0, 1, 2, 3
+POOL_STEP, COPY_STEP, ACTIVATION_STEP = 4, 5, 6
+
+KINDS = (CONVOLUTION, WINOGRAD, DEPTHWISE, INVERTED, POOL, COPY, ACTIVATION)
+"""The dtype of the plans of each kind of step."""
+
+
+class Assembler:
+    """Collects steps and plans, and keeps alive what the plans own.
+
+    >>> Assembler().program().steps.shape
+    (0, 2)
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, int]] = []
+        self.plans: list[list[Plan]] = [[] for _ in KINDS]
+
+    def keep(self, kind: int, plan: Plan) -> int:
+        """Add a plan that is not a step of its own; return its index in the table of its kind."""
+        self.plans[kind].append(plan)
+        return len(self.plans[kind]) - 1
+
+    def step(self, kind: int, plan: Plan) -> None:
+        """Add a step."""
+        self.steps.append((kind, self.keep(kind, plan)))
+
+    def winograd(self, plan: Plan, products: Sequence[Plan]) -> None:
+        """Add a Winograd convolution with its products."""
+        indices = [self.keep(CONVOLUTION_STEP, product) for product in products]
+        plan.record["product"], plan.record["last_product"] = indices[0], indices[-1]
+        self.step(WINOGRAD_STEP, plan)
+
+    def inverted(self, plan: InvertedPlan) -> None:
+        """Add a fused block with its three convolutions."""
+        record = plan.inverted.record
+        record["expand"] = self.keep(CONVOLUTION_STEP, plan.expand)
+        record["depthwise"] = self.keep(DEPTHWISE_STEP, plan.depthwise)
+        record["project"] = self.keep(CONVOLUTION_STEP, plan.project)
+        self.step(INVERTED_STEP, plan.inverted)
+
+    def program(self) -> Program:
+        """Return the program; it runs as long as this assembler lives."""
+        tables = []
+        for kind, plans in zip(KINDS, self.plans, strict=True):
+            table = np.zeros(max(1, len(plans)), kind)
+            for i, plan in enumerate(plans):
+                table[i] = plan.record
+            tables.append(table)
+        return Program(np.array(self.steps, np.int64).reshape(-1, 2), *tables)
+
+
+_SPINS = 2000  # looks at the counter before a waiting thread lets others run
+
+
+def _write_meeting(context: Any, builder: Any, _: Any, arguments: Sequence[Value]) -> Value:
+    """Write: count this thread's arrival, and wait until the expected number have arrived."""
+    emit = Emitter(builder)
+    place = emit.pointer(emit.bytes_at(arguments[0]), 0, INT)
+    builder.atomic_rmw("add", place, emit.integer(1), "seq_cst")
+    before = builder.block
+    waiting, missing, together = (
+        builder.append_basic_block(name) for name in ("waiting", "missing", "together")
+    )
+    builder.branch(waiting)
+    builder.position_at_end(waiting)
+    looks = builder.phi(INT)
+    looks.add_incoming(emit.integer(0), before)
+    arrived = builder.load_atomic(place, "seq_cst", align=8)
+    builder.cbranch(emit.less(arrived, arguments[1]), missing, together)
+    builder.position_at_end(missing)
+    if os.name == "posix":
+        with emit.when(emit.less(emit.integer(_SPINS), looks)):
+            builder.call(emit.function("sched_yield", INT32, []), [])
+    looks.add_incoming(emit.add(looks, 1), builder.block)
+    builder.branch(waiting)
+    builder.position_at_end(together)
+    return context.get_dummy_value()
+
+
+_meet = intrinsic_of(types.void(address, count), _write_meeting)
+
+
+def run(program: Program, part: int, parts: int, counter: int) -> None:
+    """Run one thread's share of a program.
+
+    All `parts` threads call this with the same `counter`: the address of an integer that is zero
+    before they start.
+    """
+    for number in range(len(program.steps)):
+        kind, index = program.steps[number, 0], program.steps[number, 1]
+        if kind == CONVOLUTION_STEP:
+            run_convolution(program.convolutions, index, part, parts)
+        elif kind == WINOGRAD_STEP:
+            run_winograd(program.winograds, program.convolutions, index, part, parts)
+        elif kind == DEPTHWISE_STEP:
+            run_depthwise(program.depthwises, index, part, parts)
+        elif kind == INVERTED_STEP:
+            run_inverted(
+                program.inverteds, program.convolutions, program.depthwises, index, part, parts
+            )
+        elif kind == POOL_STEP:
+            run_pool(program.pools, index, part, parts)
+        elif kind == COPY_STEP:
+            run_copy(program.copies, index, part, parts)
+        elif kind == ACTIVATION_STEP:
+            run_activation(program.activations, index, part, parts)
+        if parts > 1:
+            _meet(counter, parts * (number + 1))
+
+
+run = compiled()(run)
