@@ -51,7 +51,8 @@ def accuracy_table(report: dict[str, Any], name: str) -> str:
     for key, text in ROWS.items():
         if key in report[name]:
             mine, base = report[name][key], report["registration"][key]
-            accuracies = f"{percent(mine['accuracy'])} | {percent(base['accuracy'])}"
+            other = "(its word)" if key == "own motion" else percent(base["accuracy"])
+            accuracies = f"{percent(mine['accuracy'])} | {other}"
             lines.append(f"| {text} | {mine['clips']} | {accuracies} |")
     return "\n".join(lines)
 
@@ -68,6 +69,8 @@ def recall_table(report: dict[str, Any], name: str) -> str:
 
 def swaps(report: dict[str, Any], name: str) -> str:
     """The sentence about reversed clips."""
+    if report[name]["reversal"]["swap"] is None:
+        return "It never names a direction."
     s = percent(report[name]["reversal"]["swap"])
     text = (
         f"Reversing a clip swaps the direction that the model says in {s} of the procedural clips"

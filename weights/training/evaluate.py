@@ -92,9 +92,9 @@ def score(said: Array, truth: Array) -> dict[str, Any]:
     return {
         "clips": len(truth),
         "accuracy": float(right.mean()),
-        "direction": float(right[same_axis].mean()) if same_axis.any() else float("nan"),
+        "direction": float(right[same_axis].mean()) if same_axis.any() else None,
         "recall": [
-            float(right[truth == k].mean()) if (truth == k).any() else float("nan")
+            float(right[truth == k].mean()) if (truth == k).any() else None
             for k in range(len(motion.CLASSES))
         ],
     }
@@ -117,7 +117,7 @@ def sections(
         {
             "clips": int(2 * moving.sum()),
             "accuracy": float(both.mean()),
-            "swap": float(swapped[directed].mean()) if directed.any() else float("nan"),
+            "swap": float(swapped[directed].mean()) if directed.any() else None,
         },
     )
     for group in (*footage.GROUPS, "own motion"):
@@ -139,19 +139,26 @@ def sections(
                 {
                     "clips": int(directed.sum()),
                     "accuracy": float((back == motion.REVERSE[truth])[truth > 0].mean()),
-                    "swap": float((back == motion.REVERSE[said])[directed].mean()),
+                    "swap": float((back == motion.REVERSE[said])[directed].mean())
+                    if directed.any()
+                    else None,
                 },
             )
 
 
+def percent(x: float | None, width: int = 5, digits: int = 1) -> str:
+    """A share as a percentage of fixed width; a dash where nothing was counted."""
+    return "-".rjust(width) if x is None else f"{100 * x:{width}.{digits}f}"
+
+
 def show(name: str, part: str, s: dict[str, Any]) -> None:
     """Print one line of figures."""
-    line = f"{name:12s} {part:26s} {s['clips']:5d} clips  {100 * s['accuracy']:5.1f} %"
+    line = f"{name:12s} {part:26s} {s['clips']:5d} clips  {percent(s['accuracy'])} %"
     if "swap" in s:
-        line += f"  labels swapped {100 * s['swap']:5.1f} %"
+        line += f"  labels swapped {percent(s['swap'])} %"
     if "recall" in s:
-        recall = " ".join(f"{100 * r:4.0f}" for r in s["recall"])
-        line += f"  direction {100 * s['direction']:5.1f} %  recall {recall}"
+        recall = " ".join(percent(r, 4, 0) for r in s["recall"])
+        line += f"  direction {percent(s['direction'])} %  recall {recall}"
     print(line, flush=True)
 
 

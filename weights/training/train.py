@@ -147,6 +147,7 @@ def save(net: CameraNet, args: argparse.Namespace, facts: dict[str, Any], where:
             "resize": "the whole frame squashed to size x size, antialiased bilinear (PIL rule)",
         },
         "head": "global average pool per frame, linear per frame, mean of the logits over frames",
+        "parameters": sum(v.size for k, v in arrays.items() if "running" not in k),
         "bn_eps": 1e-5, "classes": motion.CLASSES, "seed": args.seed, **facts,
     }  # fmt: skip
     (where / f"{args.mode}.json").write_text(json.dumps(meta, indent=1) + "\n")
