@@ -3,8 +3,8 @@ import pytest
 
 from tsm_ref.kernels.blocked import Layout, aligned, from_blocked, to_blocked
 from tsm_ref.kernels.conv import pack_bias
-from tsm_ref.kernels.depthwise import pack_depthwise, plan_depthwise, run_depthwise
-from tsm_ref.kernels.program import DEPTHWISE_STEP, Assembler
+from tsm_ref.kernels.depthwise import pack_depthwise, plan_depthwise
+from tsm_ref.kernels.program import DEPTHWISE_STEP, Assembler, run
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -28,8 +28,10 @@ def test_depthwise_is_within_the_bound(stride, shape, rng, conv_formula, within_
         )  # fmt: skip
         assembler = Assembler()
         assembler.step(DEPTHWISE_STEP, plan)
+        counter = np.full(1, parts)  # nobody waits: the parts run one after the other
+        waiting = counter.ctypes.data
         for part in range(parts):
-            run_depthwise(assembler.program().depthwises, 0, part, parts)
+            run(assembler.program(), part, parts, waiting)
         results.append(from_blocked(y.reshape(ly.shape), c, clips))
     within_bound(results[0], expected, 9, magnitude)
     assert results[0].tobytes() == results[1].tobytes()

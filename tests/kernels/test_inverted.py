@@ -3,7 +3,7 @@ import pytest
 
 from tsm_ref.kernels.blocked import PIXEL, Layout, aligned, from_blocked, to_blocked
 from tsm_ref.kernels.inverted import Tiling, bind_inverted, choose_tiling, plan_inverted
-from tsm_ref.kernels.program import Assembler, run
+from tsm_ref.kernels.program import INVERTED_STEP, Assembler, run
 from tsm_ref.kernels.tables import frame_sources, segments
 
 RELU6, FREE = (0, 6), (-np.inf, np.inf)
@@ -41,13 +41,18 @@ class Block:
             lx, ly, (height, width), (*self.w[:2], self.w[2][:, :, 0, 0, 0]), tuple(self.b), table,
             self.stride, (RELU6, RELU6, FREE), lx if self.residual else None, tiling, parts,
         )  # fmt: skip
-        scratch = aligned(plan.scratch * parts)
+        ring, rows = aligned(plan.ring_bytes * parts), aligned(plan.row_bytes * parts)
         start = source.ctypes.data
         bind_inverted(
-            plan, start, y.ctypes.data, start if self.residual else 0, scratch.ctypes.data
+            plan,
+            start,
+            y.ctypes.data,
+            start if self.residual else 0,
+            ring.ctypes.data,
+            rows.ctypes.data,
         )
         assembler = Assembler()
-        assembler.inverted(plan)
+        assembler.part(INVERTED_STEP, assembler.keep_inverted(plan))
         program = assembler.program()
         counter = np.zeros(1, np.int64)
         for part in range(parts):

@@ -3,11 +3,10 @@ import pytest
 
 from tsm_ref.kernels.blocked import Layout, aligned, from_blocked, to_blocked
 from tsm_ref.kernels.conv import pack_bias
-from tsm_ref.kernels.program import Assembler
+from tsm_ref.kernels.program import WINOGRAD_STEP, Assembler, run
 from tsm_ref.kernels.winograd import (
     FILTER,
     plan_winograd,
-    run_winograd,
     tiles,
     transform_weights,
 )
@@ -34,10 +33,11 @@ def winograd(x, w, b, m, residual=None, low=-np.inf, parts=1, tile_block=None):
     scratch = aligned(int(plan.record["scratch_size"]) * parts)
     plan.record["scratch"] = scratch.ctypes.data
     assembler = Assembler()
-    assembler.winograd(plan, products)
+    assembler.part(WINOGRAD_STEP, assembler.keep_winograd(plan, products))
     program = assembler.program()
+    counter = np.full(1, parts)  # nobody waits: the parts run one after the other
     for part in reversed(range(parts)):
-        run_winograd(program.winograds, program.convolutions, 0, part, parts)
+        run(program, part, parts, counter.ctypes.data)
     return from_blocked(y.reshape(ly.shape), len(w), clips, 1, 0)
 
 

@@ -24,6 +24,7 @@ class Layout:
 
     `before` and `after` are the widths of the zero border above/left and below/right. `lanes` is
     the number of channels of a block; a picture of 3 interleaved colours has one block of 3.
+    With `slots` there is memory for that many frames only, which the frames take in turn.
 
     >>> layout = Layout(frames=8, channels=20, height=14, width=14, before=1, after=1)
     >>> layout.blocks, layout.row, layout.size
@@ -39,6 +40,7 @@ class Layout:
     before: int = 0
     after: int = 0
     lanes: int = BLOCK
+    slots: int = 0
 
     @property
     def pixel(self) -> int:
@@ -68,18 +70,23 @@ class Layout:
     @property
     def size(self) -> int:
         """Bytes of the whole array."""
-        return self.frames * self.frame
+        return (self.slots or self.frames) * self.frame
+
+    def start(self, frame: int) -> int:
+        """Return the offset of a frame."""
+        return (frame % self.slots if self.slots else frame) * self.frame
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
         """The shape of the array (frames, blocks, rows, columns, 16), border included."""
         border = self.before + self.after
-        return (self.frames, self.blocks, self.height + border, self.width + border, self.lanes)
+        frames = self.slots or self.frames
+        return (frames, self.blocks, self.height + border, self.width + border, self.lanes)
 
     def at(self, frame: int = 0, block: int = 0, y: int = 0, x: int = 0) -> int:
         """Return the offset of a pixel; row and column -1 lie in the border."""
         inside = (y + self.before) * self.row + (x + self.before) * self.pixel
-        return frame * self.frame + block * self.block + inside
+        return self.start(frame) + block * self.block + inside
 
     def inside(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return the view of a blocked `array` without its border."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tsm_ref.kernels.blocked import FLOAT_BYTES, PIXEL, Layout, aligned
 from tsm_ref.kernels.cache import compiled
 from tsm_ref.kernels.machine import BLOCK, HOST
-from tsm_ref.kernels.microkernel import GROUP_FIELDS, TILES, call_matrix, codes
+from tsm_ref.kernels.microkernel import GROUP_FIELDS, call_matrix, codes
 from tsm_ref.kernels.plans import Plan, planned
 from tsm_ref.kernels.tables import Table
 from tsm_ref.kernels.vector import integer_at
@@ -53,8 +53,8 @@ CONVOLUTION = np.dtype(
 _GROUP_BYTES = 8 * len(GROUP_FIELDS)
 _SEGMENT_BYTES = 16
 _PANEL = HOST.panel
-_CACHE = 384 * 1024  # bytes of inputs that a block of groups may have
-_DEPTH = 512  # inputs whose weights are kept in the first cache
+_GROUPS = 64  # groups that pass over a panel of weights before the next panel
+_DEPTH = 256  # inputs whose weights are kept in the first cache
 _INFINITY = np.float32(np.inf)
 
 
@@ -107,10 +107,9 @@ def _panel(
             weights += length * width * FLOAT_BYTES
 
 
-def run_convolution(layers: NDArray[Any], index: int, part: int, parts: int) -> None:
-    """Compute one of `parts` equal shares of a planned `CONVOLUTION`."""
+def run_convolution(layers: NDArray[Any], index: int, first: int, last: int) -> None:
+    """Compute groups ``first .. last - 1`` of a planned `CONVOLUTION`."""
     layer = layers[index]
-    first, last = layer.group_count * part // parts, layer.group_count * (part + 1) // parts
     convolve(layer, layer.x, layer.y, layer.weights, layer.bias, first, last, False, True)
 
 
@@ -169,8 +168,6 @@ def plan_convolution(
     the output's own memory: then the sums may not be parked there, and are taken in one go.
     """
     depth = int(segments[0, :, 1].sum())
-    pixels = TILES[0].pixels
-    group_block = min(max(_CACHE // (pixels * depth * FLOAT_BYTES), 8), 64)
     segment_count = segments.shape[1]
     pieces = 1 if in_place else max(1, round(depth / _DEPTH))
     panel_code, block_code = codes()
@@ -181,7 +178,7 @@ def plan_convolution(
         residual_block=(residual or y).block,
         groups=groups,
         group_count=len(groups),
-        group_block=group_block,
+        group_block=_GROUPS,
         segments=segments,
         segment_count=segment_count,
         segment_block=-(-segment_count // pieces),

@@ -73,8 +73,9 @@ def depthwise_rows(x: Layout, y: Layout, stride: int = 1) -> NDArray[np.int64]:
     [[0, 384, 768, 0], [768, 1152, 1536, 128]]
     """
     frame, row = (i.ravel() for i in np.indices((y.frames, y.height)))
-    first = frame * x.frame + x.at(y=-1, x=-1) + row * stride * x.row
-    out = frame * y.frame + y.at() + row * y.row
+    x_start, y_start = (np.array([z.start(f) for f in range(y.frames)]) for z in (x, y))
+    first = x_start[frame] + x.at(y=-1, x=-1) + row * stride * x.row
+    out = y_start[frame] + y.at() + row * y.row
     return np.stack([first, first + x.row, first + 2 * x.row, out], axis=1)
 
 
@@ -167,10 +168,9 @@ def depthwise(layer: Any, x: int, y: int, block: int, first: int, last: int) -> 
             _rows_2(rows, last - first, x_i, y_i, weights, bias, layer.width, layer.low, layer.high)
 
 
-def run_depthwise(layers: NDArray[Any], index: int, part: int, parts: int) -> None:
-    """Compute one of `parts` equal shares of a planned `DEPTHWISE`."""
+def run_depthwise(layers: NDArray[Any], index: int, first: int, last: int) -> None:
+    """Compute rows ``first .. last - 1`` of a planned `DEPTHWISE`."""
     layer = layers[index]
-    first, last = layer.row_count * part // parts, layer.row_count * (part + 1) // parts
     if first < last:
         depthwise(layer, layer.x, layer.y, 0, first, last)
 

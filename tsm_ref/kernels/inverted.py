@@ -48,7 +48,8 @@ INVERTED = np.dtype(
         ("ring_chunk", np.int64),  # bytes between the rings of two chunks (0: they share one)
         ("tiles", np.int64),  # address of the table of tiles
         ("tile_count", np.int64),
-        ("scratch_size", np.int64),  # bytes of the ring and the rows behind it, for each part
+        ("ring_size", np.int64),  # bytes of the ring, and of the rows behind it, of each part
+        ("row_size", np.int64),
         ("strips", np.int64),  # address of (first, last) tile of each independent strip
         ("strip_count", np.int64),
     ],
@@ -230,8 +231,13 @@ class InvertedPlan(NamedTuple):
     expand: Plan
     depthwise: Plan
     project: Plan
-    ring: tuple[int, int, int]  # blocks, rows, bytes of a row: rings of one shape can be shared
-    scratch: int  # bytes for each part, zero before the first run
+    ring: tuple[int, int, int]  # blocks, rows, bytes of a row; zero before the first run
+    row_bytes: int  # of the depthwise output, for each part
+
+    @property
+    def ring_bytes(self) -> int:
+        """Bytes of the ring of each part; blocks with a ring of the same shape can share it."""
+        return self.ring[0] * self.ring[1] * self.ring[2]
 
 
 def plan_inverted(
@@ -304,28 +310,28 @@ def plan_inverted(
         low=limits[2][0],
         high=limits[2][1],
     )
-    scratch = ring_bytes + tables.row_block * tiling.blocks
+    row_bytes = tables.row_block * tiling.blocks
     inverted = planned(
         INVERTED,
         chunks=chunks,
         ring_chunk=0 if tables.whole else tables.ring_block * tiling.blocks,
         tiles=tables.tiles,
         tile_count=len(tables.tiles),
-        scratch_size=scratch,
+        ring_size=ring_bytes,
+        row_size=row_bytes,
         strips=tables.strips,
         strip_count=len(tables.strips),
     )
     row = (hidden[1] + 2) * PIXEL
     shape = (ring_bytes // tables.ring_block, tables.ring_block // row, row)
-    return InvertedPlan(inverted, expand, rows, project, shape, scratch)
+    return InvertedPlan(inverted, expand, rows, project, shape, row_bytes)
 
 
-def bind_inverted(plan: InvertedPlan, x: int, y: int, residual: int, scratch: int) -> None:
-    """Write the addresses of input, output, residual (0: none) and scratch into a plan."""
-    ring = plan.ring[0] * plan.ring[1] * plan.ring[2]
-    plan.expand.record["x"], plan.expand.record["y"] = x, scratch
-    plan.depthwise.record["x"], plan.depthwise.record["y"] = scratch, scratch + ring
-    plan.project.record["x"], plan.project.record["y"] = scratch + ring, y
+def bind_inverted(plan: InvertedPlan, x: int, y: int, residual: int, ring: int, rows: int) -> None:
+    """Write the addresses of input, output, residual (0: none) and working memory into a plan."""
+    plan.expand.record["x"], plan.expand.record["y"] = x, ring
+    plan.depthwise.record["x"], plan.depthwise.record["y"] = ring, rows
+    plan.project.record["x"], plan.project.record["y"] = rows, y
     plan.project.record["residual"] = residual
 
 
@@ -338,34 +344,33 @@ def _filled(weights: NDArray[Any], size: int, axis: int) -> NDArray[Any]:
 
 def run_inverted(
     layers: NDArray[Any], convolutions: NDArray[Any], depthwises: NDArray[Any], index: int,
-    part: int, parts: int,
+    first: int, last: int, part: int,
 ) -> None:  # fmt: skip
-    """Compute one of `parts` shares of a planned `INVERTED`.
+    """Compute strips ``first .. last - 1`` of a planned `INVERTED`, as thread `part`.
 
-    A strip is a sequence of tiles that share a ring: strips do not depend on each other, and are
-    shared out among the parts.
+    A strip is a sequence of tiles that share a ring; strips do not depend on each other.
     """
     layer = layers[index]
     expand, middle = convolutions[layer.expand], depthwises[layer.depthwise]
     project = convolutions[layer.project]
-    for strip in range(layer.strip_count * part // parts, layer.strip_count * (part + 1) // parts):
-        first = integer_at(layer.strips + 16 * strip)
-        last = integer_at(layer.strips + 16 * strip + 8)
-        for tile in range(first, last):
-            _tile(layer, expand, middle, project, tile, part * layer.scratch_size)
+    for strip in range(first, last):
+        begin = integer_at(layer.strips + 16 * strip)
+        end = integer_at(layer.strips + 16 * strip + 8)
+        for tile in range(begin, end):
+            _tile(layer, expand, middle, project, tile, part)
 
 
-def _tile(layer: Any, expand: Any, middle: Any, project: Any, tile: int, scratch: int) -> None:
+def _tile(layer: Any, expand: Any, middle: Any, project: Any, tile: int, part: int) -> None:
     row = layer.tiles + tile * _TILE_BYTES
     for chunk in range(layer.chunks):
         channel = chunk * expand.channels
-        ring = expand.y + scratch + chunk * layer.ring_chunk
+        ring = expand.y + part * layer.ring_size + chunk * layer.ring_chunk
         convolve(
             expand, expand.x, ring, expand.weights + channel * expand.depth * FLOAT_BYTES,
             expand.bias + channel * FLOAT_BYTES, integer_at(row), integer_at(row + 8), False, True,
         )  # fmt: skip
         block = chunk * middle.blocks
-        y = middle.y + scratch
+        y = middle.y + part * layer.row_size
         depthwise(middle, ring, y, block, integer_at(row + 16), integer_at(row + 24))
         weights = project.weights + chunk * project.depth * project.channels * FLOAT_BYTES
         convolve(

@@ -48,7 +48,7 @@ and the residual, and the index of the tile's first segment."""
 
 _GROUP_BYTES = 8 * len(GROUP_FIELDS)
 _SEGMENT_BYTES = 16
-_PREFETCH = 1024  # bytes; the weight stream is asked for this far ahead of its use
+_PREFETCH = 4096  # bytes; the weight stream is asked for this far ahead of its use
 
 
 class Tile(NamedTuple):
@@ -221,6 +221,9 @@ class _TileWriter:
         for line in range(0, panel, PIXEL):
             emit.prefetch(weights, _PREFETCH + line)
         inputs = [emit.move(base, emit.times(k, FLOAT_BYTES)) for base in bases]
+        # Where pixels follow each other, the next tile begins behind this one: one line each step.
+        behind = emit.times(self.arguments.step, self.tile.length)
+        emit.prefetch(emit.move(bases[-1], behind), emit.times(k, PIXEL), level=2)
         updated = []
         for p, (run, i) in enumerate(self.pixels):
             value = emit.splat(emit.load(inputs[run], emit.times(self.arguments.step, i), FLOAT))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.kernels.blocked import PIXEL
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.vector import Emitter, Value, address, floats_at, generated
+from tsm_ref.kernels.vector import FLOAT, FLOAT_BYTES, Emitter, Value, address, floats_at, generated
 
 carray: Any = getattr(numba, "carray")  # noqa: B009 - numba does not list it for type checkers
 
@@ -20,7 +20,7 @@ COPY = np.dtype(
         ("count", np.int64),  # pieces
         ("x_step", np.int64),  # bytes from one piece to the next
         ("y_step", np.int64),
-        ("size", np.int64),  # bytes of a piece, a multiple of 64
+        ("size", np.int64),  # bytes of a piece, a multiple of 4
     ],
     align=True,
 )
@@ -47,13 +47,22 @@ def _copy_pixel(emit: Emitter, x: Value, y: Value) -> None:
         emit.store(emit.load(emit.bytes_at(x), part), emit.bytes_at(y), part)
 
 
-def run_copy(layers: NDArray[Any], index: int, part: int, parts: int) -> None:
-    """Carry out one of `parts` equal shares of a planned `COPY`."""
+@generated(address, address)
+def _copy_float(emit: Emitter, x: Value, y: Value) -> None:
+    value = emit.load(emit.bytes_at(x), 0, FLOAT)
+    emit.builder.store(value, emit.pointer(emit.bytes_at(y), 0, FLOAT), align=FLOAT_BYTES)
+
+
+def run_copy(layers: NDArray[Any], index: int, first: int, last: int) -> None:
+    """Copy pieces ``first .. last - 1`` of a planned `COPY`."""
     layer = layers[index]
-    for piece in range(layer.count * part // parts, layer.count * (part + 1) // parts):
+    for piece in range(first, last):
         x, y = layer.x + piece * layer.x_step, layer.y + piece * layer.y_step
-        for offset in range(0, layer.size, PIXEL):
+        whole = layer.size - layer.size % PIXEL
+        for offset in range(0, whole, PIXEL):
             _copy_pixel(x + offset, y + offset)
+        for offset in range(whole, layer.size, FLOAT_BYTES):
+            _copy_float(x + offset, y + offset)
 
 
 def activate(x: NDArray[Any], kind: int, alpha: float, beta: float) -> None:
@@ -78,10 +87,9 @@ def activate(x: NDArray[Any], kind: int, alpha: float, beta: float) -> None:
             x[i] = gate if kind == HARD_SIGMOID else value * gate
 
 
-def run_activation(layers: NDArray[Any], index: int, part: int, parts: int) -> None:
-    """Compute one of `parts` equal shares of a planned `ACTIVATION`."""
+def run_activation(layers: NDArray[Any], index: int, first: int, last: int) -> None:
+    """Replace values ``first .. last - 1`` of a planned `ACTIVATION`."""
     layer = layers[index]
-    first, last = layer.count * part // parts, layer.count * (part + 1) // parts
     values = carray(floats_at(layer.x + 4 * first), (last - first,))
     activate(values, layer.kind, layer.alpha, layer.beta)
 

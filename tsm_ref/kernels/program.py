@@ -1,8 +1,9 @@
 """A planned network as a list of steps, run inside one compiled call by one or more threads.
 
-A step is (kind, index): which table of plans, and which row. Every thread runs all steps, takes its
-share of each, and waits for the others before the next, so nothing but the shares depends on
-their number. Python is not entered between the layers.
+A step is (kind, index, begin, count): which table of plans, which row, and which of the pieces that
+the layer consists of: groups, blocks of tiles, rows, strips, planes. So a step is a layer, or some
+frames of it. Every thread runs all steps, takes its share of each, and waits for the others before
+the next; nothing but the shares depends on their number. Python is not entered between the steps.
 """
 
 import os
@@ -27,7 +28,7 @@ from tsm_ref.kernels.winograd import WINOGRAD, run_winograd
 class Program(NamedTuple):
     """The steps of a network, and the plans of its layers by kind; see the dtypes of the plans."""
 
-    steps: NDArray[np.int64]  # (number of steps, 2): kind and index
+    steps: NDArray[np.int64]  # (number of steps, 4): kind, index, begin, count
     convolutions: NDArray[Any]
     winograds: NDArray[Any]
     depthwises: NDArray[Any]
@@ -43,16 +44,19 @@ POOL_STEP, COPY_STEP, ACTIVATION_STEP = 4, 5, 6
 KINDS = (CONVOLUTION, WINOGRAD, DEPTHWISE, INVERTED, POOL, COPY, ACTIVATION)
 """The dtype of the plans of each kind of step."""
 
+PIECES = ("group_count", "block_count", "row_count", "strip_count", "planes", "count", "count")
+"""The field that says of how many pieces a layer of each kind consists."""
+
 
 class Assembler:
     """Collects steps and plans, and keeps alive what the plans own.
 
     >>> Assembler().program().steps.shape
-    (0, 2)
+    (0, 4)
     """
 
     def __init__(self) -> None:
-        self.steps: list[tuple[int, int]] = []
+        self.steps: list[tuple[int, int, int, int]] = []
         self.plans: list[list[Plan]] = [[] for _ in KINDS]
 
     def keep(self, kind: int, plan: Plan) -> int:
@@ -61,22 +65,28 @@ class Assembler:
         return len(self.plans[kind]) - 1
 
     def step(self, kind: int, plan: Plan) -> None:
-        """Add a step."""
-        self.steps.append((kind, self.keep(kind, plan)))
+        """Add a step: all of a layer."""
+        self.part(kind, self.keep(kind, plan))
 
-    def winograd(self, plan: Plan, products: Sequence[Plan]) -> None:
-        """Add a Winograd convolution with its products."""
+    def part(self, kind: int, index: int, numerator: int = 0, of: int = 1, count: int = 1) -> None:
+        """Add a step: some of the equal parts of a layer that is kept already, such as frames."""
+        pieces = int(self.plans[kind][index].record[PIECES[kind]])
+        begin, end = pieces * numerator // of, pieces * (numerator + count) // of
+        self.steps.append((kind, index, begin, end - begin))
+
+    def keep_winograd(self, plan: Plan, products: Sequence[Plan]) -> int:
+        """Add a Winograd convolution with its products, not yet as a step."""
         indices = [self.keep(CONVOLUTION_STEP, product) for product in products]
         plan.record["product"], plan.record["last_product"] = indices[0], indices[-1]
-        self.step(WINOGRAD_STEP, plan)
+        return self.keep(WINOGRAD_STEP, plan)
 
-    def inverted(self, plan: InvertedPlan) -> None:
-        """Add a fused block with its three convolutions."""
+    def keep_inverted(self, plan: InvertedPlan) -> int:
+        """Add a fused block with its three convolutions, not yet as a step."""
         record = plan.inverted.record
         record["expand"] = self.keep(CONVOLUTION_STEP, plan.expand)
         record["depthwise"] = self.keep(DEPTHWISE_STEP, plan.depthwise)
         record["project"] = self.keep(CONVOLUTION_STEP, plan.project)
-        self.step(INVERTED_STEP, plan.inverted)
+        return self.keep(INVERTED_STEP, plan.inverted)
 
     def program(self) -> Program:
         """Return the program; it runs as long as this assembler lives."""
@@ -86,7 +96,7 @@ class Assembler:
             for i, plan in enumerate(plans):
                 table[i] = plan.record
             tables.append(table)
-        return Program(np.array(self.steps, np.int64).reshape(-1, 2), *tables)
+        return Program(np.array(self.steps, np.int64).reshape(-1, 4), *tables)
 
 
 _SPINS = 2000  # looks at the counter before a waiting thread lets others run
@@ -128,22 +138,25 @@ def run(program: Program, part: int, parts: int, counter: int) -> None:
     """
     for number in range(len(program.steps)):
         kind, index = program.steps[number, 0], program.steps[number, 1]
+        begin, count = program.steps[number, 2], program.steps[number, 3]
+        first, last = begin + count * part // parts, begin + count * (part + 1) // parts
         if kind == CONVOLUTION_STEP:
-            run_convolution(program.convolutions, index, part, parts)
+            run_convolution(program.convolutions, index, first, last)
         elif kind == WINOGRAD_STEP:
-            run_winograd(program.winograds, program.convolutions, index, part, parts)
+            run_winograd(program.winograds, program.convolutions, index, first, last, part)
         elif kind == DEPTHWISE_STEP:
-            run_depthwise(program.depthwises, index, part, parts)
+            run_depthwise(program.depthwises, index, first, last)
         elif kind == INVERTED_STEP:
             run_inverted(
-                program.inverteds, program.convolutions, program.depthwises, index, part, parts
-            )
+                program.inverteds, program.convolutions, program.depthwises, index, first, last,
+                part,
+            )  # fmt: skip
         elif kind == POOL_STEP:
-            run_pool(program.pools, index, part, parts)
+            run_pool(program.pools, index, first, last)
         elif kind == COPY_STEP:
-            run_copy(program.copies, index, part, parts)
+            run_copy(program.copies, index, first, last)
         elif kind == ACTIVATION_STEP:
-            run_activation(program.activations, index, part, parts)
+            run_activation(program.activations, index, first, last)
         if parts > 1:
             _meet(counter, parts * (number + 1))
 

@@ -61,13 +61,17 @@ def groups(
     rows = np.stack(
         [
             x.at(y=first[0], x=first[1]) + row * stride[0] * x.row,
-            frame * y.frame + y.at() + row * y.row,
-            frame * r.frame + r.at() + row * r.row,
+            _starts(y)[frame] + y.at() + row * y.row,
+            _starts(r)[frame] + r.at() + row * r.row,
             frame * segments_per_frame,
         ],
         axis=1,
     )
     return row_groups(rows, y.width, x.pixel * stride[1])
+
+
+def _starts(layout: Layout) -> Table:
+    return np.array([layout.start(frame) for frame in range(layout.frames)], np.int64)
 
 
 def row_groups(rows: NDArray[np.integer], width: int, x_step: int) -> Table:
@@ -126,11 +130,13 @@ def frame_sources(
     stride: int = 1,
     dilation: int = 1,
     pads: tuple[int, int] = (0, 0),
+    segment: int = 0,
 ) -> NDArray[np.int64]:
     """Return which frame every output frame reads: (frames of the output, taps, channels).
 
     The frames of `clips` clips of `frames` frames lie one behind the other; -1 is a frame of zeros.
-    A temporal shift by `d` comes first, the temporal taps of the convolution read its result.
+    A temporal shift by `d` comes first, inside each `segment` of frames (0: the whole clip); the
+    temporal taps of the convolution read its result.
 
     >>> frame_sources(1, 3, 2, d=np.array([1, -1]))[:, 0].tolist()
     [[-1, 1], [0, 2], [1, -1]]
@@ -138,14 +144,15 @@ def frame_sources(
     count = window_count(frames, *pads, taps, stride, dilation)
     read = np.arange(count)[:, None] * stride + np.arange(taps) * dilation - pads[0]
     shifts = np.zeros(channels, np.int64) if d is None else np.asarray(d, np.int64)
-    index = read[:, :, None] - shifts
-    outside = (index < 0) | (index >= frames)
+    length = segment or frames
+    begin = read[:, :, None] // length * length
+    index = read[:, :, None] - shifts - begin
     if fill == REPLICATE:
-        source = np.clip(index, 0, frames - 1)
+        source = begin + np.clip(index, 0, length - 1)
     elif fill == CIRCULAR:
-        source = index % frames
+        source = begin + index % length
     else:
-        source = np.where(outside, -1, index)
+        source = np.where((index < 0) | (index >= length), -1, begin + index)
     source = np.where(((read < 0) | (read >= frames))[:, :, None], -1, source)
     first = np.repeat(np.arange(clips) * frames, count)[:, None, None]
     every = np.tile(source, (clips, 1, 1))

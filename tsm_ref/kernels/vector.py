@@ -187,11 +187,11 @@ class Emitter:
         """Return `value` limited to ``low .. high``; NaN stays NaN."""
         return self.minimum(self.maximum(value, low), high)
 
-    def prefetch(self, base: Value, offset: Value | int = 0) -> None:
-        """Ask for the cache line at ``base + offset`` ahead of time."""
+    def prefetch(self, base: Value, offset: Value | int = 0, level: int = 1) -> None:
+        """Ask for the cache line at ``base + offset``, in the first or second cache (`level`)."""
         arguments = [BYTE.as_pointer(), INT32, INT32, INT32]
         function = self.function("llvm.prefetch.p0", ir.VoidType(), arguments)
-        read, keep, data = (ir.Constant(INT32, value) for value in (0, 3, 1))
+        read, keep, data = (ir.Constant(INT32, value) for value in (0, 4 - level, 1))
         self.builder.call(function, [self.pointer(base, offset, BYTE), read, keep, data])
 
     @contextmanager

@@ -60,6 +60,7 @@ WINOGRAD = np.dtype(
         ("tiles", np.int64),  # address of the table of tiles, `TILE_FIELDS`
         ("tile_count", np.int64),
         ("tile_block", np.int64),  # tiles that are transformed together
+        ("block_count", np.int64),  # blocks of tiles
         ("in_blocks", np.int64),  # blocks of input and output channels
         ("out_blocks", np.int64),
         ("weights", np.int64),  # address of what `transform_weights` returns
@@ -81,7 +82,7 @@ output and in the residual, and how many rows and columns of the tile lie inside
 
 _TILE_BYTES = 8 * len(TILE_FIELDS)
 TILE_BLOCK = 28
-"""Tiles that are transformed together: two full tiles of the micro-kernel, at small scratch."""
+"""Tiles that should be transformed together: enough for the micro-kernel, at small scratch."""
 
 
 def tiles(
@@ -132,6 +133,18 @@ def transform_weights(weights: NDArray[Any], m: int) -> NDArray[np.float32]:
     return np.concatenate([pack_matrix(position) for position in positions])
 
 
+def choose_tile_block(per_frame: int, frames: int) -> int:
+    """Return how many tiles are transformed together: part of a frame, or of some whole frames.
+
+    >>> [choose_tile_block(n, 8) for n in (196, 49, 16, 4)]
+    [28, 49, 32, 28]
+    """
+    if per_frame > TILE_BLOCK:
+        sizes = [n for n in range(1, 2 * TILE_BLOCK) if per_frame % n == 0]
+        return min(sizes, key=lambda n: (abs(n - TILE_BLOCK), -n))
+    return per_frame * min(frames, -(-TILE_BLOCK // per_frame))
+
+
 def plan_product(in_channels: int, out_channels: int, tile_count: int) -> Plan:
     """Plan the product of one position of `tile_count` tiles with its weights."""
     x = Layout(1, in_channels, 1, tile_count)
@@ -152,6 +165,7 @@ def plan_winograd(
     residual: Layout | None = None,
     /,
     padding: int = 1,
+    by_frame: bool = False,
     **fields: Any,
 ) -> tuple[Plan, list[Plan]]:
     """Plan a Winograd convolution, and the products that it needs (one or two).
@@ -161,7 +175,7 @@ def plan_winograd(
     products in the table of convolutions.
     """
     table = tiles(x, y, m, residual, padding)
-    tile_block = min(TILE_BLOCK, len(table))
+    tile_block = choose_tile_block(len(table) // y.frames, 1 if by_frame else y.frames)
     sizes = [tile_block] + [len(table) % tile_block] * (len(table) % tile_block > 0)
     plan = planned(
         WINOGRAD,
@@ -176,6 +190,7 @@ def plan_winograd(
         tiles=table,
         tile_count=len(table),
         tile_block=tile_block,
+        block_count=-(-len(table) // tile_block),
         in_blocks=x.blocks,
         out_blocks=y.blocks,
         weights=weights,
@@ -186,14 +201,13 @@ def plan_winograd(
 
 
 def run_winograd(
-    layers: NDArray[Any], products: NDArray[Any], index: int, part: int, parts: int
+    layers: NDArray[Any], products: NDArray[Any], index: int, first: int, last: int, part: int
 ) -> None:
-    """Compute one of `parts` equal shares of a planned `WINOGRAD`."""
+    """Compute blocks of tiles ``first .. last - 1`` of a planned `WINOGRAD`, as thread `part`."""
     layer = layers[index]
     positions = (layer.tile + 2) ** 2
-    blocks = -(-layer.tile_count // layer.tile_block)
     v = layer.scratch + part * layer.scratch_size
-    for block in range(blocks * part // parts, blocks * (part + 1) // parts):
+    for block in range(first, last):
         begin = block * layer.tile_block
         tile_count = min(layer.tile_block, layer.tile_count - begin)
         whole = tile_count == layer.tile_block

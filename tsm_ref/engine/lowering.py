@@ -1,0 +1,306 @@
+"""Decides how the Numba engine carries out each node: which kernel, and what its inputs must have.
+
+Every decision depends on the graph and on H and W, never on the number of frames, clips or threads:
+together with kernels that sum in a fixed order, that makes the results equal bit for bit however
+a clip is cut up.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tsm_ref.graph import Graph, Node
+from tsm_ref.kernels.machine import BLOCK
+from tsm_ref.ops_table import Shape
+
+Shapes = Mapping[str, Shape]
+
+DIRECT, WINOGRAD, DEPTHWISE, INVERTED = "direct", "winograd", "depthwise", "inverted"
+POOL, LINEAR, ALIAS, NUMPY = "pool", "linear", "alias", "numpy"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One kernel call: the nodes that it carries out, the last of which makes its value."""
+
+    kind: str
+    nodes: tuple[Node, ...]
+    tile: int = 0  # m of a Winograd convolution F(m x m, 3x3)
+
+    @property
+    def node(self) -> Node:
+        """The node that makes the value."""
+        return self.nodes[-1]
+
+    @property
+    def name(self) -> str:
+        """The name of the value."""
+        return self.node.name
+
+    @property
+    def x(self) -> str:
+        """The value that is read."""
+        return self.nodes[0].inputs[0]
+
+    @property
+    def residual(self) -> str | None:
+        """The value that is added, if one is."""
+        inputs = self.node.inputs
+        return inputs[3] if self.node.op == "FusedConv" and len(inputs) > 3 else None
+
+    def reads(self, graph: Graph) -> list[str]:
+        """The values that are read: parameters are not values."""
+        made = {node.name for node in self.nodes}
+        names = [name for node in self.nodes for name in node.inputs]
+        return [n for n in dict.fromkeys(names) if n not in graph.parameters and n not in made]
+
+    def describe(self) -> str:
+        """How the nodes are carried out, in a word or two."""
+        if self.kind == WINOGRAD:
+            return f"winograd F({self.tile}x{self.tile}, 3x3)"
+        return self.kind
+
+
+def attr(node: Node, name: str) -> Any:
+    """An attribute of a node, or its default."""
+    return node.rule.value(node.attrs, name)
+
+
+def lower(graph: Graph, shapes: Shapes) -> list[Layer]:
+    """Return the layers that carry out an optimised graph, in order.
+
+    >>> from tsm_ref.models import build_mobilenet_v2, random_weights
+    >>> from tsm_ref.passes import optimize
+    >>> graph = build_mobilenet_v2(num_classes=5)
+    >>> fused, _ = optimize(graph, random_weights(graph))
+    >>> layers = lower(fused, fused.shapes({"x": (1, 3, 8, 64, 64)}))
+    >>> sum(layer.kind == INVERTED for layer in layers)
+    17
+    """
+    blocks = _inverted_residuals(graph, shapes)
+    inside = {node.name for block in blocks.values() for node in block.nodes[:-1]}
+    layers = []
+    for node in graph.nodes:
+        if node.name in blocks:
+            layers.append(blocks[node.name])
+        elif node.name not in inside:
+            kind, tile = _kind(node, shapes)
+            layers.append(Layer(kind, (node,), tile))
+    return layers
+
+
+def _kind(node: Node, shapes: Shapes) -> tuple[str, int]:
+    x = shapes[node.inputs[0]]
+    if node.op == "FusedConv":
+        return _convolution_kind(node, shapes)
+    if node.op in ("MaxPool", "AveragePool"):
+        kernel, strides, pads = (attr(node, n) for n in ("kernel_shape", "strides", "pads"))
+        flat = kernel[0] == 1 and strides[0] == 1 and pads[0] == pads[3] == 0
+        plain = flat and tuple(node.attrs.get("dilations", (1, 1, 1))) == (1, 1, 1)
+        return (POOL if plain else NUMPY), 0
+    if node.op == "GlobalAveragePool":
+        return POOL, 0
+    if node.op == "Flatten":
+        return (ALIAS if x[3:] == (1, 1) else NUMPY), 0
+    if node.op == "Linear":
+        return LINEAR, 0
+    return NUMPY, 0
+
+
+def _convolution_kind(node: Node, shapes: Shapes) -> tuple[str, int]:
+    x, weight = shapes[node.inputs[0]], shapes[node.inputs[1]]
+    group = attr(node, "group")
+    if group == 1:
+        tile = _winograd_tile(node, x, weight)
+        return (WINOGRAD, tile) if tile else (DIRECT, 0)
+    return (DEPTHWISE if _is_depthwise(node, x, weight) else NUMPY), 0
+
+
+def _winograd_tile(node: Node, x: Shape, weight: Shape) -> int:
+    """Return m, or 0 where the direct sum is better.
+
+    F(4x4, 3x3) multiplies least, but its weights are four times as large: it is used where a
+    picture has enough tiles for the time and the memory to be worth it.
+    """
+    if weight[2:] != (1, 3, 3) or attr(node, "strides") != (1, 1, 1):
+        return 0
+    if attr(node, "pads") != (0, 1, 1, 0, 1, 1) or attr(node, "dilations") != (1, 1, 1):
+        return 0
+    if min(weight[:2]) < BLOCK or min(x[3:]) < 4:
+        return 0
+    return 4 if min(x[3:]) >= 20 else 2
+
+
+def _is_depthwise(node: Node, x: Shape, weight: Shape) -> bool:
+    strides = attr(node, "strides")
+    return (
+        weight == (x[1], 1, 1, 3, 3)
+        and attr(node, "group") == x[1]
+        and strides[0] == 1
+        and strides[1] == strides[2]
+        and strides[1] in (1, 2)
+        and attr(node, "pads") == (0, 1, 1, 0, 1, 1)
+        and attr(node, "dilations") == (1, 1, 1)
+        and not any(attr(node, "d"))
+        and len(node.inputs) < 4
+    )
+
+
+def _inverted_residuals(graph: Graph, shapes: Shapes) -> dict[str, Layer]:
+    """Return the chains expand - depthwise - project that nothing else looks into, by their end."""
+    found = {}
+    for middle in graph.select("FusedConv"):
+        first = graph.node.get(middle.inputs[0])
+        readers = graph.consumers.get(middle.name, ())
+        if first is None or first.op != "FusedConv" or len(readers) != 1:
+            continue
+        last = readers[0]
+        chain = (first, middle, last)
+        if (
+            last.op == "FusedConv"
+            and last.inputs[0] == middle.name
+            and graph.consumers[first.name] == (middle,)
+            and not {first.name, middle.name} & set(graph.outputs)
+            and _is_depthwise(middle, shapes[first.name], shapes[middle.inputs[1]])
+            and _is_expand(first, shapes)
+            and _is_project(last, shapes)
+            and all(attr(node, "activation") in ("", "Relu", "Clip") for node in chain)
+            and _passes_zero(first)
+        ):
+            found[last.name] = Layer(INVERTED, chain)
+    return found
+
+
+def _passes_zero(node: Node) -> bool:
+    """Return whether a hidden channel that is only there to fill a block stays zero."""
+    low, high = limits(node)
+    return low <= 0 <= high
+
+
+def _is_expand(node: Node, shapes: Shapes) -> bool:
+    weight = shapes[node.inputs[1]]
+    size, pads, strides = weight[-1], attr(node, "pads"), attr(node, "strides")
+    return (
+        attr(node, "group") == 1
+        and len(node.inputs) < 4
+        and weight[2:] in ((1, 1, 1), (1, 3, 3))
+        and tuple(pads) == (0, size // 2, size // 2) * 2
+        and attr(node, "dilations") == (1, 1, 1)
+        and strides[0] == 1
+        and strides[1] == strides[2]
+    )
+
+
+def _is_project(node: Node, shapes: Shapes) -> bool:
+    return (
+        shapes[node.inputs[1]][2:] == (1, 1, 1)
+        and attr(node, "group") == 1
+        and attr(node, "strides") == (1, 1, 1)
+        and not any(attr(node, "pads"))
+        and not any(attr(node, "d"))
+    )
+
+
+def limits(node: Node) -> tuple[float, float]:
+    """Return the clamp that a convolution applies; unlimited where its activation is none."""
+    activation = attr(node, "activation")
+    if activation == "Relu":
+        return 0.0, float("inf")
+    if activation == "Clip":
+        return attr(node, "min"), attr(node, "max")
+    return -float("inf"), float("inf")
+
+
+def border(layer: Layer, shapes: Shapes) -> tuple[int, int]:
+    """Return how many zeros `layer` reads before (above, left of) and after its input's planes."""
+    node = layer.nodes[0]
+    if node.op != "FusedConv":
+        return 0, 0
+    if layer.kind == WINOGRAD:
+        height, width = shapes[layer.x][3:]
+        return 1, 1 + max(-height % layer.tile, -width % layer.tile)
+    kernel, strides, pads = shapes[node.inputs[1]][3:], attr(node, "strides"), attr(node, "pads")
+    dilations, x, y = attr(node, "dilations"), shapes[layer.x], shapes[node.name]
+    after = [
+        (y[3 + i] - 1) * strides[1 + i] + (kernel[i] - 1) * dilations[1 + i] - pads[1 + i]
+        - (x[3 + i] - 1)
+        for i in range(2)
+    ]  # fmt: skip
+    return max(pads[1], pads[2]), max(0, *after)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Layers that are run together, some frames at a time, so that values stay in the cache.
+
+    The first layer may read other frames than its own, and runs `ahead` frames before the others:
+    the last layer may then overwrite the input of the first.
+    """
+
+    layers: tuple[Layer, ...]
+    by_frame: bool = False
+    ahead: int = 0
+
+
+def chains(layers: Sequence[Layer], graph: Graph, shapes: Shapes) -> list[Chain]:
+    """Return the layers in chains: a chain ends with a residual, or before a temporal op."""
+    found: list[list[Layer]] = [[]]
+    for layer in layers:
+        alone = not _frame_by_frame(layer, shapes)
+        if alone or _shifts(layer):
+            found.append([])
+        found[-1].append(layer)
+        if alone or layer.residual is not None:
+            found.append([])
+    return [_chain(tuple(part), graph, shapes) for part in found if part]
+
+
+def _frame_by_frame(layer: Layer, shapes: Shapes) -> bool:
+    """Return whether each frame of the value needs one frame of the input, but for a shift."""
+    node = layer.node
+    if layer.kind == POOL:
+        return True
+    if layer.kind not in (DIRECT, WINOGRAD, DEPTHWISE):
+        return False
+    still = shapes[node.inputs[1]][2] == 1 and attr(node, "strides")[0] == 1
+    unpadded = attr(node, "pads")[0] == attr(node, "pads")[3] == 0
+    return still and unpadded and attr(node, "activation") in ("", "Relu", "Clip")
+
+
+def _shifts(layer: Layer) -> bool:
+    node = layer.nodes[0]
+    return node.op == "FusedConv" and any(attr(node, "d"))
+
+
+def _chain(layers: tuple[Layer, ...], graph: Graph, shapes: Shapes) -> Chain:
+    """Run by frames where the values are larger than the weights that every frame reads again."""
+    if len(layers) == 1 or shapes[layers[0].name][2] == 1:
+        return Chain(layers)
+    names = {layers[0].x, *(layer.name for layer in layers)}
+    widest = max(_size(shapes[name]) for name in names)
+    weights = sum(
+        _size(graph.parameters[layer.node.inputs[1]])
+        * ((layer.tile + 2) ** 2 / 9 if layer.kind == WINOGRAD else 1)
+        for layer in layers
+        if layer.node.op == "FusedConv"
+    )
+    first = layers[0].nodes[0]
+    d = attr(first, "d") if _shifts(layers[0]) else ()
+    turning = any(d) and attr(first, "fill") == "circular"
+    return Chain(layers, 2 * weights <= widest and not turning, max(0, *d, 0))
+
+
+def _size(shape: Shape) -> int:
+    result = 1
+    for size in shape:
+        result *= size
+    return result
+
+
+def readers(layers: Sequence[Layer], graph: Graph) -> dict[str, list[Layer]]:
+    """Return, for every value, the layers that read it."""
+    found: dict[str, list[Layer]] = {}
+    for layer in layers:
+        for name in layer.reads(graph):
+            found.setdefault(name, []).append(layer)
+    return found
