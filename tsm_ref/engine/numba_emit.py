@@ -92,7 +92,7 @@ def _direct(planner: "Planner", layer: Layer) -> list[Piece]:
     plan = plan_convolution(
         x,
         y,
-        planner.pack(node.inputs[1], f"{x.lanes}", lambda w: pack_weights(w, x.lanes)),
+        planner.pack(node.inputs[1], f"direct {x.lanes}", lambda w: pack_weights(w, x.lanes)),
         planner.pack(node.inputs[2], "bias", pack_bias),
         segments,
         tables.groups(x, y, r, strides[1:], (-pads[1], -pads[2]), segments.shape[1]),
@@ -208,16 +208,16 @@ def _inverted(planner: "Planner", layer: Layer) -> list[Piece]:
         r, at = planner.layouts[residual], planner.blocked(residual)
     start = planner.blocked(layer.x)
     hidden = planner.shapes[expand.name]
-    weights = [planner.weights[node.inputs[1]] for node in layer.nodes]
+    weights = [planner.weight(node.inputs[1]) for node in layer.nodes]
     plan = plan_inverted(
         x,
         y,
         (hidden[3], hidden[4]),
         (weights[0], weights[1], weights[2][:, :, 0, 0, 0]),
         (
-            planner.weights[expand.inputs[2]],
-            planner.weights[middle.inputs[2]],
-            planner.weights[project.inputs[2]],
+            planner.weight(expand.inputs[2]),
+            planner.weight(middle.inputs[2]),
+            planner.weight(project.inputs[2]),
         ),
         _segments(planner, expand, x, start),
         attr(middle, "strides")[1],
@@ -255,7 +255,7 @@ def _linear(planner: "Planner", layer: Layer) -> list[Piece]:
     here = np.zeros((1, 1, x.channels), np.int64)
     bias = np.zeros(y.channels, np.float32)
     if len(node.inputs) > 2:
-        bias = planner.weights[node.inputs[2]]
+        bias = planner.weight(node.inputs[2])
     plan = plan_convolution(
         x,
         y,

@@ -4,6 +4,8 @@ Values that kernels touch lie in the arena in the blocked layout; values that a 
 lie there as (C, T, ...). A value that both touch has both forms, and conversions stand between.
 """
 
+import ctypes
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,7 @@ from tsm_ref.engine.plan import place
 from tsm_ref.graph import Graph
 from tsm_ref.kernels import move
 from tsm_ref.kernels.blocked import FLOAT_BYTES, PIXEL, Layout, aligned
+from tsm_ref.kernels.conv import unpack_weights
 from tsm_ref.kernels.machine import BLOCK
 from tsm_ref.kernels.program import Assembler, Program
 from tsm_ref.kernels.winograd import plan_winograd
@@ -35,6 +38,22 @@ Step = Callable[[], None]
 Packed = dict[tuple[str, str], Any]
 
 _NOTHING = np.zeros(0, np.float32)
+
+
+_LARGE = 1 << 20
+
+
+def _trim() -> None:
+    """Ask the C library to return freed memory to the system, where it can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
+
+
+def _zero_border(blocked: Array, layout: Layout) -> None:
+    rows, columns = layout.before + layout.height, layout.before + layout.width
+    blocked[:, :, : layout.before] = blocked[:, :, rows:] = 0
+    blocked[:, :, :, : layout.before] = blocked[:, :, :, columns:] = 0
 
 
 @dataclass(frozen=True)
@@ -62,7 +81,7 @@ class Planner:
     def __init__(
         self,
         graph: Graph,
-        weights: Mapping[str, Array],
+        weights: dict[str, Array],
         packed: Packed,
         shapes: Mapping[str, Shape],
         threads: int,
@@ -280,8 +299,7 @@ class Planner:
             if plain is not None:
                 np.copyto(plain, x, casting="same_kind")
             if blocked is not None and layout is not None:
-                if layout.before or layout.after:
-                    blocked[...] = 0
+                _zero_border(blocked, layout)
                 five = np.ascontiguousarray(x, np.float32).reshape(shape)
                 move.fill_blocked(five, blocked, layout.before)
 
@@ -322,18 +340,33 @@ class Planner:
     # Steps
 
     def pack(self, name: str, form: str, make: Callable[[Array], Any]) -> Any:
-        """Return a parameter in the form that a kernel reads; made once for all plans."""
+        """Return a parameter in the form that a kernel reads; made once for all plans.
+
+        Large weights are kept in one form only: the original can be had back from ``direct``.
+        """
         key = (name, form)
         if key not in self.packed:
-            self.packed[key] = make(self.weights[name])
+            self.packed[key] = make(self.weight(name))
+            if form.startswith("direct"):
+                size = self.weights.pop(name).nbytes
+                if size >= _LARGE:
+                    _trim()
         return self.packed[key]
+
+    def weight(self, name: str) -> Array:
+        """Return a parameter as the graph has it."""
+        if name not in self.weights:
+            form, packed = next((f, p) for (n, f), p in self.packed.items() if n == name)
+            lanes = int(form.removeprefix("direct "))
+            self.weights[name] = unpack_weights(packed, self.graph.parameters[name], lanes)
+        return self.weights[name]
 
     def numpy_step(self, layer: Layer) -> None:
         """Add a step of the NumPy engine."""
         self._flush()
         node = layer.node
         arrays = [
-            self.weights[name] if name in self.graph.parameters else self._plain_array(name)
+            self.weight(name) if name in self.graph.parameters else self._plain_array(name)
             for name in node.inputs
         ]
         step = STEPS[node.op](node, arrays, self._plain_array(node.name))

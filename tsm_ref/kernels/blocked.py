@@ -5,6 +5,7 @@ all clips of a batch lie one behind the other, and a frame of a stream is like a
 of zeros around every plane makes the padding of a convolution ordinary memory.
 """
 
+import mmap
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,12 @@ from tsm_ref.kernels.machine import BLOCK
 FLOAT_BYTES = 4
 PIXEL = BLOCK * FLOAT_BYTES
 """Bytes of one pixel of one block."""
+
+
+_LARGE = 1 << 18  # bytes from which on memory is taken from the system directly
+_PRIVATE: dict[str, Any] = {}
+if hasattr(mmap, "MAP_PRIVATE"):  # Windows has no such flags, and needs none
+    _PRIVATE["flags"] = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 
 @dataclass(frozen=True)
@@ -96,11 +103,15 @@ class Layout:
 
 
 def aligned(size: int) -> NDArray[np.uint8]:
-    """Return `size` zero bytes that begin on a cache line.
+    """Return `size` zero bytes that begin on a cache line; large ones go back when they die.
+
+    (The C library may keep what it has once given out, and a network's weights come and go.)
 
     >>> aligned(100).ctypes.data % 64, len(aligned(100))
     (0, 100)
     """
+    if size >= _LARGE:
+        return np.frombuffer(mmap.mmap(-1, size, **_PRIVATE), np.uint8)
     raw = np.zeros(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + size]

@@ -10,6 +10,8 @@ The loops keep a panel of weights in the first cache while it passes over a bloc
 Bias, residual and clamp happen in the micro-kernel, in registers.
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -139,6 +141,33 @@ def pack_matrix(matrix: NDArray[Any]) -> NDArray[np.float32]:
         packed[begin * depth : (begin + width) * depth] = panel.ravel()
         begin += width
     return packed
+
+
+def unpack_weights(
+    packed: NDArray[np.float32], shape: Sequence[int], lanes: int = BLOCK
+) -> NDArray[np.float32]:
+    """Return the weights of a `shape` (Cout, Cin, kT, kH, kW) that were packed: the exact inverse.
+
+    >>> w = np.arange(40 * 20 * 9.0, dtype=np.float32).reshape(40, 20, 1, 3, 3)
+    >>> bool((unpack_weights(pack_weights(w), w.shape) == w).all())
+    True
+    """
+    c_out, c_in, *kernel = shape
+    depth = c_in * int(np.prod(kernel))
+    channels = -(-c_out // BLOCK) * BLOCK
+    begins = list(range(0, channels - channels % _PANEL, _PANEL))
+    begins += list(range(len(begins) * _PANEL, channels, BLOCK))
+    rows = [
+        packed[begin * depth : end * depth].reshape(depth, -1).T
+        for begin, end in pairwise([*begins, channels])
+    ]
+    matrix = np.concatenate(rows)[:c_out]
+    weights = np.empty(shape, np.float32)
+    for c in range(0, c_in, lanes):
+        part = min(lanes, c_in - c)
+        taps = matrix[:, c * depth // c_in : (c + part) * depth // c_in]
+        weights[:, c : c + part] = np.moveaxis(taps.reshape(c_out, *kernel, part), -1, 1)
+    return weights
 
 
 def pack_bias(bias: NDArray[Any]) -> NDArray[np.float32]:

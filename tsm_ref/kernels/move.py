@@ -107,6 +107,12 @@ def fill_blocked(x: NDArray[Any], blocked: NDArray[Any], border: int) -> None:
     for n in range(batch):
         for t in range(frames):
             for h in range(height):
+                if channels == 3 and lanes == 3:
+                    line = blocked[n * frames + t, 0, border + h, border : border + width]
+                    red, green, blue = x[n, 0, t, h], x[n, 1, t, h], x[n, 2, t, h]
+                    for w in range(width):
+                        line[w, 0], line[w, 1], line[w, 2] = red[w], green[w], blue[w]
+                    continue
                 for c in range(channels):
                     block, lane = c // lanes, c % lanes
                     for w in range(width):

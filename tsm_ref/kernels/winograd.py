@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.kernels.blocked import FLOAT_BYTES, PIXEL, Layout
+from tsm_ref.kernels.blocked import FLOAT_BYTES, PIXEL, Layout, aligned
 from tsm_ref.kernels.cache import compiled
 from tsm_ref.kernels.conv import convolve, pack_matrix, plan_convolution
 from tsm_ref.kernels.machine import BLOCK
@@ -129,8 +129,12 @@ def transform_weights(weights: NDArray[Any], m: int) -> NDArray[np.float32]:
     """
     g = FILTER[m]
     u = np.einsum("ia,ocab,jb->ijoc", g, weights[:, :, 0].astype(np.float64), g, optimize=True)
-    positions = u.reshape(-1, *u.shape[2:]).astype(np.float32)
-    return np.concatenate([pack_matrix(position) for position in positions])
+    positions = u.reshape(-1, *u.shape[2:])
+    size = -(-u.shape[2] // BLOCK) * BLOCK * u.shape[3]
+    packed = aligned(len(positions) * size * FLOAT_BYTES).view(np.float32)
+    for i, position in enumerate(positions):
+        packed[i * size : (i + 1) * size] = pack_matrix(position.astype(np.float32))
+    return packed
 
 
 def choose_tile_block(per_frame: int, frames: int) -> int:
