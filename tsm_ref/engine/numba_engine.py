@@ -48,10 +48,13 @@ class NumbaEngine:
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for one batch of inputs, NCTHW; raises `GraphError` for bad shapes."""
         shapes = {name: np.shape(value) for name, value in inputs.items()}
-        outputs = self.graph.shapes(shapes)
         plan = self.plan(shapes)
         batch = next(iter(shapes.values()))[0]
-        results = {name: np.empty(outputs[name], np.float32) for name in self.graph.outputs}
+        if any(shape[:1] != (batch,) for shape in shapes.values()):
+            self.graph.shapes(shapes)  # says which input does not fit
+        results = {
+            name: np.empty((batch, *shape), np.float32) for name, shape in plan.shapes.items()
+        }
         for n in range(batch):
             for name, value in inputs.items():
                 plan.inputs[name](value[n])

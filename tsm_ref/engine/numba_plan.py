@@ -71,6 +71,7 @@ class NumbaPlan:
     stages: Sequence[Stage]
     inputs: Mapping[str, Callable[[Array], None]]
     outputs: Mapping[str, Callable[[Array], None]]
+    shapes: Mapping[str, Shape]  # of the outputs, for one clip
     arena_bytes: int
     owned: object  # what the programs point to
 
@@ -111,8 +112,9 @@ class Planner:
             self._emit(chain)
         outputs = {name: self._output(name) for name in self.graph.outputs}
         self._flush()
+        shapes = {name: self.shapes[name][1:] for name in self.graph.outputs}
         owned = (self.arena, self.assemblers, self.owned)
-        return NumbaPlan(self.stages, filled, outputs, self.arena.nbytes, owned)
+        return NumbaPlan(self.stages, filled, outputs, shapes, self.arena.nbytes, owned)
 
     def _emit(self, chain: Chain) -> None:
         """Add the steps of a chain: layer after layer, or some frames of all layers at a time."""
