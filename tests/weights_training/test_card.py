@@ -1,0 +1,34 @@
+"""The model cards say what the logs say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from weights.training import card
+
+CARDS = Path(card.HERE).parent / "cards"
+LOGS = card.HERE / "logs"
+
+
+@pytest.mark.parametrize(("name", "file"), card.TWINS.items())
+def test_a_card_is_what_the_logs_give(name, file):
+    report = json.loads((LOGS / "evaluation.json").read_text())
+    meta = json.loads((LOGS / f"{name}.json").read_text())
+    assert (CARDS / f"{file}.md").read_text() == card.card(name, report, meta)
+
+
+def test_the_default_is_fit_to_be_one():
+    report = json.loads((LOGS / "evaluation.json").read_text())["online"]
+    assert report["procedural"]["clips"] >= 2000
+    assert report["procedural"]["accuracy"] >= 0.95
+    assert report["frozen"]["accuracy"] >= 0.95
+    assert report["still"]["accuracy"] >= 0.90
+    assert report["reversal"]["swap"] >= 0.95
+
+
+@pytest.mark.parametrize("name", card.TWINS)
+def test_the_twins_were_trained_alike(name):
+    meta, online = (json.loads((LOGS / f"{n}.json").read_text()) for n in (name, "online"))
+    for key in ("seed", "steps", "views", "phases", "parameters", "input", "classes"):
+        assert meta[key] == online[key]
