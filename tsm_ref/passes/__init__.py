@@ -1,4 +1,4 @@
-"""Graph-to-graph passes, one file each: every pass takes a graph and its weights and returns both."""
+"""Graph-to-graph passes, one file each: a pass takes a graph and its weights and returns both."""
 
 from tsm_ref.passes.fold_batch_norm import fold_batch_norm
 from tsm_ref.passes.fuse import fuse

@@ -1,0 +1,97 @@
+"""Reading frames through a shift: which source frame each channel reads, as few slice copies."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring channels ``[start, stop)`` that are shifted by the same `d` frames."""
+
+    start: int
+    stop: int
+    d: int
+
+
+def runs(d: Sequence[int], channels: int) -> list[Run]:
+    """Cut the channels into runs of equal shift; an empty `d` shifts nothing.
+
+    >>> runs((-1, -1, 1, 0, 0), 5)
+    [Run(start=0, stop=2, d=-1), Run(start=2, stop=3, d=1), Run(start=3, stop=5, d=0)]
+    """
+    if not len(d):
+        return [Run(0, channels, 0)]
+    result = []
+    start = 0
+    for shift, group in groupby(d):
+        stop = start + len(list(group))
+        result.append(Run(start, stop, int(shift)))
+        start = stop
+    return result
+
+
+@dataclass(frozen=True)
+class ShiftedFrames:
+    """The frames of `x` (C, T, ...) as a shift presents them, to be copied block by block."""
+
+    x: Array
+    d: Sequence[int] = ()
+    fill: str = "zero"
+    segment: int = 0
+
+    @property
+    def shifted(self) -> bool:
+        """True where at least one channel reads another frame."""
+        return any(self.d)
+
+    def source(self, t: int, d: int) -> int:
+        """The frame that is read at time `t`; -1 where the fill is zero.
+
+        Times outside the clip (the temporal padding of a convolution) read zeros.
+        """
+        frames = self.x.shape[1]
+        if not 0 <= t < frames:
+            return -1
+        length = self.segment or frames
+        begin = t // length * length
+        s = t - begin - d
+        if not 0 <= s < length:
+            if self.fill == "zero":
+                return -1
+            s = min(max(s, 0), length - 1) if self.fill == "replicate" else s % length
+        return begin + s
+
+    def copies(self, start: int, stop: int) -> list[tuple[slice, slice, slice | None]]:
+        """What fills frames ``[start, stop)``: (channels, target frames, source frames or zero)."""
+        result: list[tuple[slice, slice, slice | None]] = []
+        for run in runs(self.d, self.x.shape[0]):
+            first = 0
+            for i in range(1, stop - start + 1):
+                a, b = self.source(start + i - 1, run.d), None
+                if i < stop - start:
+                    b = self.source(start + i, run.d)
+                if b is not None and (b == a == -1 or (a >= 0 and b == a + 1)):
+                    continue
+                begin = self.source(start + first, run.d)
+                frames = None if begin < 0 else slice(begin, a + 1)
+                result.append((slice(run.start, run.stop), slice(first, i), frames))
+                first = i
+        return result
+
+
+def copy_frames(
+    target: Array, x: Array, copies: Sequence[tuple[slice, slice, slice | None]]
+) -> None:
+    """Carry out `copies` from ``x`` (C, T, ...) into ``target`` (C, t, ...)."""
+    for channels, frames, source in copies:
+        if source is None:
+            target[channels, frames] = 0
+        else:
+            np.copyto(target[channels, frames], x[channels, source])

@@ -1,0 +1,277 @@
+"""Convolutions of the NumPy engine: BLAS products over contiguous rows of T*H*W columns.
+
+In NCTHW a channel of one clip is one row. A 1x1 convolution is therefore one matrix product, and any
+other becomes one after its taps have been laid out as rows (`im2col`). Both work through the columns
+in blocks that stay in the cache, so that bias, residual and activation meet a block while it is
+there and no temporary is ever larger than one block. A shift is taken care of while a block is
+gathered: a shifted channel is the same row, read H*W columns earlier or later.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from tsm_ref.engine.activations import InPlace, activation
+from tsm_ref.engine.frames import ShiftedFrames, copy_frames
+from tsm_ref.graph import Node
+from tsm_ref.ops_table import CONV_ATTRS, OPS
+
+Array = NDArray[Any]
+Step = Callable[[], None]
+Finish = Callable[[Array, Array | None, slice], None]
+
+BLOCK_BYTES = 1 << 20
+"""Bytes of a block that is worked on at once: about one L2 cache."""
+MIN_COLUMNS = 256
+"""Columns below which a matrix product spends its time on packing the weights again."""
+
+
+def conv_step(
+    node: Node, x: Array, weight: Array, bias: Array, residual: Array | None, y: Array
+) -> Step:
+    """The step that computes a `FusedConv` from ``x`` (C, T, H, W) into ``y`` (O, T', H', W').
+
+    All arrays are bound now; calling the step only computes.
+    """
+    attr = {name: node.attrs.get(name, default) for name, default in CONV_ATTRS.items()}
+    fused = OPS["FusedConv"]
+    d, fill, segment = (fused.value(node.attrs, name) for name in ("d", "fill", "segment"))
+    frames = ShiftedFrames(x, d, fill, segment)
+    finish = _finisher(bias, activation(fused.value(node.attrs, "activation"), node.attrs))
+    group, kernel = attr["group"], weight.shape[2:]
+    if group == 1 and kernel == (1, 1, 1) and _is_plain(attr):
+        return _pointwise(frames, weight, finish, residual, y)
+    if group == x.shape[0] == y.shape[0] and _is_spatial(kernel, attr):
+        return _depthwise(frames, weight, attr, finish, residual, y)
+    return _grouped(frames, weight, attr, finish, residual, y)
+
+
+def _is_plain(attr: dict[str, Any]) -> bool:
+    return attr["strides"] == (1, 1, 1) and not any(attr["pads"])
+
+
+def _is_spatial(kernel: tuple[int, ...], attr: dict[str, Any]) -> bool:
+    """True where time is left alone and no tap is skipped."""
+    still = kernel[0] == 1 == attr["strides"][0] and not attr["pads"][0] and not attr["pads"][3]
+    return still and attr["dilations"] == (1, 1, 1)
+
+
+def _finisher(bias: Array, activate: InPlace | None) -> Finish:
+    """Bias, residual and activation, applied in place to a block (O, columns...)."""
+
+    def finish(block: Array, residual: Array | None, channels: slice) -> None:
+        block += bias[channels].reshape(-1, *[1] * (block.ndim - 1))
+        if residual is not None:
+            block += residual
+        if activate is not None:
+            activate(block)
+
+    return finish
+
+
+def _pointwise(
+    frames: ShiftedFrames, weight: Array, finish: Finish, residual: Array | None, y: Array
+) -> Step:
+    """One product per block of columns; a shifted input is gathered block by block."""
+    outputs, channels = weight.shape[:2]
+    w = np.ascontiguousarray(weight.reshape(outputs, channels))
+    _, time, height, width = frames.x.shape
+    area = height * width
+    rows = frames.x.reshape(channels, time, area)
+    out = y.reshape(outputs, time, area)
+    skip = None if residual is None else residual.reshape(outputs, time, area)
+    blocks = _blocks(time, area, (channels + outputs) * y.itemsize)
+    size = max((t1 - t0) * (p1 - p0) for t0, t1, p0, p1 in blocks)
+    panel = np.empty(channels * size, y.dtype) if frames.shifted else None
+    work = []
+    for t0, t1, p0, p1 in blocks:
+        target = out[:, t0:t1, p0:p1].reshape(outputs, -1)
+        extra = None if skip is None else skip[:, t0:t1, p0:p1].reshape(outputs, -1)
+        if panel is None:
+            source, gathered, copies = rows[:, t0:t1, p0:p1], None, []
+        else:
+            shape = (channels, t1 - t0, p1 - p0)
+            gathered = panel[: channels * (t1 - t0) * (p1 - p0)].reshape(shape)
+            source, copies = rows[:, :, p0:p1], frames.copies(t0, t1)
+        work.append((source, gathered, copies, target, extra))
+
+    def step() -> None:
+        for source, gathered, copies, target, extra in work:
+            if gathered is not None:
+                copy_frames(gathered, source, copies)
+                source = gathered
+            np.matmul(w, source.reshape(channels, -1), out=target)
+            finish(target, extra, slice(None))
+
+    return step
+
+
+def _blocks(time: int, area: int, bytes_per_column: int) -> list[tuple[int, int, int, int]]:
+    """Cut T x (H*W) columns into blocks (t0, t1, p0, p1): whole frames, or pieces of one frame."""
+    columns = max(MIN_COLUMNS, BLOCK_BYTES // bytes_per_column)
+    if area <= columns:
+        count = -(-time // max(1, columns // area))
+        edges = [time * i // count for i in range(count + 1)]
+        return [(t0, t1, 0, area) for t0, t1 in zip(edges, edges[1:], strict=False)]
+    count = -(-area // columns)
+    edges = [area * i // count for i in range(count + 1)]
+    return [
+        (t, t + 1, p0, p1) for t in range(time) for p0, p1 in zip(edges, edges[1:], strict=False)
+    ]
+
+
+def _grouped(
+    frames: ShiftedFrames,
+    weight: Array,
+    attr: dict[str, Any],
+    finish: Finish,
+    residual: Array | None,
+    y: Array,
+) -> Step:
+    """Any convolution: per block of output rows, the taps become the rows of one panel.
+
+    The input frames that a block needs are first copied, shifted, into a zero-padded scratch; a
+    strided view of it then is the panel (C, kT, kH, kW) x (t, H', W'), group by group.
+    """
+    outputs, per_group, *kernel = weight.shape
+    group = attr["group"]
+    (st, sh, sw), (dt, dh, dw) = attr["strides"], attr["dilations"]
+    before, after = attr["pads"][:3], attr["pads"][3:]
+    channels, time, height, width = frames.x.shape
+    taps = per_group * int(np.prod(kernel))
+    w = np.ascontiguousarray(weight.reshape(group, outputs // group, taps))
+    _, out_time, out_height, out_width = y.shape
+    frame_count, row_count = _row_blocks(out_time, out_height, out_width, taps * y.itemsize)
+    depth = (frame_count - 1) * st + (kernel[0] - 1) * dt + 1
+    scratch = np.zeros(
+        (channels, depth, height + before[1] + after[1], width + before[2] + after[2]), y.dtype
+    )
+    inside = scratch[:, :, before[1] : before[1] + height, before[2] : before[2] + width]
+    panel = np.empty(taps * frame_count * row_count * out_width, y.dtype)
+    s = scratch.strides
+    view_strides = (s[0], dt * s[1], dh * s[2], dw * s[3], st * s[1], sh * s[2], sw * s[3])
+
+    def window(g: int, t: int, y0: int, rows: int) -> Array:
+        """The taps of group `g` for `t` frames and `rows` rows from row `y0` on."""
+        corner = scratch[g * per_group :, :, y0 * sh :]
+        shape = (per_group, *kernel, t, rows, out_width)
+        return as_strided(corner, shape, view_strides, writeable=False)
+
+    def step() -> None:
+        for t0 in range(0, out_time, frame_count):
+            t1 = min(t0 + frame_count, out_time)
+            start = t0 * st - before[0]
+            stop = start + (t1 - t0 - 1) * st + (kernel[0] - 1) * dt + 1
+            copy_frames(inside, frames.x, frames.copies(start, stop))
+            for y0 in range(0, out_height, row_count):
+                rows = min(row_count, out_height - y0)
+                columns = (t1 - t0) * rows * out_width
+                for g in range(group):
+                    source = window(g, t1 - t0, y0, rows)
+                    matrix = panel[: taps * columns]
+                    np.copyto(matrix.reshape(source.shape), source)
+                    part = slice(g * (outputs // group), (g + 1) * (outputs // group))
+                    where = (part, slice(t0, t1), slice(y0, y0 + rows))
+                    block = y[where].reshape(-1, columns)
+                    np.matmul(w[g], matrix.reshape(taps, columns), out=block)
+                    skip = None if residual is None else residual[where].reshape(-1, columns)
+                    finish(block, skip, part)
+
+    return step
+
+
+def _row_blocks(time: int, height: int, width: int, bytes_per_column: int) -> tuple[int, int]:
+    """Frames and rows of one block: several whole frames, or some rows of a single one."""
+    columns = max(MIN_COLUMNS, BLOCK_BYTES // bytes_per_column)
+    if height * width <= columns:
+        count = -(-time // max(1, columns // (height * width)))
+        return -(-time // count), height
+    count = -(-height // max(1, columns // width))
+    return 1, -(-height // count)
+
+
+def _depthwise(
+    frames: ShiftedFrames,
+    weight: Array,
+    attr: dict[str, Any],
+    finish: Finish,
+    residual: Array | None,
+    y: Array,
+) -> Step:
+    """One multiply and one add per tap, over long rows of a padded scratch.
+
+    Rows of a padded image follow each other without a gap, so a tap is the whole image read at an
+    offset; results at the padding are computed and not used. A stride s splits the scratch into
+    s * s images of every s-th pixel, on which the stride is 1.
+    """
+    channels, time, height, width = frames.x.shape
+    kernel_h, kernel_w = weight.shape[3:]
+    _, sh, sw = attr["strides"]
+    top, left = attr["pads"][1:3]
+    _, _, out_height, out_width = y.shape
+    rows = max(-(-(height + top) // sh), out_height + (kernel_h - 1) // sh)
+    cols = max(-(-(width + left) // sw), out_width + (kernel_w - 1) // sw)
+    area = rows * cols
+    reach = (kernel_h - 1) // sh * cols + (kernel_w - 1) // sw
+    length = time * area - reach
+    count = max(1, min(channels, BLOCK_BYTES // (2 * time * area * (sh * sw + 2) * y.itemsize)))
+    scratch = np.zeros((sh * sw, count, time, rows, cols), y.dtype)
+    flat = scratch.reshape(sh * sw, count, time * area)
+    total = np.empty((count, time * area), y.dtype)
+    term = np.empty((count, length), y.dtype)
+    images = total.reshape(count, time, rows, cols)[..., :out_height, :out_width]
+    taps = [
+        (flat[i % sh * sw + j % sw, :, i // sh * cols + j // sw :][:, :length], i, j)
+        for i in range(kernel_h)
+        for j in range(kernel_w)
+    ]
+    copies = frames.copies(0, time)
+    planes = [
+        (p, (a - top) % sh, (b - left) % sw, a, b)
+        for p, (a, b) in enumerate((a, b) for a in range(sh) for b in range(sw))
+    ]
+
+    def fill(c0: int, c1: int) -> None:
+        """Copy channels, shifted, into the images of every s-th pixel."""
+        x = frames.x[c0:c1]
+        part = _clip_copies(copies, c0, c1)
+        for p, first_row, first_col, a, b in planes:
+            source = x[:, :, first_row::sh, first_col::sw]
+            r0, q0 = (first_row + top - a) // sh, (first_col + left - b) // sw
+            r1, q1 = r0 + source.shape[2], q0 + source.shape[3]
+            copy_frames(scratch[p, : c1 - c0, :, r0:r1, q0:q1], source, part)
+
+    def step() -> None:
+        for c0 in range(0, channels, count):
+            c1 = min(c0 + count, channels)
+            n = c1 - c0
+            fill(c0, c1)
+            acc, scaled = total[:n, :length], term[:n]
+            for k, (source, i, j) in enumerate(taps):
+                factor = weight[c0:c1, 0, 0, i, j, None]
+                if k == 0:
+                    np.multiply(source[:n], factor, out=acc)
+                else:
+                    np.multiply(source[:n], factor, out=scaled)
+                    np.add(acc, scaled, out=acc)
+            if residual is None:
+                finish(acc, None, slice(c0, c1))
+            else:
+                finish(images[:n], residual[c0:c1], slice(c0, c1))
+            np.copyto(y[c0:c1], images[:n])
+
+    return step
+
+
+def _clip_copies(
+    copies: list[tuple[slice, slice, slice | None]], c0: int, c1: int
+) -> list[tuple[slice, slice, slice | None]]:
+    """The part of `copies` that concerns channels ``[c0, c1)``, counted from `c0`."""
+    return [
+        (slice(max(c.start, c0) - c0, min(c.stop, c1) - c0), frames, source)
+        for c, frames, source in copies
+        if c.start < c1 and c.stop > c0
+    ]

@@ -1,0 +1,182 @@
+"""The oracle engine: a graph run node by node with the functions of the reference.
+
+Nothing is folded, fused, planned or reused. `run_oracle` computes in any float dtype;
+`run_with_bound` computes in float64 and carries along how far a correct implementation that
+accumulates in another precision may be from it. One table of rules serves both: a rule is written
+over a namespace of functions, the plain ones or those that propagate a bound.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from tsm_ref import reference as ref
+from tsm_ref.graph import Graph, Node
+from tsm_ref.reference import bounds
+from tsm_ref.reference.bounds import Bounded
+
+Array = NDArray[Any]
+Rule = Callable[..., Any]
+
+
+def run_oracle(
+    graph: Graph,
+    weights: Mapping[str, Array],
+    inputs: Mapping[str, Array],
+    dtype: DTypeLike = np.float64,
+) -> dict[str, Array]:
+    """The graph's outputs by the reference, computed in `dtype`.
+
+    Raises `GraphError` where the inputs do not fit. Shapes are those of the graph, NCTHW.
+
+    >>> from tsm_ref.models import build_mobilenet_v2, random_weights
+    >>> graph = build_mobilenet_v2(num_classes=3, width=0.35)
+    >>> clip = np.zeros((1, 3, 4, 32, 32))
+    >>> run_oracle(graph, random_weights(graph), {"x": clip})["consensus"].dtype
+    dtype('float64')
+    """
+    values = {name: np.asarray(value, dtype) for name, value in inputs.items()}
+    return _run(graph, {n: np.asarray(w, dtype) for n, w in weights.items()}, values, _PLAIN)
+
+
+def run_with_bound(
+    graph: Graph, weights: Mapping[str, Array], inputs: Mapping[str, Array], u: float
+) -> dict[str, Bounded]:
+    """The graph's outputs in float64, each with the variance that unit roundoff `u` explains.
+
+    Weights and inputs are taken as the testee holds them; it may round a weight once more when it
+    folds a batch norm. ``output.tolerance()`` is what `numpy.abs(testee - output.value)` must stay
+    under (CONFORMANCE rule 4; `tsm_ref.reference.bounds`).
+    """
+    functions = SimpleNamespace(
+        **{name: partial(getattr(bounds, name), u=u) for name in _NAMES},
+        moved=bounds.moved,
+        clip=_clip_bounded,
+    )
+    functions.conv = partial(bounds.conv, u=u, rounded_weights=True)
+    values = {name: Bounded.exact(value) for name, value in inputs.items()}
+    exact = {name: np.asarray(value, np.float64) for name, value in weights.items()}
+    return _run(graph, exact, values, functions)
+
+
+def _run(
+    graph: Graph, weights: Mapping[str, Array], inputs: Mapping[str, Any], functions: Any
+) -> dict[str, Any]:
+    graph.shapes({name: getattr(v, "value", v).shape for name, v in inputs.items()})
+    values: dict[str, Any] = {**weights, **inputs}
+    alive = graph.consumers
+    remaining = {name: len(readers) for name, readers in alive.items()}
+    for node in graph.nodes:
+        arguments = [values[name] for name in node.inputs]
+        values[node.name] = _RULES[node.op](functions, node, *arguments)
+        for name in set(node.inputs):
+            remaining[name] -= 1
+            if not remaining[name] and name not in graph.outputs:
+                del values[name]
+    return {name: values[name] for name in graph.outputs}
+
+
+_NAMES = (
+    "conv batch_norm relu leaky_relu hard_swish hard_sigmoid tanh sigmoid softmax add multiply "
+    "max_pool avg_pool global_avg_pool linear temporal_shift consensus attention_mask non_local"
+).split()
+
+_PLAIN = SimpleNamespace(
+    **{name: getattr(ref, name) for name in _NAMES if hasattr(ref, name)},
+    add=np.add,
+    multiply=np.multiply,
+    clip=np.clip,
+    moved=lambda x, move: move(x),
+)
+
+
+def _clip_bounded(x: Bounded, low: float, high: float) -> Bounded:
+    """Clipping rounds nothing and moves two values no further apart."""
+    return Bounded(np.clip(x.value, low, high), x.variance)
+
+
+def _attr(node: Node, name: str) -> Any:
+    return node.rule.value(node.attrs, name)
+
+
+def _pads(node: Node) -> tuple[tuple[int, int], ...]:
+    """ONNX's begins and ends as one (before, after) pair per axis."""
+    pads = _attr(node, "pads")
+    return tuple(zip(pads[:3], pads[3:], strict=True))
+
+
+def _conv(f: Any, node: Node, x: Any, weight: Array, bias: Array | None = None) -> Any:
+    stride, dilation, groups = (_attr(node, n) for n in ("strides", "dilations", "group"))
+    return f.conv(x, weight, bias, stride, _pads(node), dilation, groups)
+
+
+def _batch_norm(
+    f: Any, node: Node, x: Any, scale: Array, shift: Array, mean: Array, variance: Array
+) -> Any:
+    return f.batch_norm(x, mean, variance, scale, shift, _attr(node, "epsilon"))
+
+
+def _max_pool(f: Any, node: Node, x: Any) -> Any:
+    kernel, stride, dilation = (_attr(node, n) for n in ("kernel_shape", "strides", "dilations"))
+    return f.max_pool(x, kernel, stride, _pads(node), dilation, _attr(node, "ceil_mode"))
+
+
+def _average_pool(f: Any, node: Node, x: Any) -> Any:
+    kernel, stride = (_attr(node, n) for n in ("kernel_shape", "strides"))
+    rest = _attr(node, "ceil_mode"), _attr(node, "count_include_pad")
+    return f.avg_pool(x, kernel, stride, _pads(node), *rest)
+
+
+def _flatten(f: Any, node: Node, x: Any) -> Any:
+    """(N, C, T, H, W) -> (N, C*H*W, T)."""
+    axes = (0, 1, 3, 4, 2) if _attr(node, "order") == "CHW" else (0, 3, 4, 1, 2)
+    return f.moved(x, lambda v: v.transpose(axes).reshape(v.shape[0], -1, v.shape[2]))
+
+
+def _temporal_shift(f: Any, node: Node, x: Any) -> Any:
+    """A shift inside each segment: the segments are moved into the batch and back."""
+    d, fill, segment = (_attr(node, name) for name in ("d", "fill", "segment"))
+    if not segment:
+        return f.temporal_shift(x, d, fill)
+
+    def split(v: Array) -> Array:
+        parts = v.reshape(*v.shape[:2], -1, segment, *v.shape[3:])
+        return parts.swapaxes(1, 2).reshape(-1, v.shape[1], segment, *v.shape[3:])
+
+    def join(v: Array) -> Array:
+        batch = getattr(x, "value", x).shape[0]
+        parts = v.reshape(batch, -1, *v.shape[1:]).swapaxes(1, 2)
+        return parts.reshape(batch, v.shape[1], -1, *v.shape[3:])
+
+    return f.moved(f.temporal_shift(f.moved(x, split), d, fill), join)
+
+
+_RULES: Mapping[str, Rule] = {
+    "Conv": _conv,
+    "BatchNormalization": _batch_norm,
+    "Relu": lambda f, node, x: f.relu(x),
+    "Clip": lambda f, node, x: f.clip(x, node.attrs["min"], node.attrs["max"]),
+    "LeakyRelu": lambda f, node, x: f.leaky_relu(x, _attr(node, "alpha")),
+    "HardSwish": lambda f, node, x: f.hard_swish(x),
+    "HardSigmoid": lambda f, node, x: f.hard_sigmoid(x),
+    "Tanh": lambda f, node, x: f.tanh(x),
+    "Sigmoid": lambda f, node, x: f.sigmoid(x),
+    "Softmax": lambda f, node, x: f.softmax(x, _attr(node, "axis")),
+    "Add": lambda f, node, a, b: f.add(a, b),
+    "Mul": lambda f, node, a, b: f.multiply(a, b),
+    "MaxPool": _max_pool,
+    "AveragePool": _average_pool,
+    "GlobalAveragePool": lambda f, node, x: f.global_avg_pool(x, keepdims=True),
+    "Flatten": _flatten,
+    "Squeeze": lambda f, node, x: f.moved(x, lambda v: v.squeeze(_attr(node, "axes"))),
+    "Linear": lambda f, node, x, weight, bias=None: f.linear(x, weight, bias),
+    "TemporalShift": _temporal_shift,
+    "Consensus": lambda f, node, x: f.consensus(x),
+    "AttentionMask": lambda f, node, x: f.attention_mask(x),
+    "NonLocal": lambda f, node, theta, phi, g: f.non_local(theta, phi, g, _attr(node, "mode")),
+}
+"""One rule per op that a graph may hold before it is optimised."""
