@@ -1,0 +1,183 @@
+"""Arrows point down only: every import of every module, held against the floors of the house."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+FLOORS = (
+    ("errors", "kernels"),
+    ("ops_table", "graph", "reference", "profile"),
+    ("passes", "models", "video"),
+    ("engine", "checkpoint"),
+    ("model",),
+    ("recognize", "onnx_backend"),
+    ("render",),
+    ("tsm_ref",),
+    ("infer", "live", "bench", "evaluate", "convert", "warmup"),
+)
+"""The rooms of each floor, the lowest first; "tsm_ref" is the package itself, its public names."""
+
+NEIGHBOURS = {("graph", "ops_table"), ("profile", "reference"), ("kernels", "errors")}
+"""The rooms that may look into another one of their own floor."""
+
+SHORTCUTS = {("model", "recognize")}
+"""Arrows up that the public names need, as `Model.recognize`: only inside a function or a type."""
+
+OWNERS = {
+    "av": ("tsm_ref/video/decode.py", "weights/training/"),
+    "numba": ("tsm_ref/kernels/", "tsm_ref/engine/numba_", "weights/training/"),
+    "llvmlite": ("tsm_ref/kernels/",),
+    "torch": ("weights/training/", "tsm_ref/bench/"),
+    "onnxruntime": ("tsm_ref/bench/", "conformance/"),
+    "openvino": ("tsm_ref/bench/",),
+    "tensorflow": (),
+}
+"""Packages that only these files may import, given by the beginnings of their paths."""
+
+JUDGE = {"reference", "errors"}
+"""All that the judge may know of us, but for the adapters of our own engines."""
+ADAPTERS = "conformance/testees"
+
+HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
+
+Import = tuple[int, str, bool]
+
+
+def imports(source: str, module: str) -> Iterator[Import]:
+    """Every (line, dotted name, whether it is carried out at once) that a module imports."""
+    for node in ast.walk(ast.parse(source)):
+        at_once = getattr(node, "col_offset", 1) == 0
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name, at_once) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            yield from ((node.lineno, f"{base}.{alias.name}", at_once) for alias in node.names)
+        elif isinstance(node, ast.Call) and _name(node.func) in ("import_module", "__import__"):
+            constants = (a for a in node.args[:1] if isinstance(a, ast.Constant))
+            yield from ((node.lineno, str(a.value), at_once) for a in constants)
+
+
+def _name(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def room(dotted: str) -> str | None:
+    """The room of tsm_ref that a dotted name lies in; None for another package."""
+    first, _, rest = dotted.partition(".")
+    if first != "tsm_ref":
+        return None
+    inside = rest.partition(".")[0]
+    return inside if inside in HEIGHT else "tsm_ref"
+
+
+def broken(path: str, source: str) -> list[str]:
+    """What a file does against the plan of the house, one sentence per import."""
+    module = path.removesuffix(".py").replace("/", ".")
+    own = room(module)
+    found = []
+    for line, name, at_once in imports(source, module):
+        package, wanted = name.partition(".")[0], room(name)
+        allowed = OWNERS.get(package)
+        if allowed is not None and not path.startswith(allowed):
+            owners = " and ".join(allowed) or "nothing"
+            found.append(f"{path}:{line} imports {package}, which is for {owners}")
+        if package == "conformance" and own is not None:
+            found.append(f"{path}:{line} imports the judge ({name})")
+        if wanted is None:
+            continue
+        if path.startswith("conformance/"):
+            if wanted not in JUDGE and not path.startswith(ADAPTERS):
+                found.append(f"{path}:{line} lets the judge import tsm_ref.{wanted}")
+        elif (own, wanted) in SHORTCUTS and not at_once:
+            continue
+        elif own is not None and not _down(own, wanted):
+            found.append(f"{path}:{line} points up: {own} imports {wanted} ({name})")
+    return found
+
+
+def _down(own: str, wanted: str) -> bool:
+    return own == wanted or HEIGHT[wanted] < HEIGHT[own] or (own, wanted) in NEIGHBOURS
+
+
+def files() -> list[str]:
+    parts = ("tsm_ref", "conformance", "weights")
+    paths = (path for part in parts for path in (ROOT / part).rglob("*.py"))
+    return sorted(path.relative_to(ROOT).as_posix() for path in paths)
+
+
+def rooms() -> list[str]:
+    entries = (ROOT / "tsm_ref").iterdir()
+    names = {e.stem for e in entries if e.suffix == ".py" or (e / "__init__.py").exists()}
+    return sorted(names - {"__init__", "__main__"})
+
+
+@pytest.mark.parametrize("name", rooms())
+def test_every_room_has_a_floor(name):
+    assert name in HEIGHT, f"tsm_ref/{name} has no floor yet: write it into FLOORS of {__file__}"
+
+
+def test_there_are_files_to_read():
+    assert {"tsm_ref/graph.py", "tsm_ref/engine/plan.py"} <= set(files())
+    assert len(files()) > 60
+
+
+@pytest.mark.parametrize("path", files())
+def test_arrows_point_down(path):
+    assert broken(path, (ROOT / path).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("tsm_ref/graph.py", "from tsm_ref.engine.plan import place"),
+        ("tsm_ref/graph.py", "import tsm_ref.models.resnet"),
+        ("tsm_ref/graph.py", "from tsm_ref import models"),
+        ("tsm_ref/graph.py", "def later():\n    from tsm_ref.passes import fuse"),
+        ("tsm_ref/graph.py", "import importlib\nimportlib.import_module('tsm_ref.engine')"),
+        ("tsm_ref/graph.py", "import tsm_ref"),
+        ("tsm_ref/reference/ops.py", "from ..kernels import conv\nfrom ..passes import fuse"),
+        ("tsm_ref/reference/ops.py", "from tsm_ref.profile import Profile"),
+        ("tsm_ref/kernels/conv.py", "from tsm_ref.graph import Node"),
+        ("tsm_ref/engine/plan.py", "from tsm_ref.checkpoint import load"),
+        ("tsm_ref/checkpoint/native.py", "from tsm_ref.engine import oracle"),
+        ("tsm_ref/model.py", "from tsm_ref import infer"),
+        ("tsm_ref/render.py", "import tsm_ref.convert"),
+        ("tsm_ref/graph.py", "from . import passes"),
+        ("tsm_ref/model.py", "from tsm_ref.recognize import recognize"),
+        ("tsm_ref/reference/__init__.py", "from .ops import conv\nfrom ..model import Model"),
+        ("tsm_ref/video/source.py", "import av"),
+        ("tsm_ref/engine/numpy_engine.py", "from numba import njit"),
+        ("tsm_ref/checkpoint/torch_file.py", "import torch"),
+        ("conformance/runner.py", "from tsm_ref.engine.oracle import run_oracle"),
+        ("conformance/runner.py", "def run():\n    import tsm_ref"),
+        ("tsm_ref/engine/plan.py", "from conformance.cases import CASES"),
+    ],
+)
+def test_an_arrow_that_points_up_is_caught(path, line):
+    assert len(broken(path, line)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("tsm_ref/engine/plan.py", "from tsm_ref.graph import Graph"),
+        ("tsm_ref/engine/numba_plan.py", "from numba import njit"),
+        ("tsm_ref/engine/oracle.py", "from tsm_ref import reference as ref"),
+        ("tsm_ref/reference/ops.py", "from . import shift\nfrom .pool import max_pool"),
+        ("tsm_ref/reference/__init__.py", "from .ops import conv\nfrom ..errors import TsmError"),
+        ("tsm_ref/__init__.py", "from .model import Model\nfrom tsm_ref import reference"),
+        ("tsm_ref/infer.py", "import tsm_ref\nfrom tsm_ref.render import table"),
+        ("tsm_ref/model.py", "def call():\n    from tsm_ref.recognize import recognize"),
+        ("tsm_ref/video/decode.py", "import av"),
+        ("conformance/testees_ours.py", "def run():\n    import tsm_ref"),
+        ("conformance/oracle.py", "from tsm_ref import reference\nimport tsm_ref.errors"),
+        ("weights/training/train.py", "import torch\nimport tsm_ref"),
+    ],
+)
+def test_an_arrow_that_points_down_is_not(path, line):
+    assert broken(path, line) == []
