@@ -208,14 +208,28 @@ def _require(condition: bool, name: str, value: object, accepted: str) -> None:
 
 PROFILES: Mapping[str, Profile] = {
     "mit": Profile(),
-    "mit-online": Profile("mit-online", ShiftRule("online")),
+    "mit-online": Profile(
+        "mit-online", ShiftRule("online"), preprocess=Preprocess(channel_order="bgr")
+    ),
     "mmaction2": Profile(
         "mmaction2",
         sampling=Sampling("mmaction2"),
-        preprocess=Preprocess(resize="opencv", long_side="half_up", crop_offset="floor"),
+        preprocess=Preprocess(
+            resize="opencv",
+            long_side="half_up",
+            crop_offset="floor",
+            scale=1.0,
+            mean=(123.675, 116.28, 103.53),
+            std=(58.395, 57.12, 57.375),
+        ),
         average="probabilities",
     ),
-    "paddle": Profile("paddle", ShiftRule("paddle", 8), sampling=Sampling("paddle")),
+    "paddle": Profile(
+        "paddle",
+        ShiftRule("paddle", 8),
+        sampling=Sampling("paddle"),
+        preprocess=Preprocess(long_side="four_thirds"),
+    ),
     "tsn": Profile("tsn", ShiftRule("none"), "none"),
     "mtts-can": Profile(
         "mtts-can", ShiftRule("mtts_can", 3, "zero", segment=20), sampling=Sampling(segments=20)

@@ -1,0 +1,76 @@
+"""Graph to numbers: two engines that run any graph, and the oracle that judges them.
+
+The engines are imported when one is made, so that NumPy alone is enough where Numba is absent.
+"""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from tsm_ref.errors import MissingDependency, UsageError
+from tsm_ref.graph import Graph
+
+__all__ = ["ENGINES", "Engine", "make_engine"]
+
+Array = NDArray[Any]
+
+ENGINES = ("auto", "numba", "numpy")
+"""The engines by name; ``auto`` is Numba where it is installed, NumPy elsewhere."""
+
+
+class Engine(Protocol):
+    """What every engine offers; arrays are NCTHW."""
+
+    name: str
+    graph: Graph
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The graph's outputs for one batch of inputs; raises `GraphError` for bad shapes."""
+
+    def memory_bytes(self, shapes: Mapping[str, Sequence[int]]) -> int:
+        """Bytes of the buffers for one clip of these input shapes, weights not counted."""
+
+    def fallbacks(self) -> list[str]:
+        """Nodes that another engine computes, in the plans made so far."""
+
+
+def make_engine(
+    graph: Graph, weights: Mapping[str, Array], name: str = "auto", threads: int = 1
+) -> Engine:
+    """An engine that runs `graph` with `weights`.
+
+    ``threads`` is for Numba; the threads of NumPy belong to its BLAS library, which reads
+    ``OPENBLAS_NUM_THREADS`` and its kin when NumPy is imported.
+
+    Raises `UsageError` for an unknown name or less than one thread, `MissingDependency` where
+    ``numba`` is asked for and not installed.
+
+    >>> from tsm_ref.models import build_ts_can, random_weights
+    >>> graph = build_ts_can()
+    >>> make_engine(graph, random_weights(graph), "numpy").name
+    'numpy'
+    """
+    if name not in ENGINES:
+        raise UsageError(f"there is no engine {name!r}; known are {', '.join(ENGINES)}")
+    if threads < 1:
+        raise UsageError(f"`threads` (={threads}) must be at least 1")
+    if name == "auto":
+        name = "numba" if _installed("numba") else "numpy"
+    if name == "numpy":
+        from tsm_ref.engine.numpy_engine import NumpyEngine
+
+        return NumpyEngine(graph, weights)
+    if not _installed("numba"):
+        raise MissingDependency("numba", "run the compiled engine (the engine 'numpy' needs none)")
+    from tsm_ref.engine.numba_engine import NumbaEngine
+
+    return NumbaEngine(graph, weights, threads)
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False

@@ -1,0 +1,336 @@
+"""A model: a graph, what it means, and an engine that runs it; load, build, save."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref import checkpoint as files
+from tsm_ref.engine import make_engine
+from tsm_ref.errors import CheckpointError, UsageError
+from tsm_ref.graph import Graph
+from tsm_ref.models import build_graph, random_weights
+from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
+
+if TYPE_CHECKING:
+    from tsm_ref.recognize import Recognition
+
+__all__ = ["Model", "Shift", "build", "load", "save"]
+
+Array = NDArray[Any]
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One temporal shift of a model: ``out[n, c, t] = x[n, c, t - d[c]]``.
+
+    ``streaming`` is True where no channel reads the future, so that a cache of past frames
+    replaces the frames themselves.
+    """
+
+    name: str
+    d: NDArray[np.int64]
+    fill: str
+    segment: int
+
+    @property
+    def streaming(self) -> bool:
+        """True where every channel reads the present or the past."""
+        return bool((self.d >= 0).all()) and self.fill != "circular"
+
+
+class Model:
+    """A network with its weights, ready to run.
+
+    ``name`` is what it was asked for by, ``sha256`` the digest of its file (empty for a model that
+    was built). The engine keeps the weights in the order in which it reads them; the model keeps no
+    second copy, and `weights` gets them again from where they came.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        weights: Callable[[], Weights],
+        profile: Profile,
+        *,
+        name: str = "",
+        sha256: str = "",
+        engine: str = "auto",
+        threads: int = 1,
+        first: Weights | None = None,
+    ) -> None:
+        self.graph = graph
+        self.profile = profile
+        self.name = name or graph.name
+        self.sha256 = sha256
+        self._weights = weights
+        frames = [graph.frame_logits] if graph.frame_logits else []
+        self.engine = make_engine(
+            graph.with_outputs((*graph.outputs, *frames)), first or weights(), engine, threads
+        )
+
+    @property
+    def weights(self) -> Weights:
+        """One float32 array per name of ``graph.parameters``."""
+        return self._weights()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes in index order; empty where the file does not say."""
+        return self.profile.labels
+
+    @property
+    def shifts(self) -> list[Shift]:
+        """Every temporal shift, in graph order."""
+        nodes = self.graph.select("TemporalShift")
+        return [
+            Shift(
+                node.name,
+                np.array(node.attrs["d"], np.int64),
+                node.rule.value(node.attrs, "fill"),
+                node.rule.value(node.attrs, "segment"),
+            )
+            for node in nodes
+        ]
+
+    def __call__(self, clip: Array) -> Array:
+        """Logits (N, K) of preprocessed clips, float (N, C, T, H, W).
+
+        Raises `UsageError` for a model of several inputs or for integers, which cannot be
+        preprocessed, and `GraphError` for a shape that does not fit.
+        """
+        return self.run({self._only_input(): clip})[self.graph.outputs[0]]
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs for inputs by name, as the graph declares them."""
+        outputs = self.engine.run({name: _floats(name, value) for name, value in inputs.items()})
+        return {name: outputs[name] for name in self.graph.outputs}
+
+    def frame_logits(self, clip: Array) -> Array:
+        """Logits per frame (N, T, K) of clips (N, C, T, H, W), before the consensus.
+
+        Raises `UsageError` for a model that averages nothing over time.
+        """
+        value = self.graph.frame_logits
+        if value is None:
+            raise UsageError(f"the model {self.name!r} has no consensus, so no logits per frame")
+        name = self._only_input()
+        logits = self.engine.run({name: _floats(name, clip)})[value]
+        return np.ascontiguousarray(logits.swapaxes(1, 2))
+
+    def recognize(self, path: str | PathLike[str], *, top: int = 5) -> "Recognition":
+        """Label a video file: decode, sample, preprocess, run. See `tsm_ref.recognize`."""
+        from tsm_ref.recognize import recognize
+
+        return recognize(self, path, top=top)
+
+    def summary(self, shapes: Mapping[str, Sequence[int]] | None = None) -> str:
+        """The layers with their shapes and costs, the shifts, and the totals, as text.
+
+        ``shapes`` are those of the inputs; one clip of the profile's size unless given.
+        """
+        return "\n".join(_summary(self, shapes or self.input_shapes()))
+
+    def input_shapes(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
+        """The shapes of the inputs for `batch` clips as the profile samples and crops them."""
+        height, width = self.profile.preprocess.frame_size
+        named = {
+            "N": batch,
+            "T": self.profile.sampling.segments,
+            "H": height or 224,
+            "W": width or 224,
+        }
+        return {
+            entry.name: tuple(
+                named.get(dim, 1) if isinstance(dim, str) else dim for dim in entry.shape
+            )
+            for entry in self.graph.inputs
+        }
+
+    def _only_input(self) -> str:
+        names = [entry.name for entry in self.graph.inputs]
+        if len(names) != 1:
+            raise UsageError(f"the model {self.name!r} has the inputs {names}: give them to `run`")
+        return names[0]
+
+
+def load(
+    name_or_path: str | PathLike[str],
+    *,
+    profile: str | Profile | None = None,
+    engine: str = "auto",
+    threads: int = 1,
+) -> Model:
+    """Load a model by the name under which it ships, or from a file.
+
+    ``profile`` (one of `tsm_ref.profile.PROFILES` by name, or one of your own) says what a foreign
+    file does not; ``engine`` is "auto", "numba" or "numpy".
+
+    Raises `CheckpointError` for a file that is missing, damaged or not understood, and
+    `UsageError` for an unknown profile or engine.
+
+    >>> load("no/such/file.h5")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    tsm_ref.errors.CheckpointError: there is no model and no file 'no/such/file.h5'; ...
+    """
+    wanted = named_profile(profile) if isinstance(profile, str) else profile
+    path = files.resolve(name_or_path)
+    read = partial(_read, path, wanted)
+    found = read()
+    name = fspath(name_or_path)
+    return Model(
+        found.graph,
+        lambda: _same(found.sha256, read()).weights,
+        found.profile,
+        name=name if name in files.names() else Path(name).name,
+        sha256=found.sha256,
+        engine=engine,
+        threads=threads,
+        first=found.weights,
+    )
+
+
+def build(
+    architecture: str,
+    *,
+    num_classes: int = 400,
+    segments: int | None = None,
+    placement: str = "blockres",
+    causal: bool = False,
+    fold_div: int | None = None,
+    fill: str = "zero",
+    seed: int = 0,
+    engine: str = "auto",
+    threads: int = 1,
+    **options: Any,
+) -> Model:
+    """A model of random, seeded weights with sane batch-norm statistics.
+
+    ``architecture`` is a name of `tsm_ref.models.ARCHITECTURES`; ``segments`` defaults to 8 frames
+    and ``fold_div`` to 8 (20 and 3 for TS-CAN). ``options`` go to the architecture, such as
+    ``width`` of MobileNetV2.
+
+    Raises `UsageError` for an unknown architecture or an option that cannot be.
+
+    >>> build("resnet18", num_classes=5, engine="numpy").graph.parameter_count
+    11179077
+    """
+    can = architecture.endswith("ts-can")
+    base = PROFILES["mtts-can" if can else "mit"]
+    segments = base.sampling.segments if segments is None else segments
+    try:
+        shift = ShiftRule(
+            "online" if causal else base.shift.rule,
+            base.shift.divisor if fold_div is None else fold_div,
+            fill,
+            segments if can and not causal else 0,
+        )
+        profile = base.with_changes(
+            family="tsm_ref",
+            shift=shift,
+            placement=placement,
+            sampling=Sampling("uniform", segments),
+        )
+        graph = build_graph(
+            architecture, num_classes=num_classes, placement=placement, shift=shift, **options
+        )
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"cannot build {architecture!r}: {error}") from None
+    return Model(
+        graph, partial(random_weights, graph, seed), profile, engine=engine, threads=threads
+    )
+
+
+def save(
+    model: Model,
+    path: str | PathLike[str],
+    *,
+    storage: str = "float32",
+    extra: Mapping[str, str] | None = None,
+) -> str:
+    """Write a model file in our HDF5 format, whole or not at all; returns its SHA-256.
+
+    ``storage`` is "float32" or "float16"; ``extra`` are free notes such as a licence. Raises
+    `WriteError` where the file cannot be written.
+    """
+    return files.save(path, model.graph, model.weights, model.profile, storage=storage, extra=extra)
+
+
+def named_profile(name: str) -> Profile:
+    """A profile by its name; raises `UsageError` listing the known ones.
+
+    >>> named_profile("mit-online").shift.causal
+    True
+    """
+    if name not in PROFILES:
+        raise UsageError(f"there is no profile {name!r}; known are {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+def _read(path: Path, profile: Profile | None) -> files.Checkpoint:
+    try:
+        return files.load_checkpoint(path, profile)
+    except CheckpointError as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def _same(sha256: str, found: files.Checkpoint) -> files.Checkpoint:
+    if found.sha256 != sha256:
+        raise CheckpointError(f"{found.path}: the file was changed after the model was loaded")
+    return found
+
+
+def _floats(name: str, value: Array) -> Array:
+    array = np.asarray(value)
+    if array.dtype.kind != "f":
+        raise UsageError(
+            f"the input {name!r} is {array.dtype}: preprocessed values are floating point"
+        )
+    return array
+
+
+def _summary(model: Model, inputs: Mapping[str, Sequence[int]]) -> Iterator[str]:
+    graph = model.graph
+    shapes, macs = graph.shapes(inputs), graph.multiply_adds(inputs)
+    yield f"{model.name}: {graph.name} on the {model.engine.name} engine"
+    width = max(len(node.name) for node in graph.nodes)
+    yield f"{'node':{width}}  {'op':18}  {'output':20}  {'parameters':>10}  {'multiply-adds':>14}"
+    seen: set[str] = set()
+    for node in graph.nodes:
+        own = [n for n in node.inputs if n in graph.parameters and n not in seen]
+        seen.update(own)
+        count = sum(int(np.prod(graph.parameters[n])) for n in own if n not in graph.statistics)
+        output = "x".join(str(size) for size in shapes[node.name])
+        yield (
+            f"{node.name:{width}}  {node.op:18}  {output:20}  {count or '':>10}  "
+            f"{macs[node.name] or '':>14}"
+        )
+    yield from _shift_lines(model.shifts)
+    yield f"parameters     {graph.parameter_count:,}"
+    total = sum(macs.values())
+    given = ", ".join(f"{name} {tuple(shape)}" for name, shape in inputs.items())
+    yield f"multiply-adds  {total / 1e9:.3f} G ({2 * total / 1e9:.3f} GFLOP) for {given}"
+    yield f"buffers        {model.engine.memory_bytes(inputs) / 1e6:.1f} MB"
+    if model.engine.name == "numba":
+        yield f"on NumPy       {', '.join(model.engine.fallbacks()) or 'nothing'}"
+    if model.profile.measured:
+        yield f"measured       {model.profile.measured}"
+
+
+def _shift_lines(shifts: Sequence[Shift]) -> Iterator[str]:
+    """One line per shift: how many channels read which frame."""
+    for shift in shifts:
+        values, counts = np.unique(shift.d, return_counts=True)
+        folds = ", ".join(
+            f"{count} x t{-value:+d}" if value else f"{count} x t"
+            for value, count in zip(values.tolist(), counts.tolist(), strict=True)
+        )
+        segment = f", within {shift.segment} frames" if shift.segment else ""
+        kind = "causal" if shift.streaming else "bi-directional"
+        yield f"shift {shift.name}: channels {folds}; fill {shift.fill}{segment}; {kind}"
