@@ -62,6 +62,7 @@ class Stage:
 
     program: Program | None = None
     step: Step | None = None
+    names: Sequence[str] = ()  # of the layers that the steps of the program belong to
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ class Planner:
             for name in layer.reads(self.graph):
                 self._convert(name, plain=layer.kind == lowering.NUMPY)
             pieces.append(EMIT[layer.kind](self, layer))
+            self.assembler.owner = layer.name
             if not chain.by_frame:
                 for kind, index, _ in pieces[-1]:
                     self.assembler.part(kind, index)
@@ -137,6 +139,7 @@ class Planner:
                 own = turn - (behind if i else 0)
                 if 0 <= own < turns:
                     first = own * self.threads
+                    self.assembler.owner = chain.layers[i].name
                     self._frames(layer_pieces, first, min(frames, first + self.threads), frames)
 
     def _frames(self, pieces: Sequence[Piece], first: int, last: int, frames: int) -> None:
@@ -388,6 +391,7 @@ class Planner:
     def _flush(self) -> None:
         """End the program that is being assembled."""
         if self.assembler.steps:
-            self.stages.append(Stage(program=self.assembler.program()))
+            names = tuple(self.assembler.owners)
+            self.stages.append(Stage(program=self.assembler.program(), names=names))
             self.assembler = Assembler()
             self.assemblers.append(self.assembler)

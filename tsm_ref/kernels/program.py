@@ -57,6 +57,8 @@ class Assembler:
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, int, int, int]] = []
+        self.owner = ""  # what the next steps are part of, for those who time them
+        self.owners: list[str] = []
         self.plans: list[list[Plan]] = [[] for _ in KINDS]
 
     def keep(self, kind: int, plan: Plan) -> int:
@@ -73,6 +75,7 @@ class Assembler:
         pieces = int(self.plans[kind][index].record[PIECES[kind]])
         begin, end = pieces * numerator // of, pieces * (numerator + count) // of
         self.steps.append((kind, index, begin, end - begin))
+        self.owners.append(self.owner)
 
     def keep_winograd(self, plan: Plan, products: Sequence[Plan]) -> int:
         """Add a Winograd convolution with its products, not yet as a step."""

@@ -1,0 +1,19 @@
+"""Speed beside other runtimes, honestly measured: ``python -m tsm_ref.bench``.
+
+::
+
+    workloads   the networks that are timed, their inputs and what they must answer
+    frames      a network as other runtimes see it: pictures in a batch, shifts as slices
+    formats     that network as files: ONNX, ncnn (tflite, torch_module: TensorFlow Lite, PyTorch)
+    export      writes the file that each runtime opens
+    ours        our engines, opened as a user opens them
+    peers       the other runtimes, each as one function that opens a network
+    worker      one measurement, in a process of its own
+    runs        interleaved rounds of workers, and what their figures amount to
+    report      the table and the JSON document
+    roofline    the limits of this machine, times per layer, a plot
+
+Every (engine, model) pair runs in fresh processes, pinned to the same cores, its rounds interleaved
+with those of the others, so that what slows the machine slows everyone. An engine is timed only
+after its answer has been compared with float64. Only ratios within one run mean anything.
+"""

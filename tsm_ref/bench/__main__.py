@@ -1,0 +1,145 @@
+"""The command line of the benchmark: ``python -m tsm_ref.bench``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tsm_ref.bench import report, roofline
+from tsm_ref.bench.ours import OURS
+from tsm_ref.bench.peers import PEERS, installed
+from tsm_ref.bench.runs import Settings, default_cores, figures, measure_all
+from tsm_ref.bench.workloads import SMOKE, WORKLOADS, workload
+from tsm_ref.errors import TsmError, UsageError, WriteError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    p = argparse.ArgumentParser(
+        prog="python -m tsm_ref.bench",
+        description="Times our engines beside other runtimes, in interleaved rounds of processes "
+        "pinned to the same cores. Only the ratios within one run mean anything.",
+    )
+    p.add_argument("--models", default=",".join(WORKLOADS), help="comma-separated (%(default)s)")
+    p.add_argument("--engines", default=",".join(OURS), help="ours to time (%(default)s)")
+    p.add_argument(
+        "--peers", default="auto",
+        help=f"auto: those installed; none; or some of {','.join(PEERS)} (%(default)s)",
+    )  # fmt: skip
+    p.add_argument("--rounds", type=int, default=3, help="processes of each pair (%(default)s)")
+    p.add_argument("--runs", type=int, default=5, help="least timed calls a round (%(default)s)")
+    p.add_argument("--seconds", type=float, default=1.0, help="or as many as fit (%(default)s)")
+    p.add_argument("--threads", type=int, default=1, help="threads of every engine (%(default)s)")
+    p.add_argument("--cores", help="cores to pin to, comma-separated (as many as threads)")
+    p.add_argument("--per-layer", action="store_true", help="times per layer of the Numba engine")
+    p.add_argument("--roofline", type=Path, metavar="PATH", help="draw the layers as a plot")
+    p.add_argument(
+        "--json", nargs="?", const="-", metavar="PATH",
+        help="write a JSON document instead of the table (to standard output)",
+    )  # fmt: skip
+    p.add_argument("--smoke", action="store_true", help="tiny networks, no peers: does it run?")
+    p.add_argument("--no-first-start", action="store_true", help="do not time compiling anew")
+    return p
+
+
+def settings(arguments: argparse.Namespace) -> Settings:
+    """What the options ask for; raises `UsageError` for what cannot be."""
+    for name in ("rounds", "runs", "threads"):
+        if getattr(arguments, name) < 1:
+            raise UsageError(f"--{name} (={getattr(arguments, name)}) must be 1 or more")
+    if arguments.roofline is not None:
+        roofline.check_plots()
+    if arguments.smoke:
+        return Settings(
+            list(SMOKE), list(OURS), rounds=1, runs=2, seconds=0.0, threads=arguments.threads,
+            cores=default_cores(arguments.threads), first_start=False,
+        )  # fmt: skip
+    models = _names(arguments.models)
+    for model in models:
+        workload(model)
+    engines = _known(_names(arguments.engines), OURS, "engine") + _peers(arguments.peers)
+    if not models or not engines:
+        raise UsageError("there is nothing to time: give at least one model and one engine")
+    cores = default_cores(arguments.threads)
+    if arguments.cores is not None:
+        try:
+            cores = [int(core) for core in _names(arguments.cores)]
+        except ValueError:
+            raise UsageError(f"--cores (={arguments.cores}) must be numbers of cores") from None
+    return Settings(
+        models, engines, arguments.rounds, arguments.threads, arguments.runs, arguments.seconds,
+        cores, first_start=not arguments.no_first_start,
+    )  # fmt: skip
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in dict.fromkeys(part.strip() for part in text.split(",")) if name]
+
+
+def _peers(text: str) -> list[str]:
+    if text == "auto":
+        return installed()
+    return [] if text == "none" else _known(_names(text), PEERS, "peer")
+
+
+def _known(names: list[str], table: Any, kind: str) -> list[str]:
+    for name in names:
+        if name not in table:
+            raise UsageError(f"there is no {kind} {name!r}; known are {', '.join(table)}")
+    return names
+
+
+def document(wanted: Settings, layers: bool) -> dict[str, Any]:
+    """Measure everything; see `report.SCHEMA`."""
+    limits = roofline.measure_limits()
+    pairs = measure_all(wanted, lambda line: print(line, file=sys.stderr, flush=True))
+    result = {
+        "schema": report.SCHEMA_VERSION,
+        "machine": report.machine(limits),
+        "settings": {
+            "models": list(wanted.models),
+            "engines": list(wanted.engines),
+            "rounds": wanted.rounds,
+            "threads": wanted.threads,
+            "cores": list(wanted.cores),
+        },
+        **figures(pairs, wanted.threads, limits["fma_gflops"]),
+    }
+    if layers:
+        result["layers"] = {m: roofline.layer_times(workload(m)) for m in wanted.models}
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        wanted = settings(arguments)
+        result = document(wanted, arguments.per_layer or arguments.roofline is not None)
+        if arguments.roofline is not None:
+            roofline.plot(result, arguments.roofline)
+        if arguments.json is None:
+            report.print_tables(result)
+        elif arguments.json == "-":
+            print(report.to_json(result))
+        else:
+            _write(Path(arguments.json), report.to_json(result))
+    except TsmError as error:
+        print(f"tsm_ref.bench: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    # A peer that is missing is a line; an engine of ours that is wrong is a failure.
+    return 1 if any(r["failed"] for r in result["results"] if r["engine"] in OURS) else 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise WriteError(f"{path}: {error.strerror}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""Our two engines, opened as a user opens them: through `tsm_ref.Model`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.bench.peers import Runner
+from tsm_ref.bench.workloads import Workload
+from tsm_ref.model import Model
+from tsm_ref.profile import PROFILES, ShiftRule
+
+Array = NDArray[Any]
+
+OURS = ("numba", "numpy")
+"""The engines of this package."""
+
+
+def open_ours(engine: str, workload: Workload, folder: Path, threads: int) -> Runner:
+    """Open a workload on one of our engines, with the weights that lie in a folder."""
+
+    def weights() -> Mapping[str, Array]:
+        with np.load(folder / "weights.npz") as file:
+            return {key: file[key] for key in file.files}
+
+    profile = PROFILES["mit"].with_changes(
+        shift=ShiftRule(workload.rule), placement=workload.placement
+    )
+    model: Any = Model(workload.graph(), weights, profile, engine=engine, threads=threads)
+    if workload.online:
+        stream = model.stream()
+        return Runner("tsm_ref", stream.step, lambda x: np.ascontiguousarray(x[0]), stream.reset)
+    return Runner("tsm_ref", model, lambda x: np.ascontiguousarray(x.swapaxes(0, 1)[None]))

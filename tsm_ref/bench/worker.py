@@ -1,0 +1,145 @@
+"""One measurement in a process of its own: ``python -m tsm_ref.bench.worker REQUEST``.
+
+The request and the answer are JSON. A process that dies costs its row, not the run.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tsm_ref.errors import TsmError
+
+_STARTED = time.perf_counter()
+
+ANSWER = "tsm_ref.bench answer: "
+"""What the line with the answer begins with; runtimes print lines of their own."""
+
+TOLERANCE = 1e-4
+"""Largest difference from float64, relative to the largest logit, of an engine that is timed."""
+
+
+def compare(answer: Any, expected: Any) -> float:
+    """The largest difference of two arrays relative to the largest expected value.
+
+    Infinite where the shapes differ or a value is not finite.
+
+    >>> import numpy as np
+    >>> compare(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    0.5
+    >>> compare(np.array([1.0, np.nan]), np.array([1.0, 4.0]))
+    inf
+    """
+    import numpy as np
+
+    if np.shape(answer) != np.shape(expected) or not np.isfinite(answer).all():
+        return float("inf")
+    scale = float(np.abs(expected).max()) or 1.0
+    return float(np.abs(np.asarray(answer, np.float64) - expected).max()) / scale
+
+
+def peak_memory() -> float:
+    """The largest resident memory that this process has had, in MB (10^6 bytes)."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+    except (OSError, IndexError):
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def pin(cores: list[int]) -> None:
+    """Keep this process on some cores, where the system can."""
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+
+
+def measure(request: dict[str, Any]) -> dict[str, Any]:
+    """Open, compare, and time an engine; the answer has ``agrees`` and, if so, the ``times``."""
+    pin(request["cores"])
+    started = time.perf_counter()
+    import numpy as np
+
+    folder = Path(request["folder"])
+    imported = time.perf_counter()
+    runner = open_engine(request["engine"], request["model"], folder, request["threads"])
+    opened = time.perf_counter()
+    clip = np.load(folder / "clip.npy")[0].swapaxes(0, 1)  # (T, 3, H, W)
+    pictures = np.split(clip, len(clip)) if request["online"] else [clip]
+    inputs = [runner.take(np.ascontiguousarray(picture)) for picture in pictures]
+    ready = time.perf_counter()
+    answers = [np.array(runner.run(inputs[0]))]
+    first = time.perf_counter()
+    answer = {
+        "version": runner.version,
+        "import_s": imported - started,
+        "open_s": opened - imported,
+        "first_s": first - ready,
+        "cold_s": request["spawn_s"] + first - _STARTED,
+    }
+    answers += [np.array(runner.run(x)) for x in inputs[1:]]
+    got = np.concatenate([a.reshape(1, -1) for a in answers])
+    answer["error"] = compare(got, np.load(folder / "expected.npy"))
+    answer["agrees"] = answer["error"] <= TOLERANCE
+    if answer["agrees"]:
+        answer["times"] = time_runs(runner.run, inputs, request["runs"], request["seconds"])
+    answer["memory_mb"] = peak_memory()
+    return answer
+
+
+def open_engine(engine: str, model: str, folder: Path, threads: int) -> Any:
+    """Open a network on an engine of ours or on another runtime."""
+    from tsm_ref.bench.peers import PEERS
+
+    if engine in PEERS:
+        return PEERS[engine](folder, threads)
+    from tsm_ref.bench.ours import open_ours
+    from tsm_ref.bench.workloads import workload
+
+    return open_ours(engine, workload(model), folder, threads)
+
+
+def time_runs(run: Any, inputs: list[Any], runs: int, seconds: float) -> list[float]:
+    """Seconds of each call: at least `runs`, and more as long as they fit into `seconds`."""
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < runs or time.perf_counter() - began < seconds:
+        x = inputs[len(times) % len(inputs)]
+        start = time.perf_counter()
+        run(x)
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def prepare(request: dict[str, Any]) -> dict[str, Any]:
+    """Write the file that an engine opens."""
+    from tsm_ref.bench.export import prepare as write
+    from tsm_ref.bench.workloads import workload
+
+    write(request["engine"], workload(request["model"]), Path(request["folder"]))
+    return {}
+
+
+def main(text: str) -> None:
+    """Carry out a request; what goes wrong is the answer's ``failed``, in one line."""
+    request = json.loads(text)
+    # Seconds from the start of this process to its first line of Python.
+    request["spawn_s"] = max(0.0, time.time() - request["started"]) - (
+        time.perf_counter() - _STARTED
+    )
+    try:
+        answer = measure(request) if request["task"] == "measure" else prepare(request)
+    except TsmError as error:
+        answer = {"failed": str(error)}
+    except Exception as error:
+        detail = (str(error).strip().splitlines() or [""])[0]
+        answer = {"failed": f"{type(error).__name__}: {detail}"[:200]}
+    print(ANSWER + json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
