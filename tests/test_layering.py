@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
-    ("errors", "kernels"),
+    ("errors", "kernels", "command"),
     ("ops_table", "graph", "reference", "profile"),
     ("passes", "models", "video"),
     ("engine", "checkpoint"),
@@ -21,7 +21,12 @@ FLOORS = (
 )
 """The rooms of each floor, the lowest first; "tsm_ref" is the package itself, its public names."""
 
-NEIGHBOURS = {("graph", "ops_table"), ("profile", "reference"), ("kernels", "errors")}
+NEIGHBOURS = {
+    ("command", "errors"),
+    ("graph", "ops_table"),
+    ("kernels", "errors"),
+    ("profile", "reference"),
+}
 """The rooms that may look into another one of their own floor."""
 
 SHORTCUTS = {("model", "recognize")}

@@ -16,11 +16,22 @@ Interrupting with Ctrl-C exits with 130. Inner layers raise short sentences; the
 adds the name of the file.
 """
 
+from typing import Self
+
 
 class TsmError(Exception):
     """The root of the tree; `exit_code` is what ``python -m tsm_ref.infer`` returns for it."""
 
     exit_code = 1
+
+    def about(self, name: object) -> Self:
+        """The same error with the name of a file in front of its sentence.
+
+        >>> str(VideoError("the file is empty").about("clip.mp4"))
+        'clip.mp4: the file is empty'
+        """
+        self.args = (f"{name}: {self}",)
+        return self
 
 
 class UsageError(TsmError):

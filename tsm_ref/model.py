@@ -277,7 +277,7 @@ def _read(path: Path, profile: Profile | None) -> files.Checkpoint:
     try:
         return files.load_checkpoint(path, profile)
     except CheckpointError as error:
-        raise type(error)(f"{path}: {error}") from None
+        raise error.about(path) from None
 
 
 def _same(sha256: str, found: files.Checkpoint) -> files.Checkpoint:

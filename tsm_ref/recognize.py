@@ -1,0 +1,361 @@
+"""A video file to predictions: decode, sample, preprocess, run, average, label."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from os import PathLike
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.checkpoint import sha256_of
+from tsm_ref.errors import CheckpointError, UsageError
+from tsm_ref.model import Model
+from tsm_ref.profile import Preprocess, Profile, Sampling
+from tsm_ref.reference import softmax
+from tsm_ref.video import (
+    SAMPLERS,
+    VideoFile,
+    VideoInfo,
+    Windows,
+    frames,
+    normalize,
+    packet_times,
+    probe,
+    read_frames,
+    resize_and_crop,
+    sliding_windows,
+)
+from tsm_ref.video.transforms import full_resolution
+
+__all__ = ["Prediction", "Recognition", "Segment", "recognize", "sampled"]
+
+Array = NDArray[Any]
+Progress = Callable[[int, int], None]
+T = TypeVar("T")
+
+CROPS = {1: "center", 3: "three", 5: "five", 10: "ten"}
+"""How many crops of each frame, and what the preprocessing calls them."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class: ``rank`` from 1, ``index`` from 0; ``logit`` is the mean over all views."""
+
+    rank: int
+    label: str
+    index: int
+    probability: float
+    logit: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a long clip, in seconds, in which one label leads.
+
+    ``probability`` is that of the label, averaged over the windows of the stretch.
+    """
+
+    start: float
+    end: float
+    label: str
+    index: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What was seen in one video, and everything that is needed to see it again.
+
+    ``indices`` and ``times`` (seconds) are the frames that the network saw, of shape (clips, T);
+    ``timing`` is in seconds per stage; ``segments`` is empty unless the profile samples windows.
+    """
+
+    video: VideoInfo
+    sha256: str
+    frames_decoded: int
+    sampling: Sampling
+    indices: NDArray[np.int64]
+    times: NDArray[np.float64]
+    model: Model
+    predictions: tuple[Prediction, ...]
+    segments: tuple[Segment, ...]
+    timing: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+@dataclass
+class _Clock:
+    """Seconds spent in each stage."""
+
+    spent: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent[name] = self.spent.get(name, 0.0) + time.perf_counter() - begin
+
+    def timed(self, name: str, call: Callable[[], T]) -> T:
+        """What `call` returns, its time counted to a stage."""
+        with self.stage(name):
+            return call()
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The logits (views, K) of every clip in turn, and the frames behind them."""
+
+    logits: list[Array]
+    indices: NDArray[np.int64]
+    times: NDArray[np.float64]
+    frames_decoded: int
+    info: VideoInfo
+    windows: Windows | None = None
+
+
+def recognize(
+    model: Model,
+    path: str | PathLike[str],
+    *,
+    top: int = 5,
+    allow_partial: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Recognition:
+    """Label a video file by the rules of the model's profile.
+
+    The frames are decoded one at a time and only the small preprocessed ones are kept; of a long
+    clip under the policy ``windows`` only those of the windows that are open. ``progress`` is told
+    how many clips of how many are done.
+
+    Raises `VideoError` for a video that cannot be read, `CheckpointError` for a model that does not
+    classify clips, and `UsageError` for a `top` below 1.
+    """
+    if top < 1:
+        raise UsageError(f"`top` (={top}) must be at least 1")
+    _check_classifies(model)
+    profile, labels = model.profile, model.labels
+    clock = _Clock()
+    with clock.stage("total"):
+        look = _windows if profile.sampling.policy == "windows" else _clips
+        seen = look(model, path, allow_partial, clock, progress)
+        predictions = _ranked(np.concatenate(seen.logits), profile.average, labels, top)
+        segments: tuple[Segment, ...] = ()
+        if seen.windows is not None:
+            segments = _timeline(seen.windows, seen.logits, profile.average, labels)
+    return Recognition(
+        video=seen.info,
+        sha256=sha256_of(path),
+        frames_decoded=seen.frames_decoded,
+        sampling=profile.sampling,
+        indices=seen.indices,
+        times=seen.times,
+        model=model,
+        predictions=predictions,
+        segments=segments,
+        timing=clock.spent,
+        warnings=seen.info.warnings + _repeats(seen.info.frame_count, profile.sampling.segments),
+    )
+
+
+def _repeats(count: int, segments: int) -> tuple[str, ...]:
+    if count >= segments:
+        return ()
+    frames_found = f"{count} frame{'s' * (count != 1)}"
+    return (f"the video has {frames_found} and the model sees {segments}: frames are repeated",)
+
+
+def sampled(
+    profile: Profile,
+    *,
+    policy: str | None = None,
+    crops: int | None = None,
+    window: float | None = None,
+    stride: float | None = None,
+) -> Profile:
+    """A profile that samples and crops otherwise; what is None stays as it was.
+
+    ``window`` and ``stride`` (seconds) imply the policy ``windows``; ``stride`` is half a window
+    unless given. 3 crops are as high as the frame, 5 and 10 are corners, centre and mirror images.
+
+    Raises `UsageError` for a combination that cannot be.
+
+    >>> from tsm_ref.profile import PROFILES
+    >>> sampled(PROFILES["mit"], policy="dense", crops=3).preprocess.crop
+    (256, 256)
+    """
+    sampling, spec = profile.sampling, profile.preprocess
+    try:
+        if window is not None or stride is not None or policy == "windows":
+            if policy not in (None, "windows"):
+                raise ValueError(f"`policy` (={policy!r}) cannot be combined with a window")
+            window = sampling.window or 1.0 if window is None else window
+            stride = window / 2 if stride is None else stride
+            sampling = replace(sampling, policy="windows", window=window, stride=stride)
+        elif policy is not None:
+            sampling = Sampling(policy, sampling.segments)
+        if crops is not None:
+            spec = _cropped(spec, crops)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return replace(profile, sampling=sampling, preprocess=spec)
+
+
+def _cropped(spec: Preprocess, crops: int) -> Preprocess:
+    if crops not in CROPS:
+        raise ValueError(f"`crops` (={crops}) must be one of {tuple(CROPS)}")
+    if spec.crop is None:
+        if crops == 1:
+            return spec
+        raise ValueError(f"`crops` (={crops}) must be 1: the model sees the whole frame")
+    return full_resolution(spec) if crops == 3 else replace(spec, crops=CROPS[crops])
+
+
+def _check_classifies(model: Model) -> None:
+    """Refuse a model that does not turn one clip of pictures into logits."""
+    graph = model.graph
+    shapes = [entry.shape for entry in graph.inputs]
+    takes_clips = len(shapes) == 1 and len(shapes[0]) == 5 and shapes[0][1] == 3
+    if not takes_clips or len(graph.outputs) != 1:
+        names = ", ".join(entry.name for entry in graph.inputs)
+        raise CheckpointError(
+            f"the model {model.name!r} does not label clips (it takes {names} and gives "
+            f"{', '.join(graph.outputs)}); run it on arrays with tsm_ref.load(...).run"
+        )
+
+
+def _clips(
+    model: Model,
+    path: str | PathLike[str],
+    allow_partial: bool,
+    clock: _Clock,
+    progress: Progress,
+) -> _Seen:
+    """A fixed number of clips, spread over the video by the rule that the profile names."""
+    sampling, spec = model.profile.sampling, model.profile.preprocess
+    sampler = SAMPLERS[sampling.policy]
+    with clock.stage("decode"):
+        got = read_frames(
+            path,
+            lambda count: sampler(count, sampling.segments),
+            convert=lambda frame: resize_and_crop(frame, spec),
+            allow_partial=allow_partial,
+        )
+    logits = []
+    for rows in got.order:
+        logits.append(_run(model, got.unique[rows], clock))
+        progress(len(logits), len(got.order))
+    return _Seen(logits, got.indices, got.times, got.frames_decoded, got.info)
+
+
+def _windows(
+    model: Model,
+    path: str | PathLike[str],
+    allow_partial: bool,
+    clock: _Clock,
+    progress: Progress,
+) -> _Seen:
+    """Windows over the whole video, each run as soon as its last frame is decoded."""
+    sampling, spec = model.profile.sampling, model.profile.preprocess
+    with clock.stage("decode"):
+        info = probe(path, allow_partial=allow_partial)
+        shown = packet_times(path, allow_partial=allow_partial)
+    windows = sliding_windows(
+        shown, sampling.segments, window=sampling.window, stride=sampling.stride
+    )
+    logits: list[Array] = []
+    with frames(path, allow_partial=allow_partial) as source:
+        cutter = _WindowCutter(source, windows, lambda frame: resize_and_crop(frame, spec))
+        clips = iter(cutter)
+        while (clip := clock.timed("decode", lambda: next(clips, None))) is not None:
+            logits.append(_run(model, clip, clock))
+            progress(len(logits), len(windows))
+        warnings = dict.fromkeys(info.warnings + source.warnings)
+    if cutter.decoded < info.frame_count:
+        warnings[f"the file promises {info.frame_count} frames and {cutter.decoded} decode"] = None
+    info = replace(info, frame_count=cutter.decoded, warnings=tuple(warnings))
+    n = len(logits)
+    seen = Windows(windows.start[:n], windows.end[:n], windows.indices[:n])
+    return _Seen(logits, seen.indices, shown[seen.indices], cutter.decoded, info, seen)
+
+
+class _WindowCutter:
+    """The preprocessed frames (T, V, h, w, 3) of window after window, as they are decoded.
+
+    Only frames that a coming window needs are held. Where fewer frames decode than were promised,
+    the windows that have begun show the last one again and the others are left out.
+    """
+
+    def __init__(self, source: VideoFile, windows: Windows, convert: Callable[[Array], Array]):
+        self._source, self._indices, self._convert = source, windows.indices, convert
+        self.decoded = 0
+
+    def __iter__(self) -> Iterator[Array]:
+        wanted = set(np.unique(self._indices).tolist())
+        rows = deque(self._indices.tolist())
+        kept: dict[int, Array] = {}
+        for index, _, pixels in self._source.shown():
+            self.decoded = index + 1
+            if index in wanted:
+                kept[index] = self._convert(pixels())
+            while rows and index == rows[0][-1]:
+                yield np.stack([kept[i] for i in rows.popleft()])
+                oldest = rows[0][0] if rows else index
+                kept = {i: image for i, image in kept.items() if i >= oldest}
+        while rows and kept and rows[0][0] <= (newest := max(kept)):
+            yield np.stack([kept[min(i, newest)] for i in rows.popleft()])
+
+
+def _run(model: Model, pixels: Array, clock: _Clock) -> Array:
+    """Logits (V, K) of the views of one clip, uint8 (T, V, h, w, 3)."""
+    with clock.stage("preprocess"):
+        clip = normalize(pixels, model.profile.preprocess)
+    with clock.stage("run"):
+        logits = np.concatenate([model(view[None]) for view in clip])
+    if not np.isfinite(logits).all():
+        raise CheckpointError(f"the model {model.name!r} gives values that are not finite")
+    return logits
+
+
+def _probabilities(logits: Array, average: str) -> Array:
+    """Probabilities (K,) of views (V, K): averaged as the profile says."""
+    exact = logits.astype(np.float64)
+    if average == "probabilities":
+        return np.asarray(softmax(exact, 1).mean(0))
+    return np.asarray(softmax(exact.mean(0), 0))
+
+
+def _ranked(logits: Array, average: str, labels: Sequence[str], top: int) -> tuple[Prediction, ...]:
+    """The `top` classes of all views (V, K), the most probable first, ties by index."""
+    probabilities, means = _probabilities(logits, average), logits.mean(0, dtype=np.float64)
+    order = np.argsort(-probabilities, kind="stable")[:top].tolist()
+    return tuple(
+        Prediction(rank, _label(labels, k), k, float(probabilities[k]), float(means[k]))
+        for rank, k in enumerate(order, 1)
+    )
+
+
+def _timeline(
+    windows: Windows, logits: Sequence[Array], average: str, labels: Sequence[str]
+) -> tuple[Segment, ...]:
+    """Runs of equal labels; two windows meet half-way between their centres."""
+    centres = (windows.start + windows.end) / 2
+    cuts = [windows.start[0], *((centres[1:] + centres[:-1]) / 2), windows.end[-1]]
+    chances = [_probabilities(views, average) for views in logits]
+    segments = []
+    for k, run in groupby(range(len(chances)), key=lambda w: int(chances[w].argmax())):
+        rows = list(run)
+        probability = float(np.mean([chances[w][k] for w in rows]))
+        begin, end = float(cuts[rows[0]]), float(cuts[rows[-1] + 1])
+        segments.append(Segment(begin, end, _label(labels, k), k, probability))
+    return tuple(segments)
+
+
+def _label(labels: Sequence[str], index: int) -> str:
+    return labels[index] if index < len(labels) else f"class {index}"
