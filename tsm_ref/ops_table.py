@@ -9,7 +9,6 @@ Spatial attributes list T, H and W in that order; ``pads`` lists the three begin
 ends.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +19,9 @@ Attrs = Mapping[str, Any]
 
 ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "HardSwish", "HardSigmoid", "Tanh", "Sigmoid")
 """The ops that a `FusedConv` can apply to its output."""
+
+PARAMETER_ROLES = frozenset({"weight", "bias", "scale", "mean", "variance"})
+"""The tensor inputs that a checkpoint holds; all others but ``a`` and ``b`` are computed values."""
 
 REQUIRED: Any = object()
 """The default of an attribute that a node must give."""
@@ -42,7 +44,11 @@ def _one_of(*choices: Any) -> tuple[str, Callable[[Any], bool]]:
     return f"one of {choices}", lambda value: type(value) is type(choices[0]) and value in choices
 
 
-_NUMBER = ("a finite number", lambda v: type(v) in (int, float) and math.isfinite(v))
+_LARGEST = 3.4028234663852886e38
+_NUMBER = (
+    "a number that float32 can hold",
+    lambda v: type(v) in (int, float) and -_LARGEST <= v <= _LARGEST,
+)
 _FLAG = _one_of(True, False)
 _SIZES = ("three positive integers (T, H, W)", _ints(3, 1))
 
