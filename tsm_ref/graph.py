@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import Any
 
 from tsm_ref.errors import GraphError
-from tsm_ref.ops_table import OPS, Op, Shape
+from tsm_ref.ops_table import OPS, PARAMETER_ROLES, Op, Shape
 
 Dim = int | str
 
@@ -196,6 +196,13 @@ class Graph:
 
 def _check(graph: Graph) -> None:
     """Refuse a graph whose names, ops or attributes do not fit together."""
+    if not graph.inputs:
+        raise GraphError("the graph has no input")
+    for entry in graph.inputs:
+        if not entry.shape or not (isinstance(entry.shape[0], str) or entry.shape[0] == 1):
+            raise GraphError(
+                f"input {entry.name!r} has shape {entry.shape}; the batch comes first, as a name"
+            )
     known = [i.name for i in graph.inputs] + list(graph.parameters)
     if len(set(known)) != len(known):
         raise GraphError("two inputs or parameters of the graph have the same name")
@@ -211,12 +218,24 @@ def _check(graph: Graph) -> None:
                 raise GraphError(f"{where}: reads {name!r}, which nothing before it makes")
         try:
             node.rule.check(len(node.inputs), node.attrs)
+            _check_roles(node, graph.parameters)
         except ValueError as error:
             raise GraphError(f"{where}: {error}") from None
         names.add(node.name)
     for name in graph.outputs:
-        if name not in names:
+        if name not in names or name in graph.parameters:
             raise GraphError(f"the output {name!r} is made by no node")
+
+
+def _check_roles(node: Node, parameters: Mapping[str, Shape]) -> None:
+    """Raise `ValueError` where a weight would have to be computed, or a value be stored."""
+    for name, role in zip(node.inputs, node.rule.inputs, strict=False):
+        stored = role.rstrip("?") in PARAMETER_ROLES
+        if stored != (name in parameters) and role not in ("a", "b"):
+            kind = "a parameter" if stored else "a value, not a parameter"
+            raise ValueError(f"the {role.rstrip('?')} {name!r} must be {kind}")
+    if all(name in parameters for name in node.inputs):
+        raise ValueError("it reads parameters only, and no value")
 
 
 def _bind(declared: Sequence[Input], given: Mapping[str, Sequence[int]]) -> dict[str, Shape]:
@@ -225,6 +244,10 @@ def _bind(declared: Sequence[Input], given: Mapping[str, Sequence[int]]) -> dict
     if set(given) != set(wanted):
         raise GraphError(f"the inputs are {wanted}, not {sorted(given)}")
     bound: dict[str, int] = {}
+    batches = {tuple(given[name])[:1] for name in wanted}
+    if len(batches) > 1:
+        found = ", ".join(f"{name!r} {tuple(given[name])}" for name in wanted)
+        raise GraphError(f"the inputs must hold equally many clips; their shapes are {found}")
     for entry in declared:
         shape = tuple(int(size) for size in given[entry.name])
         fits = len(shape) == len(entry.shape) and all(

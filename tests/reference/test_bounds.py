@@ -311,3 +311,10 @@ def test_a_network_in_float32_passes_and_defects_do_not(rng):
     assert b.used(network(x, weights, Float32(direction=0))) > 1
     wrong = [*weights[:2], (weights[2][1], weights[2][0]), *weights[3:]]
     assert b.used(network(x, wrong, Float32())) > 1
+
+
+def test_the_error_of_a_saturated_sigmoid_is_carried_where_its_value_is_tiny():
+    """At -41 the slope is the value itself; 1 - s, with s near 1, would leave nothing of it."""
+    x = Bounded(np.array([-41.0]), np.array([1e-8]))
+    inside = ops.sigmoid(x.value + 0.9 * x.tolerance())
+    assert 0.5 < bounds.sigmoid(x, u=0.0).used(inside) <= 1

@@ -44,8 +44,8 @@ def _tanh(x: Array) -> None:
 
 
 def _sigmoid(x: Array) -> None:
-    """``1 / (1 + exp(-x))``; the exponent is kept where it cannot overflow."""
-    np.clip(x, -80.0, None, out=x)
+    """``1 / (1 + exp(-x))``; the exponent is kept where it cannot overflow in the dtype of x."""
+    np.maximum(x, -np.floor(np.log(np.finfo(x.dtype).max)), out=x)
     np.negative(x, out=x)
     np.exp(x, out=x)
     x += 1

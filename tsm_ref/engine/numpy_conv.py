@@ -1,13 +1,14 @@
 """Convolutions of the NumPy engine: BLAS products over contiguous rows of T*H*W columns.
 
-In NCTHW a channel of one clip is one row. A 1x1 convolution is therefore one matrix product, and any
-other becomes one after its taps have been laid out as rows (`im2col`). Both work through the columns
-in blocks that stay in the cache, so that bias, residual and activation meet a block while it is
-there and no temporary is ever larger than one block. A shift is taken care of while a block is
-gathered: a shifted channel is the same row, read H*W columns earlier or later.
+In NCTHW a channel of one clip is one row. A 1x1 convolution is therefore one matrix product, and
+any other becomes one after its taps have been laid out as rows (`im2col`). Both work through the
+columns in blocks that stay in the cache, so that bias, residual and activation meet a block while
+it is there and no temporary is ever larger than one block. A shift is taken care of while a block
+is gathered: a shifted channel is the same row, read H*W columns earlier or later.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -115,12 +116,10 @@ def _blocks(time: int, area: int, bytes_per_column: int) -> list[tuple[int, int,
     if area <= columns:
         count = -(-time // max(1, columns // area))
         edges = [time * i // count for i in range(count + 1)]
-        return [(t0, t1, 0, area) for t0, t1 in zip(edges, edges[1:], strict=False)]
+        return [(t0, t1, 0, area) for t0, t1 in pairwise(edges)]
     count = -(-area // columns)
     edges = [area * i // count for i in range(count + 1)]
-    return [
-        (t, t + 1, p0, p1) for t in range(time) for p0, p1 in zip(edges, edges[1:], strict=False)
-    ]
+    return [(t, t + 1, p0, p1) for t in range(time) for p0, p1 in pairwise(edges)]
 
 
 def _grouped(
@@ -140,7 +139,7 @@ def _grouped(
     group = attr["group"]
     (st, sh, sw), (dt, dh, dw) = attr["strides"], attr["dilations"]
     before, after = attr["pads"][:3], attr["pads"][3:]
-    channels, time, height, width = frames.x.shape
+    channels, _, height, width = frames.x.shape
     taps = per_group * int(np.prod(kernel))
     w = np.ascontiguousarray(weight.reshape(group, outputs // group, taps))
     _, out_time, out_height, out_width = y.shape

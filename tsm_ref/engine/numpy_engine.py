@@ -55,7 +55,7 @@ class NumpyEngine:
         self._plans: dict[Shapes, _Plan] = {}
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The graph's outputs for one batch of inputs, NCTHW; raises `GraphError` for bad shapes."""
+        """The outputs for one batch of inputs, NCTHW; raises `GraphError` for bad shapes."""
         shapes = {name: np.shape(value) for name, value in inputs.items()}
         outputs = self.graph.shapes(shapes)
         plan = self.plan(shapes)

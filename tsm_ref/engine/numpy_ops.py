@@ -69,8 +69,10 @@ def _softmax(node: Node, inputs: Sequence[Array], y: Array) -> Step:
 
 
 def _binary(function: np.ufunc) -> StepMaker:
+    """An op of two operands; one may be a parameter, which has a batch axis, of size 1."""
+
     def make(node: Node, inputs: Sequence[Array], y: Array) -> Step:
-        a, b = inputs
+        a, b = (value[0] if value.ndim > y.ndim else value for value in inputs)
         return lambda: function(a, b, out=y)
 
     return make
@@ -198,7 +200,7 @@ def _attention_mask(node: Node, inputs: Sequence[Array], y: Array) -> Step:
 
 
 def _non_local(node: Node, inputs: Sequence[Array], y: Array) -> Step:
-    """Attention over all positions in time and space (Wang et al. 2018), one frame of rows a time."""
+    """Attention over all places in time and space (Wang et al. 2018), a frame of rows at a time."""
     theta, phi, g = inputs
     keys, values = phi.reshape(phi.shape[0], -1), g.reshape(g.shape[0], -1)
     mode = _attr(node, "mode")

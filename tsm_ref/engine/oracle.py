@@ -81,9 +81,10 @@ def _run(
 
 
 _NAMES = (
-    "conv batch_norm relu leaky_relu hard_swish hard_sigmoid tanh sigmoid softmax add multiply "
-    "max_pool avg_pool global_avg_pool linear temporal_shift consensus attention_mask non_local"
-).split()
+    "conv", "batch_norm", "relu", "leaky_relu", "hard_swish", "hard_sigmoid", "tanh", "sigmoid",
+    "softmax", "add", "multiply", "max_pool", "avg_pool", "global_avg_pool", "linear",
+    "temporal_shift", "consensus", "attention_mask", "non_local",
+)  # fmt: skip
 
 _PLAIN = SimpleNamespace(
     **{name: getattr(ref, name) for name in _NAMES if hasattr(ref, name)},

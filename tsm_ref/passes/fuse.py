@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.graph import Graph, Node
 from tsm_ref.ops_table import ACTIVATIONS, OPS
+from tsm_ref.passes.extents import Extent, extents
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -33,13 +34,14 @@ def fuse(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, NDArray[Any]]
     """Replace every convolution by a `FusedConv` that takes in as much as it can.
 
     A shift is taken in when all its readers are convolutions with temporal kernel 1; an addition
-    when nothing else reads the convolution and the other operand exists by then.
+    when nothing else reads the convolution and the other operand has the same shape.
     """
+    sizes = extents(graph)
     shifts = {node.name for node in graph.select("TemporalShift") if _absorbable(graph, node)}
     fusions: dict[str, _Fusion] = {}
     taken: set[str] = set()
     for conv in reversed(list(graph.select("Conv"))):
-        fusion = _grow(graph, conv, taken)
+        fusion = _grow(graph, conv, taken, sizes)
         if conv.inputs[0] in shifts:
             fusion.shift = graph.node[conv.inputs[0]]
         taken |= fusion.absorbed
@@ -64,13 +66,14 @@ def _absorbable(graph: Graph, shift: Node) -> bool:
     )
 
 
-def _grow(graph: Graph, conv: Node, taken: set[str]) -> _Fusion:
+def _grow(graph: Graph, conv: Node, taken: set[str], sizes: Mapping[str, Extent]) -> _Fusion:
     """Follow the value of a convolution through an addition and an activation."""
     fusion = _Fusion(conv, conv)
     reader = _single_reader(graph, conv)
     if reader is not None and reader.op == "Add" and reader.name not in taken:
         other = reader.inputs[reader.inputs[0] == conv.name]
-        if other not in graph.parameters and other != conv.name:
+        equal = sizes[other] == sizes[conv.name]
+        if equal and other not in graph.parameters and other != conv.name:
             fusion.residual = other
             _absorb(fusion, reader)
             reader = _single_reader(graph, reader)

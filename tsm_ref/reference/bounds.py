@@ -219,7 +219,8 @@ def sigmoid(x: Bounded, *, u: float) -> Bounded:
 
     One rounding of a function, of the sum and of the quotient: 4 u.
     """
-    s = ops.sigmoid(np.maximum(np.abs(x.value) - x.tolerance(), 0))
+    # The slope is even; s of a negative number is small, so that 1 - s does not cancel.
+    s = ops.sigmoid(-np.maximum(np.abs(x.value) - x.tolerance(), 0))
     return _activation(x, ops.sigmoid(x.value), s * (1 - s), (FUNCTION + 2) * u)
 
 
