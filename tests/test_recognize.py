@@ -122,7 +122,7 @@ def test_a_window_cutter_survives_frames_that_are_missing() -> None:
 
 
 def test_only_the_frames_of_open_windows_are_held() -> None:
-    alive: weakref.WeakSet[Picture] = weakref.WeakSet()
+    alive: weakref.WeakSet[np.ndarray] = weakref.WeakSet()
 
     class Picture(np.ndarray):
         __hash__ = object.__hash__  # type: ignore[assignment]

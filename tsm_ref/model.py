@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ class Model:
 
     ``name`` is what it was asked for by, ``sha256`` the digest of its file (empty for a model that
     was built). The engine keeps the weights in the order in which it reads them; the model keeps no
-    second copy, and `weights` gets them again from where they came.
+    second copy until `weights` is asked for, which gets them again from where they came.
     """
 
     def __init__(
@@ -69,16 +69,16 @@ class Model:
         self.profile = profile
         self.name = name or graph.name
         self.sha256 = sha256
-        self._weights = weights
+        self._get_weights = weights
         frames = [graph.frame_logits] if graph.frame_logits else []
         self.engine = make_engine(
             graph.with_outputs((*graph.outputs, *frames)), first or weights(), engine, threads
         )
 
-    @property
+    @cached_property
     def weights(self) -> Weights:
         """One float32 array per name of ``graph.parameters``."""
-        return self._weights()
+        return self._get_weights()
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -1,0 +1,98 @@
+"""Exit codes, one line per error, and a stdout that nobody reads."""
+
+import argparse
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tsm_ref import errors
+from tsm_ref.command import INTERRUPTED, Parser, guarded, positive
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.UsageError("bad"), 2),
+        (errors.MissingDependency("av", "decode a video"), 2),
+        (errors.VideoError("bad"), 3),
+        (errors.CheckpointError("bad"), 4),
+        (errors.WriteError("bad"), 5),
+        (errors.SomeInputsFailed("bad"), 6),
+        (errors.GraphError("bad"), 4),
+        (ZeroDivisionError("bad"), 1),
+        (KeyboardInterrupt(), INTERRUPTED),
+    ],
+)
+def test_every_error_has_its_exit_code_and_one_line(error, code, capsys) -> None:
+    assert guarded(lambda: _raise(error)) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+def test_a_sentence_of_two_lines_becomes_one(capsys) -> None:
+    guarded(lambda: _raise(errors.VideoError("one\n  two")))
+    assert capsys.readouterr().err == "error: one two\n"
+
+
+def test_a_bug_is_called_ours_and_debugging_shows_it(capsys, monkeypatch) -> None:
+    guarded(lambda: _raise(ZeroDivisionError("division by zero")))
+    assert "a bug of ours" in capsys.readouterr().err
+    monkeypatch.setenv("TSM_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        guarded(lambda: _raise(ZeroDivisionError()))
+
+
+def test_the_code_that_run_returns_is_kept() -> None:
+    assert guarded(lambda: None) == 0
+    assert guarded(lambda: 7) == 7
+
+
+def test_parser_refuses_in_one_line() -> None:
+    with pytest.raises(errors.UsageError, match="--nonsense"):
+        Parser(prog="x").parse_args(["--nonsense"])
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", "", "²"])
+def test_positive_refuses(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        positive(text)
+
+
+SAY = (
+    "from tsm_ref.command import guarded, say; import sys; sys.exit(guarded(lambda: say('x' * 9)))"
+)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_a_full_disk_is_a_write_error() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", SAY], stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 5
+    assert done.stderr.startswith(b"error: cannot write to stdout")
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes the stream")
+def test_a_closed_stdout_is_a_write_error() -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -c "$1" >&-', sys.executable, SAY], stderr=subprocess.PIPE
+    )
+    assert done.returncode == 5
+    assert b"cannot write to stdout" in done.stderr
+
+
+def test_a_reader_that_went_away_is_a_write_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", SAY], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert done.returncode == 5
+    assert done.stderr.count(b"\n") == 1

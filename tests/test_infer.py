@@ -1,0 +1,172 @@
+"""The command line as a user runs it: results on stdout, the rest on stderr, and exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tsm_ref
+from tsm_ref import infer
+from tsm_ref.checkpoint import weights_folder
+
+SAMPLES = weights_folder() / "samples"
+PAN = str(SAMPLES / "pan_left.mp4")
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = infer.main(["--engine", "numpy", *arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_prints_the_label_first(capsys) -> None:
+    code, out, err = run(capsys, PAN)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].startswith("pan left (")
+
+
+def test_json_is_one_line_per_video(capsys) -> None:
+    code, out, _ = run(capsys, "--json", "--top", "2", PAN, str(SAMPLES / "tour.mp4"))
+    assert code == 0
+    first, second = (json.loads(line) for line in out.splitlines())
+    assert first["predictions"][0]["label"] == "pan left"
+    assert len(first["predictions"]) == 2
+    assert [s["label"] for s in second["segments"]][2] == "zoom in"
+
+
+def test_module_and_engines_agree(tmp_path: Path) -> None:
+    """As a process, with both engines: same label, nearly the same logit."""
+    logits = []
+    for engine in ("numpy", "numba"):
+        done = subprocess.run(
+            [sys.executable, "-m", "tsm_ref.infer", "--json", "--engine", engine, PAN],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        logits.append(json.loads(done.stdout)["predictions"][0]["logit"])
+    assert logits[0] == pytest.approx(logits[1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        ([], 2, "no video was given"),
+        (["--top", "0", PAN], 2, "--top"),
+        (["--threads", "x", PAN], 2, "--threads"),
+        (["--engine", "gpu", PAN], 2, "--engine"),
+        (["--profile", "nonsense", PAN], 2, "nonsense"),
+        (["--sampling", "nonsense", PAN], 2, "nonsense"),
+        (["--crops", "3", PAN], 2, "crops"),
+        (["--window", "0", PAN], 2, "window"),
+        (["--nonsense", PAN], 2, "--nonsense"),
+        (["no-such.mp4"], 3, "no such file"),
+        ([str(SAMPLES)], 3, "folder"),
+        (["http://example.org/clip.mp4"], 3, "http"),
+        (["--model", "no-such", PAN], 4, "no-such"),
+        (["--model", PAN, PAN], 4, "no kind of model file"),
+        (["--profile", "mit", PAN], 4, "trained with"),
+    ],
+)
+def test_bad_input_is_one_line_and_a_code(capsys, arguments, code, sentence) -> None:
+    found, out, err = run(capsys, *arguments)
+    assert (found, out) == (code, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert sentence in err
+
+
+@pytest.mark.parametrize("junk", [b"", b"hello, I am a text\n", bytes(range(256)) * 40])
+def test_files_that_are_no_video(capsys, tmp_path: Path, junk: bytes) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(junk)
+    code, out, err = run(capsys, str(path))
+    assert (code, out) == (3, "")
+    assert str(path) in err
+    assert err.count("\n") == 1
+
+
+def test_a_cut_file_is_refused_or_used_with_a_warning(capsys, tmp_path: Path) -> None:
+    whole = (SAMPLES / "tour.mp4").read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole[: 3 * len(whole) // 4])
+    assert run(capsys, str(cut))[0] == 3
+    code, out, err = run(capsys, "--allow-partial", str(cut))
+    assert code in (0, 3)  # 3 where the index stood at the end that is gone
+    assert (out != "") == (code == 0)
+    assert "cut" in err
+
+
+def test_some_of_several_fail(capsys, tmp_path: Path) -> None:
+    code, out, err = run(capsys, "--json", PAN, "no-such.mp4", str(SAMPLES / "zoom_in.mp4"))
+    assert code == 6
+    labels = [json.loads(line)["predictions"][0]["label"] for line in out.splitlines()]
+    assert labels == ["pan left", "zoom in"]
+    assert "error: no-such.mp4: no such file" in err
+    assert "1 of 3 videos" in err
+
+
+def test_a_model_file_of_ones_own(capsys, tmp_path: Path) -> None:
+    model = tsm_ref.build("resnet18", num_classes=3, segments=4, placement="block", engine="numpy")
+    tsm_ref.save(model, tmp_path / "mine.h5", storage="float16")
+    code, out, _ = run(capsys, "--json", "--model", str(tmp_path / "mine.h5"), PAN)
+    tree = json.loads(out)
+    assert code == 0
+    assert tree["model"]["name"] == "mine.h5"
+    assert tree["sampling"]["policy"] == "uniform"
+    assert np.isclose(sum(p["probability"] for p in tree["predictions"]), 1)
+
+
+def test_lists_the_models_that_ship(capsys) -> None:
+    code, out, _ = run(capsys, "--list-models")
+    assert code == 0
+    names = [line.split()[0] for line in out.splitlines()]
+    assert names[:3] == ["camera-motion", "camera-motion-offline", "camera-motion-tsn"]
+
+
+def test_help_is_quick_and_names_the_exit_codes() -> None:
+    """`--help` must not import NumPy: the modules are loaded when they are used."""
+    code = (
+        "import sys; from tsm_ref import infer\n"
+        "try: infer.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'numpy', 'h5py', 'av'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "130 interrupted" in done.stdout
+
+
+def test_threads_reach_blas_before_numpy_is_imported() -> None:
+    code = (
+        "import os, sys; from tsm_ref import infer\n"
+        f"infer.main(['--engine', 'numpy', '--threads', '1', {PAN!r}])\n"
+        "assert os.environ['OPENBLAS_NUM_THREADS'] == '1'"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, stdout=subprocess.PIPE
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX here")
+def test_ctrl_c_is_130_and_one_line() -> None:
+    many = [str(SAMPLES / "tour.mp4")] * 200
+    with subprocess.Popen(
+        [sys.executable, "-m", "tsm_ref.infer", "--engine", "numpy", "--json", *many],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "interrupted\n"

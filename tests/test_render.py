@@ -1,0 +1,90 @@
+"""The table for people, and the JSON for programs against its schema."""
+
+import builtins
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import tsm_ref
+from tsm_ref import render
+from tsm_ref.checkpoint import weights_folder
+from tsm_ref.recognize import Recognition, recognize, sampled
+from tsm_ref.render import as_json, as_table
+
+SAMPLES = weights_folder() / "samples"
+SCHEMA = json.loads(
+    (Path(render.__file__).parent / "recognition.schema.json").read_text(encoding="utf-8")
+)
+
+
+@pytest.fixture(scope="module")
+def tour() -> Recognition:
+    return recognize(tsm_ref.load("camera-motion", engine="numpy"), SAMPLES / "tour.mp4")
+
+
+def test_json_fits_its_schema(tour: Recognition) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    text = as_json(tour)
+    assert "\n" not in text
+    tree = json.loads(text)
+    jsonschema.validate(tree, SCHEMA)
+    assert tree["schema_version"] == render.SCHEMA_VERSION
+    assert tree["input"]["path"] == str(SAMPLES / "tour.mp4")
+    assert tree["input"]["codec"] == "h264"
+    assert (tree["input"]["width"], tree["input"]["height"]) == (320, 180)
+    assert len(tree["sampling"]["indices"]) == len(tree["sampling"]["times"])
+    assert tree["model"]["profile"]["shift"]["rule"] == "online_double"
+    assert [s["label"] for s in tree["segments"]][1] == "pan right"
+
+
+def test_json_of_another_policy_fits_its_schema() -> None:
+    model = tsm_ref.load("camera-motion", engine="numpy")
+    model.profile = sampled(model.profile, policy="twice")
+    tree = json.loads(as_json(recognize(model, SAMPLES / "zoom_in.mp4", top=2)))
+    jsonschema.validate(tree, SCHEMA)
+    assert tree["segments"] == []
+    assert len(tree["predictions"]) == 2
+    assert [len(row) for row in tree["sampling"]["indices"]] == [8, 8]
+
+
+def test_every_object_of_the_schema_is_closed_and_complete(tour: Recognition) -> None:
+    """A field that is added to the JSON and not to the schema, or the reverse, fails here."""
+    tree = json.loads(as_json(tour))
+    for name, part in SCHEMA["properties"].items():
+        if "properties" in part:
+            assert set(part["properties"]) == set(tree[name]) == set(part["required"])
+    assert set(SCHEMA["properties"]) == set(tree) == set(SCHEMA["required"])
+
+
+def test_table_begins_with_the_label_and_shows_the_timeline(tour: Recognition) -> None:
+    lines = as_table(tour).splitlines()
+    assert lines[0].startswith("static (")
+    assert lines[0].endswith("tour.mp4")
+    assert any("pan right" in line and "1.75" in line and "4.75" in line for line in lines)
+    assert lines[-1].startswith("measured accuracy: 99.7% of procedural clips")
+
+
+def test_table_without_rich_says_the_same_words(tour: Recognition, monkeypatch) -> None:
+    with_rich = as_table(tour).split()
+    real_import = builtins.__import__
+
+    def refuse(name, *args, **kwargs):
+        if name.split(".")[0] == "rich":
+            raise ImportError(name)
+        return real_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    monkeypatch.setattr(render.importlib.util, "find_spec", lambda name: None)
+    assert as_table(tour).split() == with_rich
+
+
+def test_a_label_with_markup_is_printed_as_it_is() -> None:
+    text = render._columns(("label",), [("[red]cut[/red] \\ x",)], "l", colour=False)
+    assert "[red]cut[/red] \\ x" in text
+
+
+def test_colour_is_asked_for() -> None:
+    assert "\x1b[" in render._columns(("a",), [("b",)], "l", colour=True)
+    assert "\x1b[" not in render._columns(("a",), [("b",)], "l", colour=False)
