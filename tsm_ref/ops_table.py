@@ -218,10 +218,14 @@ def _pool_shape(inputs: Shapes, attrs: Attrs) -> Shape:
     _ncthw(x)
     sizes = window_sizes(
         x[2:],
-        attrs["kernel_shape"],
+    kernel, pads = attrs["kernel_shape"], attrs.get("pads", (0,) * 6)
+    dilations = attrs.get("dilations", (1, 1, 1))
+    if any(pads[i] > dilations[i % 3] * (kernel[i % 3] - 1) for i in range(6)):
+        raise ValueError(f"the padding {pads} must be smaller than the window {kernel}")
+        kernel,
         attrs.get("strides", (1, 1, 1)),
-        attrs.get("pads", (0,) * 6),
-        attrs.get("dilations", (1, 1, 1)),
+        pads,
+        dilations,
         attrs.get("ceil_mode", False),
     )
     return (*x[:2], *sizes)
@@ -293,10 +297,25 @@ def _squeeze_shape(inputs: Shapes, attrs: Attrs) -> Shape:
     return tuple(size for axis, size in enumerate(inputs[0]) if axis not in axes)
 
 
+def _softmax_shape(inputs: Shapes, attrs: Attrs) -> Shape:
+    axis, rank = attrs.get("axis", 1), len(inputs[0])
+    if axis == 0 or not -rank < axis < rank:
+        raise ValueError(f"the axis {axis} of {inputs[0]} must be one behind the batch")
+    return inputs[0]
+
+
+def _mask_shape(inputs: Shapes, attrs: Attrs) -> Shape:
+    _ncthw(inputs[0])
+    return inputs[0]
+
+
 def _non_local_shape(inputs: Shapes, attrs: Attrs) -> Shape:
     theta, phi, g = inputs
-    _ncthw(theta)
-    if phi[2:] != g[2:] or theta[1] != phi[1]:
+    if 0 in axes:
+        raise ValueError("axis 0 is the batch and stays")
+    for shape in inputs:
+        _ncthw(shape)
+    if phi[2:] != g[2:] or theta[1] != phi[1] or not theta[0] == phi[0] == g[0]:
         raise ValueError(f"theta {theta}, phi {phi} and g {g} do not fit together")
     return (theta[0], g[1], *theta[2:])
 
@@ -321,7 +340,7 @@ OPS: Mapping[str, Op] = {
     "HardSigmoid": Op(("x",), _same),
     "Tanh": Op(("x",), _same),
     "Sigmoid": Op(("x",), _same),
-    "Softmax": Op(("x",), _same, {"axis": 1}),
+    "Softmax": Op(("x",), _softmax_shape, {"axis": 1}),
     "Add": Op(("a", "b"), _broadcast),
     "Mul": Op(("a", "b"), _broadcast),
     "MaxPool": Op(("x",), _pool_shape, POOL_ATTRS | {"dilations": (1, 1, 1)}),
@@ -332,7 +351,7 @@ OPS: Mapping[str, Op] = {
     "Linear": Op(("x", "weight", "bias?"), _linear_shape, {}, _linear_macs),
     "TemporalShift": Op(("x",), _shift_shape, {"d": REQUIRED, "fill": "zero", "segment": 0}),
     "Consensus": Op(("x",), _consensus_shape),
-    "AttentionMask": Op(("x",), _same),
+    "AttentionMask": Op(("x",), _mask_shape),
     "NonLocal": Op(
         ("theta", "phi", "g"), _non_local_shape, {"mode": "embedded_gaussian"}, _non_local_macs
     ),
