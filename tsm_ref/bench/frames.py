@@ -21,18 +21,16 @@ from tsm_ref.passes import optimize
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
-KINDS = "conv relu clip add max_pool mean linear average slice pad concat".split()
-"""Everything that a format must be able to say.
-
-``conv`` (weight, bias; stride, pad, group); ``clip`` (low, high); ``max_pool`` (kernel, stride,
-pad); ``mean`` over the picture; ``average`` over the batch; ``slice`` (axis, begin, end); ``pad``
-(before, after: pictures of zeros); ``concat`` (axis).
-"""
-
 
 @dataclass(frozen=True)
 class Op:
-    """One operation; `name` is the value that it makes, `inputs` are values, then tensors."""
+    """One operation; `name` is the value that it makes, `inputs` are values, then tensors.
+
+    The kinds, all that a format must be able to say, are ``conv`` (weight, bias; stride, pad,
+    group), ``relu``, ``clip`` (low, high), ``add``, ``max_pool`` (kernel, stride, pad), ``mean``
+    over the picture, ``linear`` (weight, bias), ``average`` over the batch, ``slice`` (axis, begin,
+    end), ``pad`` (before, after: pictures of zeros) and ``concat`` (axis).
+    """
 
     kind: str
     name: str
@@ -109,8 +107,9 @@ class _Rewriter:
         value, shapes = node.rule.value, self.network.shapes
         strides, pads, dilations = (value(node.attrs, n) for n in ("strides", "pads", "dilations"))
         weight = self.weights[node.inputs[1]]
-        plain = weight.shape[2] == 1 and strides[1] == strides[2] and dilations == (1, 1, 1)
-        if not plain or len({*pads[1:3], *pads[4:]}) != 1 or any(pads[::3]):
+        plain = weight.shape[2] == 1 == strides[0] and strides[1] == strides[2]
+        square = len({*pads[1:3], *pads[4:]}) == 1 and not any(pads[::3])
+        if not plain or not square or dilations != (1, 1, 1):
             raise UsageError(f"node {node.name!r}: other runtimes are not timed on such a Conv")
         x = self._shifted(node, self._value(node.inputs[0]))
         frames, _, height, width = shapes[x]

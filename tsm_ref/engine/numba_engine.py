@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from tsm_ref.engine import lowering
 from tsm_ref.engine.numba_plan import NumbaPlan, Packed, Planner
+from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph
+from tsm_ref.kernels import cache
 from tsm_ref.kernels.program import Program, run
 from tsm_ref.ops_table import Shape
 from tsm_ref.passes import optimize
@@ -39,6 +41,10 @@ class NumbaEngine:
     kept_plans = 4
 
     def __init__(self, graph: Graph, weights: Mapping[str, Array], threads: int = 1) -> None:
+        if cache.config.DISABLE_JIT:
+            raise UsageError(
+                "NUMBA_DISABLE_JIT is set, and the engine 'numba' is machine code; use 'numpy'"
+            )
         self.graph, self.weights = optimize(graph, weights)
         self.threads = threads
         self._packed: Packed = {}

@@ -16,4 +16,6 @@
     plans          a planned layer: the record that a kernel reads
     program        a planned network, run by one or more threads inside one compiled call
     cache          where compiled code is kept between runs
+    store          the files in it, each with a checksum
+    notice         tells whoever asks that kernels are being compiled
 """

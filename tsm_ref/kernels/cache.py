@@ -3,7 +3,7 @@
 Numba notices a change in the file of a compiled function, but not in the files of the functions
 it calls. So the folder is named after a hash of all the sources of this package, of the versions
 of Numba, llvmlite and NumPy, and of the processor that is compiled for: another version of
-anything is another folder. Numba writes each file under a temporary name and renames it, so two
+anything is another folder. Each file is written under a temporary name and renamed, so two
 processes may fill the folder at once.
 """
 
@@ -13,8 +13,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,12 @@ import numba
 import numpy as np
 from llvmlite import binding as llvm
 from numba.core import config as numba_config
+from numba.core.ccallback import CFunc
+
+from tsm_ref.kernels.store import KernelCache, NoCache
 
 config: Any = numba_config
 njit: Any = numba.njit
-cfunc: Any = numba.cfunc
 
 
 def fingerprint() -> str:
@@ -97,7 +98,7 @@ def _is_ours(place: Path) -> bool:
     return place.stat().st_uid == os.getuid()
 
 
-def compiled(*signature: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Return a decorator that compiles a kernel when it is first called, and keeps the result.
 
     Kernels release the interpreter's lock, divide as the hardware does and never reassociate.
@@ -112,8 +113,10 @@ def compiled(*signature: Any, **options: Any) -> Callable[[Callable[..., Any]], 
     settings = {"nogil": True, "error_model": "numpy", **options}
 
     def bind(function: Callable[..., Any]) -> Any:
-        with _keeping(function) as keep:
-            return njit(*signature, cache=keep, **settings)(function)
+        dispatcher = njit(**settings)(function)
+        if dispatcher is not function:  # NUMBA_DISABLE_JIT leaves functions as they are
+            dispatcher._cache = _kept(function)
+        return dispatcher
 
     return bind
 
@@ -123,8 +126,9 @@ def machine_code(function: Callable[..., Any], signature: Any) -> int:
 
     The caller keeps nothing alive: the code stays for as long as the process.
     """
-    with _keeping(function) as keep:
-        code = cfunc(signature, cache=keep)(function)
+    code: Any = CFunc(function, (signature.args, signature.return_type), {}, {})
+    code._cache = _kept(function)
+    code.compile()
     _CODE.append(code)
     return int(code.address)
 
@@ -132,13 +136,14 @@ def machine_code(function: Callable[..., Any], signature: Any) -> int:
 _CODE: list[Any] = []
 
 
-@contextmanager
-def _keeping(function: Callable[..., Any]) -> Iterator[bool]:
-    """Let Numba find our folder while it decorates; yield whether there is one."""
+def _kept(function: Callable[..., Any]) -> Any:
+    """Return where the code of a function is kept: in our folder, if there is one."""
     place = folder() if Path(function.__code__.co_filename).is_file() else None
+    if place is None:
+        return NoCache(function)
     before = config.CACHE_DIR
-    config.CACHE_DIR = str(place) if place else before
+    config.CACHE_DIR = str(place)
     try:
-        yield place is not None
+        return KernelCache(function)
     finally:
         config.CACHE_DIR = before

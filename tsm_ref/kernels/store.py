@@ -1,0 +1,112 @@
+"""Compiled kernels in files: Numba's cache, with a checksum on every file.
+
+Numba unpickles what it finds. A file that was cut short or changed would end the program at best,
+so each is written behind its SHA-256 and read only if that is right; a file that is not counts as
+absent, the kernel is compiled again, and its file is replaced. A file that cannot be written costs
+one warning.
+"""
+
+import hashlib
+import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numba.core import caching as numba_caching
+
+from tsm_ref.kernels import notice
+
+caching: Any = numba_caching
+
+_DIGEST = 32  # bytes of a SHA-256
+
+
+class _CheckedFiles(caching.IndexDataCacheFile):  # type: ignore[misc]
+    """The two files of a function, an index and the code, each behind the SHA-256 of its bytes."""
+
+    def _load_index(self) -> Any:
+        try:
+            index = self._checked(Path(self._index_path))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError):  # what is not right is not there
+            return {}
+        version, stamp, overloads = index
+        return overloads if (version, stamp) == (self._version, self._source_stamp) else {}
+
+    def _save_index(self, overloads: Any) -> None:
+        self._write(self._index_path, (self._version, self._source_stamp, overloads))
+
+    def _load_data(self, name: str) -> Any:
+        try:
+            return self._checked(Path(self._data_path(name)))
+        except ValueError as error:
+            raise OSError(str(error)) from None  # Numba takes this as "was removed"
+
+    def _save_data(self, name: str, data: Any) -> None:
+        self._write(self._data_path(name), data)
+
+    def _checked(self, path: Path) -> Any:
+        content = path.read_bytes()
+        digest, data = content[:_DIGEST], content[_DIGEST:]
+        if hashlib.sha256(data).digest() != digest:
+            raise ValueError(f"{path} is damaged")
+        return pickle.loads(data)
+
+    def _write(self, path: str, value: Any) -> None:
+        data: bytes = self._dump(value)
+        with self._open_for_write(path) as file:
+            file.write(hashlib.sha256(data).digest() + data)
+
+
+class KernelCache(caching.FunctionCache):  # type: ignore[misc]
+    """Numba's cache of a function over checked files; says what it does not find."""
+
+    _warned = False
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._label = _label(function)
+        self._cache_file = _CheckedFiles(
+            cache_path=self._cache_path,
+            filename_base=self._impl.filename_base,
+            source_stamp=self._impl.locator.get_source_stamp(),
+        )
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """The compiled function, or None; then Numba compiles it."""
+        found = super().load_overload(signature, target)
+        if found is None:
+            notice.begin(self._label)
+        return found
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Keep a compiled function; a full disk is no reason to stop."""
+        notice.end(self._label)
+        try:
+            super().save_overload(signature, compiled)
+        except OSError as error:
+            if not KernelCache._warned:
+                KernelCache._warned = True
+                warnings.warn(f"cannot keep compiled kernels: {error}", stacklevel=2)
+
+
+class NoCache(caching.NullCache):  # type: ignore[misc]
+    """Finds and keeps nothing, but says so."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self._label = _label(function)
+
+    def load_overload(self, signature: Any, target: Any) -> None:
+        """Nothing: Numba compiles."""
+        notice.begin(self._label)
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Keep nothing."""
+        notice.end(self._label)
+
+
+def _label(function: Callable[..., Any]) -> str:
+    return f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
