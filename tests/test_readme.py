@@ -1,0 +1,100 @@
+"""What the README says of the code is true: its map, its commands, its help and its examples."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tsm_ref import errors, infer
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(marker: str) -> str:
+    """The fenced block under an HTML comment."""
+    found = re.search(rf"<!-- {marker} -->\n```\w*\n(.*?)```", TEXT, re.DOTALL)
+    assert found, f"the README has no block {marker!r}"
+    return found.group(1)
+
+
+def test_the_map_shows_every_room_and_no_other() -> None:
+    shown = re.search(r"```\n(tsm_ref/ .*?)```", TEXT, re.DOTALL)
+    assert shown
+    rooms: dict[str, set[str]] = {}
+    folder = ""
+    for line in shown.group(1).splitlines():
+        name = line.split()[0]
+        if line.startswith(" "):
+            rooms[folder].add(name.rstrip("/"))
+        else:
+            folder = name.rstrip("/")
+            rooms[folder] = set()
+    assert all((ROOT / folder).is_dir() for folder in rooms)
+    real = {
+        path.name
+        for path in (ROOT / "tsm_ref").iterdir()
+        if path.suffix == ".py" or (path.is_dir() and any(path.glob("*.py")))
+    }
+    assert rooms["tsm_ref"] == real - {"__init__.py"}
+    top = {p.name for p in ROOT.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))}
+    assert set(rooms) == top - {"build", "dist", "htmlcov"} - {p for p in top if "egg-info" in p}
+
+
+def test_help_is_what_the_command_prints(monkeypatch) -> None:
+    """Word by word: Python versions break the lines of a usage differently."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert block("help").split() == infer.parser().format_help().split()
+
+
+def test_every_exit_code_is_in_the_table() -> None:
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, re.MULTILINE)}
+    classes = [errors.TsmError, *_below(errors.TsmError)]
+    assert {kind.exit_code for kind in classes} | {0, 130} == codes
+
+
+def _below(kind: type) -> list[type]:
+    return [k for child in kind.__subclasses__() for k in (child, *_below(child))]
+
+
+def test_the_output_is_that_of_the_command() -> None:
+    command = block("command: infer").split("&&")[-1].split()
+    assert command[:3] == [".venv/bin/python", "-m", "tsm_ref.infer"]
+    done = subprocess.run(
+        [sys.executable, *command[1:], "--engine", "numba"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    untimed = re.compile(r"[\d.]+ s")
+    assert untimed.sub("s", done.stdout.strip()) == untimed.sub("s", block("output: infer").strip())
+
+
+def test_the_example_of_the_shift_prints_what_it_says() -> None:
+    code = re.search(r"```python\n(import numpy.*?)```", TEXT, re.DOTALL)
+    assert code
+    source, comment = code.group(1).split("print(y[0, :, :, 0, 0])\n")
+    names: dict[str, object] = {}
+    exec(source, names)
+    expected = "\n".join(re.sub(r"(\])  +\D*$", r"\1", line[2:]) for line in comment.splitlines())
+    assert str(names["y"][0, :, :, 0, 0]) == expected  # type: ignore[index]
+
+
+def test_every_file_that_is_linked_exists() -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
+    assert links
+    for link in links:
+        assert (ROOT / link.partition("#")[0]).exists(), link
+
+
+def test_no_absolute_path_of_a_machine_is_shown() -> None:
+    assert not re.search(r"(/home/|/root/|/tmp/|/work/|C:\\)", TEXT)
+
+
+@pytest.mark.parametrize("page", ["weights/FORMAT.md"])
+def test_pages_that_are_promised_exist(page: str) -> None:
+    assert page in TEXT
+    assert len((ROOT / page).read_text(encoding="utf-8")) > 500
