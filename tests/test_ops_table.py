@@ -1,0 +1,220 @@
+"""Shape rules and costs of every op, against windows that are counted and sums done by hand."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tsm_ref import ops_table
+from tsm_ref.ops_table import ACTIVATIONS, ATTRIBUTES, OPS, PARAMETER_ROLES, REQUIRED, window_sizes
+
+X = (2, 6, 8, 14, 10)
+
+
+def counted(size, kernel, stride, before, after, dilation, ceil):
+    """Windows counted one by one, as PyTorch does: with `ceil` the last may hang over behind, by
+    less than a stride, where it begins inside the input or the padding in front of it."""
+    reach = dilation * (kernel - 1) + 1
+    count, start = 0, 0
+    while True:
+        hangs_over = start + reach - (size + before + after)
+        if not (hangs_over < stride and start < size + before if ceil else hangs_over <= 0):
+            return count
+        count, start = count + 1, start + stride
+
+
+@given(
+    st.integers(1, 20),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(0, 3),
+    st.integers(0, 3),
+    st.integers(1, 3),
+    st.booleans(),
+)
+def test_window_sizes_are_the_windows_that_can_be_counted(
+    size, kernel, stride, before, after, dilation, ceil
+):
+    reach = dilation * (kernel - 1) + 1
+    window = [size], [kernel], [stride], [before, after], [dilation], ceil
+    if reach > size + before + after:
+        with pytest.raises(ValueError, match=f"the window of {reach} is larger"):
+            window_sizes(*window)
+    else:
+        expected = counted(size, kernel, stride, before, after, dilation, ceil)
+        assert window_sizes(*window) == (expected,)
+
+
+PADS = {"pads": (0, 1, 1, 0, 1, 1)}
+POOL = {"kernel_shape": (1, 3, 3), "strides": (1, 2, 2), **PADS}
+SHAPES = [
+    ("Conv", [X, (9, 6, 1, 3, 3)], PADS, (2, 9, 8, 14, 10)),
+    ("Conv", [X, (9, 6, 1, 3, 3), (9,)], {"strides": (1, 2, 2)}, (2, 9, 8, 6, 4)),
+    ("Conv", [X, (8, 3, 3, 1, 1)], {"group": 2, "pads": (2, 0, 0, 0, 0, 0)}, (2, 8, 8, 14, 10)),
+    ("Conv", [X, (8, 6, 3, 1, 1)], {"dilations": (2, 1, 1)}, (2, 8, 4, 14, 10)),
+    ("MaxPool", [X], POOL, (2, 6, 8, 7, 5)),
+    ("MaxPool", [X], POOL | {"pads": (0,) * 6, "ceil_mode": True}, (2, 6, 8, 7, 5)),
+    ("AveragePool", [X], POOL | {"pads": (0,) * 6}, (2, 6, 8, 6, 4)),
+    ("MaxPool", [X], {"kernel_shape": (3, 1, 1), "strides": (2, 1, 1)}, (2, 6, 3, 14, 10)),
+    ("GlobalAveragePool", [X], {}, (2, 6, 8, 1, 1)),
+    ("Flatten", [X], {}, (2, 840, 8)),
+    ("Linear", [(2, 6, 8), (5, 6)], {}, (2, 5, 8)),
+    ("Linear", [(2, 6, 8), (5, 6), (5,)], {}, (2, 5, 8)),
+    ("Consensus", [(2, 5, 8)], {}, (2, 5)),
+    ("Squeeze", [(2, 1, 8)], {"axes": (1,)}, (2, 8)),
+    ("Add", [X, (2, 6, 8, 1, 1)], {}, X),
+    ("Mul", [(2, 1, 1, 14, 10), (2, 6, 8, 1, 1)], {}, X),
+    ("BatchNormalization", [X, *[(6,)] * 4], {}, X),
+    ("TemporalShift", [X], {"d": (1,) * 6, "segment": 4}, X),
+    ("AttentionMask", [X], {}, X),
+    ("NonLocal", [X, (2, 6, 8, 7, 5), (2, 4, 8, 7, 5)], {}, (2, 4, 8, 14, 10)),
+    ("FusedConv", [X, (9, 6, 1, 1, 1), (9,), (2, 9, 8, 14, 10)], {"d": (1,) * 6}, (2, 9, *X[2:])),
+    *[(op, [X], {}, X) for op in ACTIVATIONS if op != "Clip"],
+]
+
+
+@pytest.mark.parametrize(("op", "inputs", "attrs", "expected"), SHAPES)
+def test_shapes(op, inputs, attrs, expected):
+    OPS[op].check(len(inputs), attrs)
+    assert OPS[op].shape(inputs, attrs) == expected
+
+
+REFUSED = [
+    ("Conv", [(2, 6, 8), (9, 6, 1, 3, 3)], {}, r"the input must be \(N, C, T, H, W\), not"),
+    ("Conv", [X, (9, 6, 3, 3)], {}, "the weight must be"),
+    ("Conv", [X, (9, 5, 1, 3, 3)], {}, "cannot read 6 channels"),
+    ("Conv", [X, (9, 2, 1, 1, 1)], {"group": 3}, None),
+    ("Conv", [X, (8, 2, 1, 1, 1)], {"group": 3}, "in 3 group"),
+    ("Conv", [X, (9, 6, 1, 3, 3), (8,)], {}, r"the bias has shape \(8,\); expected \(9,\)"),
+    ("Conv", [X, (9, 6, 9, 1, 1)], {}, "the window of 9 is larger than the padded size 8"),
+    ("MaxPool", [(2, 6)], POOL, "the input must be"),
+    ("MaxPool", [X], POOL | {"pads": (1, 0, 0, 0, 0, 0)}, "the padding .* must be smaller"),
+    ("AveragePool", [X], POOL | {"pads": (0, 0, 0, 0, 0, 3)}, "the padding .* must be smaller"),
+    ("GlobalAveragePool", [(2, 6, 8)], {}, "the input must be"),
+    ("Flatten", [(2, 6, 8)], {}, "the input must be"),
+    ("Linear", [(2, 6, 8), (5, 7)], {}, "cannot read"),
+    ("Linear", [X, (5, 6)], {}, "cannot read"),
+    ("Linear", [(2, 6, 8), (5, 6), (6,)], {}, "the bias has shape"),
+    ("Consensus", [X], {}, r"must be \(N, K, T\)"),
+    ("Squeeze", [(2, 3, 8)], {"axes": (1,)}, "not all of size 1"),
+    ("Squeeze", [(1, 1, 8)], {"axes": (0,)}, "the batch"),
+    ("Squeeze", [(2, 1, 8)], {"axes": (3,)}, "not all of size 1"),
+    ("Add", [X, (2, 6, 8)], {}, "cannot be combined"),
+    ("Add", [X, (2, 5, 8, 14, 10)], {}, "cannot be combined"),
+    ("BatchNormalization", [X, (6,), (6,), (5,), (6,)], {}, r"must have shape \(6,\)"),
+    ("TemporalShift", [X], {"d": (1,) * 5}, "5 shifts cannot move the 6 channels"),
+    ("TemporalShift", [(2, 6)], {"d": (1,) * 6}, "cannot move"),
+    ("TemporalShift", [X], {"d": (1,) * 6, "segment": 3}, "8 frames are not a multiple of"),
+    ("NonLocal", [X, (2, 5, 8, 7, 5), (2, 4, 8, 7, 5)], {}, "do not fit together"),
+    ("NonLocal", [X, (2, 6, 8, 7, 5), (2, 4, 8, 7, 4)], {}, "do not fit together"),
+    ("NonLocal", [X, (3, 6, 8, 7, 5), (3, 4, 8, 7, 5)], {}, "do not fit together"),
+    ("NonLocal", [X, (2, 6, 8), (2, 4, 8)], {}, "must be"),
+    ("AttentionMask", [(2, 6, 8)], {}, "the input must be"),
+    ("Softmax", [(2, 6, 8)], {"axis": 3}, "axis"),
+    ("Softmax", [(2, 6, 8)], {"axis": 0}, "axis"),
+    ("FusedConv", [X, (9, 6, 1, 1, 1), (9,), X], {}, "the residual has shape"),
+    ("FusedConv", [X, (9, 6, 1, 1, 1), (9,)], {"d": (1,)}, "1 shifts cannot move"),
+]
+
+
+@pytest.mark.parametrize(("op", "inputs", "attrs", "message"), REFUSED)
+def test_what_does_not_fit_is_said(op, inputs, attrs, message):
+    if message is None:
+        OPS[op].shape(inputs, attrs)
+        return
+    with pytest.raises(ValueError, match=message):
+        OPS[op].shape(inputs, attrs)
+
+
+MACS = [
+    ("Conv", [X, (9, 6, 1, 3, 3)], PADS, 2 * 9 * 8 * 14 * 10 * 6 * 9),
+    ("Conv", [X, (6, 1, 1, 3, 3)], {"group": 6, **PADS}, 2 * 6 * 8 * 14 * 10 * 9),
+    ("Conv", [X, (8, 6, 3, 1, 1)], {"strides": (2, 1, 1)}, 2 * 8 * 3 * 14 * 10 * 6 * 3),
+    ("FusedConv", [X, (9, 6, 1, 1, 1), (9,)], {}, 2 * 9 * 8 * 14 * 10 * 6),
+    ("Linear", [(2, 6, 8), (5, 6), (5,)], {}, 2 * 8 * 5 * 6),
+    (
+        "NonLocal",
+        [X, (2, 6, 8, 7, 5), (2, 4, 8, 7, 5)],
+        {},
+        2 * (8 * 14 * 10) * (8 * 7 * 5) * (6 + 4),
+    ),
+    ("TemporalShift", [X], {"d": (1,) * 6}, 0),
+    ("MaxPool", [X], POOL, 0),
+    ("Add", [X, X], {}, 0),
+]
+
+
+@pytest.mark.parametrize(("op", "inputs", "attrs", "expected"), MACS)
+def test_multiply_accumulates(op, inputs, attrs, expected):
+    output = OPS[op].shape(inputs, attrs)
+    assert OPS[op].macs(inputs, output, attrs) == expected
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_every_row_is_documented_and_its_attributes_are_known(op):
+    row = OPS[op]
+    assert set(row.attrs) <= set(ATTRIBUTES)
+    assert row.statistics <= set(row.inputs)
+    for name, default in row.attrs.items():
+        if default is not REQUIRED and (op, name) != ("FusedConv", "d"):
+            assert ATTRIBUTES[name][1](default), f"the default of {op}.{name} is refused"
+    optional = [name.endswith("?") for name in row.inputs]
+    assert optional == sorted(optional)
+
+
+def test_the_table_of_the_docstring_names_real_ops():
+    source = Path(ops_table.__file__).read_text(encoding="utf-8")
+    text = source.partition('"""Every op that a')[2]
+    named = re.findall(r"^``(\w+)`` ", text, re.MULTILINE)
+    assert len(named) >= 10
+    assert set(named) <= set(OPS)
+
+
+def test_weights_are_told_from_values():
+    roles = {name.rstrip("?") for row in OPS.values() for name in row.inputs}
+    assert roles >= PARAMETER_ROLES
+    assert {"x", "a", "b", "theta", "residual"}.isdisjoint(PARAMETER_ROLES)
+
+
+BAD_ATTRIBUTES = [
+    ("Conv", {"strides": (1, 2)}, "strides"),
+    ("Conv", {"strides": (0, 1, 1)}, "strides"),
+    ("Conv", {"strides": [1, 1, 1]}, "strides"),
+    ("Conv", {"pads": (0, 0, 0, 0, 0, -1)}, "pads"),
+    ("Conv", {"pads": (0, 0, 0)}, "pads"),
+    ("Conv", {"dilations": (1, 1, 2.0)}, "dilations"),
+    ("Conv", {"group": 0}, "group"),
+    ("Conv", {"group": True}, "group"),
+    ("Conv", {"group": 2**40}, "group"),
+    ("MaxPool", {}, "'kernel_shape' is missing"),
+    ("MaxPool", {"kernel_shape": (1, 3, 3), "ceil_mode": 1}, "ceil_mode"),
+    ("MaxPool", {"kernel_shape": (1, 3, 3), "auto_pad": "SAME"}, "unknown attribute 'auto_pad'"),
+    ("Clip", {"min": 0.0}, "'max' is missing"),
+    ("Clip", {"min": 0.0, "max": float("inf")}, "max"),
+    ("Clip", {"min": 0.0, "max": 10**400}, "max"),
+    ("Clip", {"min": float("nan"), "max": 1.0}, "min"),
+    ("LeakyRelu", {"alpha": "0.1"}, "alpha"),
+    ("TemporalShift", {}, "'d' is missing"),
+    ("TemporalShift", {"d": (0.5,)}, "'d'"),
+    ("TemporalShift", {"d": (1,), "fill": "edge"}, "fill"),
+    ("TemporalShift", {"d": (1,), "fill": ["zero"]}, "fill"),
+    ("TemporalShift", {"d": (1,), "segment": -1}, "segment"),
+    ("Flatten", {"order": "WHC"}, "order"),
+    ("NonLocal", {"mode": "cosine"}, "mode"),
+    ("FusedConv", {"activation": "Gelu"}, "activation"),
+    ("BatchNormalization", {"epsilon": None}, "epsilon"),
+]
+
+
+@pytest.mark.parametrize(("op", "attrs", "message"), BAD_ATTRIBUTES)
+def test_bad_attributes_are_named(op, attrs, message):
+    with pytest.raises(ValueError, match=message):
+        OPS[op].check(len(OPS[op].inputs), attrs)
+
+
+@pytest.mark.parametrize(("op", "count"), [("Relu", 0), ("Relu", 2), ("Conv", 1), ("Conv", 4)])
+def test_the_number_of_inputs_is_checked(op, count):
+    with pytest.raises(ValueError, match=f"{count} inputs were given"):
+        OPS[op].check(count, {})
