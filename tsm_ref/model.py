@@ -64,9 +64,13 @@ class Model:
         engine: str = "auto",
         threads: int = 1,
         first: Weights | None = None,
+        inputs: Sequence[files.FileView] = (),
+        outputs: Sequence[files.FileView] = (),
     ) -> None:
         self.graph = graph
         self.profile = profile
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
         self.name = name or graph.name
         self.sha256 = sha256
         self._get_weights = weights
@@ -105,12 +109,23 @@ class Model:
         Raises `UsageError` for a model of several inputs or for integers, which cannot be
         preprocessed, and `GraphError` for a shape that does not fit.
         """
-        return self.run({self._only_input(): clip})[self.graph.outputs[0]]
+        name = self._only_input()
+        return self.engine.run({name: _floats(name, clip)})[self.graph.outputs[0]]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs for inputs by name, as the graph declares them."""
-        outputs = self.engine.run({name: _floats(name, value) for name, value in inputs.items()})
-        return {name: outputs[name] for name in self.graph.outputs}
+        """The outputs for inputs by name, as the file declares them: `inputs` and `outputs` tell.
+
+        Where the file is one of ours, that is as the graph declares them, NCTHW.
+        """
+        given = {name: _floats(name, value) for name, value in inputs.items()}
+        if not self.inputs:
+            outputs = self.engine.run(given)
+            return {name: outputs[name] for name in self.graph.outputs}
+        wanted = [view.name for view in self.inputs]
+        if set(given) != set(wanted):
+            raise UsageError(f"the inputs are {wanted}, not {sorted(given)}")
+        outputs = self.engine.run({v.value: v.to_graph(given[v.name]) for v in self.inputs})
+        return {view.name: view.to_file(outputs[view.value]) for view in self.outputs}
 
     def frame_logits(self, clip: Array) -> Array:
         """Logits per frame (N, T, K) of clips (N, C, T, H, W), before the consensus.
@@ -193,6 +208,8 @@ def load(
         engine=engine,
         threads=threads,
         first=found.weights,
+        inputs=found.inputs,
+        outputs=found.outputs,
     )
 
 

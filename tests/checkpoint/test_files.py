@@ -59,7 +59,6 @@ def test_what_the_weights_were_trained_with_may_not(
         (b"PK\x03\x04\x00\x00", "a zip archive as PyTorch writes, not supported yet"),
         (b"\x80\x02}q\x00", "a pickle as old PyTorch and Paddle write, not supported yet"),
         (b"\x40\0\0\0\0\0\0\0{}", "a safetensors file, not supported yet"),
-        (b"\x08\x08\x12\x07pytorch", "an ONNX model, not supported yet"),
         (gzip.compress(b"model"), "compressed with gzip"),
         (b"\n<!DOCTYPE html><html>", "a web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
@@ -70,13 +69,13 @@ def test_what_the_weights_were_trained_with_may_not(
 )
 def test_other_kinds_are_named(tmp_path: Path, refused: Any, head: bytes, words: str) -> None:
     (tmp_path / "model.h5").write_bytes(head)
-    with refused(CheckpointError, words, "supported are tsm_ref HDF5 files and Keras 3"):
+    with refused(CheckpointError, words, "supported are tsm_ref HDF5 files, Keras 3"):
         load_checkpoint(tmp_path / "model.h5")
 
 
 @pytest.mark.parametrize(
     ("pattern", "words"),
-    [("onnx/*.onnx", "an ONNX model"), ("checkpoints/*.th", "a pickle"), ("vectors/*.npz", "zip")],
+    [("checkpoints/*.th", "a pickle"), ("vectors/*.npz", "zip")],
 )
 def test_real_files_of_other_kinds_are_named(
     shared_data: Path, refused: Any, pattern: str, words: str

@@ -1,16 +1,21 @@
 """Model files: read under guard, checked against what the network needs, written whole."""
 
-from tsm_ref.checkpoint.contents import Checkpoint
+from tsm_ref.checkpoint.contents import Checkpoint, FileState
 from tsm_ref.checkpoint.files import load_checkpoint, sha256_of
 from tsm_ref.checkpoint.keras import load_keras
 from tsm_ref.checkpoint.native import load, save
+from tsm_ref.checkpoint.onnx_import import load_onnx
 from tsm_ref.checkpoint.registry import names, resolve, weights_folder
+from tsm_ref.checkpoint.views import FileView
 
 __all__ = [
     "Checkpoint",
+    "FileState",
+    "FileView",
     "load",
     "load_checkpoint",
     "load_keras",
+    "load_onnx",
     "names",
     "resolve",
     "save",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.checkpoint.views import FileView
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
 from tsm_ref.profile import Profile
@@ -17,12 +18,24 @@ Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class FileState:
+    """A state that a file takes and hands on with every frame: the past of a shift's channels."""
+
+    input: str
+    output: str
+    shift: str
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A model file after every check: the network, its numbers, and what they mean.
 
     ``weights`` holds one float32 array per name of ``graph.parameters``, in that order. ``sha256``
     is the digest of the file, ``storage`` the type in which it keeps its numbers, ``format`` and
     ``format_version`` say whose layout it has, ``extra`` are free notes of whoever wrote it.
+    ``inputs`` and ``outputs`` are those of the file where they are not laid out as the graph's;
+    ``states`` those that a file which runs frame by frame takes and hands on.
     """
 
     graph: Graph
@@ -34,6 +47,9 @@ class Checkpoint:
     format: str
     format_version: int
     extra: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[FileView, ...] = ()
+    outputs: tuple[FileView, ...] = ()
+    states: tuple[FileState, ...] = ()
 
 
 def shown(name: str) -> str:

@@ -1,0 +1,356 @@
+"""Guarded reading of an ONNX file: its structure is judged before any of it is carried out.
+
+A model file is a message that anybody can write: sizes that no memory holds, tensors that live in
+other files, circles, types that do not exist. What comes out of here is plain: nodes in an order in
+which every input exists, attributes as Python values, initializers whose bytes were there.
+"""
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.checkpoint.contents import shown
+from tsm_ref.checkpoint.disk import StrPath, read_head
+from tsm_ref.errors import CheckpointError, MissingDependency
+
+Array = NDArray[Any]
+Dim = int | str
+
+MAX_FILE = 2**31
+MAX_NODES = 100_000
+MAX_ELEMENTS = 2**27
+OPSETS = range(7, 28)
+DOMAINS = ("", "ai.onnx")
+
+DTYPES: Mapping[int, tuple[str, str]] = {
+    1: ("float32", "<f4"),
+    2: ("uint8", "|u1"),
+    3: ("int8", "|i1"),
+    5: ("int16", "<i2"),
+    6: ("int32", "<i4"),
+    7: ("int64", "<i8"),
+    9: ("bool", "|b1"),
+    10: ("float16", "<f2"),
+    11: ("float64", "<f8"),
+    16: ("bfloat16", "<u2"),
+}
+"""The tensor types that are read: name, and how a value lies in the file."""
+
+
+@dataclass(frozen=True)
+class OnnxNode:
+    """One operation of the file; an absent optional input or output is an empty name."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{shown(self.name or (self.outputs or ('',))[0])} ({self.op})"
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """An ONNX file after every check of its structure.
+
+    ``inputs`` are those that a caller gives, with their declared sizes (a name where one is open);
+    ``constants`` the initializers, half precision widened; ``storage`` names their types.
+    """
+
+    name: str
+    opset: int
+    inputs: tuple[tuple[str, tuple[Dim, ...]], ...]
+    outputs: tuple[str, ...]
+    output_shapes: tuple[tuple[Dim, ...], ...]
+    nodes: tuple[OnnxNode, ...]
+    constants: Mapping[str, Array]
+    storage: str
+    producer: str
+
+
+def import_onnx() -> Any:
+    """The onnx package; raises `MissingDependency` where it is not installed."""
+    try:
+        import onnx
+    except ImportError:
+        raise MissingDependency("onnx", "read or write ONNX files") from None
+    return onnx
+
+
+def read_onnx(path: StrPath, supported: Iterable[str]) -> OnnxModel:
+    """Read an ONNX file whose every op is one of `supported`.
+
+    External tensors are read only from a plain file in the same folder.
+
+    Raises `CheckpointError` for anything damaged, hostile or not supported, naming what it is.
+    """
+    read_head(path)
+    size = os.path.getsize(path)
+    if size > MAX_FILE:
+        raise CheckpointError(f"the file has {size} bytes; an ONNX file has at most {MAX_FILE}")
+    model = _parsed(Path(path).read_bytes())
+    opset = _opset(model)
+    graph = model.graph
+    if len(model.functions):
+        raise CheckpointError(
+            f"the model defines {len(model.functions)} function(s) of its own; "
+            "inline them before (onnx.inliner.inline_local_functions)"
+        )
+    if len(graph.node) > MAX_NODES:
+        raise CheckpointError(f"{len(graph.node)} nodes are more than the {MAX_NODES} accepted")
+    _check_ops(graph.node, tuple(supported))
+    reader = _Tensors(Path(path).parent)
+    constants = _initializers(graph, reader)
+    inputs = tuple(
+        (entry.name, _declared(entry)) for entry in graph.input if entry.name not in constants
+    )
+    nodes = tuple(_node(node, reader) for node in graph.node)
+    outputs = tuple(entry.name for entry in graph.output)
+    _check_names([name for name, _ in inputs], constants, nodes, outputs)
+    return OnnxModel(
+        name=graph.name or "onnx",
+        opset=opset,
+        inputs=inputs,
+        outputs=outputs,
+        output_shapes=tuple(_declared(entry) for entry in graph.output),
+        nodes=nodes,
+        constants=constants,
+        storage="+".join(dict.fromkeys(reader.float_types)) or "float32",
+        producer=f"{model.producer_name} {model.producer_version}".strip(),
+    )
+
+
+def _parsed(data: bytes) -> Any:
+    onnx = import_onnx()
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except Exception:  # a DecodeError, whose module is not typed, and whatever else there may be
+        raise CheckpointError("this is not an ONNX model, or it is cut off or damaged") from None
+    if not model.HasField("graph") or not len(model.graph.node):
+        raise CheckpointError("the ONNX model is empty: there is no graph in it")
+    return model
+
+
+def _opset(model: Any) -> int:
+    """The version of the standard ops; other domains may be declared, but not used."""
+    versions = {entry.version for entry in model.opset_import if entry.domain in DOMAINS}
+    if len(versions) != 1:
+        raise CheckpointError(f"the opset versions are {sorted(versions)}; there must be one")
+    opset = int(versions.pop())
+    if opset not in OPSETS:
+        raise CheckpointError(
+            f"the opset is {opset}; supported are {OPSETS.start} to {OPSETS.stop - 1}"
+        )
+    return opset
+
+
+def _check_ops(nodes: Iterable[Any], supported: tuple[str, ...]) -> None:
+    for node in nodes:
+        if node.domain not in DOMAINS:
+            raise CheckpointError(
+                f"the op {shown(node.op_type)} is of the domain {shown(node.domain)}; "
+                "only standard ONNX ops are supported"
+            )
+        if node.op_type not in supported:
+            raise CheckpointError(
+                f"the op {shown(node.op_type)} is not supported; "
+                f"supported are {', '.join(sorted(supported))}"
+            )
+
+
+def _declared(entry: Any) -> tuple[Dim, ...]:
+    """The shape of an input or output; a size that is left open is its name, or ``?`` and a place.
+
+    Raises `CheckpointError` for what is not a tensor, or has a size below 1.
+    """
+    if entry.type.WhichOneof("value") != "tensor_type":
+        raise CheckpointError(f"{shown(entry.name)} is not a tensor, which it must be")
+    kind = entry.type.tensor_type
+    if kind.elem_type not in (1, 10, 11, 16):
+        raise CheckpointError(
+            f"{shown(entry.name)} has the element type {kind.elem_type}; a float type is needed"
+        )
+    dims: list[Dim] = []
+    for place, dim in enumerate(kind.shape.dim):
+        if dim.WhichOneof("value") == "dim_value":
+            if not 0 < dim.dim_value < 2**31:
+                raise CheckpointError(
+                    f"{shown(entry.name)} has the size {dim.dim_value} along axis {place}; "
+                    "a size is 1 or more"
+                )
+            dims.append(int(dim.dim_value))
+        else:
+            dims.append(dim.dim_param or f"?{place}")
+    return tuple(dims)
+
+
+class _Tensors:
+    """Turns the tensors of a file into arrays; knows where external ones may be."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.float_types: list[str] = []
+
+    def array(self, tensor: Any, name: str) -> Array:
+        """The values of a tensor, floats of half precision widened exactly to float32."""
+        where = f"the tensor {shown(name)}"
+        if tensor.data_type not in DTYPES:
+            raise CheckpointError(
+                f"{where} has the type {tensor.data_type}; supported are "
+                f"{', '.join(kind for kind, _ in DTYPES.values())}"
+            )
+        kind, stored = DTYPES[tensor.data_type]
+        shape = tuple(int(size) for size in tensor.dims)
+        if any(size < 0 for size in shape):
+            raise CheckpointError(f"{where} has the shape {shape}; a size cannot be negative")
+        if prod(shape) > MAX_ELEMENTS:
+            raise CheckpointError(
+                f"{where} declares {prod(shape)} values; at most {MAX_ELEMENTS} are accepted"
+            )
+        dtype = np.dtype(stored)
+        if tensor.data_location == 1 or len(tensor.external_data):
+            data = self._external(tensor, where, prod(shape) * dtype.itemsize)
+            flat = np.frombuffer(data, dtype)
+        elif tensor.HasField("raw_data"):
+            flat = _raw(tensor.raw_data, dtype, prod(shape), where)
+        else:
+            flat = _typed(tensor, kind, dtype, prod(shape), where)
+        if kind.startswith(("float", "bfloat")):
+            self.float_types.append(kind)
+        return _widened(flat, kind).reshape(shape)
+
+    def _external(self, tensor: Any, where: str, size: int) -> bytes:
+        """Bytes from beside the file: a plain name, no link of any kind, inside the file."""
+        facts = {entry.key: entry.value for entry in tensor.external_data}
+        name = facts.get("location", "")
+        if not name or name != os.path.basename(name) or name in (".", "..") or "\\" in name:
+            raise CheckpointError(
+                f"{where} is kept in {shown(name)}; only a plain file name beside the model is read"
+            )
+        try:
+            offset, length = int(facts.get("offset") or 0), int(facts.get("length") or size)
+        except ValueError:
+            offset = length = -1
+        if offset < 0 or length != size:
+            raise CheckpointError(f"{where} takes {size} bytes; its external length is {length}")
+        try:
+            handle = os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except (OSError, ValueError):
+            raise CheckpointError(
+                f"{where} is kept in {shown(name)}, which is no plain file beside the model"
+            ) from None
+        try:
+            facts_of = os.fstat(handle)
+            if not stat.S_ISREG(facts_of.st_mode) or facts_of.st_nlink != 1:
+                raise CheckpointError(f"{where} is kept in {shown(name)}, a link or no plain file")
+            if offset + size > facts_of.st_size:
+                raise CheckpointError(f"{where} lies past the end of {shown(name)}")
+            with open(handle, "rb", closefd=False) as file:
+                file.seek(offset)
+                return file.read(size)
+        finally:
+            os.close(handle)
+
+
+def _raw(data: bytes, dtype: np.dtype[Any], count: int, where: str) -> Array:
+    if len(data) != count * dtype.itemsize:
+        raise CheckpointError(
+            f"{where} has {len(data)} bytes; its shape and type take {count * dtype.itemsize}"
+        )
+    return np.frombuffer(data, dtype)
+
+
+def _typed(tensor: Any, kind: str, dtype: np.dtype[Any], count: int, where: str) -> Array:
+    """Values that stand one by one in the message."""
+    fields = {"float32": "float_data", "float64": "double_data", "int64": "int64_data"}
+    values = getattr(tensor, fields.get(kind, "int32_data"))
+    if len(values) != count:
+        raise CheckpointError(f"{where} has {len(values)} values; its shape takes {count}")
+    if kind in ("float16", "bfloat16"):
+        return np.array(values, np.int64).astype(np.uint16).view(dtype)
+    return np.array(values).astype(dtype)
+
+
+def _widened(flat: Array, kind: str) -> Array:
+    if kind == "bfloat16":
+        return (flat.astype(np.uint32) << 16).view(np.float32)
+    return flat.astype(np.float32) if kind == "float16" else flat
+
+
+def _initializers(graph: Any, reader: _Tensors) -> dict[str, Array]:
+    constants: dict[str, Array] = {}
+    if len(graph.sparse_initializer):
+        raise CheckpointError("the model has sparse initializers; only dense ones are supported")
+    for tensor in graph.initializer:
+        if tensor.name in constants or not tensor.name:
+            raise CheckpointError(f"the name of the initializer {shown(tensor.name)} is not unique")
+        constants[tensor.name] = reader.array(tensor, tensor.name)
+    return constants
+
+
+def _node(node: Any, reader: _Tensors) -> OnnxNode:
+    attrs: dict[str, Any] = {}
+    for attribute in node.attribute:
+        where = f"the attribute {shown(attribute.name)} of {shown(node.name)}"
+        if attribute.name in attrs:
+            raise CheckpointError(f"{where} is given twice")
+        attrs[attribute.name] = _attribute(attribute, where, reader)
+    return OnnxNode(node.name, node.op_type, tuple(node.input), tuple(node.output), attrs)
+
+
+def _attribute(attribute: Any, where: str, reader: _Tensors) -> Any:
+    kind = attribute.type
+    if attribute.ref_attr_name:
+        raise CheckpointError(f"{where} refers to another attribute, which only functions may")
+    if kind == 1:
+        return float(attribute.f)
+    if kind == 2:
+        return int(attribute.i)
+    if kind == 3:
+        return attribute.s.decode("utf-8", "replace")
+    if kind == 4:
+        return reader.array(attribute.t, where)
+    if kind in (6, 7):
+        return tuple(attribute.floats if kind == 6 else attribute.ints)
+    if kind == 8:
+        return tuple(text.decode("utf-8", "replace") for text in attribute.strings)
+    raise CheckpointError(f"{where} has the type {kind}; numbers, texts and tensors are supported")
+
+
+def _check_names(
+    inputs: Iterable[str],
+    constants: Mapping[str, Array],
+    nodes: Iterable[OnnxNode],
+    outputs: tuple[str, ...],
+) -> None:
+    """Every name is made once, and before it is read."""
+    inputs = tuple(inputs)
+    if len(set(inputs)) != len(inputs) or not all(inputs):
+        raise CheckpointError("two inputs have the same name, or one has none")
+    if len(set(outputs)) != len(outputs) or not outputs:
+        raise CheckpointError("two outputs have the same name, or there is none")
+    nodes = tuple(nodes)
+    later = {name for node in nodes for name in node.outputs}
+    known = {"", *inputs, *constants}
+    for node in nodes:
+        for name in node.inputs:
+            if name not in known:
+                why = "is made only later (a circle?)" if name in later else "nothing makes"
+                raise CheckpointError(f"the node {node} reads {shown(name)}, which {why}")
+        for name in node.outputs:
+            if name and name in known:
+                raise CheckpointError(f"the node {node} makes {shown(name)}, which exists already")
+        known.update(node.outputs)
+    for name in outputs:
+        if name not in known or not name:
+            raise CheckpointError(f"the output {shown(name)} is made by no node")
