@@ -8,7 +8,8 @@ stored in our checkpoints, asked for where a foreign file is silent, and printed
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +40,8 @@ class ShiftRule:
         _require(self.rule in FOLD_RULES, "rule", self.rule, f"one of {FOLD_RULES}")
         fills = ("zero", "replicate", "circular")
         _require(self.fill in fills, "fill", self.fill, f"one of {fills}")
-        _require(self.divisor >= 1, "divisor", self.divisor, "1 or more")
-        _require(self.segment >= 0, "segment", self.segment, "0 or more frames")
+        _require(1 <= self.divisor < 1e30, "divisor", self.divisor, "1 or more")
+        _require(0 <= self.segment < 2**31, "segment", self.segment, "0 or more frames")
 
     @property
     def causal(self) -> bool:
@@ -113,6 +114,9 @@ class Preprocess:
             self.size,
             "given exactly when `short_side` is not",
         )
+        short = self.short_side
+        _require(short is None or 0 < short <= 8192, "short_side", short, "1 to 8192 pixels")
+        _require(self.scale > 0, "scale", self.scale, "more than 0")
         for name in ("size", "crop"):
             value = getattr(self, name)
             good = value is None or (len(value) == 2 and all(0 < v <= 8192 for v in value))
@@ -194,11 +198,29 @@ class Profile:
 
 
 def _make(kind: Any, values: Mapping[str, Any]) -> Any:
-    """Build a dataclass from a mapping, naming a field that it does not have."""
-    unknown = sorted(set(values) - {f.name for f in fields(kind)})
+    """Build a dataclass from a mapping, naming a field that it does not have or that is no such."""
+    types: dict[str, Any] = {f.name: f.type for f in fields(kind)}
+    unknown = sorted(set(values) - set(types))
     if unknown:
         raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")
+    for name, value in values.items():
+        _require(_fits(value, types[name]), name, value, f"of the type {_spoken(types[name])}")
     return kind(**values)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value out of JSON is what an annotation says; a float may be a whole number."""
+    if get_origin(kind) is UnionType:
+        return any(_fits(value, choice) for choice in get_args(kind))
+    if get_origin(kind) is tuple:
+        return isinstance(value, list) and all(_fits(v, get_args(kind)[0]) for v in value)
+    if kind is float:
+        return type(value) in (int, float) and abs(value) < 1e30
+    return type(value) is kind
+
+
+def _spoken(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def _require(condition: bool, name: str, value: object, accepted: str) -> None:
