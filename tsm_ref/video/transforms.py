@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.errors import VideoError
-from tsm_ref.profile import Preprocess
+from tsm_ref.profile import PROFILES, Preprocess
 from tsm_ref.video.resize import RESIZERS
 
 Pixels = NDArray[np.uint8]
@@ -20,24 +20,17 @@ Clip = NDArray[np.float32]
 MAX_RESIZED = 4096 * 4096
 """The most pixels a resized frame may have: a strip of 1x8192 would become 256x2097152."""
 
-MIT = Preprocess()
+MIT = PROFILES["mit"].preprocess
 """MIT's TSM, test time: Pillow to short side 256, centre crop 224, ImageNet statistics."""
-MMACTION2 = Preprocess(
-    resize="opencv",
-    long_side="half_up",
-    crop_offset="floor",
-    scale=1.0,
-    mean=(123.675, 116.28, 103.53),
-    std=(58.395, 57.12, 57.375),
-)
+MMACTION2 = PROFILES["mmaction2"].preprocess
 """MMAction2, test time with one crop: OpenCV, and the statistics in units of 0 to 255."""
-PADDLE = Preprocess(long_side="four_thirds")
+PADDLE = PROFILES["paddle"].preprocess
 """PaddleVideo: as MIT, but a frame that is resized at all becomes 4:3."""
 BN_INCEPTION = Preprocess(
     channel_order="bgr", scale=1.0, mean=(104.0, 117.0, 128.0), std=(1.0, 1.0, 1.0)
 )
 """MIT's BN-Inception (Caffe): blue first, 0 to 255."""
-ONLINE_DEMO = Preprocess(channel_order="bgr")
+ONLINE_DEMO = PROFILES["mit-online"].preprocess
 """MIT's webcam demo, which normalises OpenCV's blue-first frame with red-first statistics."""
 
 PRESETS: dict[str, Preprocess] = {
