@@ -1,0 +1,183 @@
+"""Graphs: what they refuse, what they know of shapes and costs, JSON there and back."""
+
+import copy
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import graphs
+from tsm_ref.errors import GraphError
+from tsm_ref.graph import Graph, Input, Node
+from tsm_ref.models import build_mobilenet_v2, build_ts_can
+
+X = Input("x", ("N", 3, "T", "H", "W"))
+CONV = Node("conv", "Conv", ("x", "w"), {"pads": (0, 1, 1, 0, 1, 1)})
+RELU = Node("relu", "Relu", ("conv",))
+SUM = Node("sum", "Add", ("relu", "conv"))
+WEIGHT = {"w": (4, 3, 1, 3, 3)}
+
+
+def graph(*nodes: Node, inputs=(X,), outputs=None, parameters=WEIGHT) -> Graph:
+    return Graph("g", inputs, nodes, (nodes[-1].name,) if outputs is None else outputs, parameters)
+
+
+def test_a_graph_knows_who_reads_what():
+    g = graph(CONV, RELU, SUM)
+    assert g.node["relu"] is RELU
+    assert g.consumers == {"x": (CONV,), "w": (CONV,), "conv": (RELU, SUM), "relu": (SUM,)}
+    assert list(g.select("Add")) == [SUM]
+    assert RELU.rule.inputs == ("x",)
+
+
+def test_a_value_that_is_read_twice_by_a_node_has_one_reader():
+    double = Node("double", "Add", ("conv", "conv"))
+    assert graph(CONV, double).consumers["conv"] == (double,)
+
+
+def test_shapes_and_multiply_adds_of_every_node():
+    g = graph(CONV, RELU, SUM)
+    x = {"x": (2, 3, 5, 8, 6)}
+    assert g.shapes(x) == {
+        "x": (2, 3, 5, 8, 6),
+        "w": (4, 3, 1, 3, 3),
+        **dict.fromkeys(("conv", "relu", "sum"), (2, 4, 5, 8, 6)),
+    }
+    assert g.multiply_adds(x) == {"conv": 2 * 4 * 5 * 8 * 6 * 3 * 9, "relu": 0, "sum": 0}
+
+
+def test_statistics_are_not_counted_as_parameters():
+    norm = Node("bn", "BatchNormalization", ("conv", "scale", "bias", "mean", "var"))
+    shapes = WEIGHT | dict.fromkeys(("scale", "bias", "mean", "var"), (4,))
+    g = graph(CONV, norm, parameters=shapes)
+    assert g.statistics == {"mean", "var"}
+    assert g.parameter_count == 4 * 3 * 9 + 4 + 4
+
+
+def test_frame_logits_are_what_the_consensus_averages():
+    assert build_mobilenet_v2(num_classes=5).frame_logits == "classifier"
+    assert build_ts_can().frame_logits is None
+
+
+def test_other_nodes_and_outputs():
+    g = graph(CONV, RELU, SUM)
+    shorter = g.with_nodes([Node("relu", "Relu", ("x",)), Node("sum", "Relu", ("relu",))])
+    assert shorter.parameters == {}
+    assert g.with_outputs(["relu", "sum", "relu"]).outputs == ("relu", "sum")
+    assert g.outputs == ("sum",)
+
+
+CAN = [Input("a", ("N", 1, "T", 4, 4)), Input("b", ("N", 1, "S", 4, 4))]
+MUL = Node("y", "Mul", ("a", "b"))
+BAD_CALLS = [
+    ((X,), CONV, {}, r"the inputs are \['x'\], not \[\]"),
+    ((X,), CONV, {"y": (1, 3, 8, 4, 4)}, r"the inputs are \['x'\], not \['y'\]"),
+    ((X,), CONV, {"x": (1, 3, 8, 4)}, r"input 'x' has shape \(1, 3, 8, 4\); expected \(N, 3, T"),
+    ((X,), CONV, {"x": (1, 4, 8, 4, 4)}, r"input 'x' has shape .*expected \(N=1, 3, T, H, W\)"),
+    ((X,), CONV, {"x": (0, 3, 8, 4, 4)}, "input 'x' has shape"),
+    ((X,), CONV, {"x": (1, 3, 8, 0, 4)}, "input 'x' has shape"),
+    ((X,), CONV, {"x": ()}, "input 'x' has shape"),
+    (CAN, MUL, {"a": (2, 1, 5, 4, 4), "b": (3, 1, 5, 4, 4)}, "equally many clips"),
+    (CAN, MUL, {"a": (2, 1, 5, 4, 4), "b": (2, 1, 3, 4, 4)}, r"node 'y' \(Mul\): the shapes"),
+]
+
+
+@pytest.mark.parametrize(("inputs", "node", "shapes", "message"), BAD_CALLS)
+def test_a_call_that_does_not_fit_names_the_input_or_the_node(inputs, node, shapes, message):
+    parameters = WEIGHT if node is CONV else {}
+    with pytest.raises(GraphError, match=message):
+        graph(node, inputs=tuple(inputs), parameters=parameters).shapes(shapes)
+
+
+def test_a_named_dimension_has_one_value():
+    square = Input("x", ("N", 3, "T", "S", "S"))
+    g = graph(CONV, inputs=(square,))
+    assert g.shapes({"x": (1, 3, 2, 6, 6)})["conv"] == (1, 4, 2, 6, 6)
+    with pytest.raises(GraphError, match=r"expected \(N=1, 3, T=2, S=6, S=6\)"):
+        g.shapes({"x": (1, 3, 2, 6, 7)})
+
+
+BAD_GRAPHS = [
+    (lambda: graph(CONV, CONV), r"node 'conv' \(Conv\): the name is taken"),
+    (lambda: graph(Node("x", "Relu", ("x",)), parameters={}), "the name is taken"),
+    (lambda: graph(RELU, CONV), r"node 'relu' \(Relu\): reads 'conv', which nothing before it"),
+    (lambda: graph(Node("y", "Relu", ("y",)), parameters={}), "reads 'y', which nothing before"),
+    (lambda: graph(Node("y", "Gelu", ("x",))), r"node 'y' \(Gelu\): unknown op; known are Add, "),
+    (lambda: graph(Node("y", "Relu", ("x", "x"))), r"node 'y' \(Relu\): takes x; 2 inputs"),
+    (lambda: graph(Node("y", "Conv", ("x", "w"), {"pad": 1})), "unknown attribute 'pad'"),
+    (lambda: graph(CONV, outputs=("y",)), "the output 'y' is made by no node"),
+    (lambda: graph(CONV, outputs=("w",)), "the output 'w' is made by no node"),
+    (lambda: graph(CONV, inputs=(X, X)), "have the same name"),
+    (lambda: graph(CONV, inputs=(X, Input("w", ("N",)))), "have the same name"),
+    (lambda: graph(CONV, inputs=(Input("x", ()),)), "input 'x' has shape"),
+    (lambda: graph(CONV, inputs=(Input("x", (2, 3, 4, 5, 6)),)), "the batch comes first"),
+    (lambda: Graph("g", (), (), (), {}), "no input"),
+    (lambda: graph(CONV, Node("c", "Conv", ("conv", "x"))), "the weight 'x' must be a parameter"),
+    (lambda: graph(Node("y", "Relu", ("w",))), "the x 'w' must be a value, not a parameter"),
+    (lambda: graph(Node("y", "Add", ("w", "w"))), "it reads parameters only"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), BAD_GRAPHS)
+def test_a_graph_that_cannot_be_is_refused(make, message):
+    with pytest.raises(GraphError, match=message):
+        make()
+
+
+# JSON
+
+
+@given(graphs())
+def test_a_graph_survives_json(drawn):
+    g, _ = drawn
+    assert Graph.from_json(g.to_json()) == g
+    assert Graph.from_json(json.dumps(json.loads(g.to_json()), indent=1)) == g
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", "3", '"graph"', "{}", "[" * 100_000, '{"name": "g"}', "1" * 5000],
+)
+def test_what_is_no_graph_is_a_graph_error(text):
+    with pytest.raises(GraphError, match="not a graph"):
+        Graph.from_json(text)
+
+
+MUTATED = [graph(CONV, RELU, SUM), build_mobilenet_v2(num_classes=2), build_ts_can()]
+GARBAGE = st.sampled_from(
+    [None, True, -1, 0, 2.5, 10**400, 2**40, float("inf"), float("nan"), "", "x", "conv", [], {}]
+)
+GARBAGE |= st.sampled_from([[[]], [0], [-1, 1, 1], ["x"] * 3, [None], {"a": 1}, [1, 1, 1], "Conv"])
+
+
+def places(tree):
+    """Every (container, key) of a tree of JSON."""
+    if isinstance(tree, (dict, list)):
+        for key in range(len(tree)) if isinstance(tree, list) else list(tree):
+            yield tree, key
+            yield from places(tree[key])
+
+
+@given(st.data(), st.sampled_from(MUTATED))
+def test_a_damaged_graph_is_refused_or_is_a_graph(data, original):
+    """Whatever is put anywhere: a GraphError, or a graph whose shapes can be asked for."""
+    tree = copy.deepcopy(json.loads(original.to_json()))
+    for _ in range(data.draw(st.integers(1, 3))):
+        container, key = data.draw(st.sampled_from(list(places(tree))))
+        action = data.draw(st.sampled_from(["put", "put", "drop", "double"]))
+        if action == "put":
+            container[key] = data.draw(GARBAGE)
+        elif action == "drop":
+            del container[key]
+        elif isinstance(container, list):
+            container.append(container[key])
+    try:
+        damaged = Graph.from_json(json.dumps(tree))
+        damaged.parameter_count  # noqa: B018
+        size = {"N": 1, "T": 20, "A": 1, "H": 36, "W": 36}
+        shapes = {i.name: tuple(size.get(d, d) for d in i.shape) for i in damaged.inputs}
+        damaged.multiply_adds(shapes)
+    except GraphError:
+        return
+    assert Graph.from_json(damaged.to_json()) == damaged
