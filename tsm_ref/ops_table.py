@@ -63,6 +63,8 @@ ATTRIBUTES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "axes": ("a list of axes", _ints(0, 0)),
     "d": ("one integer per channel", _ints(0, -(2**31))),
     "fill": _one_of("zero", "replicate", "circular"),
+    "before": ("a number of frames of 0 or more", lambda v: _is_int(v, 0)),
+    "past": _one_of("zero", "replicate", "lowest"),
     "order": _one_of("CHW", "HWC"),
     "mode": _one_of("embedded_gaussian", "gaussian", "dot_product"),
     "activation": _one_of("", *ACTIVATIONS),
@@ -216,12 +218,12 @@ POOL_ATTRS: dict[str, Any] = {
 def _pool_shape(inputs: Shapes, attrs: Attrs) -> Shape:
     x = inputs[0]
     _ncthw(x)
-    sizes = window_sizes(
-        x[2:],
     kernel, pads = attrs["kernel_shape"], attrs.get("pads", (0,) * 6)
     dilations = attrs.get("dilations", (1, 1, 1))
     if any(pads[i] > dilations[i % 3] * (kernel[i % 3] - 1) for i in range(6)):
         raise ValueError(f"the padding {pads} must be smaller than the window {kernel}")
+    sizes = window_sizes(
+        x[2:],
         kernel,
         attrs.get("strides", (1, 1, 1)),
         pads,
@@ -284,17 +286,15 @@ def _segment(attrs: Attrs) -> Attrs:
     return {"segment": attrs.get("segment", 0)}
 
 
+def _history_shape(inputs: Shapes, attrs: Attrs) -> Shape:
+    n, channels, frames, *rest = inputs[0]
+    return (n, channels, frames + attrs["before"], *rest)
+
+
 def _consensus_shape(inputs: Shapes, attrs: Attrs) -> Shape:
     if len(inputs[0]) != 3:
         raise ValueError(f"the input must be (N, K, T), not {inputs[0]}")
     return inputs[0][:2]
-
-
-def _squeeze_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    axes = attrs["axes"]
-    if any(axis >= len(inputs[0]) or inputs[0][axis] != 1 for axis in axes):
-        raise ValueError(f"the axes {axes} of {inputs[0]} are not all of size 1")
-    return tuple(size for axis, size in enumerate(inputs[0]) if axis not in axes)
 
 
 def _softmax_shape(inputs: Shapes, attrs: Attrs) -> Shape:
@@ -309,10 +309,17 @@ def _mask_shape(inputs: Shapes, attrs: Attrs) -> Shape:
     return inputs[0]
 
 
-def _non_local_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    theta, phi, g = inputs
+def _squeeze_shape(inputs: Shapes, attrs: Attrs) -> Shape:
+    axes = attrs["axes"]
     if 0 in axes:
         raise ValueError("axis 0 is the batch and stays")
+    if any(axis >= len(inputs[0]) or inputs[0][axis] != 1 for axis in axes):
+        raise ValueError(f"the axes {axes} of {inputs[0]} are not all of size 1")
+    return tuple(size for axis, size in enumerate(inputs[0]) if axis not in axes)
+
+
+def _non_local_shape(inputs: Shapes, attrs: Attrs) -> Shape:
+    theta, phi, g = inputs
     for shape in inputs:
         _ncthw(shape)
     if phi[2:] != g[2:] or theta[1] != phi[1] or not theta[0] == phi[0] == g[0]:
@@ -363,6 +370,7 @@ OPS: Mapping[str, Op] = {
         | {"activation": "", "min": 0.0, "max": 0.0, "alpha": 0.0},
         _conv_macs,
     ),
+    "History": Op(("x",), _history_shape, {"d": REQUIRED, "before": 0, "past": "zero"}),
 }
 """Every op that a graph may contain.
 
@@ -378,5 +386,8 @@ OPS: Mapping[str, Op] = {
 ``AttentionMask``       ``0.5 * x / mean_hw(x)`` (TS-CAN)
 ``NonLocal``            ``softmax(theta^T phi) g^T``
 ``FusedConv``           ``activation(conv(shift(x)) + bias + residual)``
+``History``             only in a step graph (`tsm_ref.passes.streaming`): the frames of `x` and
+                        ``before`` frames in front of them, every channel `d` frames late; what came
+                        before the step is state, what came before the stream ``past``
 ======================  ==========================================================================
 """
