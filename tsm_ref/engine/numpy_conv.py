@@ -7,8 +7,7 @@ it is there and no temporary is ever larger than one block. A shift is taken car
 is gathered: a shifted channel is the same row, read H*W columns earlier or later.
 """
 
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,15 +42,11 @@ def conv_step(
     frames = ShiftedFrames(x, d, fill, segment)
     finish = _finisher(bias, activation(fused.value(node.attrs, "activation"), node.attrs))
     group, kernel = attr["group"], weight.shape[2:]
-    if group == 1 and kernel == (1, 1, 1) and _is_plain(attr):
-        return _pointwise(frames, weight, finish, residual, y)
+    if group == 1 and kernel == (1, 1, 1) and attr["strides"][0] == 1 and not any(attr["pads"]):
+        return _pointwise(frames, weight, attr["strides"][1:], finish, residual, y)
     if group == x.shape[0] == y.shape[0] and _is_spatial(kernel, attr):
         return _depthwise(frames, weight, attr, finish, residual, y)
     return _grouped(frames, weight, attr, finish, residual, y)
-
-
-def _is_plain(attr: dict[str, Any]) -> bool:
-    return attr["strides"] == (1, 1, 1) and not any(attr["pads"])
 
 
 def _is_spatial(kernel: tuple[int, ...], attr: dict[str, Any]) -> bool:
@@ -74,52 +69,42 @@ def _finisher(bias: Array, activate: InPlace | None) -> Finish:
 
 
 def _pointwise(
-    frames: ShiftedFrames, weight: Array, finish: Finish, residual: Array | None, y: Array
+    frames: ShiftedFrames,
+    weight: Array,
+    strides: Sequence[int],
+    finish: Finish,
+    residual: Array | None,
+    y: Array,
 ) -> Step:
-    """One product per block of columns; a shifted input is gathered block by block."""
+    """One product per block of rows; a shifted or strided input is gathered block by block."""
     outputs, channels = weight.shape[:2]
     w = np.ascontiguousarray(weight.reshape(outputs, channels))
-    _, time, height, width = frames.x.shape
-    area = height * width
-    rows = frames.x.reshape(channels, time, area)
-    out = y.reshape(outputs, time, area)
-    skip = None if residual is None else residual.reshape(outputs, time, area)
-    blocks = _blocks(time, area, (channels + outputs) * y.itemsize)
-    size = max((t1 - t0) * (p1 - p0) for t0, t1, p0, p1 in blocks)
-    panel = np.empty(channels * size, y.dtype) if frames.shifted else None
+    x = frames.x[:, :, :: strides[0], :: strides[1]]
+    _, time, height, width = y.shape
+    gather = frames.shifted or tuple(strides) != (1, 1)
+    frame_count, row_count = _row_blocks(time, height, width, (channels + outputs) * y.itemsize)
+    panel = np.empty(channels * frame_count * row_count * width if gather else 0, y.dtype)
     work = []
-    for t0, t1, p0, p1 in blocks:
-        target = out[:, t0:t1, p0:p1].reshape(outputs, -1)
-        extra = None if skip is None else skip[:, t0:t1, p0:p1].reshape(outputs, -1)
-        if panel is None:
-            source, gathered, copies = rows[:, t0:t1, p0:p1], None, []
-        else:
-            shape = (channels, t1 - t0, p1 - p0)
-            gathered = panel[: channels * (t1 - t0) * (p1 - p0)].reshape(shape)
-            source, copies = rows[:, :, p0:p1], frames.copies(t0, t1)
-        work.append((source, gathered, copies, target, extra))
+    for t0 in range(0, time, frame_count):
+        t1 = min(t0 + frame_count, time)
+        for y0 in range(0, height, row_count):
+            y1 = min(y0 + row_count, height)
+            shape = (channels, t1 - t0, y1 - y0, width)
+            gathered = panel[: int(np.prod(shape))].reshape(shape) if gather else None
+            source = x[:, :, y0:y1] if gather else x[:, t0:t1, y0:y1]
+            target = y[:, t0:t1, y0:y1].reshape(outputs, -1)
+            skip = None if residual is None else residual[:, t0:t1, y0:y1].reshape(outputs, -1)
+            work.append((source, gathered, frames.copies(t0, t1), target, skip))
 
     def step() -> None:
-        for source, gathered, copies, target, extra in work:
+        for source, gathered, copies, target, skip in work:
             if gathered is not None:
                 copy_frames(gathered, source, copies)
                 source = gathered
             np.matmul(w, source.reshape(channels, -1), out=target)
-            finish(target, extra, slice(None))
+            finish(target, skip, slice(None))
 
     return step
-
-
-def _blocks(time: int, area: int, bytes_per_column: int) -> list[tuple[int, int, int, int]]:
-    """Cut T x (H*W) columns into blocks (t0, t1, p0, p1): whole frames, or pieces of one frame."""
-    columns = max(MIN_COLUMNS, BLOCK_BYTES // bytes_per_column)
-    if area <= columns:
-        count = -(-time // max(1, columns // area))
-        edges = [time * i // count for i in range(count + 1)]
-        return [(t0, t1, 0, area) for t0, t1 in pairwise(edges)]
-    count = -(-area // columns)
-    edges = [area * i // count for i in range(count + 1)]
-    return [(t, t + 1, p0, p1) for t in range(time) for p0, p1 in pairwise(edges)]
 
 
 def _grouped(

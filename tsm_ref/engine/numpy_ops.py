@@ -108,16 +108,32 @@ def _taps(view: Array) -> list[Array]:
 
 
 def _max_pool(node: Node, inputs: Sequence[Array], y: Array) -> Step:
+    """A maximum over a box is one over rows, then one over columns of those, then over frames."""
     x = inputs[0]
-    padded, view = _windows(node, x, y, _attr(node, "dilations"))
+    dilations = _attr(node, "dilations")
+    padded, _ = _windows(node, x, y, dilations)
     padded.fill(-np.inf)
-    inside, (first, *others) = _inside(node, x, padded), _taps(view)
+    inside, values = _inside(node, x, padded), padded
+    work: list[tuple[Array, list[Array]]] = []
+    axes = [axis for axis in (2, 3, 1) if padded.shape[axis] != y.shape[axis]] or [2]
+    for axis in axes:
+        shape = (*values.shape[:axis], y.shape[axis], *values.shape[axis + 1 :])
+        target = y if axis == axes[-1] else np.empty(shape, y.dtype)
+        lines, stride = np.moveaxis(values, axis, 0), _attr(node, "strides")[axis - 1]
+        starts = range(0, _attr(node, "kernel_shape")[axis - 1] * dilations[axis - 1],
+                       dilations[axis - 1])  # fmt: skip
+        taps = [
+            lines[start : start + stride * (y.shape[axis] - 1) + 1 : stride] for start in starts
+        ]
+        work.append((target, [np.moveaxis(tap, 0, axis) for tap in taps]))
+        values = target
 
     def step() -> None:
         np.copyto(inside, x)
-        np.copyto(y, first)
-        for tap in others:
-            np.maximum(y, tap, out=y)
+        for target, (first, *others) in work:
+            np.copyto(target, first)
+            for tap in others:
+                np.maximum(target, tap, out=target)
 
     return step
 
