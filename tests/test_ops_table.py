@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tsm_ref import ops_table
@@ -38,6 +38,7 @@ def test_window_sizes_are_the_windows_that_can_be_counted(
     size, kernel, stride, before, after, dilation, ceil
 ):
     reach = dilation * (kernel - 1) + 1
+    assume(max(before, after) < reach or not ceil)  # pools refuse more padding than window
     window = [size], [kernel], [stride], [before, after], [dilation], ceil
     if reach > size + before + after:
         with pytest.raises(ValueError, match=f"the window of {reach} is larger"):
