@@ -96,3 +96,14 @@ def test_a_reader_that_went_away_is_a_write_error() -> None:
     os.close(write)
     assert done.returncode == 5
     assert done.stderr.count(b"\n") == 1
+
+
+def test_a_name_that_stdout_cannot_encode_is_escaped() -> None:
+    code = "from tsm_ref.command import say; say('caf\\xe9 \\udcff \\u4e2d')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert done.stdout.strip() == b"caf\xe9 \\udcff \\u4e2d"

@@ -2,6 +2,7 @@
 
 import builtins
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -60,9 +61,12 @@ def test_every_object_of_the_schema_is_closed_and_complete(tour: Recognition) ->
 
 def test_table_begins_with_the_label_and_shows_the_timeline(tour: Recognition) -> None:
     lines = as_table(tour).splitlines()
-    assert lines[0].startswith("static (")
+    assert lines[0].startswith(
+        "static, pan right, zoom in, roll counter-clockwise, tilt up, static "
+    )
     assert lines[0].endswith("tour.mp4")
     assert any("pan right" in line and "1.75" in line and "4.75" in line for line in lines)
+    assert "112 of 336 frames" in lines[-2]
     assert lines[-1].startswith("measured accuracy: 99.7% of procedural clips")
 
 
@@ -88,3 +92,8 @@ def test_a_label_with_markup_is_printed_as_it_is() -> None:
 def test_colour_is_asked_for() -> None:
     assert "\x1b[" in render._columns(("a",), [("b",)], "l", colour=True)
     assert "\x1b[" not in render._columns(("a",), [("b",)], "l", colour=False)
+
+
+def test_a_long_timeline_is_counted_in_the_first_line(tour: Recognition) -> None:
+    shaky = replace(tour, segments=tour.segments * 3)
+    assert "static, ... (18 segments)  " in as_table(shaky).splitlines()[0]

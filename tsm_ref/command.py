@@ -39,7 +39,8 @@ def say(text: str) -> None:
     try:
         if sys.stdout is None:
             raise OSError("it is closed")
-        print(text, flush=True)
+        encoding = sys.stdout.encoding or "utf-8"
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except OSError as error:
         _forget_stdout()
         raise WriteError(f"cannot write to stdout: {error.strerror or error}") from None

@@ -10,11 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from tsm_ref.recognize import Recognition
 
 __all__ = ["SCHEMA_VERSION", "as_json", "as_table"]
 
 SCHEMA_VERSION = 1
+MOST_LABELS = 6
+"""The most labels of a timeline that the first line of a table names."""
 
 Rows = Sequence[Sequence[str]]
 
@@ -62,8 +66,7 @@ def as_table(result: Recognition, *, colour: bool = False) -> str:
 
 
 def _lines(result: Recognition, colour: bool) -> Iterator[str]:
-    best = result.predictions[0]
-    yield f"{best.label} ({best.probability:.1%})  {result.video.path}"
+    yield f"{_headline(result)}  {result.video.path}"
     yield ""
     classes = [
         (str(p.rank), p.label, f"{p.probability:.1%}", f"{p.logit:.2f}") for p in result.predictions
@@ -79,7 +82,7 @@ def _lines(result: Recognition, colour: bool) -> Iterator[str]:
     yield ""
     model, timing = result.model, result.timing
     yield (
-        f"{model.name} on {model.engine.name}: {result.indices.size} of "
+        f"{model.name} on {model.engine.name}: {np.unique(result.indices).size} of "
         f"{result.video.frame_count} frames in {timing['total']:.2f} s "
         f"(network {timing['run']:.2f} s)"
     )
@@ -87,18 +90,29 @@ def _lines(result: Recognition, colour: bool) -> Iterator[str]:
         yield f"measured accuracy: {model.profile.measured}"
 
 
+def _headline(result: Recognition) -> str:
+    """The label, or the labels one after the other where they change."""
+    if len(result.segments) > 1:
+        labels = [segment.label for segment in result.segments]
+        more = f", ... ({len(labels)} segments)" if len(labels) > MOST_LABELS else ""
+        return ", ".join(labels[:MOST_LABELS]) + more
+    best = result.predictions[0]
+    return f"{best.label} ({best.probability:.1%})"
+
+
 def _columns(head: Sequence[str], rows: Rows, align: str, colour: bool) -> str:
     """A table of text; `align` has one of ``l`` and ``r`` per column."""
     if importlib.util.find_spec("rich") is None:
         return _plain_columns(head, rows, align)
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name, side in zip(head, align, strict=True):
         table.add_column(name, justify="right" if side == "r" else "left", no_wrap=True)
-    for number, row in enumerate(rows):
-        table.add_row(*(cell.replace("[", r"\[") for cell in row), style="" if number else "green")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row), style="green" if row[0] == "1" else "")
     text = io.StringIO()
     console = Console(file=text, force_terminal=colour, no_color=not colour, width=200)
     console.print(table)
