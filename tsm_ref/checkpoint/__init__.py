@@ -4,6 +4,7 @@ from tsm_ref.checkpoint.contents import Checkpoint, FileState
 from tsm_ref.checkpoint.files import load_checkpoint, sha256_of
 from tsm_ref.checkpoint.keras import load_keras
 from tsm_ref.checkpoint.native import load, save
+from tsm_ref.checkpoint.onnx_export import export_onnx, export_onnx_stream
 from tsm_ref.checkpoint.onnx_import import load_onnx
 from tsm_ref.checkpoint.registry import names, resolve, weights_folder
 from tsm_ref.checkpoint.views import FileView
@@ -12,6 +13,8 @@ __all__ = [
     "Checkpoint",
     "FileState",
     "FileView",
+    "export_onnx",
+    "export_onnx_stream",
     "load",
     "load_checkpoint",
     "load_keras",

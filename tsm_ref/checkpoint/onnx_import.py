@@ -26,6 +26,7 @@ from tsm_ref.graph import Graph, Input
 from tsm_ref.profile import Profile
 
 FORMAT = "onnx"
+PROFILE_KEY = "tsm_ref.profile"
 SUPPORTED = frozenset({*LAYERS, *MOVES, *FOLDS, *REPORTS})
 
 LAYOUTS: Mapping[int, tuple[Groups, ...]] = {
@@ -61,8 +62,8 @@ class Assumption:
 def load_onnx(path: StrPath, profile: Profile | None = None) -> Checkpoint:
     """Read an ONNX file into a graph of ours, its shifts lifted, with its own inputs and outputs.
 
-    ``profile`` says what no ONNX file does: sampling, preprocessing, labels; MIT's unless given.
-    What the shifts do is in the file, and a given profile must say the same.
+    ``profile`` says what only our own ONNX files do: sampling, preprocessing, labels; MIT's unless
+    given. What the shifts do is in the file, and a given profile must say the same.
 
     Raises `CheckpointError` for a file that is damaged, hostile, or not understood, in one sentence
     that names the node.
@@ -72,7 +73,7 @@ def load_onnx(path: StrPath, profile: Profile | None = None) -> Checkpoint:
     return Checkpoint(
         graph=graph,
         weights=weights,
-        profile=profile_of(graph, profile),
+        profile=profile_of(graph, profile or _kept_profile(model)),
         sha256=sha256_of(path),
         storage=model.storage,
         path=Path(path),
@@ -83,6 +84,12 @@ def load_onnx(path: StrPath, profile: Profile | None = None) -> Checkpoint:
         outputs=outputs,
         states=states,
     )
+
+
+def _kept_profile(model: OnnxModel) -> Profile | None:
+    """The profile that `export_onnx` keeps in a file."""
+    text = model.metadata.get(PROFILE_KEY)
+    return None if text is None else Profile.from_json(text)
 
 
 Result = tuple[
@@ -271,10 +278,13 @@ def _output(reading: Reading, name: str) -> FileView:
         raise Broken(f"the output {shown(name)} does not depend on the input of the graph")
     view = reading.resolved(value, name, f"the output {shown(name)}")
     base = view.base
-    if base.axes == "NCT" and base.size["C"] == 1 and view.groups == (("N",), ("T",)):
+    groups = view.groups
+    if base.size["C"] == 1:  # one channel, folded into an axis that is there without it
+        groups = tuple(tuple(v for v in g if v != "C") if len(g) > 1 else g for g in groups)
+    if base.axes == "NCT" and base.size["C"] == 1 and groups == (("N",), ("T",)):
         base = reading.emit("Squeeze", name, [base.name], "NT", axes=(1,))
     shape = reading.model.output_shapes[reading.model.outputs.index(name)]
-    return FileView(name, base.name, shape, view.groups, base.axes, {})
+    return FileView(name, base.name, shape, groups, base.axes, {})
 
 
 def _input(model: OnnxModel, assumption: Assumption, place: int) -> FileView:

@@ -75,6 +75,7 @@ class OnnxModel:
     constants: Mapping[str, Array]
     storage: str
     producer: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def import_onnx() -> Any:
@@ -126,6 +127,7 @@ def read_onnx(path: StrPath, supported: Iterable[str]) -> OnnxModel:
         constants=constants,
         storage="+".join(dict.fromkeys(reader.float_types)) or "float32",
         producer=f"{model.producer_name} {model.producer_version}".strip(),
+        metadata={entry.key: entry.value for entry in model.metadata_props},
     )
 
 
