@@ -1,0 +1,151 @@
+"""ResNets: published sizes and costs, and where the shifts stand."""
+
+import numpy as np
+import pytest
+
+from tsm_ref.models import RESNETS, ResNetSpec, build_resnet
+from tsm_ref.models.resnet import n_round
+from tsm_ref.profile import ShiftRule
+
+CLIP = {"x": (1, 3, 8, 224, 224)}
+
+# torchvision's parameter counts with 1000 classes, less what its classifier has, plus ours.
+IMAGENET = {
+    "resnet18": (11_689_512, 512),
+    "resnet34": (21_797_672, 512),
+    "resnet50": (25_557_032, 2048),
+    "resnet101": (44_549_160, 2048),
+}
+
+
+def build(name, classes=400, **options):
+    return build_resnet(RESNETS[name], num_classes=classes, **options)
+
+
+@pytest.mark.parametrize("name", RESNETS)
+@pytest.mark.parametrize("placement", ["none", "blockres", "block"])
+def test_parameters_are_those_of_the_published_networks(name, placement):
+    total, features = IMAGENET[name]
+    expected = total - (features + 1) * 1000 + (features + 1) * 27
+    assert build(name, 27, placement=placement).parameter_count == expected
+
+
+def test_the_parameters_of_the_paper():
+    assert build("resnet50").parameter_count == 24_327_632
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "giga"), [("resnet50", 8, 33), ("resnet50", 16, 65), ("resnet101", 8, 62.7)]
+)
+def test_the_multiply_adds_of_the_paper(name, frames, giga):
+    """33 G, 65 G and 62.7 G (the paper rounds, and does not count the last layer)."""
+    macs = build(name).multiply_adds({"x": (1, 3, frames, 224, 224)})
+    assert sum(macs.values()) / 1e9 == pytest.approx(giga, rel=0.015)
+
+
+def test_multiply_adds_of_single_layers():
+    macs = build("resnet50").multiply_adds(CLIP)
+    frame = 8 * 112 * 112
+    assert macs["conv1"] == frame * 64 * 3 * 49
+    assert macs["layer1.0.conv1"] == frame // 4 * 64 * 64
+    assert macs["layer1.0.conv2"] == frame // 4 * 64 * 64 * 9
+    assert macs["layer1.0.downsample.0"] == frame // 4 * 64 * 256
+    assert macs["layer2.0.conv1"] == frame // 4 * 256 * 128  # before the stride
+    assert macs["layer2.0.conv2"] == frame // 16 * 128 * 128 * 9  # the stride is on the 3x3
+    assert macs["fc"] == 8 * 2048 * 400
+    costly = {node for node, count in macs.items() if count}
+    assert all(not node.endswith(("shift", "relu", "add")) for node in costly)
+
+
+def shifted(graph):
+    return [node.name for node in graph.select("TemporalShift")]
+
+
+@pytest.mark.parametrize(
+    ("name", "blockres", "block"),
+    [("resnet18", 8, 8), ("resnet34", 16, 16), ("resnet50", 16, 16), ("resnet101", 18, 33)],
+)
+def test_how_many_blocks_are_shifted(name, blockres, block):
+    """SEMANTICS 3: every second block of a residual placement where layer3 has 23 or more."""
+    assert len(shifted(build(name))) == blockres
+    assert len(shifted(build(name, placement="block"))) == block
+    assert shifted(build(name, placement="none")) == []
+
+
+def test_which_blocks_of_a_deep_network_are_shifted():
+    stages = [[0, 2], [0, 2], range(0, 23, 2), [0, 2]]
+    names = [f"layer{s + 1}.{i}.shift" for s, blocks in enumerate(stages) for i in blocks]
+    assert shifted(build("resnet101")) == names
+
+
+@pytest.mark.parametrize(
+    ("third", "every"), [(22, 1), (23, 2), (36, 2)], ids=["just below", "resnet101", "resnet152"]
+)
+def test_the_rule_of_every_second_block(third, every):
+    assert n_round((3, 4, third, 3)) == every
+    deep = build_resnet(ResNetSpec((1, 1, third, 1), width=8), num_classes=2)
+    assert len(shifted(deep)) == 3 + -(-third // every)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_a_residual_shift_is_seen_by_the_branch_only(name):
+    g = build(name)
+    for block in ("layer1.0", "layer2.0", "layer2.1"):
+        readers = [node.name for node in g.consumers[f"{block}.shift"]]
+        assert readers == [f"{block}.conv1"]
+        source = g.node[f"{block}.shift"].inputs[0]
+        end = g.node[f"{block}.add"].inputs[1]
+        skip = g.node[g.node[end].inputs[0]].inputs[0] if "downsample" in end else end
+        assert skip == source
+
+
+def test_an_in_place_shift_is_seen_by_the_skip_path_too():
+    g = build("resnet50", placement="block")
+    assert [n.name for n in g.consumers["layer2.1.shift"]] == ["layer2.1.conv1", "layer2.1.add"]
+    readers = [node.name for node in g.consumers["layer2.0.shift"]]
+    assert readers == ["layer2.0.conv1", "layer2.0.downsample.0"]
+
+
+def test_folds_are_those_of_the_rule_and_of_the_input_of_the_branch():
+    g = build("resnet50", shift=ShiftRule("mit", 8, "circular"))
+    widths = {"layer1.0": 64, "layer1.1": 256, "layer2.0": 256, "layer4.2": 2048}
+    for block, channels in widths.items():
+        node = g.node[f"{block}.shift"]
+        fold = channels // 8
+        assert node.attrs["d"] == (-1,) * fold + (1,) * fold + (0,) * (channels - 2 * fold)
+        assert node.attrs["fill"] == "circular"
+
+
+def test_a_causal_network_looks_back_only():
+    g = build("resnet50", shift=ShiftRule("online"))
+    d = np.concatenate([node.attrs["d"] for node in g.select("TemporalShift")])
+    assert {*d} == {0, 1}
+    assert len(shifted(g)) == 16
+
+
+def test_a_fold_of_no_channels_adds_no_shift():
+    narrow = build_resnet(ResNetSpec((1, 1, 1), width=4), num_classes=2, shift=ShiftRule("mit", 8))
+    assert shifted(narrow) == ["layer3.0.shift"]  # 4 and 4 channels, then 8
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_shapes_of_the_stages(name):
+    shapes = build(name).shapes({"x": (2, 3, 5, 224, 160)})
+    wide = 4 if RESNETS[name].bottleneck else 1
+    last = [f"layer{s}.{count - 1}.relu" for s, count in enumerate(RESNETS[name].blocks, start=1)]
+    assert shapes["maxpool"] == (2, 64, 5, 56, 40)
+    for stage, value in enumerate(last):
+        assert shapes[value] == (2, 64 * wide * 2**stage, 5, 56 >> stage, 40 >> stage)
+    assert shapes["fc"] == (2, 400, 5)
+    assert shapes["consensus"] == (2, 400)
+
+
+def test_a_stem_for_small_pictures():
+    spec = ResNetSpec((1, 1), width=8, stem_kernel=3, stem_stride=1, stem_pool=False)
+    g = build_resnet(spec, num_classes=3)
+    assert g.shapes({"x": (1, 3, 2, 20, 20)})["layer1.0.relu"] == (1, 8, 2, 20, 20)
+
+
+def test_an_unknown_placement_is_refused():
+    with pytest.raises(ValueError, match=r"`placement` .* must be 'none', 'blockres' or 'block'"):
+        build("resnet18", placement="everywhere")

@@ -1,0 +1,50 @@
+"""The architectures by name."""
+
+import pytest
+
+from tsm_ref.errors import UsageError
+from tsm_ref.models import (
+    ARCHITECTURES,
+    RESNETS,
+    build_graph,
+    build_mobilenet_v2,
+    build_resnet,
+    build_ts_can,
+)
+from tsm_ref.profile import ShiftRule
+
+RULE = ShiftRule("mit")
+OPTIONS = {"num_classes": 7, "placement": "blockres", "shift": RULE}
+
+
+def test_the_names_that_people_use():
+    networks = {"resnet18", "resnet34", "resnet50", "resnet101", "mobilenetv2"}
+    assert networks | {"ts-can", "mtts-can"} <= set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_resnets(name):
+    same = build_resnet(RESNETS[name], num_classes=7, shift=RULE, name=f"tsm-{name}")
+    assert build_graph(name, **OPTIONS) == same
+
+
+def test_other_families_and_their_options():
+    wide = build_mobilenet_v2(num_classes=7, width=1.4, shift=RULE, name="tsm-mobilenetv2")
+    assert build_graph("mobilenetv2", width=1.4, **OPTIONS) == wide
+    small = build_ts_can(hidden=16, shift=RULE)
+    assert build_graph("ts-can", hidden=16, **OPTIONS) == small
+    assert build_graph("mtts-can", **OPTIONS).outputs == ("pulse", "respiration")
+
+
+@pytest.mark.parametrize("name", ["resnet50", "mobilenetv2"])
+def test_without_a_shift_it_is_a_tsn(name):
+    g = build_graph(name, num_classes=7, placement="none", shift=RULE)
+    assert g.name == f"tsn-{name}"
+    assert not list(g.select("TemporalShift"))
+
+
+def test_what_is_not_there_is_said():
+    with pytest.raises(UsageError, match="no architecture 'vgg16'; known are resnet18, "):
+        build_graph("vgg16", **OPTIONS)
+    with pytest.raises(UsageError, match="MobileNetV2 has the placements"):
+        build_graph("mobilenetv2", num_classes=7, placement="block", shift=RULE)
