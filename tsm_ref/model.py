@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from tsm_ref import checkpoint as files
 from tsm_ref.engine import make_engine
-from tsm_ref.errors import CheckpointError, UsageError
+from tsm_ref.engine.stream import Stream
+from tsm_ref.errors import CheckpointError, GraphError, UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.models import build_graph, random_weights
 from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
@@ -66,17 +67,23 @@ class Model:
         first: Weights | None = None,
         inputs: Sequence[files.FileView] = (),
         outputs: Sequence[files.FileView] = (),
+        states: Sequence[files.FileState] = (),
     ) -> None:
         self.graph = graph
         self.profile = profile
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
+        self.states = tuple(states)
         self.name = name or graph.name
         self.sha256 = sha256
         self._get_weights = weights
         frames = [graph.frame_logits] if graph.frame_logits else []
         self.engine = make_engine(
-            graph.with_outputs((*graph.outputs, *frames)), first or weights(), engine, threads
+            graph.with_outputs((*graph.outputs, *frames)),
+            first or weights(),
+            engine,
+            threads,
+            weights,
         )
 
     @cached_property
@@ -121,11 +128,45 @@ class Model:
         if not self.inputs:
             outputs = self.engine.run(given)
             return {name: outputs[name] for name in self.graph.outputs}
-        wanted = [view.name for view in self.inputs]
+        wanted = [*(view.name for view in self.inputs), *(state.input for state in self.states)]
         if set(given) != set(wanted):
             raise UsageError(f"the inputs are {wanted}, not {sorted(given)}")
-        outputs = self.engine.run({v.value: v.to_graph(given[v.name]) for v in self.inputs})
-        return {view.name: view.to_file(outputs[view.value]) for view in self.outputs}
+        clips = {view.value: view.to_graph(given[view.name]) for view in self.inputs}
+        after: dict[str, Array] = {}
+        if self.states:
+            outputs, after = self._step(clips, given)
+        else:
+            outputs = self.engine.run(clips)
+        return {view.name: view.to_file(outputs[view.value]) for view in self.outputs} | after
+
+    def _step(
+        self, clips: Mapping[str, Array], given: Mapping[str, Array]
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """One frame of a file that takes its state and hands it on: the outputs, and the state."""
+        frames = {name: np.ascontiguousarray(clip[:, :, 0]) for name, clip in clips.items()}
+        count = len(next(iter(frames.values())))
+        shapes = {name: clip.shape for name, clip in clips.items()}
+        stream = Stream(self.engine, count, shapes=shapes, source=self.graph)
+        before = stream.state
+        before["ticks"][:] = stream.receptive_field  # the state is the past, not the first frames
+        names = {state: f"{state.value}[{state.start}:{state.stop}]" for state in self.states}
+        for state, name in names.items():
+            kept = before[name]
+            value = given[state.input]
+            if value.shape != kept[:, :, 0].shape:
+                raise GraphError(
+                    f"the state {state.input!r} has shape {value.shape}; "
+                    f"expected {kept[:, :, 0].shape}"
+                )
+            before[name] = np.ascontiguousarray(value[:, :, None], kept.dtype)
+        stream.state = before
+        made = stream.step(frames)
+        outputs = made if isinstance(made, dict) else {stream.outputs[0]: made}
+        after = stream.state
+        return (
+            {name: np.expand_dims(np.asarray(value), 2) for name, value in outputs.items()},
+            {state.output: after[name][:, :, 0] for state, name in names.items()},
+        )
 
     def frame_logits(self, clip: Array) -> Array:
         """Logits per frame (N, T, K) of clips (N, C, T, H, W), before the consensus.
@@ -144,6 +185,21 @@ class Model:
         from tsm_ref.recognize import recognize
 
         return recognize(self, path, top=top)
+
+    def stream(self, n: int = 1, *, lookahead: str | None = None) -> Stream:
+        """`n` streams that take one frame at a time; see `tsm_ref.engine.stream.Stream`.
+
+        A model that looks ahead gives its outputs some frames late, or at once and changed with
+        ``lookahead`` "zero" or "past". Raises `NotStreamable` naming the node and the reason.
+        """
+        sized = all(self.profile.preprocess.frame_size)
+        return Stream(
+            self.engine,
+            n,
+            shapes=self.input_shapes() if sized else None,
+            source=self.graph,
+            lookahead=lookahead,
+        )
 
     def summary(self, shapes: Mapping[str, Sequence[int]] | None = None) -> str:
         """The layers with their shapes and costs, the shifts, and the totals, as text.
@@ -210,6 +266,7 @@ def load(
         first=found.weights,
         inputs=found.inputs,
         outputs=found.outputs,
+        states=found.states,
     )
 
 

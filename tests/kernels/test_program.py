@@ -57,7 +57,8 @@ def test_copies_and_activations(rng):
     x, y = aligned(1024).view(np.float32), aligned(1024).view(np.float32)
     x[:] = rng.standard_normal(256)
     assembler = Assembler()
-    assembler.step(COPY_STEP, planned(COPY, x=x, y=y, count=4, x_step=128, y_step=256, size=64))
+    rows = {"count": 4, "x_step": 128, "y_step": 256, "pieces": 1, "size": 64}
+    assembler.step(COPY_STEP, planned(COPY, x=x, y=y, **rows))
     assembler.step(ACTIVATION_STEP, planned(ACTIVATION_PLAN, kind=TANH, x=y, count=16))
     run(assembler.program(), 0, 1, 0)
     pieces = y.reshape(4, 64)

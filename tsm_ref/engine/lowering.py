@@ -17,6 +17,7 @@ Shapes = Mapping[str, Shape]
 
 DIRECT, WINOGRAD, DEPTHWISE, INVERTED = "direct", "winograd", "depthwise", "inverted"
 POOL, LINEAR, ALIAS, NUMPY = "pool", "linear", "alias", "numpy"
+HISTORY = "history"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _kind(node: Node, shapes: Shapes) -> tuple[str, int]:
         return (ALIAS if x[3:] == (1, 1) else NUMPY), 0
     if node.op == "Linear":
         return LINEAR, 0
-    return NUMPY, 0
+    return (HISTORY if node.op == "History" else NUMPY), 0
 
 
 def _convolution_kind(node: Node, shapes: Shapes) -> tuple[str, int]:
@@ -131,13 +132,13 @@ def _best_tile(height: int, width: int, filters: int) -> int:
     """Return m by the multiplications of one frame and by the size of the transformed weights.
 
     Measured: F(4x4) beats F(2x2) where it saves multiplications for which its larger weights do not
-    have to be fetched from far away; F(2x2) beats the direct sum where it saves half of them.
+    have to be fetched from far away; F(2x2) beats the direct sum where it saves two in five.
     """
     four, two = ((m + 2) ** 2 * -(-height // m) * -(-width // m) for m in (4, 2))
     megabytes = 36 * 4 * filters / 1e6
     if (four <= 0.6 * two and megabytes <= 10) or (four <= 0.75 * two and megabytes <= 2.5):
         return 4
-    return 2 if two <= 0.5 * 9 * height * width else 0
+    return 2 if two <= 0.6 * 9 * height * width else 0
 
 
 def _is_depthwise(node: Node, x: Shape, weight: Shape) -> bool:

@@ -179,6 +179,7 @@ def _lane_copy(x: int, y: int, pixels: int, lanes: tuple[int, int]) -> Plan:
         count=pixels,
         x_step=PIXEL,
         y_step=PIXEL,
+        pieces=1,
         size=end - begin,
     )
 
@@ -280,6 +281,12 @@ def _numpy(planner: "Planner", layer: Layer) -> list[Piece]:
     return []
 
 
+def _history(planner: "Planner", layer: Layer) -> list[Piece]:
+    """Frames of this step and of earlier ones: only the planner of a step graph knows the state."""
+    planner.recall(layer)
+    return []
+
+
 EMIT: Mapping[str, Callable[["Planner", Layer], list[Piece]]] = {
     lowering.DIRECT: _direct,
     lowering.WINOGRAD: _winograd,
@@ -289,6 +296,7 @@ EMIT: Mapping[str, Callable[["Planner", Layer], list[Piece]]] = {
     lowering.LINEAR: _linear,
     lowering.ALIAS: _alias,
     lowering.NUMPY: _numpy,
+    lowering.HISTORY: _history,
 }
 """What adds a layer of each kind to a plan."""
 
@@ -329,6 +337,6 @@ def clear_border(planner: "Planner", name: str) -> None:
     for offset, count, step, size in strips:
         if size:
             plan = planned(
-                move.COPY, x=zeros, y=start + offset, count=count, x_step=0, y_step=step, size=size
+                move.COPY, x=zeros, y=start + offset, count=count, y_step=step, pieces=1, size=size
             )
             planner.assembler.step(COPY_STEP, plan)

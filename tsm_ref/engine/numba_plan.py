@@ -24,6 +24,7 @@ from tsm_ref.engine.numba_emit import (
 )
 from tsm_ref.engine.numpy_ops import STEPS
 from tsm_ref.engine.plan import place
+from tsm_ref.errors import GraphError
 from tsm_ref.graph import Graph
 from tsm_ref.kernels import move
 from tsm_ref.kernels.blocked import FLOAT_BYTES, PIXEL, Layout, aligned
@@ -40,7 +41,7 @@ Packed = dict[tuple[str, str], Any]
 _NOTHING = np.zeros(0, np.float32)
 
 
-_LARGE = 1 << 20
+_LARGE = 1 << 18  # bytes of weights that are not kept twice
 
 
 def _trim() -> None:
@@ -87,10 +88,12 @@ class Planner:
         packed: Packed,
         shapes: Mapping[str, Shape],
         threads: int,
+        again: Callable[[], Mapping[str, Array]] | None = None,
     ) -> None:
+        self.again = again
         self.graph, self.weights, self.packed, self.shapes = graph, weights, packed, shapes
         self.threads = threads
-        self.layers = lowering.lower(graph, shapes)
+        self.layers = self._lower()
         self.readers = lowering.readers(self.layers, graph)
         self.chains = lowering.chains(self.layers, graph, shapes)
         self.layouts: dict[str, Layout] = {}
@@ -103,6 +106,9 @@ class Planner:
         self._converted: set[tuple[str, bool]] = set()
         self._choose_layouts()
         self._place()
+
+    def _lower(self) -> list[Layer]:
+        return lowering.lower(self.graph, self.shapes)
 
     def plan(self) -> NumbaPlan:
         """Emit every layer."""
@@ -347,13 +353,15 @@ class Planner:
     def pack(self, name: str, form: str, make: Callable[[Array], Any]) -> Any:
         """Return a parameter in the form that a kernel reads; made once for all plans.
 
-        Large weights are kept in one form only: the original can be had back from ``direct``.
+        Large weights are kept in one form only: the original can be had back from ``direct``, and
+        from where it came if that is known.
         """
         key = (name, form)
         if key not in self.packed:
             self.packed[key] = make(self.weight(name))
-            if form.startswith("direct"):
-                size = self.weights.pop(name).nbytes
+            size = self.weights[name].nbytes
+            if form.startswith("direct") or (self.again is not None and size >= _LARGE):
+                del self.weights[name]
                 if size >= _LARGE:
                     _trim()
         return self.packed[key]
@@ -361,9 +369,14 @@ class Planner:
     def weight(self, name: str) -> Array:
         """Return a parameter as the graph has it."""
         if name not in self.weights:
-            form, packed = next((f, p) for (n, f), p in self.packed.items() if n == name)
-            lanes = int(form.removeprefix("direct "))
-            self.weights[name] = unpack_weights(packed, self.graph.parameters[name], lanes)
+            forms = {form: packed for (n, form), packed in self.packed.items() if n == name}
+            direct = next((form for form in forms if form.startswith("direct")), None)
+            if direct is not None:
+                lanes = int(direct.removeprefix("direct "))
+                shape = self.graph.parameters[name]
+                self.weights[name] = unpack_weights(forms[direct], shape, lanes)
+            elif self.again is not None:
+                self.weights[name] = self.again()[name]
         return self.weights[name]
 
     def numpy_step(self, layer: Layer) -> None:
@@ -376,6 +389,10 @@ class Planner:
         ]
         step = STEPS[node.op](node, arrays, self._plain_array(node.name))
         self.stages.append(Stage(step=step))
+
+    def recall(self, layer: Layer) -> None:
+        """Add the steps of a ``History``; see `tsm_ref.engine.stepping_numba`."""
+        raise GraphError(f"node {layer.name!r} (History) belongs to a step graph, not to a clip")
 
     def working(self, kind: object, size: int) -> int:
         """Return the address of `size` zero bytes for each thread, shared by all of one kind.

@@ -17,14 +17,17 @@ COPY = np.dtype(
     [
         ("x", np.int64),  # addresses
         ("y", np.int64),
-        ("count", np.int64),  # pieces
-        ("x_step", np.int64),  # bytes from one piece to the next
+        ("count", np.int64),  # rows
+        ("x_step", np.int64),  # bytes from one row to the next
         ("y_step", np.int64),
+        ("pieces", np.int64),  # of a row
+        ("x_piece", np.int64),  # bytes from one piece to the next
+        ("y_piece", np.int64),
         ("size", np.int64),  # bytes of a piece, a multiple of 4
     ],
     align=True,
 )
-"""A planned copy of equally spaced pieces, for `run_copy`."""
+"""A planned copy of equally spaced rows of equally spaced pieces, for `run_copy`."""
 
 TANH, SIGMOID, LEAKY_RELU, HARD_SIGMOID, HARD_SWISH = range(5)
 
@@ -54,15 +57,18 @@ def _copy_float(emit: Emitter, x: Value, y: Value) -> None:
 
 
 def run_copy(layers: NDArray[Any], index: int, first: int, last: int) -> None:
-    """Copy pieces ``first .. last - 1`` of a planned `COPY`."""
+    """Copy rows ``first .. last - 1`` of a planned `COPY`."""
     layer = layers[index]
-    for piece in range(first, last):
-        x, y = layer.x + piece * layer.x_step, layer.y + piece * layer.y_step
-        whole = layer.size - layer.size % PIXEL
-        for offset in range(0, whole, PIXEL):
-            _copy_pixel(x + offset, y + offset)
-        for offset in range(whole, layer.size, FLOAT_BYTES):
-            _copy_float(x + offset, y + offset)
+    whole = layer.size - layer.size % PIXEL
+    for row in range(first, last):
+        x, y = layer.x + row * layer.x_step, layer.y + row * layer.y_step
+        for _ in range(layer.pieces):
+            for offset in range(0, whole, PIXEL):
+                _copy_pixel(x + offset, y + offset)
+            for offset in range(whole, layer.size, FLOAT_BYTES):
+                _copy_float(x + offset, y + offset)
+            x += layer.x_piece
+            y += layer.y_piece
 
 
 def activate(x: NDArray[Any], kind: int, alpha: float, beta: float) -> None:

@@ -1,0 +1,416 @@
+"""From a graph over clips to a graph over one frame at a time, with explicit state.
+
+Time is counted in ticks: at tick `n` the stream is given frame `n` of every input. Every value has
+a `Clock`: its frame `j` is made at tick ``delay + period * j``. A node fires when the last frame
+that it reads has come, so looking `k` frames ahead adds `k` to its delay, and a stride in time
+multiplies its period. Where branches meet, the earlier one waits. Then every channel of every input
+of a node is read a *fixed* number of frames late, whatever the op was: a shift, a temporal kernel
+and a delay line differ in these numbers only. One op says them, ``History``; what it reads of
+earlier ticks is the state.
+
+A stream that ends goes on ticking. A frame `j` of a value that does not exist, because it lies
+before the start (``j < 0``) or behind the end, is never computed: whoever reads it gets the fill of
+the layer that reads. So the first and the last frames are those of the run over the whole clip.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from tsm_ref.errors import NotStreamable, UsageError
+from tsm_ref.graph import Graph, Input, Node
+from tsm_ref.ops_table import ACTIVATIONS, Shape
+
+FAR = 1 << 30
+"""A shift by this many frames reads the fill at any time."""
+
+NEVER = -1
+"""In ``d`` of a ``History``: a channel that reads the fill at any time."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When the frames of a value are made, and which input frames they depend on.
+
+    Frame `j` is made at tick ``delay + period * j`` and depends on the input frames
+    ``period * j + first`` to ``period * j + last``.
+    """
+
+    period: int = 1
+    delay: int = 0
+    first: int = 0
+    last: int = 0
+
+
+@dataclass(frozen=True)
+class State:
+    """Frames that are kept: the last `depth` ones of channels ``start .. stop - 1`` of a value.
+
+    `stop` is None where it means all channels. Before the stream the frames are ``past``: zeros,
+    the lowest number there is, or copies of the first frame (replicate).
+    """
+
+    value: str
+    past: str
+    start: int
+    stop: int | None
+    depth: int
+
+    @property
+    def name(self) -> str:
+        """The name under which the state is saved."""
+        stop = "" if self.stop is None else self.stop
+        return f"{self.value}[{self.start}:{stop}]{'' if self.past == 'zero' else ' ' + self.past}"
+
+
+@dataclass(frozen=True)
+class StepGraph:
+    """A graph that computes one frame of every value, or a chunk of frames, from state.
+
+    ``source`` is the graph over clips that it came from, without what is averaged over time.
+    """
+
+    source: Graph
+    graph: Graph
+    clocks: Mapping[str, Clock]
+    states: tuple[State, ...]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs of a step."""
+        return self.graph.outputs
+
+    @property
+    def delay(self) -> int:
+        """How many frames an output comes after the input frame that it belongs to."""
+        return max(self.clocks[name].delay for name in self.outputs)
+
+    @property
+    def receptive_field(self) -> int:
+        """How many input frames an output frame depends on."""
+        clocks = [self.clocks[name] for name in self.outputs]
+        return max(clock.last for clock in clocks) - min(clock.first for clock in clocks) + 1
+
+    @property
+    def steady(self) -> bool:
+        """True where every value has one frame per tick: then several ticks can be run at once."""
+        return all(clock.period == 1 for clock in self.clocks.values())
+
+    def totals(self, shapes: Mapping[str, Shape], frames: int) -> dict[str, int]:
+        """How many frames every value has in a clip of that many frames; see `Graph.shapes`."""
+        inputs = {name: (*shape[:2], frames, *shape[3:]) for name, shape in shapes.items()}
+        known = self.source.shapes(inputs)
+        ranks = {name: len(shape) for name, shape in known.items()}
+        return {name: known[name][min(2, ranks[name] - 1)] for name in self.clocks if name in known}
+
+
+@dataclass(frozen=True)
+class _Window:
+    """What a node reads of one input in time, and ``past`` where there is no such frame.
+
+    Tap `k` of frame `o` is frame ``o * stride + k * dilation - pad - d[c]``; a `d` of one entry is
+    that of every channel.
+    """
+
+    taps: int = 1
+    dilation: int = 1
+    stride: int = 1
+    pad: int = 0
+    d: tuple[int, ...] = (0,)
+    past: str = ""
+
+    @property
+    def span(self) -> int:
+        """Frames from the first tap to the last."""
+        return (self.taps - 1) * self.dilation
+
+    @property
+    def near(self) -> list[int]:
+        """The shifts of the channels that ever read a frame."""
+        return [d for d in self.d if d < FAR] or [0]
+
+    @property
+    def ahead(self) -> int:
+        """Frames that are read beyond frame ``o * stride``."""
+        return max(0, self.span - self.pad - min(self.near))
+
+    def clock(self, x: Clock) -> Clock:
+        """The clock of a node that reads a value through this window."""
+        return Clock(
+            x.period * self.stride,
+            x.delay + x.period * self.ahead,
+            x.first - x.period * (self.pad + max(self.near)),
+            x.last + x.period * (self.span - self.pad - min(self.near)),
+        )
+
+    def lags(self, wait: int) -> tuple[int, ...]:
+        """How many frames late the last tap reads each channel, in a node that waits so long."""
+        base = self.ahead - self.span + self.pad + wait
+        return tuple(NEVER if d >= FAR else base + d for d in self.d)
+
+
+_HERE = _Window()
+_POINTWISE = frozenset(
+    (
+        *ACTIVATIONS,
+        *("BatchNormalization", "GlobalAveragePool", "Flatten", "Linear", "AttentionMask"),
+        *("Softmax", "Squeeze", "Add", "Mul"),
+    )
+)
+_WINDOWED = frozenset(("Conv", "FusedConv", "MaxPool", "AveragePool", "TemporalShift"))
+_REFUSED = {
+    "NonLocal": "its attention looks at the whole clip",
+    "Consensus": "the average over the whole clip is read by another node",
+}
+
+
+def streaming(graph: Graph) -> StepGraph:
+    """Turn a graph over clips into one over single frames.
+
+    An output that is the mean over time becomes the values that are averaged: logits per frame.
+    Raises `NotStreamable` with the node and the reason where a node has no finite window in time.
+
+    >>> from tsm_ref.models import RESNETS, build_resnet
+    >>> step = streaming(build_resnet(RESNETS["resnet50"], num_classes=5))
+    >>> step.delay, step.receptive_field
+    (16, 33)
+    """
+    return _Pass(_per_frame(graph)).run()
+
+
+def without_lookahead(graph: Graph, mode: str) -> Graph:
+    """The graph with what its shifts read of the future replaced, so that it has no delay.
+
+    ``mode`` is "zero" (those channels become zero) or "past" (they read as far into the past). This
+    is another network: the accuracy of the weights is not the published one.
+    Raises `UsageError` for another mode, and for zeros where the fill is not zero.
+    """
+    if mode not in ("zero", "past"):
+        raise UsageError(f"`lookahead` (={mode!r}) must be 'zero' or 'past'")
+    nodes = []
+    for node in graph.nodes:
+        d = node.attrs.get("d", ())
+        if any(v < 0 for v in d):
+            if mode == "zero" and node.rule.value(node.attrs, "fill") != "zero":
+                raise UsageError(f"the fill of {node.name!r} is not zero: use 'past'")
+            instead = tuple(v if v >= 0 else (FAR if mode == "zero" else -v) for v in d)
+            node = replace(node, attrs={**node.attrs, "d": instead})
+        nodes.append(node)
+    return graph.with_nodes(nodes)
+
+
+def _per_frame(graph: Graph) -> Graph:
+    """The graph without the consensus at its end, and without what nobody reads then."""
+    outputs = [
+        graph.node[name].inputs[0] if name in graph.node and graph.node[name].op == "Consensus"
+        else name
+        for name in graph.outputs
+    ]  # fmt: skip
+    needed = set(outputs)
+    kept = []
+    for node in reversed(graph.nodes):
+        if node.name in needed:
+            kept.append(node)
+            needed.update(node.inputs)
+    inputs = tuple(_free_in_time(entry) for entry in graph.inputs if entry.name in needed)
+    return replace(graph, inputs=inputs).with_outputs(outputs).with_nodes(reversed(kept))
+
+
+def _free_in_time(entry: Input) -> Input:
+    """An input whose number of frames is free."""
+    if len(entry.shape) < 3:
+        raise NotStreamable(f"the input {entry.name!r} has no axis of time: {entry.shape}")
+    time = entry.shape[2] if isinstance(entry.shape[2], str) else "T"
+    return replace(entry, shape=(*entry.shape[:2], time, *entry.shape[3:]))
+
+
+class _Pass:
+    """Goes through the nodes once; collects clocks, new nodes, and what is read of the past."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.source = graph
+        self.clocks = {entry.name: Clock() for entry in graph.inputs}
+        self.ranks = {entry.name: len(entry.shape) for entry in graph.inputs}
+        self.nodes: list[Node] = []
+        self.kept: dict[str, dict[str, list[tuple[int, ...]]]] = {}  # value, past: depths
+
+    def run(self) -> StepGraph:
+        for node in self.source.nodes:
+            self._node(node)
+        nodes = [self._settled(node) for node in self.nodes]
+        return StepGraph(
+            self.source, self.source.with_nodes(nodes), self.clocks, tuple(self._states())
+        )
+
+    def _node(self, node: Node) -> None:
+        values = [name for name in node.inputs if name in self.clocks]
+        windows = {name: self._window(node, name) for name in values}
+        own = {name: window.clock(self.clocks[name]) for name, window in windows.items()}
+        clock = self._meet(node, own)
+        self.clocks[node.name] = clock
+        read = {
+            name: self._read(node, name, windows[name], clock.delay - own[name].delay)
+            for name in values
+        }
+        self.ranks[node.name] = self._rank(node, values[0])
+        if node.op == "TemporalShift":
+            self.nodes[-1] = replace(self.nodes[-1], name=node.name)
+            del self.clocks[read[values[0]]]
+            return
+        inputs = tuple(read.get(name, name) for name in node.inputs)
+        self.nodes.append(replace(node, inputs=inputs, attrs=_timeless(node)))
+
+    def _meet(self, node: Node, own: Mapping[str, Clock]) -> Clock:
+        """The clock of a node that reads values of these clocks."""
+        clocks = list(own.values())
+        delay = max(clock.delay for clock in clocks)
+        period = clocks[0].period
+        for clock in clocks:
+            if clock.period != period or (delay - clock.delay) % period:
+                raise _refusal(node, "its inputs have frames at different times")
+        first, last = min(c.first for c in clocks), max(c.last for c in clocks)
+        return Clock(period, delay, first, last)
+
+    def _read(self, node: Node, x: str, window: _Window, wait: int) -> str:
+        """The value that a node reads instead of `x`: itself, or some of its frames later."""
+        lags = window.lags(wait // self.clocks[x].period)
+        if not (any(lags) or window.span or window.ahead or node.op == "TemporalShift"):
+            return x
+        depths = tuple(max(0, lag + window.span) for lag in lags)
+        if window.past == "replicate" and window.ahead:
+            depths = tuple(max(1, depth) for depth in depths)  # the last frame is asked for again
+        self.kept.setdefault(x, {}).setdefault(window.past, []).append(depths)
+        if len(set(lags)) == 1:
+            lags = lags[:1]
+        name = f"{x} for {node.name}"
+        attrs = {"d": lags, "before": window.span, "past": window.past or "zero"}
+        self.nodes.append(Node(name, "History", (x,), attrs))
+        self.clocks[name] = replace(self.clocks[node.name])
+        return name
+
+    def _window(self, node: Node, x: str) -> _Window:
+        """How a node reads `x` in time; raises `NotStreamable` where it reads all of it."""
+        if node.op in _REFUSED:
+            raise _refusal(node, _REFUSED[node.op])
+        if node.op in _POINTWISE:
+            self._check_axes(node)
+            return _HERE
+        if node.op not in _WINDOWED:
+            raise _refusal(node, "nothing is known about how it acts in time")
+        if x != node.inputs[0]:  # a residual
+            return _HERE
+        if node.op == "TemporalShift":
+            return _shift(node, _HERE)
+        if "Pool" in node.op:
+            return _pool(node)
+        pads = node.rule.value(node.attrs, "pads")
+        window = _Window(
+            taps=self.source.parameters[node.inputs[1]][2],
+            dilation=node.rule.value(node.attrs, "dilations")[0],
+            stride=node.rule.value(node.attrs, "strides")[0],
+            pad=pads[0],
+            past="zero",
+        )
+        return _shift(node, window) if any(node.attrs.get("d", ())) else window
+
+    def _check_axes(self, node: Node) -> None:
+        """Refuse a softmax over time, a squeezed axis of time, a parameter that varies in time."""
+        rank = self.ranks[next(name for name in node.inputs if name in self.ranks)]
+        time = min(2, rank - 1)
+        if node.op == "Softmax" and node.rule.value(node.attrs, "axis") in (time, time - rank):
+            raise _refusal(node, "its softmax is over time")
+        if node.op == "Squeeze" and time in node.attrs["axes"]:
+            raise _refusal(node, "it drops the axis of time")
+        if node.op in ("Add", "Mul"):
+            for name in node.inputs:
+                shape = self.source.parameters.get(name, ())
+                if len(shape) > time and shape[time] != 1:
+                    raise _refusal(node, f"{name!r} has a value for each of {shape[time]} frames")
+
+    def _rank(self, node: Node, x: str) -> int:
+        rank = self.ranks[x]
+        if node.op == "Flatten":
+            return 3
+        return rank - len(node.attrs["axes"]) if node.op == "Squeeze" else rank
+
+    def _settled(self, node: Node) -> Node:
+        """A node that only waits reads the state that is kept for another reader of the value."""
+        if node.op != "History":
+            return node
+        past = self._pasts(node.inputs[0])
+        return node if node.attrs["past"] in past else replace(
+            node, attrs={**node.attrs, "past": past[0]}
+        )  # fmt: skip
+
+    def _pasts(self, value: str) -> list[str]:
+        return [past for past in self.kept[value] if past] or ["zero"]
+
+    def _states(self) -> list[State]:
+        states = []
+        for value, kept in self.kept.items():
+            for i, past in enumerate(self._pasts(value)):
+                wanted = kept.get(past, []) + (kept.get("", []) if i == 0 else [])
+                states += _runs(value, past, wanted)
+        return states
+
+
+def _runs(value: str, past: str, wanted: Sequence[tuple[int, ...]]) -> list[State]:
+    """The states of one value: runs of channels of which equally many frames are kept."""
+    width = max(len(depths) for depths in wanted)
+    if width == 1:
+        depth = max(depths[0] for depths in wanted)
+        return [State(value, past, 0, None, depth)] if depth else []
+    full = [depths if len(depths) == width else depths * width for depths in wanted]
+    found, start = [], 0
+    for depth, run in groupby(max(column) for column in zip(*full, strict=True)):
+        stop = start + len(list(run))
+        if depth:
+            found.append(State(value, past, start, stop, depth))
+        start = stop
+    return found
+
+
+def _shift(node: Node, window: _Window) -> _Window:
+    """The window of a node, behind the shift that it carries."""
+    fill, segment = (node.rule.value(node.attrs, name) for name in ("fill", "segment"))
+    if fill == "circular":
+        raise _refusal(node, "a circular shift reads the end of the clip at its beginning")
+    if segment:
+        raise _refusal(node, f"it shifts inside segments of {segment} frames, not along the stream")
+    return replace(window, d=node.attrs["d"], past=fill)
+
+
+def _pool(node: Node) -> _Window:
+    kernel, strides, pads = (
+        node.rule.value(node.attrs, n) for n in ("kernel_shape", "strides", "pads")
+    )
+    mean = node.op == "AveragePool"
+    window = _Window(
+        taps=kernel[0],
+        dilation=1 if mean else node.rule.value(node.attrs, "dilations")[0],
+        stride=strides[0],
+        pad=pads[0],
+        past="zero" if mean else "lowest",
+    )
+    padded = (pads[0] or pads[3]) and not node.rule.value(node.attrs, "count_include_pad") \
+        if mean else False  # fmt: skip
+    if mean and kernel[0] > 1 and (padded or node.rule.value(node.attrs, "ceil_mode")):
+        raise _refusal(node, "its mean is over fewer frames at the ends of the clip")
+    return window
+
+
+def _timeless(node: Node) -> dict[str, Any]:
+    """The attributes of a node whose shift and padding in time `History` has taken over.
+
+    A stride in time stays: it makes one frame of one window.
+    """
+    attrs = {k: v for k, v in node.attrs.items() if k not in ("d", "fill", "segment")}
+    if "pads" in attrs:
+        pads = attrs["pads"]
+        attrs["pads"] = (0, *pads[1:3], 0, *pads[4:])
+    return attrs
+
+
+def _refusal(node: Node, reason: str) -> NotStreamable:
+    return NotStreamable(f"node {node.name!r} ({node.op}) cannot run frame by frame: {reason}")
