@@ -210,3 +210,24 @@ def test_values_inside_may_be_asked_for():
     y = NumbaEngine(graph, weights).run({"x": x})
     for name in expected:
         assert np.abs(y[name] - expected[name]).max() <= 1e-5 * np.abs(expected[name]).max()
+
+
+def test_weights_that_were_given_up_are_read_again_for_another_algorithm():
+    """Winograd at one size and a direct sum at another: the bits are those of a new engine."""
+    graph = build_resnet(RESNETS["resnet18"], num_classes=7)
+    weights = random_weights(graph)
+    reads = []
+
+    def again():
+        reads.append(1)
+        return weights
+
+    engine = NumbaEngine(graph, weights, again=again)
+    engine.run({"x": clip((1, 3, 2, 112, 112))})
+    kept = sum(value.nbytes for value in engine.weights.values())
+    assert kept < 0.1 * sum(value.nbytes for value in weights.values())
+    assert not reads
+    x = clip((1, 3, 2, 64, 64))
+    y = engine.run({"x": x})["consensus"]
+    assert reads
+    assert y.tobytes() == NumbaEngine(graph, weights).run({"x": x})["consensus"].tobytes()

@@ -4,7 +4,7 @@ The engines are imported when one is made, so that NumPy alone is enough where N
 """
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -37,9 +37,13 @@ class Engine(Protocol):
 
 
 def make_engine(
-    graph: Graph, weights: Mapping[str, Array], name: str = "auto", threads: int = 1
+    graph: Graph,
+    weights: Mapping[str, Array],
+    name: str = "auto",
+    threads: int = 1,
+    again: Callable[[], Mapping[str, Array]] | None = None,
 ) -> Engine:
-    """An engine that runs `graph` with `weights`.
+    """An engine that runs `graph` with `weights`, which ``again`` can read once more if need be.
 
     ``threads`` is for Numba; the threads of NumPy belong to its BLAS library, which reads
     ``OPENBLAS_NUM_THREADS`` and its kin when NumPy is imported.
@@ -66,7 +70,7 @@ def make_engine(
         raise MissingDependency("numba", "run the compiled engine (the engine 'numpy' needs none)")
     from tsm_ref.engine.numba_engine import NumbaEngine
 
-    return NumbaEngine(graph, weights, threads)
+    return NumbaEngine(graph, weights, threads, again)
 
 
 def _installed(package: str) -> bool:

@@ -6,7 +6,7 @@ that threads run without Python. Ops that have no kernel are steps of the NumPy 
 batch run one after another, so memory does not grow with N and no result depends on it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -29,6 +29,9 @@ Shapes = tuple[tuple[str, Shape], ...]
 class NumbaEngine:
     """Runs a graph with compiled kernels, in float32, on one or more threads.
 
+    ``again`` reads the weights once more: with it, weights need not be kept for the rare case that
+    another image size calls for another algorithm.
+
     >>> from tsm_ref.models import build_mobilenet_v2, random_weights
     >>> graph = build_mobilenet_v2(num_classes=3, width=0.35)
     >>> engine = NumbaEngine(graph, random_weights(graph))
@@ -40,13 +43,17 @@ class NumbaEngine:
     name = "numba"
     kept_plans = 4
 
-    def __init__(self, graph: Graph, weights: Mapping[str, Array], threads: int = 1) -> None:
+    def __init__(
+        self, graph: Graph, weights: Mapping[str, Array], threads: int = 1,
+        again: Callable[[], Mapping[str, Array]] | None = None,
+    ) -> None:  # fmt: skip
         if cache.config.DISABLE_JIT:
             raise UsageError(
                 "NUMBA_DISABLE_JIT is set, and the engine 'numba' is machine code; use 'numpy'"
             )
         self.graph, self.weights = optimize(graph, weights)
         self.threads = threads
+        self._again = None if again is None else lambda: optimize(graph, again())[1]
         self._packed: Packed = {}
         self._plans: dict[Shapes, NumbaPlan] = {}
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
@@ -79,8 +86,9 @@ class NumbaEngine:
         if key not in self._plans:
             while len(self._plans) >= self.kept_plans:
                 del self._plans[next(iter(self._plans))]
+            known = self.graph.shapes(dict(key))
             planner = Planner(
-                self.graph, self.weights, self._packed, self.graph.shapes(dict(key)), self.threads
+                self.graph, self.weights, self._packed, known, self.threads, self._again
             )
             self._plans[key] = planner.plan()
         return self._plans[key]

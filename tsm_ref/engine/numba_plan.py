@@ -39,8 +39,6 @@ Step = Callable[[], None]
 Packed = dict[tuple[str, str], Any]
 
 _NOTHING = np.zeros(0, np.float32)
-
-
 _LARGE = 1 << 18  # bytes of weights that are not kept twice
 
 

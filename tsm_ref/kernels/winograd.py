@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tsm_ref.kernels.blocked import FLOAT_BYTES, PIXEL, Layout, aligned
 from tsm_ref.kernels.cache import compiled
 from tsm_ref.kernels.conv import convolve, pack_matrix, plan_convolution
-from tsm_ref.kernels.machine import BLOCK
+from tsm_ref.kernels.machine import BLOCK, HOST
 from tsm_ref.kernels.plans import Plan, planned
 from tsm_ref.kernels.tables import groups, segments
 from tsm_ref.kernels.vector import Emitter, Value, address, count, generated, integer_at, real
@@ -83,6 +83,10 @@ output and in the residual, and how many rows and columns of the tile lie inside
 _TILE_BYTES = 8 * len(TILE_FIELDS)
 TILE_BLOCK = 28
 """Tiles that should be transformed together: enough for the micro-kernel, at small scratch."""
+_LARGE_BLOCK = 64
+_LARGE_FILTERS = 512 * 1024 // FLOAT_BYTES
+"""Filters of one position that share the second-level cache with nothing else: each block of tiles
+fetches them anew, so the blocks have to be larger."""
 
 
 def tiles(
@@ -125,28 +129,37 @@ def scratch_bytes(m: int, tile_block: int, in_blocks: int, out_blocks: int) -> i
 def transform_weights(weights: NDArray[Any], m: int) -> NDArray[np.float32]:
     """Return ``G g G^T`` of (Cout, Cin, 1, 3, 3), packed position by position.
 
-    Computed in float64 and rounded once.
+    Computed in float64 and rounded once, some output channels at a time: the whole would take
+    many times the memory of the weights.
     """
     g = FILTER[m]
-    u = np.einsum("ia,ocab,jb->ijoc", g, weights[:, :, 0].astype(np.float64), g, optimize=True)
-    positions = u.reshape(-1, *u.shape[2:])
-    size = -(-u.shape[2] // BLOCK) * BLOCK * u.shape[3]
-    packed = aligned(len(positions) * size * FLOAT_BYTES).view(np.float32)
-    for i, position in enumerate(positions):
-        packed[i * size : (i + 1) * size] = pack_matrix(position.astype(np.float32))
-    return packed
+    c_out, c_in = weights.shape[:2]
+    size = -(-c_out // BLOCK) * BLOCK * c_in
+    packed = aligned((m + 2) ** 2 * size * FLOAT_BYTES).view(np.float32).reshape(-1, size)
+    for begin in range(0, c_out, HOST.panel):
+        some = weights[begin : begin + HOST.panel, :, 0].astype(np.float64)
+        u = np.einsum("ia,ocab,jb->ijoc", g, some, g, optimize=True).astype(np.float32)
+        for position, matrix in zip(packed, u.reshape(-1, *u.shape[2:]), strict=True):
+            panels = pack_matrix(matrix)
+            position[begin * c_in : begin * c_in + len(panels)] = panels
+    return packed.ravel()
 
 
-def choose_tile_block(per_frame: int, frames: int) -> int:
+def choose_tile_block(per_frame: int, frames: int, filters: int = 0) -> int:
     """Return how many tiles are transformed together: part of a frame, or of some whole frames.
+
+    `filters` is the number of input channels times that of output channels.
 
     >>> [choose_tile_block(n, 8) for n in (196, 49, 16, 4)]
     [28, 49, 32, 28]
+    >>> choose_tile_block(16, 8, filters=512 * 512)
+    64
     """
-    if per_frame > TILE_BLOCK:
-        sizes = [n for n in range(1, 2 * TILE_BLOCK) if per_frame % n == 0]
-        return min(sizes, key=lambda n: (abs(n - TILE_BLOCK), -n))
-    return per_frame * min(frames, -(-TILE_BLOCK // per_frame))
+    wanted = _LARGE_BLOCK if filters > _LARGE_FILTERS else TILE_BLOCK
+    if per_frame > wanted:
+        sizes = [n for n in range(1, 2 * wanted) if per_frame % n == 0]
+        return min(sizes, key=lambda n: (abs(n - wanted), -n))
+    return per_frame * min(frames, -(-wanted // per_frame))
 
 
 def plan_product(in_channels: int, out_channels: int, tile_count: int) -> Plan:
@@ -179,7 +192,8 @@ def plan_winograd(
     products in the table of convolutions.
     """
     table = tiles(x, y, m, residual, padding)
-    tile_block = choose_tile_block(len(table) // y.frames, 1 if by_frame else y.frames)
+    filters = x.channels * y.channels
+    tile_block = choose_tile_block(len(table) // y.frames, 1 if by_frame else y.frames, filters)
     sizes = [tile_block] + [len(table) % tile_block] * (len(table) % tile_block > 0)
     plan = planned(
         WINOGRAD,
