@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tsm_ref
 from tsm_ref.checkpoint import Checkpoint, load_checkpoint
 from tsm_ref.engine.numba_engine import NumbaEngine
 from tsm_ref.engine.numpy_engine import NumpyEngine
 from tsm_ref.engine.oracle import run_with_bound
-from tsm_ref.errors import CheckpointError, GraphError
+from tsm_ref.errors import CheckpointError, GraphError, UsageError
 from tsm_ref.profile import PROFILES
 
 OFFLINE = ["k01", *(f"o{i:02}" for i in range(1, 12)), *("o13", "o14", "o15", "o17", "p01")]
@@ -167,7 +168,8 @@ def test_the_online_form_becomes_a_causal_shift(folder: Path, manifest: dict[str
     (node,) = found.graph.select("TemporalShift")
     assert node.attrs["d"] == (1, 1, *[0] * 14)
     (state,) = found.states
-    assert (state.input, state.output, state.channels) == ("state_in_0", "state_out_0", (0, 1))
+    assert (state.input, state.output) == ("state_in_0", "state_out_0")
+    assert (state.value, state.start, state.stop) == (node.inputs[0], 0, 2)
     assert [view.name for view in found.inputs] == ["frame"]
     clip = data["frames"].transpose(1, 2, 0, 3, 4)
     x, (name,) = {"frame": clip}, found.graph.outputs
@@ -175,3 +177,62 @@ def test_the_online_form_becomes_a_causal_shift(folder: Path, manifest: dict[str
     bound = run_with_bound(found.graph, found.weights, x, 2**-24)[name].tolerance()
     expected = data["expected_logits"].transpose(1, 2, 0)
     assert (np.abs(logits - expected) / bound).max() < 1
+
+
+# As a model
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_online_form_takes_and_returns_what_it_declares(
+    engine: str, folder: Path, manifest: dict[str, Entry]
+) -> None:
+    """Every step of the exporter's own run: logits and state, from the state before."""
+    model = tsm_ref.load(folder / manifest["o12"]["file"], engine=engine)
+    data = np.load(folder / manifest["o12"]["npz"])
+    state = np.zeros((2, 2, 16, 16), np.float32)
+    for step, frame in enumerate(data["frames"]):
+        found = model.run({"frame": frame, "state_in_0": state})
+        assert set(found) == {"logits", "state_out_0"}
+        np.testing.assert_allclose(found["logits"], data["expected_logits"][step], atol=2e-5)
+        state = found["state_out_0"]
+        np.testing.assert_allclose(state, data[f"step{step}_state_out_0"], atol=2e-5)
+
+
+def test_the_online_form_is_a_stream(folder: Path, manifest: dict[str, Entry]) -> None:
+    model = tsm_ref.load(folder / manifest["o12"]["file"], engine="numpy")
+    data = np.load(folder / manifest["o12"]["npz"])
+    stream = model.stream(2)
+    assert stream.delay == 0
+    for step, frame in enumerate(data["frames"]):
+        np.testing.assert_allclose(stream.step(frame), data["expected_logits"][step], atol=2e-5)
+
+
+def test_a_state_of_another_shape_is_refused(folder: Path, manifest: dict[str, Entry]) -> None:
+    model = tsm_ref.load(folder / manifest["o12"]["file"], engine="numpy")
+    frame = np.zeros((2, 3, 32, 32), np.float32)
+    with pytest.raises(
+        GraphError, match=r"'state_in_0' has shape \(2, 3, 16, 16\); expected \(2, "
+    ):
+        model.run({"frame": frame, "state_in_0": np.zeros((2, 3, 16, 16), np.float32)})
+    with pytest.raises(UsageError, match="the inputs are"):
+        model.run({"frame": frame})
+
+
+@pytest.mark.parametrize("name", ["o01", "o07", "k01"])
+def test_a_model_takes_and_returns_what_the_file_declares(
+    name: str, folder: Path, manifest: dict[str, Entry]
+) -> None:
+    model = tsm_ref.load(folder / manifest[name]["file"], engine="numpy")
+    data = np.load(folder / manifest[name]["npz"])
+    (output,) = manifest[name]["outputs"]
+    found = model.run({"input": data["input"]})
+    np.testing.assert_allclose(found[output], data["expected"], atol=2e-5)
+    clip = model.inputs[0].to_graph(data["input"])
+    np.testing.assert_array_equal(model(clip), found[output])
+
+
+def test_the_summary_names_every_lifted_shift(folder: Path, manifest: dict[str, Entry]) -> None:
+    summary = tsm_ref.load(folder / manifest["o09"]["file"], engine="numpy").summary()
+    assert "channels 2 x t+1, 2 x t-1, 12 x t; fill circular" in summary or (
+        "channels 2 x t+1, 12 x t, 2 x t-1; fill circular" in summary
+    )

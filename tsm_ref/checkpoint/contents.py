@@ -19,12 +19,16 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class FileState:
-    """A state that a file takes and hands on with every frame: the past of a shift's channels."""
+    """A state that a file takes and hands on with every frame: the past of a shift's channels.
+
+    It holds the channels ``start .. stop - 1`` of `value` of the frame before.
+    """
 
     input: str
     output: str
-    shift: str
-    channels: tuple[int, ...]
+    value: str
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True)

@@ -257,7 +257,7 @@ def _states(reading: Reading) -> tuple[tuple[FileState, ...], set[str]]:
     """The states, each with the output that hands it on; raises `NotUnderstood` without one."""
     found = []
     for state in reading.states:
-        wanted = state.kept.codes()[:, list(state.channels)].reshape(-1)
+        wanted = state.kept.codes()[:, state.start : state.stop].reshape(-1)
         shape = next(s for n, s in reading.model.inputs if n == state.input)
         for name in reading.model.outputs:
             value = reading.values[name]
@@ -265,7 +265,7 @@ def _states(reading: Reading) -> tuple[tuple[FileState, ...], set[str]]:
                 continue
             codes = value.codes() if isinstance(value, View) else value.codes
             if np.array_equal(codes.reshape(-1), wanted):
-                found.append(FileState(state.input, name, state.shift, state.channels))
+                found.append(FileState(state.input, name, state.kept.name, state.start, state.stop))
                 break
         else:
             raise NotUnderstood(f"no output hands the state {shown(state.input)} on")

@@ -75,12 +75,12 @@ Value = Any
 
 @dataclass(frozen=True)
 class State:
-    """A state of a file that runs frame by frame: its input, what it keeps, and for which shift."""
+    """A state of a file that runs frame by frame: its input, and the channels that it keeps."""
 
     input: str
     kept: Base
-    channels: tuple[int, ...]
-    shift: str
+    start: int
+    stop: int
 
 
 class Reading:
@@ -298,7 +298,12 @@ class Reading:
                     groups, channels = found
                     d = tuple(int(c in channels) for c in range(kept.shape[1]))
                     base = self._shifted(kept, name, d, "zero", 0)
-                    self.states.append(State(state.name, kept, channels, base.name))
+                    start, stop = channels[0], channels[-1] + 1
+                    if stop - start != len(channels) or any(
+                        (s.kept, s.start) == (kept, start) for s in self.states
+                    ):
+                        raise NotUnderstood(f"the state {shown(state.name)} keeps a strange past")
+                    self.states.append(State(state.name, kept, start, stop))
                     return View(base, groups)
         return None
 
