@@ -9,7 +9,7 @@ from tsm_ref.bench.runs import run_worker
 from tsm_ref.bench.workloads import SMOKE
 from tsm_ref.errors import MissingDependency
 
-JOB = SMOKE["smoke-mobilenetv2"]
+JOB = SMOKE["smoke-online"]
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -18,7 +18,7 @@ def test_a_runtime_agrees_or_says_why_not(name, tmp_path):
         pytest.skip(f"{PACKAGES[name]} is not installed")
     JOB.prepare(tmp_path)
     request = {
-        "model": JOB.name, "engine": name, "folder": str(tmp_path), "online": False, "threads": 1,
+        "model": JOB.name, "engine": name, "folder": str(tmp_path), "online": True, "threads": 1,
         "cores": [], "runs": 1, "seconds": 0.0,
     }  # fmt: skip
     answer = run_worker({"task": "prepare", **request}, 120)

@@ -125,12 +125,12 @@ def test_calls_are_at_least_as_many_as_asked_and_inputs_take_turns():
 @pytest.fixture
 def request_of(tmp_path):
     def make(**changes):
-        name = "smoke-mobilenetv2"
+        name = "smoke-online"
         if not (tmp_path / "clip.npy").exists():
             SMOKE[name].prepare(tmp_path)
         return {
             "task": "measure", "model": name, "engine": "numpy", "folder": str(tmp_path),
-            "online": False, "threads": 1, "cores": [], "runs": 2, "seconds": 0.0, **changes,
+            "online": True, "threads": 1, "cores": [], "runs": 2, "seconds": 0.0, **changes,
         }  # fmt: skip
 
     return make

@@ -1,6 +1,7 @@
 """Our two engines, opened as a user opens them: through `tsm_ref.Model`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,14 @@ def open_ours(engine: str, workload: Workload, folder: Path, threads: int) -> Ru
         with np.load(folder / "weights.npz") as file:
             return {key: file[key] for key in file.files}
 
-    profile = PROFILES["mit"].with_changes(
-        shift=ShiftRule(workload.rule), placement=workload.placement
+    base = PROFILES["mit"]
+    profile = base.with_changes(
+        shift=ShiftRule(workload.rule),
+        placement=workload.placement,
+        preprocess=replace(base.preprocess, crop=(workload.size, workload.size)),
     )
-    model: Any = Model(workload.graph(), weights, profile, engine=engine, threads=threads)
+    model = Model(workload.graph(), weights, profile, engine=engine, threads=threads)
     if workload.online:
-        stream = model.stream()
+        stream: Any = model.stream()
         return Runner("tsm_ref", stream.step, lambda x: np.ascontiguousarray(x[0]), stream.reset)
     return Runner("tsm_ref", model, lambda x: np.ascontiguousarray(x.swapaxes(0, 1)[None]))
