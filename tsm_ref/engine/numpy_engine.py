@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from tsm_ref.engine.numpy_ops import STEPS, Step
 from tsm_ref.engine.plan import MemoryPlan, plan_memory
+from tsm_ref.errors import GraphError
 from tsm_ref.graph import Graph
 from tsm_ref.ops_table import Shape
 from tsm_ref.passes import optimize
@@ -58,11 +59,12 @@ class NumpyEngine:
         """The outputs for one batch of inputs, NCTHW; raises `GraphError` for bad shapes."""
         shapes = {name: np.shape(value) for name, value in inputs.items()}
         outputs = self.graph.shapes(shapes)
+        arrays = {name: _real(name, value, self.dtype) for name, value in inputs.items()}
         plan = self.plan(shapes)
         batch = next(iter(shapes.values()))[0]
         results = {name: np.empty(outputs[name], self.dtype) for name in self.graph.outputs}
         for n in range(batch):
-            for name, value in inputs.items():
+            for name, value in arrays.items():
                 np.copyto(plan.arrays[name], value[n], casting="same_kind")
             for step in plan.steps:
                 step()
@@ -106,3 +108,11 @@ class NumpyEngine:
             for node in self.graph.nodes
         ]
         return _Plan(arrays, steps, memory)
+
+
+def _real(name: str, value: Array, dtype: np.dtype[Any]) -> Array:
+    """An input as an array of real numbers, in its own type; `GraphError` for anything else."""
+    array = np.asarray(value)
+    if not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise GraphError(f"input {name!r} is {array.dtype}; real numbers are expected")
+    return array
