@@ -229,7 +229,7 @@ class StepPlanner(Planner):
         layout, start = self.layouts[x], self.blocked(x)
         if past == "lowest":
             self.owned.append(_LOWEST)
-            rows = (start, 0, PIXEL)
+            rows = (start, PIXEL, 0)
             self._copy(FILL, (_LOWEST.ctypes.data, 0, 0), rows, PIXEL, layout.size // PIXEL, 1)
             return
         for block in range(layout.blocks):
@@ -259,11 +259,13 @@ class StepPlanner(Planner):
         return self.layouts[name].row, self.layouts[name].pixel
 
     def _held(self, place: Place, frame: int, part: _Run) -> tuple[int, int, int]:
-        """Where some channels of a kept frame lie in a bank: runs of lanes, each row by row."""
+        """Where some channels of a kept frame lie in a bank: block by block, pixel by pixel."""
         _, channels, height, width = place.shape
-        before = (part.start - place.channels[0]) * height * width
+        first = max(place.channels[0], part.block * BLOCK)
+        lanes = min(place.channels[1], (part.block + 1) * BLOCK) - first
+        before = (first - place.channels[0]) * height * width + part.start - first
         offset = (frame * channels * height * width + before) * FLOAT_BYTES
-        return offset, width * part.size, part.size
+        return offset, width * lanes * FLOAT_BYTES, lanes * FLOAT_BYTES
 
     def _copy(
         self,

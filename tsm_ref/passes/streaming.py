@@ -244,26 +244,23 @@ class _Pass:
         )
 
     def _node(self, node: Node) -> None:
-        values = [name for name in node.inputs if name in self.clocks]
-        windows = {name: self._window(node, name) for name in values}
-        own = {name: window.clock(self.clocks[name]) for name, window in windows.items()}
-        clock = self._meet(node, own)
+        values = {at: name for at, name in enumerate(node.inputs) if name in self.clocks}
+        windows = {at: self._window(node, at) for at in values}
+        own = {at: window.clock(self.clocks[values[at]]) for at, window in windows.items()}
+        clock = self._meet(node, list(own.values()))
         self.clocks[node.name] = clock
-        read = {
-            name: self._read(node, name, windows[name], clock.delay - own[name].delay)
-            for name in values
-        }
-        self.ranks[node.name] = self._rank(node, values[0])
+        self.ranks[node.name] = self._rank(node, next(iter(values.values())))
+        inputs = list(node.inputs)
+        for at, window in windows.items():
+            inputs[at] = self._read(node, at, window, clock.delay - own[at].delay)
         if node.op == "TemporalShift":
             self.nodes[-1] = replace(self.nodes[-1], name=node.name)
-            del self.clocks[read[values[0]]]
+            del self.clocks[inputs[0]]
             return
-        inputs = tuple(read.get(name, name) for name in node.inputs)
-        self.nodes.append(replace(node, inputs=inputs, attrs=_timeless(node)))
+        self.nodes.append(replace(node, inputs=tuple(inputs), attrs=_timeless(node)))
 
-    def _meet(self, node: Node, own: Mapping[str, Clock]) -> Clock:
+    def _meet(self, node: Node, clocks: Sequence[Clock]) -> Clock:
         """The clock of a node that reads values of these clocks."""
-        clocks = list(own.values())
         delay = max(clock.delay for clock in clocks)
         period = clocks[0].period
         for clock in clocks:
@@ -272,8 +269,9 @@ class _Pass:
         first, last = min(c.first for c in clocks), max(c.last for c in clocks)
         return Clock(period, delay, first, last)
 
-    def _read(self, node: Node, x: str, window: _Window, wait: int) -> str:
-        """The value that a node reads instead of `x`: itself, or some of its frames later."""
+    def _read(self, node: Node, at: int, window: _Window, wait: int) -> str:
+        """The value that a node reads instead of an input: itself, or some of its frames later."""
+        x = node.inputs[at]
         lags = window.lags(wait // self.clocks[x].period)
         if not (any(lags) or window.span or window.ahead or node.op == "TemporalShift"):
             return x
@@ -283,14 +281,14 @@ class _Pass:
         self.kept.setdefault(x, {}).setdefault(window.past, []).append(depths)
         if len(set(lags)) == 1:
             lags = lags[:1]
-        name = f"{x} for {node.name}"
+        name = f"{x} for {node.name}" if node.inputs.index(x) == at else f"{x} added to {node.name}"
         attrs = {"d": lags, "before": window.span, "past": window.past or "zero"}
         self.nodes.append(Node(name, "History", (x,), attrs))
         self.clocks[name] = replace(self.clocks[node.name])
         return name
 
-    def _window(self, node: Node, x: str) -> _Window:
-        """How a node reads `x` in time; raises `NotStreamable` where it reads all of it."""
+    def _window(self, node: Node, at: int) -> _Window:
+        """How a node reads an input in time; raises `NotStreamable` where it reads all of it."""
         if node.op in _REFUSED:
             raise _refusal(node, _REFUSED[node.op])
         if node.op in _POINTWISE:
@@ -298,7 +296,7 @@ class _Pass:
             return _HERE
         if node.op not in _WINDOWED:
             raise _refusal(node, "nothing is known about how it acts in time")
-        if x != node.inputs[0]:  # a residual
+        if at:  # a residual
             return _HERE
         if node.op == "TemporalShift":
             return _shift(node, _HERE)
