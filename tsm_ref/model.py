@@ -129,6 +129,7 @@ class Model:
             outputs = self.engine.run(given)
             return {name: outputs[name] for name in self.graph.outputs}
         wanted = [*(view.name for view in self.inputs), *(state.input for state in self.states)]
+        wanted = list(dict.fromkeys(wanted))
         if set(given) != set(wanted):
             raise UsageError(f"the inputs are {wanted}, not {sorted(given)}")
         clips = {view.value: view.to_graph(given[view.name]) for view in self.inputs}

@@ -7,7 +7,7 @@ twice, to different numbers: both readings must give the same graph.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -230,22 +230,20 @@ def _result(reading: Reading, assumption: Assumption) -> Result:
     model = reading.model
     states, kept = _states(reading)
     outputs = tuple(_output(reading, name) for name in model.outputs if name not in kept)
+    live = _live(reading, [view.value for view in outputs])
     gone = {state.input for state in states}
     inputs = tuple(
-        _input(model, assumption, place)
+        view
         for place, (name, _) in enumerate(model.inputs)
         if name not in gone
+        for view in _inputs(reading, assumption, place, live)
     )
-    live = _live(reading, [view.value for view in outputs])
     nodes = tuple(node for node in reading.nodes if node.name in live)
     used = {name for node in nodes for name in node.inputs}
     weights = {name: w for name, w in reading.parameters.items() if name in used}
     graph = Graph(
         model.name,
-        tuple(
-            Input(view.value, _dims(model, assumption, place, bool(states)))
-            for place, view in enumerate(inputs)
-        ),
+        tuple(Input(v.value, _dims(v, i, bool(states))) for i, v in enumerate(inputs)),
         nodes,
         tuple(dict.fromkeys(view.value for view in outputs)),
         {name: w.shape for name, w in weights.items()},
@@ -287,8 +285,11 @@ def _output(reading: Reading, name: str) -> FileView:
     return FileView(name, base.name, shape, groups, base.axes, {})
 
 
-def _input(model: OnnxModel, assumption: Assumption, place: int) -> FileView:
-    name, shape = model.inputs[place]
+def _inputs(
+    reading: Reading, assumption: Assumption, place: int, live: set[str]
+) -> Iterator[FileView]:
+    """An input of the file as an input of the graph, or as several that are parts of it."""
+    name, shape = reading.model.inputs[place]
     groups, sizes = assumption.groups[place], assumption.sizes[place]
     fixed = {
         letter: sizes[letter]
@@ -296,16 +297,22 @@ def _input(model: OnnxModel, assumption: Assumption, place: int) -> FileView:
         for letter in group
         if letter != "N" and (len(group) > 1 or isinstance(dim, int))
     }
-    return FileView(name, name, shape, groups, AXES[5 if "H" in sizes else 3], fixed)
+    whole = FileView(name, name, shape, groups, AXES[5 if "H" in sizes else 3], fixed)
+    parts = {p: cut for p, (of, *cut) in reading.parts.items() if of == name and p in live}
+    if name in live or not parts:
+        yield whole
+    for part, (start, stop) in parts.items():
+        yield replace(whole, value=part, channels=(start, stop))
 
 
-def _dims(model: OnnxModel, assumption: Assumption, place: int, stateful: bool) -> tuple[Dim, ...]:
+def _dims(view: FileView, place: int, stateful: bool) -> tuple[Dim, ...]:
     """The dimensions of a graph input: N is always open; one frame at a time leaves T open."""
-    view = _input(model, assumption, place)
     letters = {letter: letter for letter in "NTHW"}
     if place:
         letters |= {"T": "A", "H": f"H{place}", "W": f"W{place}"}
     fixed = {k: v for k, v in view.sizes.items() if not (stateful and k == "T")}
+    if view.channels is not None:
+        fixed["C"] = view.channels[1] - view.channels[0]
     return tuple(fixed.get(axis, letters.get(axis, axis)) for axis in view.axes)
 
 

@@ -94,6 +94,7 @@ class Reading:
         self.parameters: dict[str, Array] = {}
         self.bases: dict[str, Base] = {}
         self.states: list[State] = []
+        self.parts: dict[str, tuple[str, int, int]] = {}
         self.scales: dict[str, tuple[View, float]] = {}
         self.means: dict[str, Base] = {}
         self.frames: dict[str, View] = {}
@@ -280,11 +281,30 @@ class Reading:
         if base != lowest:
             return self._with_state(codes, name, {base.name: base, lowest.name: lowest})
         found = explain(codes, base)
+        if found is None and base.name in dict(self.model.inputs):
+            base, codes = self._part(base, codes)
+            found = explain(codes, base)
         if found is None:
             return None
         if any(found.d):
             base = self._shifted(base, name, found.d, found.fill, found.segment)
         return View(base, found.groups)
+
+    def _part(self, base: Base, codes: Codes) -> tuple[Base, Codes]:
+        """Some channels of an input as an input of its own, and the numbers of its elements."""
+        width, place = base.shape[1], prod(base.shape[2:])
+        numbers = codes - base.start
+        channel = numbers // place % width
+        read = codes != ZERO
+        start = int(channel.min(where=read, initial=width))
+        stop = int(channel.max(where=read, initial=0)) + 1
+        name = f"{base.name}[{start}:{stop}]"
+        if name not in self.parts:
+            self.parts[name] = (base.name, start, stop)
+            self._base(name, (base.shape[0], stop - start, *base.shape[2:]))
+        part = self.bases[name]
+        row = numbers // (place * width) * (stop - start) + channel - start
+        return part, np.where(read, part.start + row * place + numbers % place, ZERO)
 
     def _with_state(self, codes: Codes, name: str, bases: Mapping[str, Base]) -> View | None:
         """Numbers that join a state input with a value: a causal shift, one frame at a time."""

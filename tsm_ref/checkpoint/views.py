@@ -24,7 +24,8 @@ class FileView:
     """One input or output of a file: its name and shape there, and the value that it is here.
 
     ``groups`` lists, for each axis of the file, the letters of ``axes`` that are folded into it;
-    ``sizes`` holds the letters whose size the file fixes.
+    ``sizes`` holds the letters whose size the file fixes. Of an input that a file cuts into two
+    (TS-CAN's motion and appearance in six channels) a view takes the ``channels`` from, to.
 
     >>> view = FileView("input", "x", (8, 3, 2, 2), (("N", "T"), ("C",), ("H",), ("W",)), "NCTHW",
     ...                 {"T": 4})
@@ -40,6 +41,7 @@ class FileView:
     groups: Groups
     axes: str
     sizes: Mapping[str, int]
+    channels: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         return f"{self.name} ({', '.join('*'.join(group) or '1' for group in self.groups)})"
@@ -61,7 +63,8 @@ class FileView:
         missing = [axis for axis in self.axes if axis not in letters]
         full = array.reshape(*split, *[1] * len(missing))
         order = letters + missing
-        return full.transpose([order.index(axis) for axis in self.axes])
+        turned = full.transpose([order.index(axis) for axis in self.axes])
+        return turned if self.channels is None else turned[:, slice(*self.channels)]
 
     def to_file(self, array: Array) -> Array:
         """An output of the graph as the file declares it."""

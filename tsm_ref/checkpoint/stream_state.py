@@ -1,0 +1,70 @@
+"""The state of a stream on disk: an HDF5 file that is checked against the stream that takes it."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.checkpoint.contents import check_names
+from tsm_ref.checkpoint.disk import StrPath, write_whole
+from tsm_ref.checkpoint.hdf5 import import_h5py, open_hdf5, read_tensor
+from tsm_ref.errors import CheckpointError
+
+__all__ = ["load_state", "save_state"]
+
+Array = NDArray[Any]
+
+FORMAT = "tsm-ref stream state"
+VERSION = 1
+
+
+def save_state(path: StrPath, state: Mapping[str, Array], model: str) -> None:
+    """Write a state, whole or not at all; `model` is the digest of the network that it belongs to.
+
+    Raises `WriteError` where the file cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_state(f"{folder}/s.h5", {"x[0:3]": np.ones((1, 3))}, "0123")
+    ...     load_state(f"{folder}/s.h5", {"x[0:3]": np.zeros((1, 3))}, "0123")
+    {'x[0:3]': array([[1., 1., 1.]])}
+    """
+    h5py = import_h5py()
+    with h5py.File("image", "w", driver="core", backing_store=False, libver="earliest") as file:
+        file.attrs["format"] = np.bytes_(FORMAT)
+        file.attrs["version"] = np.int64(VERSION)
+        file.attrs["model"] = np.bytes_(model)
+        for name, values in state.items():
+            file.create_dataset(_key(name), data=values, track_times=False)
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    write_whole(path, image)
+
+
+def load_state(path: StrPath, like: Mapping[str, Array], model: str) -> dict[str, Array]:
+    """Read a state of the same network, with the names, shapes and types of `like`.
+
+    Raises `CheckpointError` for a file that is not one, is damaged, belongs to another network or
+    does not fit; nothing is read before its shape has been compared.
+    """
+    with open_hdf5(path) as file:
+        if file.attribute("format") != FORMAT:
+            raise CheckpointError(f"the HDF5 file is not a {FORMAT}: it does not say so")
+        if file.attribute("version") != VERSION:
+            found = file.attribute("version")
+            raise CheckpointError(f"the version of the state is {found!r}; known is {VERSION}")
+        if file.attribute("model") != model:
+            raise CheckpointError("the state belongs to another model, or to other weights")
+        keys = {_key(name): name for name in like}
+        check_names(list(like), [keys.get(name, name) for name in file.datasets])
+        return {
+            name: read_tensor(file.datasets[key], like[name].shape, (str(like[name].dtype),))
+            for key, name in keys.items()
+        }
+
+
+def _key(name: str) -> str:
+    """A name as one HDF5 object: no slash, no dot."""
+    return quote(name, safe=" []:,").replace(".", "%2E")
