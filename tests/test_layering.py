@@ -13,7 +13,7 @@ FLOORS = (
     ("ops_table", "graph", "reference", "profile"),
     ("passes", "models", "video"),
     ("engine", "checkpoint"),
-    ("model",),
+    ("model", "stream"),
     ("recognize", "onnx_backend"),
     ("render",),
     ("tsm_ref",),
@@ -25,6 +25,7 @@ NEIGHBOURS = {
     ("command", "errors"),
     ("graph", "ops_table"),
     ("kernels", "errors"),
+    ("model", "stream"),
     ("profile", "reference"),
 }
 """The rooms that may look into another one of their own floor."""
@@ -45,7 +46,7 @@ OWNERS = {
 
 JUDGE = {"reference", "errors"}
 """All that the judge may know of us, but for the adapters of our own engines."""
-ADAPTERS = "conformance/testees"
+ADAPTERS = "conformance/testees/engine"
 
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -160,6 +161,7 @@ def test_arrows_point_down(path):
         ("tsm_ref/checkpoint/torch_file.py", "import torch"),
         ("conformance/runner.py", "from tsm_ref.engine.oracle import run_oracle"),
         ("conformance/runner.py", "def run():\n    import tsm_ref"),
+        ("conformance/testees/base.py", "from tsm_ref.graph import Graph"),
         ("tsm_ref/engine/plan.py", "from conformance.cases import CASES"),
     ],
 )
@@ -179,7 +181,7 @@ def test_an_arrow_that_points_up_is_caught(path, line):
         ("tsm_ref/infer.py", "import tsm_ref\nfrom tsm_ref.render import table"),
         ("tsm_ref/model.py", "def call():\n    from tsm_ref.recognize import recognize"),
         ("tsm_ref/video/decode.py", "import av"),
-        ("conformance/testees_ours.py", "def run():\n    import tsm_ref"),
+        ("conformance/testees/engines.py", "def run():\n    from tsm_ref.model import Model"),
         ("conformance/oracle.py", "from tsm_ref import reference\nimport tsm_ref.errors"),
         ("weights/training/train.py", "import torch\nimport tsm_ref"),
     ],

@@ -1,5 +1,6 @@
 """A model: a graph, what it means, and an engine that runs it; load, build, save."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,6 +18,7 @@ from tsm_ref.errors import CheckpointError, GraphError, UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.models import build_graph, random_weights
 from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
+from tsm_ref.stream import ModelStream
 
 if TYPE_CHECKING:
     from tsm_ref.recognize import Recognition
@@ -187,14 +189,16 @@ class Model:
 
         return recognize(self, path, top=top)
 
-    def stream(self, n: int = 1, *, lookahead: str | None = None) -> Stream:
+    def stream(self, n: int = 1, *, lookahead: str | None = None) -> ModelStream:
         """`n` streams that take one frame at a time; see `tsm_ref.engine.stream.Stream`.
 
         A model that looks ahead gives its outputs some frames late, or at once and changed with
         ``lookahead`` "zero" or "past". Raises `NotStreamable` naming the node and the reason.
         """
         sized = all(self.profile.preprocess.frame_size)
-        return Stream(
+        return ModelStream(
+            self.profile,
+            self.digest,
             self.engine,
             n,
             shapes=self.input_shapes() if sized else None,
@@ -224,6 +228,13 @@ class Model:
             )
             for entry in self.graph.inputs
         }
+
+    def digest(self) -> str:
+        """A SHA-256 of graph and weights: equal for equal networks, whatever their files."""
+        found = hashlib.sha256(self.graph.to_json().encode())
+        for name, value in sorted(self._get_weights().items()):
+            found.update(name.encode() + np.ascontiguousarray(value, np.float32).tobytes())
+        return found.hexdigest()
 
     def _only_input(self) -> str:
         names = [entry.name for entry in self.graph.inputs]

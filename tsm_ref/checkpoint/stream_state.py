@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from tsm_ref.checkpoint.contents import check_names
 from tsm_ref.checkpoint.disk import StrPath, write_whole
 from tsm_ref.checkpoint.hdf5 import import_h5py, open_hdf5, read_tensor
+from tsm_ref.checkpoint.native import key_of
 from tsm_ref.errors import CheckpointError
 
 __all__ = ["load_state", "save_state"]
@@ -37,7 +37,7 @@ def save_state(path: StrPath, state: Mapping[str, Array], model: str) -> None:
         file.attrs["version"] = np.int64(VERSION)
         file.attrs["model"] = np.bytes_(model)
         for name, values in state.items():
-            file.create_dataset(_key(name), data=values, track_times=False)
+            file.create_dataset(key_of(name), data=values, track_times=False)
         file.flush()
         image: bytes = file.id.get_file_image()
     write_whole(path, image)
@@ -57,14 +57,9 @@ def load_state(path: StrPath, like: Mapping[str, Array], model: str) -> dict[str
             raise CheckpointError(f"the version of the state is {found!r}; known is {VERSION}")
         if file.attribute("model") != model:
             raise CheckpointError("the state belongs to another model, or to other weights")
-        keys = {_key(name): name for name in like}
+        keys = {key_of(name): name for name in like}
         check_names(list(like), [keys.get(name, name) for name in file.datasets])
         return {
             name: read_tensor(file.datasets[key], like[name].shape, (str(like[name].dtype),))
             for key, name in keys.items()
         }
-
-
-def _key(name: str) -> str:
-    """A name as one HDF5 object: no slash, no dot."""
-    return quote(name, safe=" []:,").replace(".", "%2E")

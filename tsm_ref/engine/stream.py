@@ -3,7 +3,7 @@
 import copy
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,7 +195,7 @@ class Stream:
                     empty = np.full((channels, depth, *area), fill, np.float32)
                     self._steps[1].put(place, self._memory[stream], 0, empty)
 
-    def copy(self) -> "Stream":
+    def copy(self) -> Self:
         """A second stream that goes on from here by itself."""
         twin = copy.copy(self)
         twin._ticks, twin._ended = self._ticks.copy(), self._ended.copy()
