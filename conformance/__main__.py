@@ -1,0 +1,94 @@
+"""The command ``tsm-conformance``: arguments in, exit code out, and nothing else.
+
+0: the levels that were asked for are reached; 1: they are not; 2: a wrong request.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from conformance import commands
+from conformance.testees.parse import KINDS
+from tsm_ref.errors import TsmError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        code: int = arguments.command(arguments)
+    except TsmError as error:
+        if os.environ.get("TSM_DEBUG") == "1":
+            raise
+        print(f"tsm-conformance: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line; every command has its own ``--help``."""
+    p = argparse.ArgumentParser(
+        prog="tsm-conformance",
+        description="Judge any implementation of the Temporal Shift Module.",
+    )
+    verbs = p.add_subparsers(required=True, metavar="COMMAND")
+    run = verbs.add_parser("run", help="put the cases to a testee and say which level it reaches")
+    _testee(run)
+    _choice(run)
+    run.add_argument("--report", metavar="DIR", help="write report.json, junit.xml, report.html")
+    run.add_argument("--expected", metavar="FILE", help="failures that are known")
+    run.add_argument("--fix", action="store_true", help="rewrite the file of expected failures")
+    run.set_defaults(command=commands.run_command)
+
+    ls = verbs.add_parser("list", help="list the cases")
+    ls.add_argument("--level", default="all", metavar="LEVELS")
+    ls.set_defaults(command=commands.list_command)
+
+    explain = verbs.add_parser("explain", help="what a case checks, why, and how to reproduce it")
+    explain.add_argument("case", metavar="CASE")
+    explain.add_argument("--profile", default="mit")
+    explain.add_argument("--seed", type=int, default=0)
+    explain.set_defaults(command=commands.explain_command)
+
+    export = verbs.add_parser("export", help="write the questions to a folder, to be run anywhere")
+    export.add_argument("folder", metavar="DIR")
+    export.add_argument("--level", default="L3", metavar="LEVELS")
+    export.add_argument("--profile", default="mit")
+    export.add_argument("--seed", type=int, default=0)
+    export.add_argument("--format", choices=("npy", "onnx"), default="npy")
+    export.set_defaults(command=commands.export_command)
+
+    judge = verbs.add_parser("judge", help="judge the answers in a folder that was exported")
+    judge.add_argument("folder", metavar="DIR")
+    judge.add_argument("--report", metavar="DIR")
+    judge.set_defaults(command=commands.judge_command)
+
+    mutants = verbs.add_parser("mutants", help="judge the judge: wrong implementations must fail")
+    mutants.add_argument("--level", default="all", metavar="LEVELS")
+    mutants.add_argument("--output", metavar="FILE", help="write the kill matrix as JSON")
+    mutants.set_defaults(command=commands.mutants_command)
+    return p
+
+
+def _testee(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--testee", required=True, metavar="TESTEE", help=" ".join(KINDS.split()))
+    p.add_argument("--profile", help="judge against this profile, whatever the testee declares")
+    p.add_argument("--in-process", action="store_true", help="run py: in this process")
+    p.add_argument("--timeout", type=float, default=20.0, help="seconds per answer (default 20)")
+
+
+def _choice(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--level", default="L3", metavar="LEVELS", help="L0 to L6, S, R or all")
+    p.add_argument("--case", action="append", default=[], metavar="ID", help="only these cases")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--examples", type=int, default=20, help="drawn examples per identity")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""The suite as a library: one line in somebody else's tests."""
+
+from typing import Any
+
+from conformance.cases import Problem, Setting, find_case, make_problem
+from conformance.levels import parse_levels, verdict
+from conformance.profiles import profile_of
+from conformance.runner import Options, Run, run
+from conformance.testees.in_process import InProcess
+from conformance.testees.parse import adapted, make_testee
+
+
+def run_testee(testee: Any, *, profile: str | None = None, level: str = "L3", seed: int = 0) -> Run:
+    """Put the cases of a level to an object in this process, or to a testee by specification.
+
+    >>> import tsm_ref.reference
+    >>> from conformance.testees.reference import Reference
+    >>> run_testee(Reference("mit"), level="L0").reached
+    ('L0',)
+    """
+    if isinstance(testee, str):
+        asked = make_testee(testee, profile)
+    else:
+        asked = InProcess(adapted(testee), profile)
+    try:
+        return run(asked, Options(parse_levels(level), seed))
+    finally:
+        asked.close()
+
+
+def assert_conforms(
+    testee: Any, *, profile: str | None = None, level: str = "L0", seed: int = 0
+) -> None:
+    """Raise AssertionError with what is wrong unless a testee reaches the level.
+
+    >>> from conformance.testees.reference import Reference
+    >>> assert_conforms(Reference("paddle"), profile="mit", level="L0")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    AssertionError: reference reaches no level, not L0 ...
+    """
+    finished = run_testee(testee, profile=profile, level=level, seed=seed)
+    if finished.conforms:
+        return
+    lines = [f"{finished.declaration.name} reaches {verdict(finished.reached)}, not {level}"]
+    for result in finished.results:
+        if result.outcome not in ("passed", "not applicable"):
+            lines += [f"{result.id} {result.outcome}: {result.message}", *result.diagnosis]
+    raise AssertionError("\n  ".join(lines))
+
+
+def problem(case_id: str, *, profile: str = "mit", seed: int = 0) -> Problem:
+    """The questions of a case with their judges, for work on a failure by hand.
+
+    >>> problem("L0.shift.directions").questions[0].call.inputs["x"].shape
+    (1, 19, 5, 3, 2)
+    """
+    return make_problem(find_case(case_id), Setting(profile_of(profile), seed))

@@ -1,0 +1,124 @@
+"""The questions that several levels ask: about a shift, about a layer, about a network."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from conformance.arrays import Array
+from conformance.cases import Call, Problem, Question, Setting
+from conformance.judges import Bits, Judge, Values, Within
+from conformance.structure import Oracle
+from tsm_ref.reference import bounds, temporal_shift
+from tsm_ref.reference.bounds import Bounded
+
+
+def shift_call(
+    s: Setting, x: Array, fold_div: int | None = None, memory: str = "plain", **extra: Any
+) -> Call:
+    """A call of the profile's own shift."""
+    return Call(
+        "temporal_shift",
+        {"x": x},
+        {"fold_div": s.profile.fold_div if fold_div is None else fold_div, **extra},
+        {"fold_div": s.profile.fold_div},
+        {} if memory == "plain" else {"x": memory},
+    )
+
+
+def shift_question(
+    s: Setting, x: Array, fold_div: int | None = None, memory: str = "plain"
+) -> Question:
+    """The profile's own shift of a clip, bit for bit."""
+    expected = temporal_shift(x, s.profile.d(x.shape[1], fold_div), _fill(s))
+    return Question(shift_call(s, x, fold_div, memory), Bits(expected))
+
+
+def shift_problem(s: Setting, *clips: Array, **options: Any) -> Problem:
+    """One question per clip about the profile's shift."""
+    return Problem(tuple(shift_question(s, x, **options) for x in clips))
+
+
+def layer(
+    s: Setting,
+    operation: str,
+    inputs: Mapping[str, Array],
+    attributes: Mapping[str, Any] | None = None,
+    *,
+    exact: bool = False,
+    defaults: Mapping[str, Any] | None = None,
+) -> Problem:
+    """One layer by its formula: to the value where `exact`, else within the bound of the layer.
+
+    The first input is the data, the others are weights. A testee that declares an algorithm which
+    transforms its data (Winograd, FFT) is judged by the bound in the exact tier too.
+    """
+    attributes = attributes or {}
+    x, *weights = inputs.values()
+    expected = getattr(bounds, operation)(Bounded.exact(x), *weights, **attributes, u=s.u)
+    judge: Judge
+    if exact and s.exact:
+        judge = Values(expected.value.astype(x.dtype))
+    else:
+        judge = Within(expected, str(x.dtype))
+        if not exact:
+            judge.guard(s.u)
+    call = Call(operation, inputs, attributes, defaults or LAYER_DEFAULTS.get(operation, {}))
+    return Problem((Question(call, judge),))
+
+
+LAYER_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "conv": {"dilation": 1, "groups": 1, "stride": 1, "padding": 0},
+    "max_pool": {"ceil_mode": False, "dilation": 1, "padding": 0},
+    "avg_pool": {"ceil_mode": False, "count_include_pad": True, "padding": 0},
+    "batch_norm": {"eps": 1e-5},
+    "leaky_relu": {"slope": 0.01},
+    "softmax": {"axis": 1},
+    "non_local": {"mode": "embedded_gaussian"},
+}
+"""Attributes at these values may be left out when a testee's callable has no such parameter."""
+
+
+def both(*problems: Problem) -> Problem:
+    """Several problems as one."""
+    return Problem(tuple(q for problem in problems for q in problem.questions))
+
+
+def composed(
+    s: Setting,
+    operation: str,
+    x: Array,
+    weights: Mapping[str, Array],
+    attributes: Mapping[str, Any],
+    *,
+    more: Mapping[str, Array] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> Question:
+    """A block or a network, within the bound that is propagated through it."""
+    more = more or {}
+    oracle: Callable[..., Any] = getattr(Oracle(s.profile, s.u), operation)
+    extra = {name: Bounded.exact(value) for name, value in more.items()}
+    expected = oracle(Bounded.exact(x), weights, **extra, **attributes)
+    judge = Within(expected)
+    judge.guard(s.u)
+    return Question(network_call(operation, x, weights, attributes, more, defaults), judge)
+
+
+def network_call(
+    operation: str,
+    x: Array,
+    weights: Mapping[str, Array],
+    attributes: Mapping[str, Any],
+    more: Mapping[str, Array] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> Call:
+    """A call whose weights travel as ``weights/NAME``."""
+    inputs = {"x": x, **(more or {}), **{f"weights/{k}": v for k, v in weights.items()}}
+    return Call(operation, inputs, attributes, defaults or {})
+
+
+def fold_channels(s: Setting, folds: int = 2, rest: int = 3) -> int:
+    """A number of channels with some whole folds per direction and a remainder."""
+    return s.profile.fold_div * folds + rest
+
+
+def _fill(s: Setting) -> Any:
+    return s.profile.fill

@@ -1,0 +1,132 @@
+"""What each command of ``tsm-conformance`` does, in terms of the rest of the package."""
+
+import argparse
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from conformance.cases import all_cases, find_case
+from conformance.levels import LEVELS, parse_levels, verdict
+from conformance.runner import Options, Result, Run, run
+from tsm_ref.errors import UsageError
+
+MARKS = {"passed": "✓", "failed": "✗", "unsupported": "?", "skipped": "-", "not applicable": "·"}
+
+
+def run_command(a: argparse.Namespace) -> int:
+    """Put the cases to a testee, print the verdict, write the report."""
+    from conformance import expected as known
+    from conformance.testees.parse import make_testee
+
+    options = options_of(a)
+    expectations = known.read(Path(a.expected)) if a.expected else None
+    testee = make_testee(a.testee, a.profile, isolate=not a.in_process)
+    try:
+        finished = run(testee, options, show)
+    finally:
+        testee.close()
+    if expectations is not None and a.fix:
+        known.write(Path(a.expected), finished, expectations)
+        expectations = known.read(Path(a.expected))
+    return conclude(finished, a.report, expectations)
+
+
+def options_of(a: argparse.Namespace) -> Options:
+    """The options of a run from the command line."""
+    if a.examples < 1 or a.timeout <= 0:
+        raise UsageError("`--examples` and `--timeout` must be at least 1")
+    only = tuple(a.case)
+    for prefix in only:
+        if not any(c.id.startswith(prefix) for c in all_cases()):
+            find_case(prefix)
+    levels = parse_levels(a.level)
+    if only:
+        named = {c.level for c in all_cases() if any(c.id.startswith(p) for p in only)}
+        levels = tuple(level for level in LEVELS if level in named)
+    return Options(levels, a.seed, a.examples, a.timeout, only)
+
+
+def show(result: Result) -> None:
+    """One line per case that did not pass."""
+    if result.outcome in ("passed", "not applicable"):
+        return
+    print(f"{MARKS[result.outcome]} {result.id} ({result.requirement}) {result.outcome}")
+    for line in (result.message, *result.diagnosis, result.reproduce):
+        if line:
+            print(textwrap.indent(textwrap.fill(line, 96), "    "))
+
+
+def conclude(finished: Run, folder: str | None, expectations: Any = None) -> int:
+    """Print the table and the verdict, write the report; the exit code of the run."""
+    from conformance.reports import as_report, counts, write
+
+    print_table(counts(finished))
+    problems = expectations.problems(finished) if expectations else []
+    print(f"{finished.declaration.name}: {verdict(finished.reached)} ({finished.seconds:.1f} s)")
+    for problem in problems:
+        print(f"  {problem}")
+    if folder:
+        report = as_report(finished)
+        if expectations is not None:
+            report["unexpected"] = problems
+        for path in write(report, Path(folder)):
+            print(f"  {path}")
+    if expectations is not None:
+        return 1 if problems else 0
+    if finished.options.only:
+        return 0 if all(r.outcome in ("passed", "not applicable") for r in finished.results) else 1
+    return 0 if finished.conforms else 1
+
+
+def print_table(table: dict[str, dict[str, int]]) -> None:
+    """Levels down, outcomes across."""
+    for level, row in table.items():
+        cells = "  ".join(f"{MARKS[outcome]} {count} {outcome}" for outcome, count in row.items())
+        print(f"{level:3} {LEVELS[level]:34} {cells}")
+
+
+def list_command(a: argparse.Namespace) -> int:
+    """The cases with the defect that each exists to catch."""
+    levels = parse_levels(a.level)
+    for case in all_cases():
+        if case.level in levels:
+            print(f"{case.id:34} {case.requirement:6} {case.defect}")
+    return 0
+
+
+def explain_command(a: argparse.Namespace) -> int:
+    """Everything there is to say about one case."""
+    from conformance.explain import explain
+
+    print(explain(find_case(a.case), a.profile, a.seed))
+    return 0
+
+
+def export_command(a: argparse.Namespace) -> int:
+    """Write the questions to a folder."""
+    from conformance.vectors import export
+
+    levels = parse_levels(a.level)
+    count = export(Path(a.folder), levels, a.profile, a.seed, a.format)
+    print(f"{count} cases in {a.folder}")
+    return 0
+
+
+def judge_command(a: argparse.Namespace) -> int:
+    """Judge the answers in a folder."""
+    from conformance.testees.folder import Folder
+
+    testee = Folder(Path(a.folder))
+    levels = testee.levels
+    return conclude(run(testee, Options(levels, testee.seed), show), a.report)
+
+
+def mutants_command(a: argparse.Namespace) -> int:
+    """The kill matrix."""
+    from conformance.mutants.matrix import kill_matrix, summary, write_matrix
+
+    matrix = kill_matrix(parse_levels(a.level))
+    print(summary(matrix))
+    if a.output:
+        write_matrix(matrix, Path(a.output))
+    return 0 if matrix.complete else 1

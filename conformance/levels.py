@@ -1,0 +1,76 @@
+"""The levels, what each is about, and the verdict: how far a testee gets without a gap."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tsm_ref.errors import UsageError
+
+LEVELS: Mapping[str, str] = {
+    "L0": "the temporal shift",
+    "L1": "single layers",
+    "L2": "blocks",
+    "L3": "small networks",
+    "L4": "full architectures",
+    "L5": "frame sampling and preprocessing",
+    "L6": "a video file to JSON",
+    "S": "streaming",
+    "R": "refusing invalid input",
+}
+"""Every level in order; L0 to L6 build on each other, S and R stand beside them."""
+
+LADDER = tuple(level for level in LEVELS if level.startswith("L"))
+
+
+def parse_levels(text: str) -> tuple[str, ...]:
+    """The levels that a request such as ``L3`` or ``L2,S,R`` or ``all`` means.
+
+    A level of the ladder includes those below it. Raises `UsageError` for an unknown one.
+
+    >>> parse_levels("L2,S")
+    ('L0', 'L1', 'L2', 'S')
+    """
+    wanted: set[str] = set()
+    for part in (part.strip() for part in text.split(",")):
+        if part == "all":
+            wanted.update(LEVELS)
+        elif part in LADDER:
+            wanted.update(LADDER[: LADDER.index(part) + 1])
+        elif part in LEVELS:
+            wanted.add(part)
+        else:
+            raise UsageError(
+                f"`--level` (={part!r}) must be one of {', '.join(LEVELS)}, all, or several "
+                "of them with commas"
+            )
+    return tuple(level for level in LEVELS if level in wanted)
+
+
+def reached(results: Iterable[Any]) -> tuple[str, ...]:
+    """The levels that hold: every MUST case passed, here and on every rung of the ladder below.
+
+    A result needs ``level``, ``requirement`` and ``outcome``. A level without any case that was
+    run is not reached.
+    """
+    holds = dict.fromkeys(LEVELS, True)
+    seen = set()
+    for result in results:
+        seen.add(result.level)
+        if result.requirement == "MUST" and result.outcome not in ("passed", "not applicable"):
+            holds[result.level] = False
+    ladder = []
+    for level in LADDER:
+        if not holds[level] or level not in seen:
+            break
+        ladder.append(level)
+    beside = [level for level in LEVELS if level not in LADDER and holds[level] and level in seen]
+    return (*ladder, *beside)
+
+
+def verdict(levels: tuple[str, ...]) -> str:
+    """The levels reached in words.
+
+    >>> verdict(("L0", "L1", "S")), verdict(())
+    ('L1 + S', 'no level')
+    """
+    ladder = [level for level in levels if level in LADDER]
+    return " + ".join([*ladder[-1:], *(v for v in levels if v not in LADDER)]) or "no level"

@@ -1,0 +1,27 @@
+"""Testees of every kind, and the one function that makes one from what a user types."""
+
+from conformance.testees.base import (
+    OPERATIONS,
+    Broken,
+    Declaration,
+    Outputs,
+    Refused,
+    Reply,
+    Skipped,
+    Testee,
+    Unsupported,
+    declared,
+)
+
+__all__ = [
+    "OPERATIONS",
+    "Broken",
+    "Declaration",
+    "Outputs",
+    "Refused",
+    "Reply",
+    "Skipped",
+    "Testee",
+    "Unsupported",
+    "declared",
+]

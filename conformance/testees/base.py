@@ -1,0 +1,159 @@
+"""What every testee has in common: a declaration of itself, and replies to calls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from conformance.arrays import LAYOUTS
+from conformance.cases import Call
+from conformance.profiles import PROFILES, Profile, profile_of
+from conformance.schemas import Invalid, check
+from tsm_ref.errors import UsageError
+
+OPERATIONS: Mapping[str, str] = {
+    "temporal_shift": "x, fold_div -> y: the profile's shift of a clip",
+    "temporal_shift_adjoint": "y, fold_div -> y: its transpose, the gradient",
+    "shift_by": "x, d, fill -> y: a shift by any integers",
+    "conv": "x, weight, bias?, stride, padding, dilation, groups -> y",
+    "batch_norm": "x, mean, variance, scale, shift, eps -> y",
+    "relu": "x -> y",
+    "relu6": "x -> y",
+    "leaky_relu": "x, slope -> y",
+    "hard_sigmoid": "x -> y",
+    "hard_swish": "x -> y",
+    "sigmoid": "x -> y",
+    "tanh": "x -> y",
+    "softmax": "x, axis -> y",
+    "max_pool": "x, kernel, stride, padding, dilation, ceil_mode -> y",
+    "avg_pool": "x, kernel, stride, padding, ceil_mode, count_include_pad -> y",
+    "global_avg_pool": "x -> y: (N, C, T, H, W) to (N, C, T)",
+    "linear": "x, weight, bias? -> y: (N, C, T) to (N, K, T)",
+    "consensus": "logits -> y: (N, K, T) to (N, K)",
+    "attention_mask": "m -> y",
+    "non_local": "theta, phi, g, mode -> y",
+    "residual_block": "x, weights, kind, stride, fold_div, placement -> y",
+    "shifted_blocks": "blocks, placement -> y: one 0 or 1 per block",
+    "network": "x, weights, architecture, ... -> y: logits (N, K)",
+    "frame_logits": "x, weights, architecture, ... -> y: logits (N, K, T)",
+    "stream": "frames, script, subject, weights?, ... -> y: an online shift or network",
+    "sample_frames": "policy, num_frames, segments -> y: frames counted from 0 (clips, T)",
+    "resize": "image, height, width, arithmetic -> y: uint8 (H, W, 3)",
+    "crop": "height, width, crop, crops, offset -> y: (views, 3) of top, left, mirrored",
+    "normalize": "frames, mean, std, scale, channel_order -> y: float32 (3, T, H, W)",
+    "preprocess": "frames, short_side, crop, ... -> y: float32 (3, T, H, W)",
+    "recognize": "film, weights, architecture, segments, ... -> result: JSON",
+}
+"""Every operation that a testee may offer, with what goes in and comes out."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The named outputs of a call: arrays, or a JSON value."""
+
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The testee says that the input is invalid, or that it cannot do it: its kind of error."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """The testee says that it skips this call."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """The testee does not offer the operation, or not with this attribute."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """No usable reply: a crash, a timeout, garbage, an array that cannot be; in one sentence."""
+
+    message: str
+
+
+Reply = Outputs | Refused | Skipped | Unsupported | Broken
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a testee says of itself; it is judged against this and nothing else.
+
+    ``accumulation`` is the type its sums are made in; ``exact`` is False for algorithms that
+    transform their data (Winograd, FFT); ``dtypes`` are the float types it takes; ``layout`` the
+    order of axes in which it wants clips; ``streaming`` whether it can run frame by frame, and
+    ``bitwise_streaming`` whether that gives the same bits as a whole clip.
+    """
+
+    name: str
+    version: str = ""
+    language: str = ""
+    profile: Profile = PROFILES["mit"]
+    accumulation: str = "float32"
+    exact: bool = True
+    dtypes: tuple[str, ...] = ("float32",)
+    layout: str = "NCTHW"
+    streaming: bool = True
+    bitwise_streaming: bool = False
+    operations: tuple[str, ...] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def lacks(self, need: str) -> str:
+        """Why a case that needs a capability cannot be asked, or nothing."""
+        if need in ("streaming", "bitwise_streaming"):
+            return "" if getattr(self, need) else f"the testee declares {need}: false"
+        if need in self.dtypes:
+            return ""
+        return f"the testee declares the dtypes {', '.join(self.dtypes)}, without {need}"
+
+
+class Testee(Protocol):
+    """Something that is asked questions."""
+
+    declaration: Declaration
+
+    def ask(self, call: Call, timeout: float) -> Reply:
+        """The reply to a call; never raises for what the testee does wrong."""
+        ...
+
+    def close(self) -> None:
+        """End what was started for it."""
+        ...
+
+
+def declared(message: Mapping[str, Any], profile: str | None = None) -> Declaration:
+    """A declaration from a ``start`` reply; `profile` overrides the one that it names.
+
+    Raises `UsageError` for what the schema does not allow.
+
+    >>> declared({"name": "mine", "capabilities": {"dtypes": ["float32", "float64"]}}).dtypes
+    ('float32', 'float64')
+    """
+    try:
+        check("start_reply", message)
+    except Invalid as error:
+        raise UsageError(f"the testee's declaration is not as it should be: {error}") from None
+    capabilities = dict(message.get("capabilities", {}))
+    for name in ("dtypes", "operations"):
+        if name in capabilities:
+            capabilities[name] = tuple(capabilities[name])
+    layout = capabilities.get("layout", "NCTHW")
+    if layout not in LAYOUTS:
+        raise UsageError(f"`layout` (={layout!r}) must be one of {', '.join(LAYOUTS)}")
+    return Declaration(
+        message["name"],
+        message.get("version", ""),
+        message.get("language", ""),
+        profile_of(profile or message.get("profile", "mit")),
+        **capabilities,
+    )

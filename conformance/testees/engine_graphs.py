@@ -1,0 +1,186 @@
+"""The graphs of tsm_ref that our engines need to answer the suite's questions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from conformance.arrays import Array
+from conformance.profiles import Profile
+from tsm_ref.graph import Graph, Input, Node
+from tsm_ref.models.builder import Builder
+from tsm_ref.models.mobilenet_v2 import _conv_bn_relu6, _inverted_residual
+from tsm_ref.models.resnet import ResNetSpec, _block, build_resnet
+from tsm_ref.models.ts_can import build_ts_can
+from tsm_ref.profile import Preprocess, Sampling, ShiftRule
+from tsm_ref.profile import Profile as EngineProfile
+
+Weights = Mapping[str, Array]
+
+
+def rule(profile: Profile, fold_div: int) -> ShiftRule:
+    """The shift rule of a profile as the package knows it."""
+    return ShiftRule(profile.rule, fold_div, profile.fill)
+
+
+def one_node(
+    op: str, arrays: list[Array], data: int, attributes: Mapping[str, Any]
+) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
+    """A graph of one op, its inputs and its parameters."""
+    given = {f"x{i}": array for i, array in enumerate(arrays)}
+    names = list(given)
+    inputs = tuple(Input(name, ("N", *given[name].shape[1:])) for name in names[:data])
+    shapes = {name: given[name].shape for name in names[data:]}
+    graph = Graph(op, inputs, (Node("y", op, tuple(names), attributes),), ("y",), shapes)
+    return graph, {n: given[n] for n in names[:data]}, {n: given[n] for n in names[data:]}
+
+
+def block(channels: int, weights: Weights, a: Mapping[str, Any], profile: Profile) -> Graph:
+    """One residual block as a graph."""
+    b = Builder("block")
+    x = b.input("x", ("N", channels, "T", "H", "W"))
+    shift = rule(profile, a["fold_div"])
+    if a["kind"] == "inverted_residual":
+        last = "conv.6.weight" if "conv.6.weight" in weights else "conv.3.weight"
+        expansion = weights["conv.0.weight"].shape[0] // weights["conv.0.weight"].shape[1]
+        outputs = weights[last].shape[0]
+        y = _inverted_residual(b, x, "block", outputs, expansion, a["stride"], shift)
+        return b.graph([y])
+    y = _block(
+        b,
+        x,
+        "block",
+        weights["conv1.weight"].shape[0],
+        a["stride"],
+        bottleneck=a["kind"] == "bottleneck",
+        placement=a["placement"],
+        shift=shift,
+    )
+    return b.graph([y])
+
+
+def network(a: Mapping[str, Any], profile: Profile) -> Graph:
+    """A network as a graph."""
+    shift = rule(profile, a["fold_div"])
+    if a["architecture"] == "ts_can":
+        return build_ts_can(shift=shift, filters=tuple(a["filters"]), hidden=a["hidden"])
+    if a["architecture"] == "mobilenet_v2":
+        return mobilenet_v2(a, shift)
+    spec = ResNetSpec(
+        tuple(a["blocks"]),
+        a["block"] == "bottleneck",
+        a["width"],
+        (1, *[2] * (len(a["blocks"]) - 1)),
+        a["stem_kernel"],
+        2 if a["stem_kernel"] == 7 else 1,
+        a["stem_pool"],
+    )
+    placement = a["placement"] if a["shifted"] else "none"
+    return build_resnet(spec, num_classes=a["classes"], placement=placement, shift=shift)
+
+
+def mobilenet_v2(a: Mapping[str, Any], shift: ShiftRule) -> Graph:
+    """A MobileNetV2 with the blocks of a case."""
+    b = Builder("mobilenet")
+    x = b.input("x", ("N", 3, "T", "H", "W"))
+    first, *inner, last = a["channels"]
+    x = _conv_bn_relu6(b, x, "features.0", first, kernel=3, stride=2)
+    for i, (expansion, channels, stride) in enumerate(
+        zip(a["expansions"], inner, a["strides"], strict=True), start=1
+    ):
+        x = _inverted_residual(b, x, f"features.{i}", channels, expansion, stride, shift)
+    x = _conv_bn_relu6(b, x, f"features.{len(inner) + 1}", last, kernel=1)
+    return b.graph([b.head(x, "classifier", a["classes"])])
+
+
+def shifted_blocks(blocks: Any, placement: str, profile: Profile) -> Array:
+    """Which blocks of a ResNet graph have a shift, in order."""
+    spec = ResNetSpec(tuple(blocks), width=8)
+    graph = build_resnet(spec, num_classes=2, placement=placement, shift=rule(profile, 8))
+    names = {node.name for node in graph.select("TemporalShift")}
+    return np.array(
+        [
+            int(f"layer{stage + 1}.{i}.shift" in names)
+            for stage, count in enumerate(blocks)
+            for i in range(count)
+        ]
+    )
+
+
+def tensors(graph: Graph, weights: Weights) -> dict[str, Array]:
+    """The case's weights under the graph's names, kernels with their axis of time.
+
+    Raises KeyError for a weight that is missing and ValueError for one of another shape.
+    """
+    found = {}
+    for name, shape in graph.parameters.items():
+        value = weights[name.removeprefix("block.")]
+        if value.ndim == 4:
+            value = value[:, :, None]
+        if value.shape != shape:
+            raise ValueError(f"`{name}` has shape {value.shape}; {shape} is needed")
+        found[name] = value
+    return found
+
+
+def recognition_profile(how: Mapping[str, Any]) -> EngineProfile:
+    """The package's profile for the question about a film."""
+    sizes = ("short_side", "resize", "long_side", "crop", "crop_offset")
+    names = (*sizes, "channel_order", "scale", "mean", "std")
+    return EngineProfile(
+        placement=how["placement"],
+        sampling=Sampling(how["policy"], how["segments"]),
+        preprocess=Preprocess(**{name: how[name] for name in names}),
+        average=how["average"],
+        labels=tuple(f"class {k}" for k in range(how["classes"])),
+    )
+
+
+class ChunkStream:
+    """`tsm_ref.engine.stream.Stream` with chunks and outputs as the suite's scripts want them."""
+
+    def __init__(
+        self, testee: Any, subject: str, weights: Weights, attributes: Mapping[str, Any]
+    ) -> None:
+        self.testee, self.subject, self.weights = testee, subject, weights
+        self.attributes = attributes
+        self.stream: Any = None
+
+    def step(self, chunk: Array) -> Array:
+        """(N, C, t, H, W) -> (N, K, t, ...)."""
+        if self.stream is None:
+            self._open(chunk)
+        y: Array = self.stream.steps(chunk)
+        return np.moveaxis(y, 1, 2)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        if self.stream is not None:
+            self.stream.reset()
+
+    @property
+    def state(self) -> Any:
+        """All that the stream remembers."""
+        return self.stream.state
+
+    @state.setter
+    def state(self, saved: Any) -> None:
+        self.stream.state = saved
+
+    def _open(self, chunk: Array) -> None:
+        from tsm_ref.engine.stream import Stream
+
+        profile = self.testee.profile.streaming
+        if self.subject == "temporal_shift":
+            d = profile.d(chunk.shape[1], self.attributes["fold_div"])
+            shift = {"d": tuple(int(v) for v in d), "fill": "zero"}
+            shape = ("N", chunk.shape[1], "T", "H", "W")
+            nodes = (Node("y", "TemporalShift", ("x",), shift),)
+            graph = Graph("shift", (Input("x", shape),), nodes, ("y",), {})
+            weights: Weights = {}
+        else:
+            graph = network(self.attributes, profile)
+            assert graph.frame_logits is not None
+            graph = graph.with_outputs([graph.frame_logits])
+            weights = tensors(graph, self.weights)
+        self.stream = Stream(self.testee.make(graph, weights), len(chunk))

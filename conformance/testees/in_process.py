@@ -1,0 +1,213 @@
+"""A Python object as a testee: its callables are the operations.
+
+An operation is called with its first input as the first argument and everything else by keyword.
+An attribute that the callable has no parameter for may be left out where it has its default value;
+at any other value the operation is *unsupported*, which is never a pass.
+"""
+
+import inspect
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conformance.arrays import MEMORY, Array, as_numpy
+from conformance.cases import Call
+from conformance.streams import play
+from conformance.testees.base import (
+    OPERATIONS,
+    Broken,
+    Declaration,
+    Outputs,
+    Refused,
+    Reply,
+    Unsupported,
+    declared,
+)
+from conformance.testees.layouts import from_testee, in_layout
+from tsm_ref.errors import NotStreamable, TsmError, UsageError
+
+INVALID = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,
+    TsmError,
+)
+
+
+class InProcess:
+    """Asks a Python object, with a time limit, on private copies of every array.
+
+    The object may carry ``declaration`` (a dictionary as a program sends it); `options` override
+    parts of it.
+
+    >>> import tsm_ref.reference
+    >>> InProcess(tsm_ref.reference).declaration.name
+    'tsm_ref.reference'
+    """
+
+    def __init__(self, target: Any, profile: str | None = None) -> None:
+        self.target = target
+        told = dict(getattr(target, "declaration", {}))
+        told.setdefault("name", getattr(target, "__name__", type(target).__name__))
+        told.setdefault("language", "Python")
+        self.declaration: Declaration = declared(told, profile)
+        offered = [op for op in OPERATIONS if callable(getattr(target, op, None))]
+        if not offered:
+            raise UsageError(
+                f"{told['name']!r} has no callable named after an operation; "
+                f"{', '.join(list(OPERATIONS)[:4])}, ... are known"
+            )
+        self.operations = offered
+
+    def ask(self, call: Call, timeout: float) -> Reply:
+        """The reply of the object's callable."""
+        function = getattr(self.target, call.operation, None)
+        if not callable(function):
+            return Unsupported(f"there is no `{call.operation}`")
+        if call.operation == "stream":
+            function = _Script(function)
+        layout = self.declaration.layout
+        return from_testee(call, _asked(function, in_layout(call, layout), timeout), layout)
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+class _Script:
+    """A factory of streams as a callable that plays a script (see `streams`)."""
+
+    def __init__(self, factory: Any) -> None:
+        self.factory = factory
+
+    def __call__(self, clips: Array, script: Any, **rest: Any) -> Array:
+        """Every stream is opened by the factory with the attributes of the call."""
+        return play(script, clips, lambda: self.factory(**rest))
+
+
+def _asked(function: Any, call: Call, timeout: float) -> Reply:
+    attributes = _accepted(function, call)
+    if isinstance(attributes, Unsupported):
+        return attributes
+    arrays = {
+        name: MEMORY[call.memory.get(name, "plain")](value) for name, value in call.inputs.items()
+    }
+    before = {name: value.tobytes() for name, value in arrays.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        reply = _call(function, *_prepared(call, arrays, attributes, Path(folder)), timeout)
+    for name, value in arrays.items():
+        if value.tobytes() != before[name]:
+            return Broken(f"`{call.operation}` modified its input `{name}`")
+    return reply
+
+
+def arguments(inputs: Mapping[str, Array]) -> tuple[list[Any], dict[str, Any]]:
+    """The inputs of a call as Python arguments: the first by position, ``weights/*`` as one."""
+    plain = {k: v for k, v in inputs.items() if not k.startswith("weights/")}
+    weights = {k[8:]: v for k, v in inputs.items() if k.startswith("weights/")}
+    first, rest = list(plain.values())[:1], dict(list(plain.items())[1:])
+    return first, rest | ({"weights": weights} if weights else {})
+
+
+def _accepted(function: Any, call: Call) -> dict[str, Any] | Unsupported:
+    """The attributes that the callable takes; unsupported where one that matters is not taken."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return dict(call.attributes)
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return dict(call.attributes)
+    attributes = {}
+    for name, value in call.attributes.items():
+        if name in parameters:
+            attributes[name] = value
+        elif name not in call.defaults or not _same(call.defaults[name], value):
+            return Unsupported(f"`{call.operation}` takes no `{name}` (={value!r})")
+    return attributes
+
+
+def _prepared(
+    call: Call, arrays: Mapping[str, Array], attributes: Mapping[str, Any], folder: Path
+) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments as Python wants them; a film becomes the path of a file."""
+    given: dict[str, Any] = dict(arrays)
+    if "film" in given:
+        given["film"] = folder / "film.avi"
+        given["film"].write_bytes(arrays["film"].tobytes())
+    first, rest = arguments(given)
+    return first, rest | dict(attributes)
+
+
+def _same(default: Any, value: Any) -> bool:
+    """Whether an attribute has its default; one number stands for the same number on each axis."""
+    return bool(np.all(np.asarray(value) == np.asarray(default)))
+
+
+def _call(function: Any, first: list[Any], rest: dict[str, Any], timeout: float) -> Reply:
+    try:
+        with time_limit(timeout), np.errstate(all="ignore"):
+            return Outputs(_named(function(*first, **rest)))
+    except TimeLimit:
+        return Broken(f"no reply within {timeout:g} seconds")
+    except NotStreamable as error:
+        return Refused("not_streamable", _sentence(error))
+    except NotImplementedError as error:
+        return Unsupported(_sentence(error))
+    except RecursionError as error:
+        return Broken(f"raised RecursionError: {_sentence(error)}")
+    except INVALID as error:
+        return Refused("invalid", f"{type(error).__name__}: {_sentence(error)}")
+    except (Exception, SystemExit) as error:
+        return Broken(f"raised {type(error).__name__}: {_sentence(error)}")
+
+
+def _named(value: Any) -> dict[str, Any]:
+    """Outputs by name: a dictionary of arrays, JSON, or one array, which is `y`."""
+    if isinstance(value, Mapping):
+        if "result" in value or "predictions" in value:
+            return {"result": dict(value.get("result", value))}
+        return {str(name): as_numpy(v) for name, v in value.items()}
+    if isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
+    return {"y": as_numpy(value)}
+
+
+def _sentence(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ["without a message"])[0][:300]
+
+
+class TimeLimit(BaseException):
+    """Raised inside a testee that takes too long; no ``except Exception`` of its own catches it."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Interrupt Python code of the main thread after some seconds, where the system can.
+
+    A loop inside compiled code cannot be interrupted; a testee in its own process can be ended.
+    """
+    possible = hasattr(signal, "setitimer") and (
+        threading.current_thread() is threading.main_thread()
+    )
+    if not possible:
+        yield
+        return
+
+    def ring(number: int, frame: Any) -> None:
+        raise TimeLimit
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,104 @@
+"""A Python object behind the process protocol: ``python -m conformance.worker module:object``.
+
+Whatever the object prints goes to stderr, so that it cannot disturb the conversation. This file is
+also the protocol's example in Python.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from conformance.cases import Call
+from conformance.files import read_npy, write_npy
+from conformance.testees.base import Broken, Outputs, Refused, Reply, Unsupported
+from conformance.testees.in_process import InProcess
+from conformance.testees.parse import load_object
+from tsm_ref.errors import TsmError
+
+NEVER = 1e6
+"""Seconds: the time limit is kept by whoever asks."""
+
+
+def main(path: str) -> int:
+    """Serve the object at `path` until the input ends."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    try:
+        testee = InProcess(load_object(path))
+    except TsmError as error:
+        print(error, file=sys.stderr)
+        return 2
+    folder = Path()
+    for line in sys.stdin:
+        message = json.loads(line)
+        if message["op"] == "start":
+            folder = Path(message["folder"])
+            _send(replies, introduction(testee))
+        elif message["op"] == "run":
+            _send(replies, {"id": message["id"], **answer(testee, message, folder)})
+        else:
+            break
+    return 0
+
+
+def introduction(testee: InProcess) -> dict[str, Any]:
+    """What the object says of itself; clips reach it in its own layout, so ours is NCTHW."""
+    told = testee.declaration
+    return {
+        "name": told.name,
+        "version": told.version,
+        "language": told.language,
+        "profile": told.profile.as_dict(),
+        "capabilities": {
+            "accumulation": told.accumulation,
+            "exact": told.exact,
+            "dtypes": list(told.dtypes),
+            "streaming": told.streaming,
+            "bitwise_streaming": told.bitwise_streaming,
+        },
+    }
+
+
+def answer(testee: InProcess, message: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The reply to one ``run`` message."""
+    call = Call(
+        message["operation"],
+        {name: read_npy(folder / file) for name, file in message["inputs"].items()},
+        message["attributes"],
+        message.get("defaults", {}),
+        message.get("memory", {}),
+    )
+    return as_message(testee.ask(call, NEVER), folder / message["outputs"])
+
+
+def as_message(reply: Reply, out: Path) -> dict[str, Any]:
+    """A reply as JSON, with its arrays written to a folder."""
+    if isinstance(reply, Outputs):
+        return {"outputs": {name: _write(name, v, out) for name, v in reply.values.items()}}
+    if isinstance(reply, Unsupported):
+        return {"error": {"kind": "unsupported", "message": reply.message}}
+    if isinstance(reply, Refused):
+        return {"error": {"kind": reply.kind, "message": reply.message}}
+    assert isinstance(reply, Broken)
+    return {"error": {"kind": "failed", "message": reply.message}}
+
+
+def _write(name: str, value: Any, out: Path) -> str:
+    if isinstance(value, np.ndarray):
+        write_npy(out / f"{name}.npy", value)
+        return f"{name}.npy"
+    (out / f"{name}.json").write_text(json.dumps(value), "utf-8")
+    return f"{name}.json"
+
+
+def _send(replies: IO[str], message: Mapping[str, Any]) -> None:
+    replies.write(json.dumps(message) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
