@@ -23,6 +23,7 @@ FLOORS = (
 
 NEIGHBOURS = {
     ("command", "errors"),
+    ("command", "kernels"),
     ("graph", "ops_table"),
     ("kernels", "errors"),
     ("model", "stream"),

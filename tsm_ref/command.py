@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from tsm_ref.errors import TsmError, UsageError, WriteError
+from tsm_ref.kernels import notice
 
 __all__ = ["INTERRUPTED", "Parser", "guarded", "positive", "say", "tell"]
 
@@ -56,7 +57,9 @@ def guarded(run: Callable[[], int | None]) -> int:
     """What `run` returns or 0, or the exit code of its error after one line on stderr.
 
     ``TSM_DEBUG=1`` shows the traceback. Anything but a `TsmError` is a bug of ours, with code 1.
+    Where kernels have to be compiled first, that is shown on stderr.
     """
+    hide = notice.show() if sys.stderr is not None else None
     try:
         return run() or 0
     except KeyboardInterrupt:
@@ -68,6 +71,9 @@ def guarded(run: Callable[[], int | None]) -> int:
     except Exception as error:
         code, line = 1, f"error: a bug of ours, please report it: {type(error).__name__}: {error}"
         problem = error
+    finally:
+        if hide is not None:
+            hide()
     if os.environ.get("TSM_DEBUG") == "1":
         raise problem
     tell(" ".join(line.split()))

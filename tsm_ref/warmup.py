@@ -1,6 +1,6 @@
 """Compiles all kernels ahead of the first run: ``python -m tsm_ref.warmup``."""
 
-import argparse
+import importlib.util
 import sys
 import time
 import warnings
@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tsm_ref.command import Parser, guarded, say, tell
 from tsm_ref.engine import make_engine
-from tsm_ref.errors import MissingDependency, TsmError, UsageError
+from tsm_ref.errors import MissingDependency, WriteError
 from tsm_ref.kernels import notice
 from tsm_ref.models import build_graph, random_weights
 from tsm_ref.profile import ShiftRule
@@ -33,44 +34,32 @@ def compile_all() -> int:
     return sum(not event.done for event in seen)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Compile, say how many and where they are; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    return guarded(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> None:
+    parser = Parser(
         prog="python -m tsm_ref.warmup",
         description="Compiles the kernels of the Numba engine, once, so that no later run has to. "
         "Set NUMBA_CACHE_DIR to choose where they are kept.",
     )
-    parser.parse_args(argv)
-    stop = notice.show()
-    try:
-        return _warm()
-    except TsmError as error:
-        print(f"tsm_ref.warmup: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        stop()
-
-
-def _warm() -> int:
+    parser.parse_args(arguments)
+    if importlib.util.find_spec("numba") is None:
+        raise MissingDependency("numba", "compile kernels")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         started = time.perf_counter()
-        try:
-            from tsm_ref.kernels import cache
-        except ImportError:
-            raise MissingDependency("numba", "compile kernels") from None
         count = compile_all()
+        from tsm_ref.kernels import cache
     for message in dict.fromkeys(str(warning.message) for warning in caught):
-        print(f"warning: {message}", file=sys.stderr)
-    place = cache.folder()
-    seconds = time.perf_counter() - started
-    print(f"{count} kernels compiled in {seconds:.1f} s" if count else "nothing had to be compiled")
+        tell(f"warning: {message}")
+    place, seconds = cache.folder(), time.perf_counter() - started
+    say(f"{count} kernels compiled in {seconds:.1f} s" if count else "nothing had to be compiled")
     if place is None:
-        raise UsageError("the kernels could not be kept; set NUMBA_CACHE_DIR to a writable folder")
-    print(f"they are kept in {place}")
-    return 0
+        raise WriteError("the kernels are not kept: set NUMBA_CACHE_DIR to a writable folder")
+    say(f"they are kept in {place}")
 
 
 if __name__ == "__main__":

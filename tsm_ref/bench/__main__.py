@@ -11,12 +11,13 @@ from tsm_ref.bench.ours import OURS
 from tsm_ref.bench.peers import PEERS, installed
 from tsm_ref.bench.runs import Settings, default_cores, figures, measure_all
 from tsm_ref.bench.workloads import SMOKE, WORKLOADS, workload
-from tsm_ref.errors import TsmError, UsageError, WriteError
+from tsm_ref.command import Parser, guarded, positive, say, tell
+from tsm_ref.errors import UsageError, WriteError
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The options."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m tsm_ref.bench",
         description="Times our engines beside other runtimes, in interleaved rounds of processes "
         "pinned to the same cores. Only the ratios within one run mean anything.",
@@ -27,10 +28,16 @@ def parser() -> argparse.ArgumentParser:
         "--peers", default="auto",
         help=f"auto: those installed; none; or some of {','.join(PEERS)} (%(default)s)",
     )  # fmt: skip
-    p.add_argument("--rounds", type=int, default=3, help="processes of each pair (%(default)s)")
-    p.add_argument("--runs", type=int, default=5, help="least timed calls a round (%(default)s)")
+    p.add_argument(
+        "--rounds", type=positive, default=3, help="processes of each pair (%(default)s)"
+    )
+    p.add_argument(
+        "--runs", type=positive, default=5, help="least timed calls a round (%(default)s)"
+    )
     p.add_argument("--seconds", type=float, default=1.0, help="or as many as fit (%(default)s)")
-    p.add_argument("--threads", type=int, default=1, help="threads of every engine (%(default)s)")
+    p.add_argument(
+        "--threads", type=positive, default=1, help="threads of every engine (%(default)s)"
+    )
     p.add_argument("--cores", help="cores to pin to, comma-separated (as many as threads)")
     p.add_argument("--per-layer", action="store_true", help="times per layer of the Numba engine")
     p.add_argument("--roofline", type=Path, metavar="PATH", help="draw the layers as a plot")
@@ -43,33 +50,30 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def settings(arguments: argparse.Namespace) -> Settings:
+def settings(options: argparse.Namespace) -> Settings:
     """What the options ask for; raises `UsageError` for what cannot be."""
-    for name in ("rounds", "runs", "threads"):
-        if getattr(arguments, name) < 1:
-            raise UsageError(f"--{name} (={getattr(arguments, name)}) must be 1 or more")
-    if arguments.roofline is not None:
+    if options.roofline is not None:
         roofline.check_plots()
-    if arguments.smoke:
+    if options.smoke:
         return Settings(
-            list(SMOKE), list(OURS), rounds=1, runs=2, seconds=0.0, threads=arguments.threads,
-            cores=default_cores(arguments.threads), first_start=False,
+            list(SMOKE), list(OURS), rounds=1, runs=2, seconds=0.0, threads=options.threads,
+            cores=default_cores(options.threads), first_start=False,
         )  # fmt: skip
-    models = _names(arguments.models)
+    models = _names(options.models)
     for model in models:
         workload(model)
-    engines = _known(_names(arguments.engines), OURS, "engine") + _peers(arguments.peers)
+    engines = _known(_names(options.engines), OURS, "engine") + _peers(options.peers)
     if not models or not engines:
         raise UsageError("there is nothing to time: give at least one model and one engine")
-    cores = default_cores(arguments.threads)
-    if arguments.cores is not None:
+    cores = default_cores(options.threads)
+    if options.cores is not None:
         try:
-            cores = [int(core) for core in _names(arguments.cores)]
+            cores = [int(core) for core in _names(options.cores)]
         except ValueError:
-            raise UsageError(f"--cores (={arguments.cores}) must be numbers of cores") from None
+            raise UsageError(f"--cores (={options.cores}) must be numbers of cores") from None
     return Settings(
-        models, engines, arguments.rounds, arguments.threads, arguments.runs, arguments.seconds,
-        cores, first_start=not arguments.no_first_start,
+        models, engines, options.rounds, options.threads, options.runs, options.seconds,
+        cores, first_start=not options.no_first_start,
     )  # fmt: skip
 
 
@@ -93,7 +97,7 @@ def _known(names: list[str], table: Any, kind: str) -> list[str]:
 def document(wanted: Settings, layers: bool) -> dict[str, Any]:
     """Measure everything; see `report.SCHEMA`."""
     limits = roofline.measure_limits()
-    pairs = measure_all(wanted, lambda line: print(line, file=sys.stderr, flush=True))
+    pairs = measure_all(wanted, tell)
     result = {
         "schema": report.SCHEMA_VERSION,
         "machine": report.machine(limits),
@@ -111,25 +115,22 @@ def document(wanted: Settings, layers: bool) -> dict[str, Any]:
     return result
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; returns the exit code."""
-    arguments = parser().parse_args(argv)
-    try:
-        wanted = settings(arguments)
-        result = document(wanted, arguments.per_layer or arguments.roofline is not None)
-        if arguments.roofline is not None:
-            roofline.plot(result, arguments.roofline)
-        if arguments.json is None:
-            report.print_tables(result)
-        elif arguments.json == "-":
-            print(report.to_json(result))
-        else:
-            _write(Path(arguments.json), report.to_json(result))
-    except TsmError as error:
-        print(f"tsm_ref.bench: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
+    return guarded(lambda: _main(parser().parse_args(arguments)))
+
+
+def _main(options: argparse.Namespace) -> int:
+    wanted = settings(options)
+    result = document(wanted, options.per_layer or options.roofline is not None)
+    if options.roofline is not None:
+        roofline.plot(result, options.roofline)
+    if options.json is None:
+        report.print_tables(result)
+    elif options.json == "-":
+        say(report.to_json(result))
+    else:
+        _write(Path(options.json), report.to_json(result))
     # A peer that is missing is a line; an engine of ours that is wrong is a failure.
     return 1 if any(r["failed"] for r in result["results"] if r["engine"] in OURS) else 0
 
