@@ -1,5 +1,6 @@
-"""A stream gives what the whole clip gives: for every family, engine, chunking, batch and thread."""
+"""A stream gives what the clip gives, for every family, engine, chunking, batch and thread."""
 
+import os
 from functools import cache
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tsm_ref
 from tsm_ref.engine import make_engine
 from tsm_ref.engine.oracle import run_with_bound
 from tsm_ref.engine.stream import Stream
@@ -14,12 +16,12 @@ from tsm_ref.errors import GraphError, NotStreamable, UsageError
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models import (
     ResNetSpec,
+    build_graph,
     build_mobilenet_v2,
     build_resnet,
     build_ts_can,
     random_weights,
 )
-from tsm_ref.passes.streaming import without_lookahead
 from tsm_ref.profile import ShiftRule
 
 BASIC = ResNetSpec((1, 2), width=16, stem_kernel=3)
@@ -219,3 +221,316 @@ def test_numpy_streams_equal_clips_within_the_derived_bound(name, cuts):
         tolerance = in_time({output: bounded[output].tolerance()})[output]
         assert found[output].shape == value.shape
         assert (np.abs(found[output] - value) <= tolerance).all()
+
+
+def test_every_output_arrives_delay_frames_late():
+    graph, _ = family("resnet, bi-directional")
+    stream = Stream(engine("resnet, bi-directional", "numpy"))
+    x = clip(graph, 1, 6)["x"]
+    assert stream.delay == 3  # one frame for each of the three shifts
+    given = [stream.step(x[0, :, t]) is None for t in range(6)]
+    assert given == [True, True, True, False, False, False]
+    assert stream.flush().shape == (1, 3, 5)
+
+
+def test_a_stride_in_time_gives_an_output_every_other_step():
+    graph, _ = family("temporal pools")
+    stream = Stream(engine("temporal pools", "numpy"))
+    x = clip(graph, 1, 12)["x"]
+    given = [stream.step(x[0, :, t]) is not None for t in range(12)]
+    assert given[7:] in ([True, False] * 2 + [True], [False, True] * 2 + [False])
+
+
+@pytest.mark.parametrize("kind", ["numpy", "numba"])
+@pytest.mark.parametrize("name", ["resnet, replicate", "temporal taps", "a stride in time"])
+def test_a_peek_changes_nothing(name, kind):
+    graph, _ = family(name)
+    x = clip(graph, 1, 14)["x"]
+    other = np.full_like(x[0, :, 0], 7.0)
+    expected, stream = Stream(engine(name, kind)), Stream(engine(name, kind))
+    for t in range(14):
+        for frame in (other, x[0, :, t]):
+            peeked = stream.step(frame, update=False)
+        wanted, found = expected.step(x[0, :, t]), stream.step(x[0, :, t])
+        assert same(peeked, found)
+        assert same(found, wanted)
+    assert same(stream.mean, expected.mean)
+    assert same(stream.flush(), expected.flush())
+
+
+def same(a, b):
+    return (a is None and b is None) or (a is not None and a.tobytes() == b.tobytes())
+
+
+@pytest.mark.parametrize("kind", ["numpy", "numba"])
+def test_streams_of_a_batch_are_independent_and_reset_alone(kind):
+    name = "resnet, bi-directional"
+    graph, _ = family(name)
+    x = clip(graph, 3, 12)["x"]
+    batch = Stream(engine(name, kind), 3)
+    alone = [Stream(engine(name, kind)) for _ in range(3)]
+    for t in range(12):
+        if t == 5:
+            batch.reset(1)
+            alone[1].reset()
+        found = batch.step(x[:, :, t])
+        for i, stream in enumerate(alone):
+            one = stream.step(x[i, :, t])
+            assert found is None or one is not None or np.isnan(found[i]).all()
+            assert one is None or found[i : i + 1].tobytes() == one.tobytes()
+    assert batch.frames.tolist() == [12, 7, 12]
+    found, ends = batch.flush(), [stream.flush() for stream in alone]
+    for i, end in enumerate(ends):
+        assert found[i : i + 1].tobytes() == end.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["numpy", "numba"])
+def test_a_copy_and_a_state_go_on_where_the_stream_was(kind):
+    name = "bottleneck, in place, replicate"
+    graph, _ = family(name)
+    x = clip(graph, 2, 12)["x"]
+    stream, third = Stream(engine(name, kind), 2), Stream(engine(name, kind), 2)
+    for t in range(5):
+        stream.step(x[:, :, t])
+    saved, twin = stream.state, stream.copy()
+    third.steps(x[:, :, 6:9])  # its own frames must not matter afterwards
+    third.state = saved
+    stream.steps(x[:, :, 8:])  # nor those of the original
+    for value in saved.values():
+        value[...] = 1
+    expected = Stream(engine(name, kind), 2)
+    expected.steps(x[:, :, :5])
+    for t in range(5, 12):
+        wanted = expected.step(x[:, :, t])
+        assert same(twin.step(x[:, :, t]), wanted)
+        assert same(third.step(x[:, :, t]), wanted)
+    assert same(twin.mean, expected.mean)
+    assert same(third.flush(), expected.flush())
+
+
+def test_a_state_means_the_same_to_both_engines():
+    name = "mobilenet, bi-directional"
+    graph, _ = family(name)
+    x = clip(graph, 1, 16)["x"]
+    one, other = Stream(engine(name, "numba")), Stream(engine(name, "numpy"))
+    one.steps(x[:, :, :13])
+    other.steps(np.zeros((1, 3, 1, 20, 20), np.float32))
+    other.state = one.state
+    for t in range(13, 16):
+        np.testing.assert_allclose(other.step(x[:, :, t]), one.step(x[:, :, t]), atol=1e-5)
+
+
+def test_frames_and_outputs_are_not_kept():
+    name = "resnet, causal"
+    graph, _ = family(name)
+    x = clip(graph, 1, 4)["x"]
+    expected, stream = Stream(engine(name, "numba")), Stream(engine(name, "numba"))
+    frame = np.empty_like(x[0, :, 0])
+    outputs = []
+    for t in range(4):
+        frame[...] = x[0, :, t]
+        outputs.append(stream.step(frame))
+        frame[...] = np.nan
+    for t, output in enumerate(outputs):
+        assert same(output, expected.step(x[0, :, t]))
+
+
+def test_the_running_mean_is_the_consensus_of_the_frames_so_far():
+    name = "resnet, bi-directional"
+    graph, _ = family(name)
+    x = clip(graph, 1, 9)
+    stream = Stream(engine(name, "numpy"))
+    assert stream.mean is None
+    stream.steps(x["x"])
+    stream.flush()
+    whole = engine(name, "numpy").run(x)[graph.outputs[0]]
+    np.testing.assert_allclose(stream.mean, whole, rtol=1e-5, atol=1e-6)
+    stream.reset()
+    assert stream.mean is None
+
+
+@pytest.mark.parametrize("kind", ["numpy", "numba"])
+@pytest.mark.parametrize("mode", ["zero", "past"])
+def test_without_lookahead_is_the_changed_network_and_says_so(mode, kind):
+    graph, weights = family("resnet, bi-directional")
+    changed = graph.with_nodes(
+        Node(n.name, n.op, n.inputs, {**n.attrs, "d": instead(n.attrs["d"], mode)})
+        if n.op == "TemporalShift"
+        else n
+        for n in graph.nodes
+    )
+    x = clip(graph, 1, 7)
+    wanted = make_engine(changed.with_outputs([graph.frame_logits]), weights, kind).run(x)
+    with pytest.warns(UserWarning, match=f"lookahead='{mode}'.*published accuracy"):
+        stream = Stream(engine("resnet, bi-directional", kind), lookahead=mode)
+    assert stream.delay == 0
+    found = stream.steps(x["x"])
+    np.testing.assert_allclose(found, in_time(wanted)[graph.frame_logits], rtol=1e-4, atol=1e-5)
+
+
+def instead(d, mode):
+    """Beyond the clip there is the fill, which is zero."""
+    return tuple(abs(v) if mode == "past" or v >= 0 else 1000 for v in d)
+
+
+def test_lookahead_must_be_one_that_there_is():
+    with pytest.raises(UsageError, match=r"`lookahead` \(='future'\) must be 'zero' or 'past'"):
+        Stream(engine("resnet, bi-directional", "numpy"), lookahead="future")
+    with pytest.raises(UsageError, match=r"the fill of .* is not zero: use 'past'"):
+        Stream(engine("resnet, replicate", "numpy"), lookahead="zero")
+
+
+def test_an_ended_stream_wants_a_reset():
+    stream = Stream(engine("resnet, causal", "numpy"), 2)
+    x = clip(family("resnet, causal")[0], 2, 3)["x"]
+    assert stream.flush() is None
+    before = stream.steps(x)
+    assert stream.flush() is None  # nothing waits in a causal network
+    for call in (lambda: stream.step(x[:, :, 0]), stream.flush):
+        with pytest.raises(UsageError, match="stream 0 has ended: reset it"):
+            call()
+    stream.reset(0)
+    with pytest.raises(UsageError, match="stream 1 has ended"):
+        stream.step(x[:, :, 0])
+    stream.reset()
+    assert same(stream.steps(x), before)
+
+
+def test_wrong_frames_and_numbers_are_refused():
+    stream = Stream(engine("resnet, causal", "numpy"))
+    with pytest.raises(UsageError, match=r"`n` \(=0\) must be at least 1"):
+        Stream(engine("resnet, causal", "numpy"), 0)
+    with pytest.raises(UsageError, match="not known before the first"):
+        print(stream.state_bytes)
+    frame = np.zeros((3, 20, 20), np.float32)
+    with pytest.raises(UsageError, match="'x' is uint8; preprocessed floats"):
+        stream.step(frame.astype(np.uint8))
+    with pytest.raises(GraphError, match=r"'x' has the shape \(2, 3, 20, 20\).*N=1"):
+        stream.step(np.stack([frame, frame]))
+    with pytest.raises(GraphError, match=r"the inputs are \['x'\], not \['y'\]"):
+        stream.step({"y": frame})
+    stream.step(frame)
+    with pytest.raises(GraphError, match=r"\(3, 20, 24\); the stream has begun with \(3, 20, 20\)"):
+        stream.step(np.zeros((3, 20, 24), np.float32))
+    with pytest.raises(UsageError, match="there is no stream 1; there are 0 to 0"):
+        stream.reset(1)
+    with pytest.raises(UsageError, match="give them by name"):
+        Stream(engine("ts-can", "numpy")).step(frame)
+
+
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
+    stream = Stream(engine("resnet, causal", "numpy"))
+    x = clip(family("resnet, causal")[0], 1, 3)["x"]
+    stream.steps(x)
+    before = stream.state
+    for change, words in (
+        (lambda s: s.pop("ticks"), "'ticks' is not in both"),
+        (lambda s: s.update(other=np.zeros(1)), "'other' is not in both"),
+        (lambda s: s.update(ticks=np.zeros(2, np.int64)), r"'ticks' of the state is int64 \(2,\)"),
+        (lambda s: s.update(ticks=np.full(1, -3)), "must be 0 or more"),
+        (lambda s: s.update({k: v.astype("f8") for k, v in s.items() if "[" in k}), "float64"),
+    ):
+        state = stream.state
+        change(state)
+        with pytest.raises(UsageError, match=words):
+            stream.state = state
+    after = stream.state
+    assert all(after[name].tobytes() == value.tobytes() for name, value in before.items())
+
+
+def test_what_cannot_stream_is_refused_by_the_name_that_the_user_knows():
+    rule = ShiftRule("mit", 8, "circular")
+    graph = build_resnet(BASIC, num_classes=5, shift=rule)
+    made = make_engine(graph, random_weights(graph), "numpy")
+    with pytest.raises(NotStreamable, match=r"'layer1.0.shift' \(TemporalShift\).*circular"):
+        Stream(made, source=graph)
+
+
+def test_an_interrupted_step_has_not_happened(monkeypatch):
+    name = "resnet, causal"
+    x = clip(family(name)[0], 2, 6)["x"]
+    stream, expected = Stream(engine(name, "numpy"), 2), Stream(engine(name, "numpy"), 2)
+    stream.steps(x[:, :, :4])
+    expected.steps(x[:, :, :4])
+    steps = stream._steps[1]
+    run, calls = steps.run, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        run(*arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        stream.step(np.full_like(x[:, :, 4], 9.0))
+    for t in (4, 5):
+        assert same(stream.step(x[:, :, t]), expected.step(x[:, :, t]))
+
+
+@pytest.mark.parametrize("kind", ["numpy", "numba"])
+def test_buffers_of_mobilenet_are_the_ten_of_the_online_demo(kind):
+    """SEMANTICS 6: 3x56x56, 4x28x28 twice, 8x14x14 three times, 12x14x14 and 20x7x7 twice."""
+    graph = build_mobilenet_v2(num_classes=2, shift=ShiftRule("online"))
+    made = make_engine(graph, random_weights(graph), kind)
+    stream = Stream(made, shapes={"x": (1, 3, 1, 224, 224)})
+    buffers = [value.shape for name, value in stream.state.items() if "[" in name]
+    expected = [(3, 56)] + [(4, 28)] * 2 + [(8, 14)] * 3 + [(12, 14)] * 2 + [(20, 7)] * 2
+    assert buffers == [(1, fold, 1, side, side) for fold, side in expected]
+    assert stream.state_bytes == 4 * sum(f * side * side for f, side in expected) == 108_192
+    assert (stream.delay, stream.receptive_field) == (0, 11)
+
+
+SLOW = pytest.mark.skipif(
+    os.environ.get("TSM_REF_SLOW") != "1", reason="minutes of work: set TSM_REF_SLOW=1"
+)
+
+
+@SLOW
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("mobilenetv2", "online"),
+        ("mobilenetv2", "mit"),
+        ("resnet50", "online"),
+        ("resnet50", "mit"),
+    ],
+)
+def test_networks_of_full_size_stream_bit_for_bit(name, rule, threads):
+    graph = build_graph(name, num_classes=400, placement="blockres", shift=ShiftRule(rule))
+    graph = graph.with_outputs([graph.frame_logits])
+    weights = random_weights(graph)
+    made = make_engine(graph, weights, "numba", threads)
+    x = {"x": np.random.default_rng(4).standard_normal((1, 3, 40, 224, 224)).astype("f4")}
+    expected = in_time(make_engine(graph, weights, "numba").run(x))
+    for cuts in ((1,) * 40, (17, 3, 20)):
+        found = streamed(Stream(made), x, cuts)
+        assert found[graph.outputs[0]].tobytes() == expected[graph.outputs[0]].tobytes()
+
+
+@SLOW
+def test_a_hundred_thousand_frames_in_flat_memory():
+    """Afterwards the stream gives what a new one gives on the last frames of its causal window."""
+    model = tsm_ref.load("camera-motion")
+    stream = model.stream()
+    rng = np.random.default_rng(9)
+    pool = rng.standard_normal((64, 3, 64, 64)).astype(np.float32)
+    order = rng.integers(0, 64, 100_000)
+    for t in order[:1000]:
+        stream.step(pool[t])
+    before = resident()
+    for t in order[1000:]:
+        last = stream.step(pool[t])
+    assert resident() - before < 2_000_000
+    fresh = model.stream()
+    for t in order[-stream.receptive_field :]:
+        again = fresh.step(pool[t])
+    assert same(last, again)
+    assert int(stream.frames[0]) == 100_000
+
+
+def resident():
+    """Bytes of memory that this process holds."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
