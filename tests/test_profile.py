@@ -1,6 +1,7 @@
 """Profiles: the conventions that SEMANTICS lists, JSON round trips, and JSON that is no profile."""
 
 import json
+import math
 from dataclasses import asdict
 
 import pytest
@@ -210,6 +211,7 @@ def test_a_profile_of_wrong_values_is_refused_or_of_the_right_types(path, garbag
         value = at(made, where)
         assert isinstance(value, kind)
         assert not isinstance(value, bool)
+        assert not isinstance(value, float) or math.isfinite(value)
     assert all(isinstance(label, str) for label in profile.labels)
     assert all(isinstance(v, NUMBER) for v in profile.preprocess.mean + profile.preprocess.std)
 

@@ -1,5 +1,7 @@
 """Which frames a block of a shifted clip is copied from, against the definition frame by frame."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -44,6 +46,19 @@ def test_the_copies_of_a_block_are_the_shifted_frames(drawn):
     args = frames.x, frames.d, frames.fill, frames.segment
     for c, i in np.ndindex(*block.shape):
         assert block[c, i] == definition(*args, start + i, c)
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("segment", [0, 1, 2, 3])
+def test_every_block_of_every_shift(fill, segment):
+    d = tuple(range(-7, 8))
+    x = 1.0 + np.arange(len(d) * 6, dtype=np.float64).reshape(len(d), 6)
+    frames = ShiftedFrames(x, d, fill, segment)
+    whole = [[definition(x, d, fill, segment, t, c) for t in range(6)] for c in range(len(d))]
+    for start, stop in combinations(range(7), 2):
+        block = np.full((len(d), stop - start), np.nan)
+        copy_frames(block, x, frames.copies(start, stop))
+        np.testing.assert_array_equal(block, np.array(whole)[:, start:stop])
 
 
 def test_a_block_takes_few_copies():

@@ -150,7 +150,7 @@ def test_a_clip_leaves_nothing_behind(name):
 def test_results_are_the_caller_s_own():
     graph, shape = NETWORKS["resnet18"]
     engine = NumpyEngine(graph, random_weights(graph))
-    x = clips(shape)
+    x = clips((1, *shape[1:]))
     kept = x.copy()
     first = engine.run({"x": x})["consensus"]
     before = first.copy()
