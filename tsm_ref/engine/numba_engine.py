@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine import lowering
+from tsm_ref.engine.inputs import real_arrays
 from tsm_ref.engine.numba_plan import NumbaPlan, Packed, Planner
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph
@@ -60,16 +61,17 @@ class NumbaEngine:
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for one batch of inputs, NCTHW; raises `GraphError` for bad shapes."""
-        shapes = {name: np.shape(value) for name, value in inputs.items()}
+        arrays = real_arrays(inputs)
+        shapes = {name: value.shape for name, value in arrays.items()}
         plan = self.plan(shapes)
         batch = next(iter(shapes.values()))[0]
-        if any(shape[:1] != (batch,) for shape in shapes.values()):
+        if batch < 1 or any(shape[:1] != (batch,) for shape in shapes.values()):
             self.graph.shapes(shapes)  # says which input does not fit
         results = {
             name: np.empty((batch, *shape), np.float32) for name, shape in plan.shapes.items()
         }
         for n in range(batch):
-            for name, value in inputs.items():
+            for name, value in arrays.items():
                 plan.inputs[name](value[n])
             for stage in plan.stages:
                 if stage.program is not None:

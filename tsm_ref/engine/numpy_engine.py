@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from tsm_ref.engine.inputs import real_arrays
 from tsm_ref.engine.numpy_ops import STEPS, Step
 from tsm_ref.engine.plan import MemoryPlan, plan_memory
-from tsm_ref.errors import GraphError
 from tsm_ref.graph import Graph
 from tsm_ref.ops_table import Shape
 from tsm_ref.passes import optimize
@@ -57,9 +57,9 @@ class NumpyEngine:
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for one batch of inputs, NCTHW; raises `GraphError` for bad shapes."""
-        shapes = {name: np.shape(value) for name, value in inputs.items()}
+        arrays = real_arrays(inputs)
+        shapes = {name: value.shape for name, value in arrays.items()}
         outputs = self.graph.shapes(shapes)
-        arrays = {name: _real(name, value, self.dtype) for name, value in inputs.items()}
         plan = self.plan(shapes)
         batch = next(iter(shapes.values()))[0]
         results = {name: np.empty(outputs[name], self.dtype) for name in self.graph.outputs}
@@ -108,11 +108,3 @@ class NumpyEngine:
             for node in self.graph.nodes
         ]
         return _Plan(arrays, steps, memory)
-
-
-def _real(name: str, value: Array, dtype: np.dtype[Any]) -> Array:
-    """An input as an array of real numbers, in its own type; `GraphError` for anything else."""
-    array = np.asarray(value)
-    if not np.can_cast(array.dtype, dtype, "same_kind"):
-        raise GraphError(f"input {name!r} is {array.dtype}; real numbers are expected")
-    return array

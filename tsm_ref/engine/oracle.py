@@ -58,6 +58,8 @@ def run_with_bound(
         clip=_clip_bounded,
     )
     functions.conv = partial(bounds.conv, u=u, rounded_weights=True)
+    functions.add = lambda a, b: bounds.add(_bounded(a), _bounded(b), u=u)
+    functions.multiply = lambda a, b: bounds.multiply(_bounded(a), _bounded(b), u=u)
     values = {name: Bounded.exact(value) for name, value in inputs.items()}
     exact = {name: np.asarray(value, np.float64) for name, value in weights.items()}
     return _run(graph, exact, values, functions)
@@ -93,6 +95,11 @@ _PLAIN = SimpleNamespace(
     clip=np.clip,
     moved=lambda x, move: move(x),
 )
+
+
+def _bounded(operand: Bounded | Array) -> Bounded:
+    """An operand of a sum or a product, which may be a stored constant."""
+    return operand if isinstance(operand, Bounded) else Bounded.exact(operand)
 
 
 def _clip_bounded(x: Bounded, low: float, high: float) -> Bounded:

@@ -1,0 +1,116 @@
+"""Engines by name, and what both of them must do with any network."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from tests.judging import U32
+from tests.strategies import graphs
+from tsm_ref.engine import ENGINES, make_engine
+from tsm_ref.engine.oracle import run_with_bound
+from tsm_ref.errors import GraphError, MissingDependency, UsageError
+from tsm_ref.graph import Graph, Input, Node
+from tsm_ref.models import build_ts_can, random_weights
+
+BOTH = ("numba", "numpy")
+
+
+def clips(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[Graph, dict[str, np.ndarray]]:
+    graph = build_ts_can(filters=(8, 12), hidden=16)
+    return graph, random_weights(graph)
+
+
+def test_engines_by_name(small):
+    assert set(ENGINES) == {"auto", *BOTH}
+    assert [make_engine(*small, name).name for name in ("auto", *BOTH)] == ["numba", *BOTH]
+
+
+def test_without_numba_auto_is_numpy(small, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "numba" else real(name)
+    )
+    assert make_engine(*small).name == "numpy"
+    with pytest.raises(MissingDependency, match="the package 'numba' is needed"):
+        make_engine(*small, "numba")
+
+
+@pytest.mark.parametrize(
+    ("name", "threads", "message"),
+    [("cuda", 1, "there is no engine 'cuda'; known are auto, numba"), ("numpy", 0, "`threads`")],
+)
+def test_what_is_no_engine(small, name, threads, message):
+    with pytest.raises(UsageError, match=message):
+        make_engine(*small, name, threads)
+
+
+@given(graphs())
+def test_any_network_is_within_the_bound_on_both(drawn):
+    graph, shapes = drawn
+    weights = random_weights(graph, 6)
+    x = {"x": clips(*shapes["x"])}
+    bounded = run_with_bound(graph, weights, x, U32)["consensus"]
+    for name in BOTH:
+        assert bounded.used(make_engine(graph, weights, name).run(x)["consensus"]) <= 1
+
+
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("op", ["Add", "Mul"])
+def test_a_stored_operand(name, op):
+    """A scale and an offset per channel, as exporters leave them."""
+    nodes = (Node("c", "Conv", ("x", "w")), Node("y", op, ("c", "p")))
+    inputs = (Input("x", ("N", 8, "T", "H", "W")),)
+    graph = Graph("g", inputs, nodes, ("y",), {"w": (20, 8, 1, 1, 1), "p": (1, 20, 1, 1, 1)})
+    weights = {name: clips(*shape) for name, shape in graph.parameters.items()}
+    x = {"x": clips(2, 8, 3, 6, 5)}
+    bounded = run_with_bound(graph, weights, x, U32)["y"]
+    assert bounded.used(make_engine(graph, weights, name).run(x)["y"]) <= 1
+
+
+BAD = [
+    ({}, "the inputs are"),
+    ({"motion": clips(1, 3, 20, 36, 36)}, "the inputs are"),
+    ({"motion": clips(1, 3, 20, 36, 36), "appearance": clips(1, 3, 36, 36)}, "'appearance' has"),
+    ({"motion": clips(1, 3, 20, 36, 36), "appearance": clips(2, 3, 1, 36, 36)}, "equally many"),
+    ({"motion": clips(2, 3, 20, 36, 36), "appearance": clips(1, 3, 1, 36, 36)}, "equally many"),
+    ({"motion": clips(1, 3, 19, 36, 36), "appearance": clips(1, 3, 1, 36, 36)}, "19 frames are"),
+    ({"motion": clips(1, 3, 20, 36, 36), "appearance": clips(1, 3, 7, 36, 36)}, "combined"),
+    (
+        {"motion": clips(1, 3, 20, 36, 36) * 1j, "appearance": clips(1, 3, 1, 36, 36)},
+        "input 'motion' is complex64; real numbers are expected",
+    ),
+    (
+        {"motion": np.full((1, 3, 20, 36, 36), "a"), "appearance": clips(1, 3, 1, 36, 36)},
+        "input 'motion' is <U1; real numbers are expected",
+    ),
+    ({"motion": [[1, 2], [3]], "appearance": 1}, "input 'motion' has rows of unequal lengths"),
+    ({"motion": np.float32(1), "appearance": np.float32(1)}, "input 'motion' has shape"),
+    (
+        {"motion": clips(0, 3, 20, 36, 36), "appearance": clips(0, 3, 1, 36, 36)},
+        "input 'motion' has shape",
+    ),
+]
+
+
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize(("inputs", "message"), BAD)
+def test_inputs_that_do_not_fit_are_named(small, name, inputs, message):
+    with pytest.raises(GraphError, match=message):
+        make_engine(*small, name).run(inputs)
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_inputs_of_other_layouts_and_types(small, name):
+    engine = make_engine(*small, name)
+    x = {"motion": clips(2, 3, 20, 36, 36), "appearance": clips(2, 3, 1, 36, 36)}
+    expected = engine.run(x)["pulse"].tobytes()
+    for change in (np.asfortranarray, np.float64, lambda v: v[:, ::-1][:, ::-1], np.ndarray.tolist):
+        same = {key: change(value) for key, value in x.items()}
+        assert engine.run(same)["pulse"].tobytes() == expected
