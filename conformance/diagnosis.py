@@ -5,6 +5,7 @@ from. And the catalogue of mutants is a list of known mistakes: the failed quest
 of them, and those whose answer is the testee's answer are named.
 """
 
+import time
 from itertools import groupby
 from typing import Any
 
@@ -17,6 +18,9 @@ from conformance.testees.base import Outputs
 
 MAX_LIKELY = 3
 """How many known mistakes are named for one failure."""
+
+PATIENCE = 3.0
+"""Seconds that are spent on the search for them."""
 
 
 def diagnose(question: Question, reply: Outputs, profile: Profile) -> dict[str, Any]:
@@ -40,9 +44,12 @@ def likely(question: Question, actual: Any, profile: Profile) -> list[str]:
     from conformance.mutants import MUTANTS, answer
 
     found: list[str] = []
+    end = time.monotonic() + PATIENCE
     for mutant in MUTANTS.values():
-        if len(found) == MAX_LIKELY:
+        if len(found) == MAX_LIKELY or time.monotonic() > end:
             break
+        if mutant.profile not in ("mit", profile.name):
+            continue
         wrong = answer(mutant, question.call, profile).get(question.judge.output)
         if wrong is None or type(wrong) is not type(actual):
             continue

@@ -1,10 +1,37 @@
-"""Being written."""
+"""The judge is judged: wrong implementations, each with one mistake that people make.
 
+A mutant is the reference testee with one or two of its methods replaced. The suite is worth
+something only if it fails every one of them, and a case only if it fails at least one.
+"""
+
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-MUTANTS: dict[str, Any] = {}
+from conformance.cases import Call
+from conformance.mutants import layers, networks, refusals, shifts, streams, video
+from conformance.mutants.base import Mutant
+from conformance.profiles import Profile
+from conformance.testees.base import Outputs
+from conformance.testees.in_process import InProcess
+
+MUTANTS: Mapping[str, Mutant] = {
+    mutant.name: mutant
+    for module in (shifts, layers, networks, streams, video, refusals)
+    for mutant in module.CATALOGUE.values()
+}
+"""Every mutant by name."""
 
 
-def answer(*a: Any) -> dict[str, Any]:
-    """X"""
-    return {}
+def answer(mutant: Mutant, call: Call, profile: Profile) -> Mapping[str, Any]:
+    """What a mutant puts out for a call under a profile; nothing if it fails."""
+    reply = _testee(mutant.name, profile).ask(call, 10.0)
+    return reply.values if isinstance(reply, Outputs) else {}
+
+
+@cache
+def _testee(name: str, profile: Profile) -> InProcess:
+    return InProcess(MUTANTS[name].make(profile))
+
+
+__all__ = ["MUTANTS", "Mutant", "answer"]

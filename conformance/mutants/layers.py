@@ -1,0 +1,356 @@
+"""Mistakes in single layers: convolution, batch norm, activations, pooling, heads, precision."""
+
+from typing import Any
+
+import numpy as np
+
+from conformance.arrays import Array
+from conformance.mutants.base import Catalogue
+from conformance.testees.reference import Reference
+from tsm_ref import reference
+
+CATALOGUE = Catalogue()
+mutant = CATALOGUE.mutant
+
+
+@mutant("kernel-flipped", "kernel flip", "conv", "the kernel is flipped: a true convolution")
+def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Array:
+    return reference.conv(x, weight[..., ::-1, ::-1], *rest, **more)
+
+
+@mutant("kernel-time-flipped", "kernel flip", "conv", "the taps over time are flipped")
+def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Array:
+    return reference.conv(x, weight[:, :, ::-1], *rest, **more)
+
+
+@mutant("kernel-transposed", "kernel flip", "conv", "square kernels have H and W exchanged")
+def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Array:
+    square = weight.shape[-1] == weight.shape[-2]
+    return reference.conv(x, weight.swapaxes(-1, -2) if square else weight, *rest, **more)
+
+
+@mutant("conv-same-padding", "padding", "conv", "strided layers are padded at the end only (SAME)")
+def _(
+    self: Reference,
+    x: Array,
+    weight: Array,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    *rest: Any,
+    **more: Any,
+) -> Array:
+    strides = [stride] * 3 if isinstance(stride, int) else list(stride)
+    pads = [padding] * 3 if isinstance(padding, int) else list(padding)
+    sides = [(p - 1, p + 1) if s > 1 and p else (p, p) for p, s in zip(pads, strides, strict=True)]
+    return reference.conv(x, weight, bias, stride, sides, *rest, **more)
+
+
+@mutant("conv-no-bias", "padding", "conv", "the bias is forgotten")
+def _(self: Reference, x: Array, weight: Array, bias: Any = None, *rest: Any, **more: Any) -> Array:
+    return reference.conv(x, weight, None, *rest, **more)
+
+
+@mutant("conv-stride-swapped", "stride position", "conv", "the strides of H and W are exchanged")
+def _(
+    self: Reference,
+    x: Array,
+    weight: Array,
+    bias: Any = None,
+    stride: Any = 1,
+    *rest: Any,
+    **k: Any,
+) -> Array:
+    if not isinstance(stride, int):
+        stride = [stride[0], stride[2], stride[1]]
+    return reference.conv(x, weight, bias, stride, *rest, **k)
+
+
+@mutant("conv-stride-late", "stride position", "conv", "strided windows start one place late")
+def _(
+    self: Reference,
+    x: Array,
+    weight: Array,
+    bias: Any = None,
+    stride: Any = 1,
+    *rest: Any,
+    **k: Any,
+) -> Array:
+    if np.max(stride) > 1:
+        x = np.roll(x, -1, axis=-1)
+    return reference.conv(x, weight, bias, stride, *rest, **k)
+
+
+@mutant("conv-time-stride-late", "stride position", "conv", "the stride over time starts one late")
+def _(
+    self: Reference,
+    x: Array,
+    weight: Array,
+    bias: Any = None,
+    stride: Any = 1,
+    *rest: Any,
+    **k: Any,
+) -> Array:
+    if not isinstance(stride, int) and stride[0] > 1:
+        x = np.roll(x, -1, axis=2)
+    return reference.conv(x, weight, bias, stride, *rest, **k)
+
+
+@mutant("conv-groups-interleaved", "layouts", "conv", "groups take every g-th channel")
+def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Array:
+    groups = more.get("groups", rest[4] if len(rest) > 4 else 1)
+    if groups > 1 and x.shape[1] % groups == 0:
+        x = x.reshape(len(x), -1, groups, *x.shape[2:]).swapaxes(1, 2).reshape(x.shape)
+    return reference.conv(x, weight, *rest, **more)
+
+
+@mutant(
+    "conv-depthwise-shuffled", "layouts", "conv", "depthwise kernels belong to the next channel"
+)
+def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Array:
+    groups = more.get("groups", rest[4] if len(rest) > 4 else 1)
+    depthwise = groups > 1 and weight.shape[1] == 1
+    return reference.conv(x, np.roll(weight, 1, 0) if depthwise else weight, *rest, **more)
+
+
+@mutant("conv-dilation-ignored", "padding", "conv", "taps that should lie apart are side by side")
+def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Array:
+    y = reference.conv(x, weight, *rest, **more)
+    if np.max(more.get("dilation", 1)) > 1:
+        near = reference.conv(x, weight, *rest, **{**more, "dilation": 1})
+        y = near[tuple(slice(0, n) for n in y.shape)]
+    return y
+
+
+@mutant("conv-last-tap", "padding", "conv", "the last tap of a kernel is left out")
+def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Array:
+    if weight.shape[-1] > 1:
+        weight = weight.copy()
+        weight[..., -1, -1] = 0
+    return reference.conv(x, weight, *rest, **more)
+
+
+@mutant("conv-first-channel", "layouts", "conv", "the last input channel reads the first")
+def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Array:
+    x = x.copy()
+    x[:, -1] = x[:, 0]
+    return reference.conv(x, weight, *rest, **more)
+
+
+def truncated(x: Array, bits: int) -> Array:
+    """float32 numbers with so many bits of mantissa left, rounded to nearest."""
+    drop = 23 - bits
+    whole = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    rounded = (whole + np.uint32(1 << (drop - 1))) & np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)
+    return rounded.view(np.float32)
+
+
+@mutant("precision-tf32", "low precision", "conv", "products are made in TF32")
+def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Array:
+    return reference.conv(truncated(x, 10), truncated(weight, 10), *rest, **more)
+
+
+@mutant("precision-bfloat16", "low precision", "conv", "products are made in bfloat16")
+def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Array:
+    return reference.conv(truncated(x, 7), truncated(weight, 7), *rest, **more)
+
+
+@mutant("precision-sums-half", "low precision", "conv", "sums are rounded to float16")
+def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Array:
+    return reference.conv(x, weight, *rest, **more).astype(np.float16).astype(x.dtype)
+
+
+@mutant("precision-linear", "low precision", "linear", "the classifier runs in bfloat16")
+def _(self: Reference, x: Array, weight: Array, *rest: Any) -> Array:
+    return reference.linear(truncated(x, 7), truncated(weight, 7), *rest)
+
+
+@mutant("linear-no-bias", "consensus", "linear", "the bias of the classifier is forgotten")
+def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Array:
+    return reference.linear(x, weight)
+
+
+@mutant("linear-frames-swapped", "consensus", "linear", "frames come out in reversed order")
+def _(self: Reference, x: Array, *rest: Any, **more: Any) -> Array:
+    return reference.linear(x, *rest, **more)[..., ::-1].copy()
+
+
+def norm(x: Array, m: Array, v: Array, a: Array, b: Array) -> Array:
+    """(x - m) / v * a + b with vectors per channel."""
+    shape = (-1, *[1] * (x.ndim - 2))
+    m, v, a, b = (p.reshape(shape) for p in (m, v, a, b))
+    y: Array = (x - m) / v * a + b
+    return y.astype(x.dtype)
+
+
+@mutant("bn-eps-1e-3", "batch-norm constants", "batch_norm", "eps is 1e-3, as in Keras")
+def _(self: Reference, x: Array, m: Array, v: Array, a: Array, b: Array, **more: Any) -> Array:
+    return reference.batch_norm(x, m, v, a, b, 1e-3)
+
+
+@mutant("bn-eps-outside", "batch-norm constants", "batch_norm", "eps is added behind the root")
+def _(self: Reference, x: Array, m: Array, v: Array, a: Array, b: Array, **more: Any) -> Array:
+    return norm(x, m, np.sqrt(v) + np.float32(1e-5), a, b)
+
+
+@mutant("bn-no-eps", "batch-norm constants", "batch_norm", "eps is left out")
+def _(self: Reference, x: Array, m: Array, v: Array, a: Array, b: Array, **more: Any) -> Array:
+    return norm(x, m, np.sqrt(v), a, b)
+
+
+@mutant("bn-no-root", "batch-norm constants", "batch_norm", "the variance is taken as deviation")
+def _(self: Reference, x: Array, m: Array, v: Array, a: Array, b: Array, **more: Any) -> Array:
+    return norm(x, m, v + np.float32(1e-5), a, b)
+
+
+@mutant("bn-scale-shift", "batch-norm constants", "batch_norm", "scale and shift are exchanged")
+def _(self: Reference, x: Array, m: Array, v: Array, a: Array, b: Array, **more: Any) -> Array:
+    return reference.batch_norm(x, m, v, b, a)
+
+
+@mutant("bn-batch-statistics", "batch-norm constants", "batch_norm", "runs in training mode")
+def _(self: Reference, x: Array, m: Array, v: Array, a: Array, b: Array, **more: Any) -> Array:
+    axes = (0, *range(2, x.ndim))
+    return reference.batch_norm(x, x.mean(axes), x.var(axes), a, b)
+
+
+@mutant("relu-leaky", "activations", "relu", "negative values leak through")
+def _(self: Reference, x: Array) -> Array:
+    return reference.leaky_relu(x, 0.01)
+
+
+@mutant("relu-is-relu6", "activations", "relu", "the ReLU stops at 6")
+def _(self: Reference, x: Array) -> Array:
+    return reference.relu6(x)
+
+
+@mutant("relu6-is-relu", "activations", "relu6", "ReLU6 does not stop at 6")
+def _(self: Reference, x: Array) -> Array:
+    return reference.relu(x)
+
+
+@mutant("leaky-slope", "activations", "leaky_relu", "the slope is always 0.1")
+def _(self: Reference, x: Array, slope: float) -> Array:
+    return reference.leaky_relu(x, 0.1)
+
+
+@mutant("hard-sigmoid-onnx", "activations", "hard_sigmoid", "the slope is 0.2 instead of 1/6")
+def _(self: Reference, x: Array) -> Array:
+    return reference.hard_sigmoid(x, 0.2)
+
+
+@mutant("hard-swish-smooth", "activations", "hard_swish", "the smooth swish stands in")
+def _(self: Reference, x: Array) -> Array:
+    return x * reference.sigmoid(x)
+
+
+@mutant("sigmoid-hard", "activations", "sigmoid", "the hard sigmoid stands in")
+def _(self: Reference, x: Array) -> Array:
+    return reference.hard_sigmoid(x)
+
+
+@mutant("tanh-rational", "activations", "tanh", "a rational approximation stands in")
+def _(self: Reference, x: Array) -> Array:
+    y: Array = np.clip(x * (27 + x * x) / (27 + 9 * x * x), -1, 1)
+    return y.astype(x.dtype)
+
+
+@mutant("softmax-axis", "consensus", "softmax", "normalised over the last axis")
+def _(self: Reference, x: Array, axis: int = 1) -> Array:
+    return reference.softmax(x, -1 if x.ndim > 2 else 0)
+
+
+@mutant("softmax-overflow", "activations", "softmax", "large logits overflow")
+def _(self: Reference, x: Array, axis: int = 1) -> Array:
+    e = np.exp(x)
+    return np.asarray(e / e.sum(axis, keepdims=True))
+
+
+@mutant("consensus-max", "consensus", "consensus", "the maximum over time stands in for the mean")
+def _(self: Reference, logits: Array) -> Array:
+    return np.asarray(logits.max(axis=2))
+
+
+@mutant("consensus-sum", "consensus", "consensus", "the logits are summed")
+def _(self: Reference, logits: Array) -> Array:
+    return np.asarray(logits.sum(axis=2))
+
+
+@mutant("consensus-last", "consensus", "consensus", "only the last frame counts")
+def _(self: Reference, logits: Array) -> Array:
+    return logits[:, :, -1].copy()
+
+
+@mutant("mask-no-half", "activations", "attention_mask", "the factor 1/2 is forgotten")
+def _(self: Reference, m: Array) -> Array:
+    return reference.attention_mask(m) * np.float32(2)
+
+
+@mutant("mask-over-clip", "activations", "attention_mask", "the mean is taken over the whole clip")
+def _(self: Reference, m: Array) -> Array:
+    y: Array = m / m.mean(axis=(2, 3, 4), keepdims=True) * np.float32(0.5)
+    return y
+
+
+@mutant("non-local-scaled", "activations", "non_local", "scores are divided by sqrt(C)")
+def _(self: Reference, theta: Array, phi: Array, g: Array, mode: Any) -> Array:
+    return reference.non_local(theta / np.float32(theta.shape[1] ** 0.5), phi, g, mode)
+
+
+@mutant("max-pool-zero", "pooling edge rules", "max_pool", "the padding is zero and may win")
+def _(
+    self: Reference, x: Array, kernel: Any, stride: Any, padding: Any = (0, 0, 0), **more: Any
+) -> Array:
+    sides = [(0, 0), (0, 0), *((p, p) for p in padding)]
+    return reference.max_pool(np.pad(x, sides), kernel, stride, 0, **more)
+
+
+@mutant("max-pool-stride", "pooling edge rules", "max_pool", "strides of H and W are exchanged")
+def _(self: Reference, x: Array, kernel: Any, stride: Any, *rest: Any, **more: Any) -> Array:
+    return reference.max_pool(x, kernel, (stride[0], stride[2], stride[1]), *rest, **more)
+
+
+@mutant("max-pool-floor", "pooling edge rules", "max_pool", "an overhanging window is dropped")
+def _(self: Reference, x: Array, kernel: Any, stride: Any, padding: Any = 0, **more: Any) -> Array:
+    return reference.max_pool(x, kernel, stride, padding)
+
+
+@mutant("max-pool-unpadded", "pooling edge rules", "max_pool", "the window starts inside")
+def _(self: Reference, x: Array, kernel: Any, stride: Any, padding: Any = 0, **more: Any) -> Array:
+    return reference.max_pool(x, kernel, stride, 0, **more)
+
+
+@mutant("max-pool-time", "pooling edge rules", "max_pool", "time is pooled one frame late")
+def _(self: Reference, x: Array, kernel: Any, *rest: Any, **more: Any) -> Array:
+    return reference.max_pool(np.roll(x, 1, 2) if kernel[0] > 1 else x, kernel, *rest, **more)
+
+
+@mutant("avg-pool-padding", "pooling edge rules", "avg_pool", "padding always counts")
+def _(self: Reference, x: Array, kernel: Any, stride: Any, padding: Any = 0, **more: Any) -> Array:
+    return reference.avg_pool(x, kernel, stride, padding, more.get("ceil_mode", False), True)
+
+
+@mutant("avg-pool-overhang", "pooling edge rules", "avg_pool", "an overhang counts in the divisor")
+def _(self: Reference, x: Array, kernel: Any, stride: Any, padding: Any = 0, **more: Any) -> Array:
+    if not more.get("ceil_mode"):
+        return reference.avg_pool(x, kernel, stride, padding, **more)
+    sides = [(0, 0)] * 2 + [(0, -n % k) for n, k in zip(x.shape[2:], kernel, strict=True)]
+    return reference.avg_pool(np.pad(x, sides), kernel, stride)
+
+
+@mutant("avg-pool-is-max", "pooling edge rules", "avg_pool", "the maximum stands in for the mean")
+def _(self: Reference, x: Array, kernel: Any, stride: Any, padding: Any = 0, **more: Any) -> Array:
+    return reference.max_pool(x, kernel, stride, padding, 1, more.get("ceil_mode", False))
+
+
+@mutant("global-pool-time", "pooling edge rules", "global_avg_pool", "time is averaged too")
+def _(self: Reference, x: Array) -> Array:
+    y = reference.global_avg_pool(x)
+    return np.broadcast_to(y.mean(axis=2, keepdims=True), y.shape).copy()
+
+
+@mutant(
+    "global-pool-sum", "pooling edge rules", "global_avg_pool", "the sum stands in for the mean"
+)
+def _(self: Reference, x: Array) -> Array:
+    return np.asarray(x.sum(axis=(-2, -1)))
