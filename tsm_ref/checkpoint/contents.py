@@ -1,7 +1,7 @@
 """What every reader returns, and the checks of names and values that all of them share."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +102,17 @@ def check_finite(name: str, values: Array) -> None:
         raise CheckpointError(
             f"the tensor {shown(name)} holds a NaN or an infinity ({bad} of {values.size} values)"
         )
+
+
+def under(stored: Profile, wanted: Profile) -> Profile:
+    """A stored profile as another one asks for it: the same shift, perhaps other preparations.
+
+    Raises `CheckpointError` where the weights were trained with another shift or placement.
+    """
+    for name in ("shift", "placement"):
+        kept, asked = getattr(stored, name), getattr(wanted, name)
+        if kept != asked:
+            raise CheckpointError(
+                f"the weights were trained with {name} {kept}; the profile asks for {asked}"
+            )
+    return replace(wanted, labels=wanted.labels or stored.labels, measured=stored.measured)

@@ -1,0 +1,211 @@
+"""The names that other implementations give their tensors, and ours for the same ones.
+
+Ours are torchvision's: ``layer1.0.conv1.weight``, ``features.3.conv.0.weight``, ``fc.weight``. One
+row of `NAMINGS` per family: how its names are recognised, and how one is translated. Some families
+mark a shifted layer in its name, which is the only trace that a shift leaves in a file of tensors.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import accumulate
+
+from tsm_ref.checkpoint.contents import shown
+from tsm_ref.errors import CheckpointError
+from tsm_ref.models.mobilenet_v2 import STAGES
+
+_IGNORED = re.compile(r"(.*\.)?num_batches_tracked|data_preprocessor\..*")
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How a family of implementations names tensors.
+
+    ``sign`` is in names that no other family has; ``profile`` is that of a file with marked shifts,
+    ``unmarked`` that of one without (empty: the names do not tell, a profile must be given).
+    ``turned`` are linear weights stored as (in, out).
+    """
+
+    family: str
+    sign: str
+    rename: Callable[[str], str]
+    profile: str = ""
+    unmarked: str = ""
+    turned: bool = False
+
+
+def _renamer(*rules: tuple[str, str]) -> Callable[[str], str]:
+    """Apply regular expressions, each once, in order."""
+    compiled = [(re.compile(pattern), new) for pattern, new in rules]
+
+    def rename(name: str) -> str:
+        for pattern, new in compiled:
+            name = pattern.sub(new, name, count=1)
+        return name
+
+    return rename
+
+
+def _mmaction2_mobilenet(name: str) -> str:
+    """``layer2.1.conv.0.conv`` is the first convolution of the fourth feature."""
+    first = [1, *accumulate((count for _, _, count, _ in STAGES), initial=1)][1:]
+
+    def feature(match: re.Match[str]) -> str:
+        stage, block, layer = (int(match[i]) for i in (1, 2, 3))
+        kind = 0 if match[4] == "conv" else 1
+        return f"features.{first[stage - 1] + block}.conv.{3 * layer + kind}."
+
+    name = re.sub(r"^backbone\.layer(\d)\.(\d+)\.conv\.(\d)\.(conv|bn)\.", feature, name)
+    for layer, place in (("conv1", 0), ("conv2", first[-1])):
+        name = name.replace(f"backbone.{layer}.conv.", f"features.{place}.0.")
+        name = name.replace(f"backbone.{layer}.bn.", f"features.{place}.1.")
+    return name.replace("cls_head.fc_cls.", "classifier.")
+
+
+def _paddle(name: str) -> str:
+    """``res2a.conv0._conv.weight`` is the first convolution of the first block of layer 1."""
+
+    def block(match: re.Match[str]) -> str:
+        letter, number = match[2], match[3]
+        index = ord(letter) - ord("a") if not number else int(number)
+        return f"layer{int(match[1]) - 1}.{index}."
+
+    name = re.sub(r"^backbone\.res(\d)([a-z])(\d*)\.", block, name)
+    return _renamer(
+        (r"^backbone\.conv\._conv\.", "conv1."),
+        (r"^backbone\.conv\._batch_norm\.", "bn1."),
+        (r"^head\.fc\.", "fc."),
+        (r"\.conv0\._conv\.", ".conv1."),
+        (r"\.conv1\._conv\.", ".conv2."),
+        (r"\.conv2\._conv\.", ".conv3."),
+        (r"\.conv0\._batch_norm\.", ".bn1."),
+        (r"\.conv1\._batch_norm\.", ".bn2."),
+        (r"\.conv2\._batch_norm\.", ".bn3."),
+        (r"\.short\._conv\.", ".downsample.0."),
+        (r"\.short\._batch_norm\.", ".downsample.1."),
+        (r"\._mean$", ".running_mean"),
+        (r"\._variance$", ".running_var"),
+    )(name)
+
+
+NAMINGS = (
+    Naming(
+        "MIT",
+        r"(^|\.)base_model\.",
+        _renamer((r"^module\.", ""), (r"^base_model\.", ""), (r"^new_fc\.", "fc.")),
+        profile="mit",
+        unmarked="tsn",
+    ),
+    Naming(
+        "MMAction2 MobileNetV2",
+        r"^backbone\.layer1\.0\.conv\.0\.",
+        _mmaction2_mobilenet,
+        profile="mmaction2",
+        unmarked="tsn",
+    ),
+    Naming(
+        "MMAction2",
+        r"^backbone\.layer1\.0\.conv1\.",
+        _renamer(
+            (r"^backbone\.conv1\.conv\.", "conv1."),
+            (r"^backbone\.conv1\.bn\.", "bn1."),
+            (r"^backbone\.", ""),
+            (r"^cls_head\.fc_cls\.", "fc."),
+            (r"\.conv(\d)\.conv\.", r".conv\1."),
+            (r"\.conv(\d)\.bn\.", r".bn\1."),
+            (r"\.downsample\.conv\.", ".downsample.0."),
+            (r"\.downsample\.bn\.", ".downsample.1."),
+        ),
+        profile="mmaction2",
+        unmarked="tsn",
+    ),
+    Naming("PaddleVideo", r"^backbone\.res2a\.", _paddle, turned=True),
+    Naming(
+        "CIFAR ResNet",
+        r"^(module\.)?linear\.",
+        _renamer((r"^module\.", ""), (r"^linear\.", "fc.")),
+        unmarked="tsn",
+    ),
+    Naming(
+        "torchvision or the MIT online demo",
+        r"^(module\.)?(layer1\.0\.|features\.0\.)",
+        _renamer((r"^module\.", "")),
+    ),
+)
+"""The families, those with the most telling sign first."""
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A file's names in our words: which tensor is which, and which layers it marks as shifted.
+
+    ``layers`` are blocks, such as ``layer1.0``; ``placement`` is where in a block the mark stands
+    (empty where nothing is marked).
+    """
+
+    naming: Naming
+    names: dict[str, str]
+    layers: frozenset[str]
+    placement: str
+
+
+def translate(names: Iterable[str]) -> Translation:
+    """Translate all names of a file; raises `CheckpointError` for a family that is not known.
+
+    >>> found = translate(["module.base_model.layer1.0.conv1.net.weight"])
+    >>> found.naming.family, found.names, sorted(found.layers), found.placement
+    ('MIT', {'layer1.0.conv1.weight': 'module.base_model.layer1.0.conv1.net.weight'}, \
+['layer1.0'], 'blockres')
+    """
+    kept = [name for name in names if not _IGNORED.fullmatch(name)]
+    naming = _naming(kept)
+    translated: dict[str, str] = {}
+    layers: set[str] = set()
+    placements: set[str] = set()
+    for name in kept:
+        plain = name
+        if ".net." in name:
+            plain = name.replace(".net.", ".", 1)
+            placements.add("block" if re.search(r"layer\d\.\d+\.net\.", name) else "blockres")
+        ours = naming.rename(plain)
+        if plain != name:
+            layers.add(".".join(ours.split(".")[:2]))
+        if ours in translated:
+            both = f"{shown(translated[ours])} and {shown(name)}"
+            raise CheckpointError(f"the tensors {both} are the same one here")
+        translated[ours] = name
+    if len(placements) > 1:
+        raise CheckpointError("the names mark shifts before blocks and before convolutions")
+    return Translation(naming, _flat_numbers(translated), frozenset(layers), "".join(placements))
+
+
+def _naming(names: list[str]) -> Naming:
+    for naming in NAMINGS:
+        if any(re.search(naming.sign, name) for name in names):
+            return naming
+    first = f"the first is {shown(names[0])}" if names else "there are none"
+    known = ", ".join(naming.family for naming in NAMINGS)
+    raise CheckpointError(f"no known implementation has these tensors ({first}); known: {known}")
+
+
+def _flat_numbers(names: dict[str, str]) -> dict[str, str]:
+    """Number the layers of inverted residuals through, and name the classifier of MobileNetV2."""
+    if "features.0.0.weight" not in names:
+        return names
+    nested = any(re.match(r"features\.\d+\.conv\.0\.0\.", name) for name in names)
+    result = {}
+    for ours, theirs in names.items():
+        flat = re.sub(r"^(features)\.(\d+)\.conv\.(\d)(\.[01])?\.", _number, ours)
+        ours = flat if nested else ours
+        result[re.sub(r"^(fc|classifier\.1)\.", "classifier.", ours)] = theirs
+    return result
+
+
+def _number(match: re.Match[str]) -> str:
+    """Torchvision puts a convolution and its batch norm into a list, all but the last ones."""
+    feature, layer, inner = int(match[2]), int(match[3]), match[4]
+    if inner is not None:
+        number = 3 * layer + int(inner[1:])
+    else:
+        number = layer + (2 if feature == 1 else 4)  # the first has no expansion in front
+    return f"features.{feature}.conv.{number}."

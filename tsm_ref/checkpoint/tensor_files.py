@@ -1,0 +1,67 @@
+"""What all files of named tensors have in common: names, shapes, and values on request."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tsm_ref.checkpoint.contents import Array, Float32, check_finite, shown
+from tsm_ref.errors import CheckpointError
+from tsm_ref.ops_table import Shape
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor as a file declares it; `read` fetches its values."""
+
+    shape: Shape
+    type_name: str
+    read: Callable[[], Array]
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """The named tensors of a file, and the notes that stand beside them."""
+
+    entries: Mapping[str, Entry]
+    format: str
+    format_version: int
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_float32(name: str, entry: Entry, shape: Shape) -> Float32:
+    """The values of a tensor, if it has this shape and is made of finite floats.
+
+    Raises `CheckpointError` that names the tensor.
+    """
+    if entry.type_name not in FLOATS:
+        raise CheckpointError(f"the tensor {shown(name)} is {entry.type_name}; a float is needed")
+    if entry.shape != shape:
+        raise CheckpointError(f"the tensor {shown(name)} has shape {entry.shape}; expected {shape}")
+    values = entry.read()
+    with np.errstate(over="ignore"):  # a float64 beyond float32 is refused as an infinity
+        result = np.ascontiguousarray(values, np.float32).reshape(shape)
+    check_finite(name, result)
+    return result
+
+
+def widened(data: bytes, type_name: str) -> Array:
+    r"""The numbers that little-endian bytes hold; bfloat16 as float32.
+
+    >>> widened(b"\x80\x3f", "bfloat16")
+    array([1.], dtype=float32)
+    """
+    if type_name == "bfloat16":
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    return np.frombuffer(data, np.dtype(type_name).newbyteorder("<"))
+
+
+def width_of(type_name: str) -> int:
+    """Bytes of one number of a type.
+
+    >>> width_of("bfloat16"), width_of("float64")
+    (2, 8)
+    """
+    return 2 if type_name == "bfloat16" else np.dtype(type_name).itemsize
