@@ -7,6 +7,7 @@ from tsm_ref.checkpoint.native import load, save
 from tsm_ref.checkpoint.onnx_export import export_onnx, export_onnx_stream
 from tsm_ref.checkpoint.onnx_import import load_onnx
 from tsm_ref.checkpoint.registry import names, resolve, weights_folder
+from tsm_ref.checkpoint.safetensors_files import save_safetensors
 from tsm_ref.checkpoint.views import FileView
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "names",
     "resolve",
     "save",
+    "save_safetensors",
     "sha256_of",
     "weights_folder",
 ]

@@ -1,0 +1,146 @@
+"""Conversion from the command line: what is written, the parity it prints, and its exit codes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.checkpoint.torch_writer import zip_file
+from tsm_ref.checkpoint import load_checkpoint, save
+from tsm_ref.convert import main
+from tsm_ref.engine.numpy_engine import NumpyEngine
+from tsm_ref.graph import Graph
+from tsm_ref.models import ResNetSpec, build_mobilenet_v2, build_resnet, random_weights
+from tsm_ref.profile import PROFILES, Preprocess, Sampling, ShiftRule
+
+SPEC = ResNetSpec((1, 1, 1), width=16)
+SMALL = PROFILES["mit"].with_changes(
+    sampling=Sampling(segments=4), preprocess=Preprocess(short_side=36, crop=(32, 32))
+)
+
+
+@pytest.fixture
+def graph() -> Graph:
+    return build_resnet(SPEC, num_classes=5)
+
+
+@pytest.fixture
+def source(tmp_path: Path, graph: Graph) -> Path:
+    path = tmp_path / "in.h5"
+    save(path, graph, random_weights(graph), SMALL, extra={"licence": "MIT"})
+    return path
+
+
+def logits(path: Path) -> Any:
+    found = load_checkpoint(path)
+    x = np.random.default_rng(3).normal(size=(1, 3, 4, 32, 32)).astype(np.float32)
+    name = found.graph.inputs[0].name
+    (out,) = NumpyEngine(found.graph, found.weights).run({name: x}).values()
+    return out
+
+
+@pytest.mark.parametrize("ending", ["h5", "hdf5", "onnx"])
+def test_the_result_computes_the_same_bits(
+    source: Path, tmp_path: Path, ending: str, capsys: Any
+) -> None:
+    target = tmp_path / f"out.{ending}"
+    assert main([str(source), str(target)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "parity   equal bit for bit" in out
+    assert "3 shifts, rule mit, divisor 8, fill zero" in out
+    np.testing.assert_array_equal(logits(target), logits(source))
+    assert load_checkpoint(target).profile == SMALL
+
+
+def test_safetensors(source: Path, tmp_path: Path, capsys: Any) -> None:
+    pytest.importorskip("safetensors")
+    target = tmp_path / "out.safetensors"
+    assert main([str(source), str(target)]) == 0
+    assert "parity   equal bit for bit" in capsys.readouterr().out
+    found = load_checkpoint(target)
+    assert found.profile == SMALL
+    assert found.extra == {"licence": "MIT"}
+    np.testing.assert_array_equal(logits(target), logits(source))
+
+
+def test_and_back_again(source: Path, tmp_path: Path, graph: Graph) -> None:
+    there, back = tmp_path / "there.onnx", tmp_path / "back.h5"
+    assert main([str(source), str(there)]) == 0
+    assert main([str(there), str(back)]) == 0
+    assert [n.op for n in load_checkpoint(back).graph.nodes] == [n.op for n in graph.nodes]
+    np.testing.assert_array_equal(logits(back), logits(source))
+
+
+def test_half_precision_says_how_much_it_changes(source: Path, tmp_path: Path, capsys: Any) -> None:
+    target = tmp_path / "half.h5"
+    assert main([str(source), str(target), "--storage", "float16"]) == 0
+    assert "parity   largest difference" in capsys.readouterr().out
+    assert target.stat().st_size < 0.6 * source.stat().st_size
+
+
+def test_a_pytorch_file(tmp_path: Path, graph: Graph, capsys: Any) -> None:
+    tensors = {
+        name.replace("fc.", "module.new_fc.")
+        if name.startswith("fc")
+        else f"module.base_model.{name}".replace("conv1.weight", "conv1.net.weight", 1)
+        if ".0.conv1" in name
+        else f"module.base_model.{name}": v[:, :, 0] if v.ndim == 5 else v
+        for name, v in random_weights(graph).items()
+    }
+    path = tmp_path / "TSM_x_shift8_blockres_avg_segment4_e1.pth"
+    path.write_bytes(zip_file({"state_dict": tensors}))
+    assert main([str(path), str(tmp_path / "out.h5")]) == 0
+    assert "MIT, torch zip, float32" in capsys.readouterr().out
+    np.testing.assert_array_equal(
+        load_checkpoint(tmp_path / "out.h5").weights["conv1.weight"],
+        random_weights(graph)["conv1.weight"],
+    )
+
+
+def test_one_step_of_a_stream(tmp_path: Path, capsys: Any) -> None:
+    online = build_mobilenet_v2(num_classes=5, width=0.35, shift=ShiftRule("online"))
+    path = tmp_path / "in.h5"
+    save(path, online, random_weights(online), SMALL.with_changes(shift=ShiftRule("online")))
+    assert main([str(path), str(tmp_path / "step.onnx"), "--stream"]) == 0
+    assert "run it frame by frame" in capsys.readouterr().out
+    assert len(load_checkpoint(tmp_path / "step.onnx").states) == 10
+
+
+def test_sizes_of_an_onnx_file(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.onnx"
+    sizes = ["--batch", "2", "--frames", "8", "--height", "48", "--width", "64"]
+    assert main([str(source), str(target), *sizes]) == 0
+    assert load_checkpoint(target).inputs[0].shape == (2, 3, 8, 48, 64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["{in}", "{dir}/out.txt"], 2, "the ending must be one of .h5, .hdf5"),
+        (["{in}"], 2, "OUT"),
+        (["{in}", "{dir}/x.h5", "--storage", "int8"], 2, "int8"),
+        (["{in}", "{dir}/x.h5", "--stream"], 2, "only an ONNX file"),
+        (["{in}", "{dir}/x.onnx", "--opset", "5"], 2, "`opset` (=5) must be"),
+        (["{in}", "{dir}/x.h5", "--profile", "mine"], 2, "no profile 'mine'"),
+        (["{dir}/absent.pth", "{dir}/x.h5"], 4, "absent.pth"),
+        (["{in}", "{dir}/x.h5", "--profile", "mmaction2"], 0, ""),
+        (["{in}", "{dir}/x.h5", "--profile", "tsn"], 4, "trained with shift"),
+        (["{in}", "{dir}/x.onnx", "--stream"], 4, "answers"),
+        (["{in}", "{in}"], 5, "the output is the input"),
+        (["{in}", "{dir}/no/x.h5"], 5, "no/x.h5: the file cannot be written"),
+    ],
+)
+def test_exit_codes(
+    source: Path, tmp_path: Path, arguments: list[str], code: int, words: str, capsys: Any
+) -> None:
+    before = source.read_bytes()
+    given = [a.replace("{in}", str(source)).replace("{dir}", str(tmp_path)) for a in arguments]
+    assert main(given) == code
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == (code != 0)
+    assert source.read_bytes() == before
+    if code:
+        assert not [path for path in tmp_path.iterdir() if path != source]

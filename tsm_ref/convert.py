@@ -1,0 +1,187 @@
+"""Converts any model file that can be read into HDF5, safetensors or ONNX, and checks the result.
+
+``python -m tsm_ref.convert IN OUT``: the ending of OUT names the kind. What was written is read
+back and run beside the source on the same random clip; the largest difference is printed.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref import checkpoint as files
+from tsm_ref.command import Parser, guarded, positive, say
+from tsm_ref.engine.numpy_engine import NumpyEngine
+from tsm_ref.errors import CheckpointError, UsageError, WriteError
+from tsm_ref.graph import Graph
+from tsm_ref.model import named_profile
+
+__all__ = ["convert", "main", "parser"]
+
+Array = NDArray[Any]
+
+KINDS: Mapping[str, str] = {
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".safetensors": "safetensors",
+    ".onnx": "onnx",
+}
+STREAMED = "a step of a stream is not compared: run it frame by frame"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options, as ``--help`` prints them."""
+    made = Parser(
+        prog="python -m tsm_ref.convert",
+        description="Convert a model file into HDF5 (.h5), safetensors or ONNX, and compare.",
+        epilog="exit codes: 0 fine, 1 a bug of ours, 2 usage, 4 bad model file, 5 cannot write, "
+        "130 interrupted",
+    )
+    add = made.add_argument
+    add("source", metavar="IN", help="a model that ships, or a model file of any readable kind")
+    add("target", metavar="OUT", help="the file to write: .h5, .safetensors or .onnx")
+    add("--profile", metavar="NAME", help="what IN means, where it does not say: mit, paddle, ...")
+    add("--storage", choices=("float32", "float16"), default="float32", help="numbers in HDF5")
+    size = made.add_argument_group("the sizes of an ONNX file; N is open unless it is given")
+    for option, meaning in (("batch", "N"), ("frames", "T"), ("height", "H"), ("width", "W")):
+        size.add_argument(f"--{option}", type=positive, metavar=meaning)
+    size.add_argument("--opset", type=positive, default=17, metavar="N", help="default: 17")
+    size.add_argument("--stream", action="store_true", help="one frame and its state per run")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return guarded(lambda: _main(parser().parse_args(arguments)))
+
+
+def _main(options: argparse.Namespace) -> None:
+    sizes = {
+        letter: value
+        for letter, value in (
+            ("N", options.batch),
+            ("T", options.frames),
+            ("H", options.height),
+            ("W", options.width),
+        )
+        if value is not None
+    }
+    for line in convert(
+        options.source,
+        options.target,
+        profile=options.profile,
+        storage=options.storage,
+        sizes=sizes,
+        opset=options.opset,
+        stream=options.stream,
+    ):
+        say(line)
+
+
+def convert(
+    source: str,
+    target: str,
+    *,
+    profile: str | None = None,
+    storage: str = "float32",
+    sizes: Mapping[str, int] | None = None,
+    opset: int = 17,
+    stream: bool = False,
+) -> list[str]:
+    """Write `target` from `source`; returns what was read, what was written, and how they differ.
+
+    Raises `UsageError` for an ending that names no kind, `CheckpointError` for a source that is not
+    understood or a result that differs by more than storage rounds, `WriteError`.
+    """
+    kind = KINDS.get(Path(target).suffix.lower())
+    if kind is None:
+        raise UsageError(f"{target}: the ending must be one of {', '.join(KINDS)}")
+    if stream and kind != "onnx":
+        raise UsageError("only an ONNX file can hold one step of a stream")
+    path = files.resolve(source)
+    if Path(target).exists() and Path(target).samefile(path):
+        raise WriteError(f"{target}: the output is the input; another name is needed")
+    try:
+        found = files.load_checkpoint(path, named_profile(profile) if profile else None)
+    except CheckpointError as error:
+        raise type(error)(f"{path}: {error}") from None
+    bound = _sizes(found, sizes or {})
+    try:
+        _write(found, target, kind, storage, bound, opset, stream)
+    except WriteError as error:
+        raise WriteError(f"{target}: {error}") from None
+    lines = [f"read     {path}: {found.graph.name}, {found.format}, {found.storage}"]
+    lines.append(f"profile  {found.profile.family}: {_shift(found)}")
+    lines.append(f"wrote    {target}: {kind}, {Path(target).stat().st_size:,} bytes")
+    lines.append(f"parity   {STREAMED if stream else _parity(found, target, bound, storage)}")
+    return lines
+
+
+def _write(
+    found: files.Checkpoint,
+    target: str,
+    kind: str,
+    storage: str,
+    sizes: Mapping[str, int],
+    opset: int,
+    stream: bool,
+) -> None:
+    if kind == "onnx":
+        export = files.export_onnx_stream if stream else files.export_onnx
+        export(found.graph, found.weights, target, sizes=sizes, profile=found.profile, opset=opset)
+    elif kind == "safetensors":
+        files.save_safetensors(target, found.graph, found.weights, found.profile, found.extra)
+    else:
+        files.save(
+            target, found.graph, found.weights, found.profile, storage=storage, extra=found.extra
+        )
+
+
+def _shift(found: files.Checkpoint) -> str:
+    count = sum(1 for _ in found.graph.select("TemporalShift"))
+    rule = found.profile.shift
+    return f"{count} shifts, rule {rule.rule}, divisor {rule.divisor:g}, fill {rule.fill}"
+
+
+def _sizes(found: files.Checkpoint, given: Mapping[str, int]) -> dict[str, int]:
+    """What the named dimensions are: as asked for, or as the profile samples and crops."""
+    height, width = found.profile.preprocess.frame_size
+    usual = {"T": found.profile.sampling.segments, "A": 1, "H": height or 224, "W": width or 224}
+    return {**usual, **given}
+
+
+def _parity(found: files.Checkpoint, target: str, sizes: Mapping[str, int], storage: str) -> str:
+    """Run both on a random clip; in half precision a difference is to be expected."""
+    again = files.load_checkpoint(target)
+    clips = _random_clips(found.graph, sizes)
+    ours = NumpyEngine(found.graph, found.weights).run(clips)
+    given = clips
+    if again.inputs:
+        given = {view.value: view.to_graph(clips[view.name]) for view in again.inputs}
+    theirs = NumpyEngine(again.graph, again.weights).run(given)
+    if again.outputs:
+        theirs = {view.name: view.to_file(theirs[view.value]) for view in again.outputs}
+    errors = [float(np.abs(ours[name] - theirs[name]).max()) for name in ours]
+    largest = max(float(np.abs(value).max()) for value in ours.values())
+    if max(errors) > (1e-5 if storage == "float32" else 0.1) * largest:
+        raise CheckpointError(f"{target}: the result differs from its source by {max(errors):.3g}")
+    equal = "equal bit for bit" if not max(errors) else f"largest difference {max(errors):.3g}"
+    return f"{equal} (outputs up to {largest:.3g}, one random clip on the NumPy engine)"
+
+
+def _random_clips(graph: Graph, sizes: Mapping[str, int]) -> dict[str, Array]:
+    rng = np.random.default_rng(0)
+    named = {**sizes, "N": sizes.get("N", 1)}
+    shapes = {
+        entry.name: [dim if isinstance(dim, int) else named.get(dim, 1) for dim in entry.shape]
+        for entry in graph.inputs
+    }
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
