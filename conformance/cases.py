@@ -68,8 +68,11 @@ class Setting:
 
     @property
     def u(self) -> float:
-        """Unit roundoff of the type that the testee accumulates in."""
-        return unit_roundoff(self.accumulation)
+        """Unit roundoff of the type that the testee accumulates in.
+
+        Results are stored as float32 even where sums are made in more, so it is at least that.
+        """
+        return max(unit_roundoff(self.accumulation), unit_roundoff("float32"))
 
     @cached_property
     def rng(self) -> np.random.Generator:

@@ -11,6 +11,9 @@ from conformance.arrays import Array
 MAX_BYTES = 256 * 1024 * 1024
 """The largest output file that is read."""
 
+FILM = "film"
+"""The input that is no array but the bytes of a video file."""
+
 ALLOWED_KINDS = "fiub"
 
 

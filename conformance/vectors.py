@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from conformance.cases import Call, Case, Setting, all_cases, make_problem
-from conformance.files import write_npy
+from conformance.files import FILM, write_npy
 from conformance.profiles import profile_of
 from tsm_ref.errors import UsageError, WriteError
 
@@ -77,6 +77,10 @@ def write_call(folder: Path, call: Call) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for name, x in call.inputs.items():
+        if name == FILM:
+            files[name] = "film.avi"
+            (folder / files[name]).write_bytes(x.tobytes())
+            continue
         files[name] = name.replace("/", ".") + ".npy"
         write_npy(folder / files[name], x)
     told = {"operation": call.operation, "attributes": dict(call.attributes), "inputs": files}

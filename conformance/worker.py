@@ -13,8 +13,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from conformance.arrays import Array
 from conformance.cases import Call
-from conformance.files import read_npy, write_npy
+from conformance.files import FILM, read_npy, write_npy
 from conformance.testees.base import Broken, Outputs, Refused, Reply, Unsupported
 from conformance.testees.in_process import InProcess
 from conformance.testees.parse import load_object
@@ -68,12 +69,18 @@ def answer(testee: InProcess, message: Mapping[str, Any], folder: Path) -> dict[
     """The reply to one ``run`` message."""
     call = Call(
         message["operation"],
-        {name: read_npy(folder / file) for name, file in message["inputs"].items()},
+        {name: _read(name, folder / file) for name, file in message["inputs"].items()},
         message["attributes"],
         message.get("defaults", {}),
         message.get("memory", {}),
     )
     return as_message(testee.ask(call, NEVER), folder / message["outputs"])
+
+
+def _read(name: str, path: Path) -> Array:
+    if name == FILM:
+        return np.frombuffer(path.read_bytes(), np.uint8)
+    return read_npy(path)
 
 
 def as_message(reply: Reply, out: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from conformance.arrays import MEMORY, Array, as_numpy
 from conformance.cases import Call
+from conformance.files import FILM
 from conformance.streams import play
 from conformance.testees.base import (
     OPERATIONS,
@@ -139,9 +140,9 @@ def _prepared(
 ) -> tuple[list[Any], dict[str, Any]]:
     """Arguments as Python wants them; a film becomes the path of a file."""
     given: dict[str, Any] = dict(arrays)
-    if "film" in given:
-        given["film"] = folder / "film.avi"
-        given["film"].write_bytes(arrays["film"].tobytes())
+    if FILM in given:
+        given[FILM] = folder / "film.avi"
+        given[FILM].write_bytes(arrays[FILM].tobytes())
     first, rest = arguments(given)
     return first, rest | dict(attributes)
 

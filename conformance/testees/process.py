@@ -11,9 +11,9 @@
     <- {"id": 1, "error": {"kind": "invalid", "message": "..."}}
     -> {"op": "stop"}
 
-Paths are relative to the folder. Kinds of error: ``invalid`` and ``not_streamable`` refuse the
-input, ``unsupported`` the operation, ``failed`` is anything else. A program that crashes, hangs or
-talks nonsense fails the case, and is started afresh for the next one.
+Paths are relative to the folder; the input ``film`` is a video file. Kinds of error: ``invalid``
+and ``not_streamable`` refuse the input, ``unsupported`` the operation, ``failed`` is anything else.
+A program that crashes, hangs or talks nonsense fails the case, and is started afresh for the next.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.cases import Call
-from conformance.files import MAX_BYTES, BadFile, inside, read_npy, write_npy
+from conformance.files import FILM, MAX_BYTES, BadFile, inside, read_npy, write_npy
 from conformance.schemas import Invalid, check
 from conformance.testees.base import Broken, Outputs, Refused, Reply, Skipped, Unsupported, declared
 from conformance.testees.layouts import from_testee, in_layout
@@ -76,9 +76,10 @@ class Process:
     def close(self) -> None:
         """Ask the program to stop, end it if it does not, and remove its folder."""
         if self._talk is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
                 self._talk.send({"op": "stop"})
-                self._talk.program.wait(1)
+                self._talk.hang_up()
+                self._talk.program.wait(2)
         self._end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -127,10 +128,11 @@ class Process:
         files = {}
         for i, (name, x) in enumerate(call.inputs.items()):
             files[name] = f"in/{i}.npy"
-            write_npy(self.folder / files[name], x)
-        for name, path in call.attributes.items():
-            if isinstance(path, Path):
-                raise UsageError(f"`{name}` is a path")
+            if name == FILM:
+                files[name] = "in/film.avi"
+                (self.folder / files[name]).write_bytes(x.tobytes())
+            else:
+                write_npy(self.folder / files[name], x)
         return files
 
     def _check_folder(self, before: Mapping[str, tuple[int, int]]) -> None:
@@ -202,6 +204,11 @@ class _Talk:
         assert self.program.stdin is not None
         self.program.stdin.write(json.dumps(message).encode() + b"\n")
         self.program.stdin.flush()
+
+    def hang_up(self) -> None:
+        """Close the program's input."""
+        assert self.program.stdin is not None
+        self.program.stdin.close()
 
     def receive(self, timeout: float) -> Mapping[str, Any]:
         """One JSON object from the program; raises `_Broke`."""
