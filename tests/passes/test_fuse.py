@@ -81,6 +81,20 @@ def test_the_later_of_two_convolutions_takes_the_sum(swap):
     assert summary(result) == {"c1": ("FusedConv", "x"), "r": ("FusedConv", "x", "c1", "Relu")}
 
 
+def test_the_convolution_with_the_shorter_sums_takes_the_other_in():
+    """The 1x1 convolution comes first, and yet is where the sum is made."""
+    sizes = {"short": (4, 4, 1, 1, 1), "long": (4, 4, 1, 3, 3)}
+    nodes = [
+        Node("c1", "Conv", ("x", "short"), {}),
+        Node("c2", "Conv", ("x", "long"), SAME),
+        add("a", "c1", "c2"),
+    ]
+    assert summary(fused(Graph("g", X, tuple(nodes), ("a",), sizes))) == {
+        "c2": ("FusedConv", "x"),
+        "a": ("FusedConv", "x", "c2"),
+    }
+
+
 @pytest.mark.parametrize(("op", "attrs"), ACTIVATIONS[1:])
 def test_every_activation_with_its_numbers(op, attrs):
     result = fused(network(conv("c", "x"), Node("r", op, ("c",), attrs)))

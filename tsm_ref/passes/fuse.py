@@ -4,6 +4,7 @@ The result, `FusedConv`, computes ``activation(conv(shift(x)) + bias + residual)
 meets the whole of a residual branch's last step, and the shift, at no cost of their own.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +41,12 @@ def fuse(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, NDArray[Any]]
     shifts = {node.name for node in graph.select("TemporalShift") if _absorbable(graph, node)}
     fusions: dict[str, _Fusion] = {}
     taken: set[str] = set()
-    for conv in reversed(list(graph.select("Conv"))):
+    # Of two convolutions that are added, the one with the shorter sums takes the other in (or the
+    # later one): an engine may hold a short sum in registers from its first term to the addition.
+    lengths = {n: math.prod(shape[1:]) for n, shape in graph.parameters.items()}
+    convs = [node for node in graph.nodes[::-1] if node.op == "Conv"]
+    by_length = sorted(convs, key=lambda conv: lengths.get(conv.inputs[1], 0))
+    for conv in by_length:
         fusion = _grow(graph, conv, taken, sizes)
         if conv.inputs[0] in shifts:
             fusion.shift = graph.node[conv.inputs[0]]
