@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Tests run side by side: BLAS threads of several processes would wait for each other, spinning.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
