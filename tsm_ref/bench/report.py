@@ -39,7 +39,7 @@ ROW: Mapping[str, str] = {
     "min_ms": "smallest time of a call",
     "gflops": "10^9 multiplications and additions of the plain network per second",
     "share_of_peak": "of what the cores can do in fused multiply-adds, as measured here",
-    "memory_mb": "peak resident memory of the process in 10^6 bytes",
+    "memory_mb": "peak resident memory of the process in MB of 2^20 bytes",
     "cold_start_first_s": "first start, kernels compiled anew; first process of the run for others",
     "cold_start_s": "from the start of a process to its first answer, later starts",
     "ratio_to_fastest_peer": "median over the median of the fastest other runtime",
