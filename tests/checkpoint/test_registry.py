@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from tsm_ref.checkpoint import registry
 from tsm_ref.checkpoint.files import load_checkpoint
 from tsm_ref.errors import CheckpointError
+from tsm_ref.models import ARCHITECTURES
 
 
 @pytest.fixture
@@ -23,12 +26,18 @@ def folder(saved: Path) -> Path:
         "card": "cards/here.md",
     }
     models = {"here": here, "gone": here | {"file": "gone.h5"}}
-    write(saved.parent, {"schema_version": 1, "models": models})
+    write(saved.parent, {"schema_version": 2, "shipped": models})
     return saved.parent
 
 
 def write(folder: Path, tree: Any) -> None:
-    (folder / "registry.json").write_text(json.dumps(tree), encoding="utf-8")
+    """Write the registry as TOML: numbers, and tables of tables of texts."""
+    lines = [f"{k} = {json.dumps(v)}" for k, v in tree.items() if not isinstance(v, dict)]
+    for kind, models in tree.items():
+        for name, entry in models.items() if isinstance(models, dict) else ():
+            lines.append(f"[{kind}.{name}]")
+            lines += [f"{k} = {json.dumps(v)}" for k, v in entry.items()]
+    (folder / "registry.toml").write_text("\n".join(lines), encoding="utf-8")
 
 
 def test_a_name_becomes_the_path_of_its_file(folder: Path, saved: Path) -> None:
@@ -59,7 +68,7 @@ def test_an_unknown_name_lists_the_known_ones(folder: Path, refused: Any) -> Non
 
 
 def test_without_models_that_is_said(tmp_path: Path, refused: Any) -> None:
-    write(tmp_path, {"schema_version": 1, "models": {}})
+    write(tmp_path, {"schema_version": 2})
     with refused(CheckpointError, "no model ships yet"):
         registry.resolve("camera-motion", tmp_path)
 
@@ -67,11 +76,11 @@ def test_without_models_that_is_said(tmp_path: Path, refused: Any) -> None:
 @pytest.mark.parametrize(
     "tree",
     [
-        [],
-        {"schema_version": 2, "models": {}},
-        {"models": {}},
-        {"schema_version": 1, "models": {"a": {"file": "a.h5"}}},
-        {"schema_version": 1, "models": {"a": 3}},
+        {},
+        {"schema_version": 1},
+        {"schema_version": 2, "shipped": 3},
+        {"schema_version": 2, "shipped": {"a": {"file": "a.h5"}}},
+        {"schema_version": 2, "published": {"a": {"url": "https://example.org"}}},
     ],
     ids=str,
 )
@@ -85,12 +94,47 @@ def test_a_registry_that_breaks_the_schema_is_refused(
 
 def test_the_shipped_registry_is_sound() -> None:
     folder = registry.weights_folder().resolve()
-    for name in registry.names():
-        entry = registry.entries()[name]
+    for name, entry in registry.entries().items():
         for part in (entry.file, entry.card):
             assert (folder / part).resolve().is_relative_to(folder)
         assert (folder / entry.card).is_file()
         assert load_checkpoint(registry.resolve(name)).sha256 == entry.sha256
+
+
+# What others published
+
+
+def test_every_published_checkpoint_of_the_field_is_listed() -> None:
+    """Thirteen of MIT, ten of MMAction2, five of PaddleVideo; each with what it means."""
+    found = registry.published()
+    ends = [name.rpartition("-")[2] for name in found]
+    assert [ends.count(end) for end in ("mit", "mmaction2", "paddle")] == [13, 10, 5]
+    assert set(registry.names()) == {*registry.entries(), *found}
+    for name, entry in found.items():
+        assert re.fullmatch(r"https://\S+\.(pth|pth\.tar|pdparams)", entry.url), name
+        assert re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{64}|", entry.sha256), name
+        assert entry.readable == (entry.note == ""), name
+        assert not entry.readable or entry.architecture in ARCHITECTURES, name
+        assert entry.licence, name
+        assert entry.meaning(registry.weights_folder()).sampling.segments == entry.segments
+    assert len({entry.url for entry in found.values()}) == len(found)
+
+
+def test_the_digits_in_the_names_of_mmaction2_are_the_digest() -> None:
+    for name, entry in registry.published().items():
+        if name.endswith("mmaction2"):
+            assert entry.url.endswith(f"-{entry.sha256}.pth")
+
+
+def test_the_fields_of_an_entry_are_explained() -> None:
+    assert {f.name for f in fields(registry.Published)} >= {
+        *("url", "sha256", "architecture", "profile", "labels", "accuracy", "licence")
+    }
+
+
+def test_a_published_name_that_cannot_be_read_says_why(refused: Any) -> None:
+    with refused(CheckpointError, "'tsm-r50-nl-k400-8f-dense-mit' cannot be read: non-local"):
+        registry.resolve("tsm-r50-nl-k400-8f-dense-mit")
 
 
 def test_the_wheel_is_preferred_and_its_absence_said(
@@ -102,5 +146,5 @@ def test_the_wheel_is_preferred_and_its_absence_said(
         registry.weights_folder()
     for folder in (tmp_path / "weights", tmp_path / "tsm_ref" / "_weights"):
         folder.mkdir(parents=True)
-        write(folder, {})
+        write(folder, {"schema_version": 2})
         assert registry.weights_folder() == folder

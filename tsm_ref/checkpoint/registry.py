@@ -1,25 +1,27 @@
-"""The models that ship, by name: ``weights/registry.json`` and the folder it stands in.
+"""Models by name: those that ship, and those that others published and that can be fetched.
 
-An entry of ``models`` looks like this; all fields are texts::
-
-    "camera-motion": {
-        "file": "camera-motion.h5",
-        "sha256": "64 hexadecimal digits of the file",
-        "task": "what it recognises, in a few words",
-        "profile": "the profile in a few words; the whole of it is in the file",
-        "card": "cards/camera-motion.md"
-    }
+``weights/registry.toml`` lists both. An entry of ``shipped`` and one of ``published`` have exactly
+the fields of `Entry` and of `Published`.
 """
 
-import json
-from dataclasses import dataclass, fields
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from tsm_ref.checkpoint.disk import StrPath, sha256_of
+from tsm_ref.checkpoint import downloads, native
+from tsm_ref.checkpoint.contents import shown
+from tsm_ref.checkpoint.disk import StrPath, sha256_of, write_whole
+from tsm_ref.checkpoint.files import load_checkpoint
 from tsm_ref.errors import CheckpointError
+from tsm_ref.profile import PROFILES, Profile
 
-SCHEMA_VERSION = 1
+FILE = "registry.toml"
+SCHEMA_VERSION = 2
+
+Progress = Callable[[int, int | None], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,55 @@ class Entry:
     card: str
 
 
+@dataclass(frozen=True)
+class Published:
+    """A checkpoint that somebody else published, and what its weights mean.
+
+    ``sha256`` is the digest, or as many of its first digits as the publisher tells. ``sampling`` is
+    a policy where it is not the profile's own. ``note`` says why one is not ``readable``.
+    """
+
+    url: str
+    sha256: str
+    architecture: str
+    profile: str
+    segments: int
+    sampling: str
+    labels: str
+    classes: int
+    accuracy: str
+    licence: str
+    readable: bool
+    note: str
+
+    @property
+    def task(self) -> str:
+        """What it recognises, in a few words."""
+        return f"{self.classes} classes of {self.labels}"
+
+    def meaning(self, folder: Path) -> Profile:
+        """The profile of the weights, with the labels where they ship."""
+        profile = PROFILES[self.profile]
+        sampling = replace(profile.sampling, segments=self.segments)
+        if self.sampling:
+            sampling = replace(sampling, policy=self.sampling)
+        path = folder / "labels" / f"{self.labels}.txt"
+        labels = tuple(path.read_text("utf-8").splitlines()) if path.is_file() else ()
+        measured = f"{self.accuracy} (published)" if self.accuracy else ""
+        return profile.with_changes(sampling=sampling, labels=labels, measured=measured)
+
+
 def weights_folder() -> Path:
     """The folder of everything that ships beside the code, in a checkout and in a wheel alike.
 
     Raises `CheckpointError` where an installation lacks it.
 
-    >>> (weights_folder() / "registry.json").is_file()
+    >>> (weights_folder() / "registry.toml").is_file()
     True
     """
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "_weights", package.parent / "weights"):
-        if (folder / "registry.json").is_file():
+        if (folder / FILE).is_file():
             return folder
     raise CheckpointError("this installation lacks the folder of weights that ships with tsm_ref")
 
@@ -56,48 +96,112 @@ def entries(folder: Path | None = None) -> dict[str, Entry]:
     >>> all(len(entry.sha256) == 64 for entry in entries().values())
     True
     """
-    folder = folder or weights_folder()
-    try:
-        tree = json.loads((folder / "registry.json").read_text(encoding="utf-8"))
-        version, models = tree["schema_version"], tree["models"]
-        if version != SCHEMA_VERSION:
-            raise ValueError(f"the schema version is {version!r}; known is {SCHEMA_VERSION}")
-        return {name: _entry(name, tree) for name, tree in models.items()}
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"the registry of models is unreadable: {error}") from error
+    return _read(folder or weights_folder())[0]
+
+
+def published(folder: Path | None = None) -> dict[str, Published]:
+    """The published checkpoints by name, in the order of the registry.
+
+    >>> published()["tsm-r50-k400-8f-mmaction2"].accuracy
+    '73.18 top-1'
+    """
+    return _read(folder or weights_folder())[1]
 
 
 def names() -> tuple[str, ...]:
-    """The names of the shipped models.
+    """The names of all models: first those that ship.
 
-    >>> isinstance(names(), tuple)
-    True
+    >>> names()[0]
+    'camera-motion'
     """
-    return tuple(entries())
+    shipped, others = _read(weights_folder())
+    return (*shipped, *others)
 
 
-def resolve(name_or_path: StrPath, folder: Path | None = None) -> Path:
-    """The file behind the name of a shipped model, or behind a path.
+def resolve(
+    name_or_path: StrPath, folder: Path | None = None, progress: Progress | None = None
+) -> Path:
+    """The file behind the name of a model, or behind a path.
 
-    A shipped file must have the SHA-256 of the registry. A name wins over a file of the same name
-    in the working directory; ``./name`` means the file.
+    A shipped file must have the SHA-256 of the registry. A published one is fetched, checked and
+    converted once, and found in the cache from then on. A name wins over a file of the same name in
+    the working directory; ``./name`` means the file.
 
-    Raises `CheckpointError` for a name that is neither, listing the known ones, and for a shipped
-    file that is absent or changed.
+    Raises `CheckpointError` for a name that is neither, listing the known ones, for a shipped file
+    that is absent or changed, and for a published one that cannot be fetched or is not readable;
+    `WriteError` where the cache cannot be written.
 
     >>> resolve("no-such-model")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     tsm_ref.errors.CheckpointError: there is no model and no file 'no-such-model'; ...
     """
     folder = folder or weights_folder()
-    known = entries(folder)
+    shipped, others = _read(folder)
     name = str(name_or_path)
-    if name in known:
-        return _shipped(name, known[name], folder)
+    if name in shipped:
+        return _shipped(name, shipped[name], folder)
+    if name in others:
+        return fetched(name, others[name], others[name].meaning(folder), progress)
     if Path(name_or_path).exists():
         return Path(name_or_path)
-    choice = f"the models that ship are {', '.join(known)}" if known else "no model ships yet"
-    raise CheckpointError(f"there is no model and no file {name!r}; {choice}, or give a path")
+    choice = f"the models that ship are {', '.join(shipped)}" if shipped else "no model ships yet"
+    if others:
+        choice += f", {len(others)} published ones are listed by --list-models"
+    raise CheckpointError(f"there is no model and no file {shown(name)}; {choice}, or give a path")
+
+
+def fetched(
+    name: str, entry: Published, profile: Profile, progress: Progress | None = None
+) -> Path:
+    """The converted file of a published checkpoint, out of the cache or off the network.
+
+    Beside it stands its digest: a file that was damaged is fetched again. Two processes that want
+    the same one do not disturb each other: the second waits, and finds it there.
+
+    Raises `CheckpointError` where it cannot be fetched or is not what the registry says.
+    """
+    if not entry.readable:
+        raise CheckpointError(f"the model {name!r} cannot be read: {entry.note}")
+    cache = downloads.cache_folder()
+    target, digest = cache / f"{name}.h5", cache / f"{name}.sha256"
+    if _intact(target, digest):
+        return target
+    with downloads.locked(cache / f"{name}.lock"):
+        if _intact(target, digest):
+            return target
+        original = cache / f"{name}{Path(entry.url).suffix}"
+        show = progress or downloads.on_terminal(name)
+        downloads.download(entry.url, original, entry.sha256, show)
+        try:
+            found = load_checkpoint(original, profile)
+        except CheckpointError as error:
+            raise CheckpointError(f"{entry.url} is not what was published: {error}") from None
+        notes = {**found.extra, "url": entry.url, "sha256": found.sha256, "licence": entry.licence}
+        extra = {key: str(value) for key, value in notes.items()}
+        written = native.save(target, found.graph, found.weights, profile, extra=extra)
+        write_whole(digest, f"{written}\n".encode())
+        original.unlink(missing_ok=True)
+    return target
+
+
+def _intact(target: Path, digest: Path) -> bool:
+    try:
+        return sha256_of(target) == digest.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError, CheckpointError):
+        return False
+
+
+def _read(folder: Path) -> tuple[dict[str, Entry], dict[str, Published]]:
+    try:
+        tree = tomllib.loads((folder / FILE).read_text(encoding="utf-8"))
+        version = tree["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"the schema version is {version!r}; known is {SCHEMA_VERSION}")
+        shipped = {name: _entry(Entry, name, e) for name, e in tree.get("shipped", {}).items()}
+        others = {name: _entry(Published, name, e) for name, e in tree.get("published", {}).items()}
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"the registry of models is unreadable: {error}") from error
+    return shipped, others
 
 
 def _shipped(name: str, entry: Entry, folder: Path) -> Path:
@@ -116,8 +220,9 @@ def _shipped(name: str, entry: Entry, folder: Path) -> Path:
     return path
 
 
-def _entry(name: str, tree: Any) -> Entry:
-    wanted = {field.name for field in fields(Entry)}
-    if set(tree) != wanted or not all(isinstance(value, str) for value in tree.values()):
-        raise ValueError(f"the entry {name!r} must have the texts {', '.join(sorted(wanted))}")
-    return Entry(**tree)
+def _entry(kind: type[T], name: str, tree: Any) -> T:
+    wanted = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
+    if set(tree) != set(wanted) or any(type(tree[key]) is not wanted[key] for key in wanted):
+        listed = ", ".join(f"{key} ({t.__name__})" for key, t in wanted.items())  # type: ignore[union-attr]
+        raise ValueError(f"the entry {name!r} must have exactly {listed}")
+    return kind(**tree)

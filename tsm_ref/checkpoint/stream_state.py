@@ -36,7 +36,7 @@ def save_state(path: StrPath, state: Mapping[str, Array], model: str) -> None:
         file.attrs["format"] = np.bytes_(FORMAT)
         file.attrs["version"] = np.int64(VERSION)
         file.attrs["model"] = np.bytes_(model)
-        for name, values in state.items():
+        for name, values in _held(state).items():
             file.create_dataset(key_of(name), data=values, track_times=False)
         file.flush()
         image: bytes = file.id.get_file_image()
@@ -57,9 +57,15 @@ def load_state(path: StrPath, like: Mapping[str, Array], model: str) -> dict[str
             raise CheckpointError(f"the version of the state is {found!r}; known is {VERSION}")
         if file.attribute("model") != model:
             raise CheckpointError("the state belongs to another model, or to other weights")
-        keys = {key_of(name): name for name in like}
-        check_names(list(like), [keys.get(name, name) for name in file.datasets])
-        return {
+        keys = {key_of(name): name for name in _held(like)}
+        check_names(keys.values(), [keys.get(name, name) for name in file.datasets])
+        found = {
             name: read_tensor(file.datasets[key], like[name].shape, (str(like[name].dtype),))
             for key, name in keys.items()
         }
+        return {**like, **found}
+
+
+def _held(state: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays that hold something: HDF5 has no place for the others."""
+    return {name: values for name, values in state.items() if values.size}

@@ -6,6 +6,7 @@ accuracy) of `train.py`, writes ``weights/NAME.h5`` in float16, and lists it in 
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +92,26 @@ def ship(run: Path, mode: str) -> dict[str, str]:
     }
 
 
+def listed(text: str, name: str, entry: dict[str, str]) -> str:
+    """The registry with this entry in the place of the one of that name; all else stays."""
+    lines = [f"[shipped.{name}]", *(f"{key} = {json.dumps(v)}" for key, v in entry.items())]
+    old = re.compile(rf"^\[shipped\.{re.escape(name)}\]\n(?:\w+ = .*\n)*", re.MULTILINE)
+    new, count = old.subn(lambda _: "\n".join(lines) + "\n", text)
+    if count != 1:
+        raise ValueError(f"the registry has {count} entries of {name!r}; there must be one")
+    return new
+
+
 def main() -> None:
     """Ship all three."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="the --out folder of train.py")
     run = parser.parse_args().run
-    registry = WEIGHTS / "registry.json"
-    tree = json.loads(registry.read_text(encoding="utf-8"))
-    tree["models"] |= {NAMES[mode]: ship(run, mode) for mode in NAMES}
-    write_whole(registry, (json.dumps(tree, indent=2) + "\n").encode())
+    registry = WEIGHTS / "registry.toml"
+    text = registry.read_text(encoding="utf-8")
+    for mode, name in NAMES.items():
+        text = listed(text, name, ship(run, mode))
+    write_whole(registry, text.encode())
 
 
 if __name__ == "__main__":
