@@ -11,7 +11,7 @@ LEVELS: Mapping[str, str] = {
     "L2": "blocks",
     "L3": "small networks",
     "L4": "full architectures",
-    "L5": "frame sampling and preprocessing",
+    "L5": "frames and pixels",
     "L6": "a video file to JSON",
     "S": "streaming",
     "R": "refusing invalid input",

@@ -24,6 +24,9 @@ def source_maps(picture: dict[str, Any]) -> str:
 
 
 def _map(rows: list[list[int]]) -> str:
+    """A grid of cells; channels behind the last one that is shifted are left out but for two."""
+    moved = [c for c, row in enumerate(rows) if row != list(range(len(row)))]
+    rows = rows[: max(moved, default=0) + 3]
     left, top = 30, 14
     width, height = left + CELL * len(rows[0]) + 4, top + CELL * len(rows) + 2
     cells = [f'<text x="{left + CELL * t + 4}" y="10">{t}</text>' for t in range(len(rows[0]))]
@@ -45,7 +48,10 @@ def _cell(x: int, y: int, t: int, frame: int) -> str:
         style = f'fill="var(--{"none" if frame == t else "past" if frame < t else "future"})"'
     size = CELL - 2
     box = f'<rect x="{x + 1}" y="{y + 1}" width="{size}" height="{size}" rx="3" {style}/>'
-    return box + (f'<text x="{x + 4}" y="{y + 11}">{frame}</text>' if frame >= 0 else "")
+    if frame < 0:
+        return box
+    own = "" if frame == t else ' class="on"'
+    return f'{box}<text x="{x + 4}" y="{y + 11}"{own}>{frame}</text>'
 
 
 def used_strip(cases: list[dict[str, Any]]) -> str:

@@ -10,7 +10,8 @@ from conformance.reports.drawings import source_maps, used_strip
 Report = dict[str, Any]
 Case = dict[str, Any]
 
-GAPS = ("failed", "unsupported", "skipped")
+GAPS = ("unsupported", "skipped")
+KNOWN = "this is what comes of it: "
 SENTENCES = {
     "passed": "passed",
     "failed": "failed",
@@ -59,14 +60,15 @@ def _lead(report: Report) -> str:
     cases = report["cases"]
     passed = sum(case["outcome"] == "passed" for case in cases)
     failed = [case for case in cases if case["outcome"] == "failed"]
-    missing = sum(c["requirement"] == "MUST" and c["outcome"] in GAPS[1:] for c in cases)
+    missing = len(_not_offered(report))
     if report["conforms"]:
         return f"Everything that was asked for holds: {passed} of {len(cases)} cases passed."
-    first = next((d for c in failed for d in c["diagnosis"]), "")
+    sentences = [d for c in failed for d in c["diagnosis"]]
+    named = [d.removeprefix(KNOWN) for d in sentences if d.startswith(KNOWN)] or sentences
     parts = [f"{passed} of {len(cases)} cases passed"]
     parts += [f"{len(failed)} failed"] if failed else []
     parts += [f"{missing} that are required are not offered"] if missing else []
-    return ", ".join(parts) + "." + (f" It looks like this: {first}." if first else "")
+    return ", ".join(parts) + "." + (f" It looks like this: {named[0]}." if named else "")
 
 
 def _ladder(report: Report) -> str:
@@ -88,30 +90,55 @@ def _bar(row: dict[str, int]) -> str:
 
 
 def _failures(report: Report) -> str:
-    gaps = [c for c in report["cases"] if c["outcome"] == "failed"]
-    gaps += [c for c in report["cases"] if c["requirement"] == "MUST" and c["outcome"] in GAPS[1:]]
-    if not gaps:
+    """A card for each kind of failure; cases that fail in the same way are named on it."""
+    kinds: dict[tuple[str, ...], list[Case]] = {}
+    for case in report["cases"]:
+        if case["outcome"] == "failed":
+            named = tuple(d for d in case["diagnosis"] if d.startswith(KNOWN))
+            kinds.setdefault(named or (case["id"],), []).append(case)
+    cards = [_card(first, others) for first, *others in kinds.values()]
+    missing = _not_offered(report)
+    if missing:
+        cards.append(_missing(missing))
+    if not cards:
         return ""
-    cards = "\n".join(_card(case) for case in gaps[:40])
-    more = f"<p>and {len(gaps) - 40} more, below</p>" if len(gaps) > 40 else ""
-    return f"<h2>What to look at first</h2>\n{cards}\n{more}"
+    return "<h2>What to look at first</h2>\n" + "\n".join(cards)
 
 
-def _card(case: Case) -> str:
-    mark = "" if case["outcome"] == "failed" else " open"
-    named = [d for d in case["diagnosis"] if d.startswith(("this is", "the direction"))]
+def _not_offered(report: Report) -> list[Case]:
+    return [c for c in report["cases"] if c["requirement"] == "MUST" and c["outcome"] in GAPS]
+
+
+def _missing(cases: list[Case]) -> str:
+    names = sorted({case["operation"] for case in cases})
+    operations = ", ".join(f'<span class="mono">{escape(name)}</span>' for name in names)
+    return (
+        f'<section class="card open"><h3>{len(cases)} required cases could not be asked</h3>'
+        f"<p>What is not offered or declared missing is a gap, never a pass: {operations}.</p>"
+        f"{_links(cases)}</section>"
+    )
+
+
+def _links(cases: list[Case]) -> str:
+    links = ", ".join(f'<a class="mono" href="#{c["id"]}">{c["id"]}</a>' for c in cases)
+    return f'<p class="why">{links}</p>'
+
+
+def _card(case: Case, others: list[Case]) -> str:
     items = "".join(
-        f'<li class="{"named" if d in named else ""}">{escape(d)}</li>' for d in case["diagnosis"]
+        f'<li class="{"named" if d.startswith((KNOWN, "the direction")) else ""}">{escape(d)}</li>'
+        for d in case["diagnosis"]
     )
     maps = source_maps(case["picture"]) if case["picture"] else ""
     again = f"<pre>{escape(case['reproduce'])}</pre>" if case["reproduce"] else ""
+    same = f'<p class="why">In the same way failed:</p>{_links(others)}' if others else ""
     return (
-        f'<section class="card{mark}" id="why-{case["id"]}"><h3><span class="mono">{case["id"]}</span>'
+        f'<section class="card"><h3><span class="mono">{case["id"]}</span>'
         f'<span class="tag">{case["requirement"]}</span>'
         f'<span class="tag">{SENTENCES[case["outcome"]]}</span></h3>'
         f"<p>{escape(case['message'])}</p>{f'<ul>{items}</ul>' if items else ''}{maps}"
         f'<p class="why">{escape(case["checks"])} It exists to catch: {escape(case["defect"])}.</p>'
-        f"{again}</section>"
+        f"{again}{same}</section>"
     )
 
 
