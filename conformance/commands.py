@@ -43,7 +43,8 @@ def options_of(a: argparse.Namespace) -> Options:
     if only:
         named = {c.level for c in all_cases() if any(c.id.startswith(p) for p in only)}
         levels = tuple(level for level in LEVELS if level in named)
-    return Options(levels, a.seed, a.examples, a.timeout, only)
+    vectors = Path(a.report) / "vectors" if a.report else None
+    return Options(levels, a.seed, a.examples, a.timeout, only, vectors)
 
 
 def show(result: Result) -> None:

@@ -1,0 +1,91 @@
+"""The pytest plugin: ``pytest --pyargs conformance --testee py:mine:object`` runs the suite.
+
+In a project's own tests one line is enough::
+
+    test_tsm = conformance.pytest_cases(my_object, profile="mit", level="L0")
+
+The plugin is found by its entry point where the package is installed; ``-p conformance.plugin``
+loads it from a checkout.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conformance.testees.base import Testee
+
+WORSE = ("failed", "unsupported")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of ``tsm-conformance run`` that make sense for pytest."""
+    group = parser.getgroup("tsm-conformance", "judge an implementation of TSM")
+    group.addoption("--testee", default=None, help="what to judge, as for tsm-conformance run")
+    group.addoption("--tsm-level", default="L3", help="levels, as for tsm-conformance run")
+    group.addoption("--tsm-profile", default=None, help="judge against this profile")
+    group.addoption("--tsm-seed", type=int, default=0, help="seed of all data")
+
+
+@pytest.fixture(scope="session")
+def tsm_testee(request: pytest.FixtureRequest) -> "Iterator[Testee]":
+    """The testee that ``--testee`` names."""
+    from conformance.testees.parse import make_testee
+
+    text = request.config.getoption("--testee")
+    if text is None:
+        pytest.skip("no --testee was given, so there is nothing to judge")
+    testee = make_testee(text, request.config.getoption("--tsm-profile"))
+    yield testee
+    testee.close()
+
+
+def case_ids(level: str) -> list[str]:
+    """The identifiers of the cases of some levels."""
+    from conformance.cases import all_cases
+    from conformance.levels import parse_levels
+
+    levels = parse_levels(level)
+    return [case.id for case in all_cases() if case.level in levels]
+
+
+def check_case(testee: "Testee", case_id: str, seed: int = 0) -> None:
+    """Run one case as a test: fails with what was found, skips with what is declared missing.
+
+    An operation that is not offered fails a MUST case, and skips any other with the reason.
+    """
+    from conformance.cases import find_case
+    from conformance.runner import Options, run_case
+
+    result = run_case(find_case(case_id), testee, Options(seed=seed))
+    required = result.requirement == "MUST"
+    text = "\n".join([f"{case_id}: {result.message}", *result.diagnosis, result.reproduce])
+    if result.outcome == "failed" or (result.outcome == "unsupported" and required):
+        pytest.fail(text.strip(), pytrace=False)
+    if result.outcome != "passed":
+        pytest.skip(f"{result.outcome}: {result.message}")
+
+
+def pytest_cases(
+    testee: Any, *, profile: str | None = None, level: str = "L0", seed: int = 0
+) -> Callable[..., None]:
+    """A parametrized test function with one test per case, for a module of one's own tests.
+
+    `testee` is an object in the test's process, or a specification such as ``cmd:./program``.
+    """
+    from conformance.testees.in_process import InProcess
+    from conformance.testees.parse import adapted, make_testee
+
+    made: list[Testee] = []
+
+    @pytest.mark.parametrize("case_id", case_ids(level))
+    def test(case_id: str) -> None:
+        if not made:
+            is_text = isinstance(testee, str)
+            made.append(
+                make_testee(testee, profile) if is_text else InProcess(adapted(testee), profile)
+            )
+        check_case(made[0], case_id, seed)
+
+    return test
