@@ -1,6 +1,7 @@
-"""The hypothesis strategies that tests share: convolutions of every kind, and small networks."""
+"""The hypothesis strategies that tests share: convolutions, small networks, damaged JSON."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,3 +187,35 @@ def _maybe(draw: Any, b: Builder, x: str, name: str) -> str:
         x = b.batch_norm(x, f"{name}.bn")
     activation, limits = draw(st.sampled_from(ACTIVATIONS))
     return b.node(activation, f"{name}.act", [x], b.channels(x), **limits) if activation else x
+
+
+GARBAGE: tuple[Any, ...] = (
+    *(None, True, -1, 0, 2, 3, 2.5, 10**400, 2**40, float("inf"), float("nan")),
+    *("", "x", "conv", "Conv", "l0.act", "zero", "circular", [], {}, [[]], [0], [None], {"a": 1}),
+    *([1, 1, 1], [2, 1, 1], [-1, 1, 1], [1, 3, 3], [0, 1, 1, 0, 1, 1], ["x"] * 3),
+)
+"""What may stand where something else should in a file of JSON."""
+
+
+def places(tree: Any) -> Iterator[tuple[Any, Any]]:
+    """Every (container, key) of a tree of JSON."""
+    if isinstance(tree, (dict, list)):
+        for key in range(len(tree)) if isinstance(tree, list) else list(tree):
+            yield tree, key
+            yield from places(tree[key])
+
+
+@st.composite
+def damaged(draw: Any, tree: Any) -> Any:
+    """A tree of JSON in which something is replaced, missing or there twice, up to three times."""
+    tree = copy.deepcopy(tree)
+    for _ in range(draw(st.integers(1, 3))):
+        container, key = draw(st.sampled_from(list(places(tree))))
+        action = draw(st.sampled_from(["put", "put", "drop", "double"]))
+        if action == "put":
+            container[key] = copy.deepcopy(draw(st.sampled_from(GARBAGE)))
+        elif action == "drop":
+            del container[key]
+        elif isinstance(container, list):
+            container.append(container[key])
+    return tree

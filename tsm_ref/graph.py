@@ -270,19 +270,22 @@ def _product(shape: Sequence[int]) -> int:
 
 
 def _names(values: Iterable[Any]) -> tuple[str, ...]:
-    if isinstance(values, str) or not all(isinstance(v, str) for v in values):
+    if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
         raise ValueError("names must be a list of strings")
     return tuple(values)
 
 
 def _sizes(values: Iterable[Any]) -> Shape:
-    if not all(type(v) is int and 0 < v < 2**31 for v in values):
+    if not isinstance(values, list) or not all(type(v) is int and 0 < v < 2**31 for v in values):
         raise ValueError(f"a shape must be a list of positive integers, not {values!r}")
     return tuple(values)
 
 
 def _dims(values: Iterable[Any]) -> tuple[Dim, ...]:
-    if not all(isinstance(v, str) or (type(v) is int and v > 0) for v in values):
+    good = isinstance(values, list) and all(
+        isinstance(v, str) or (type(v) is int and 0 < v < 2**31) for v in values
+    )
+    if not good:
         raise ValueError(f"a dimension must be a positive integer or a name, not {values!r}")
     return tuple(values)
 

@@ -1,14 +1,16 @@
 """The NumPy engine on every family of networks, held against the oracle and its bound."""
 
+import json
 import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.judging import U32, U64, assert_all_within
-from tests.strategies import graphs
+from tests.strategies import damaged, graphs
 from tsm_ref.engine.numpy_engine import NumpyEngine
 from tsm_ref.engine.oracle import run_with_bound
 from tsm_ref.errors import GraphError
@@ -252,6 +254,25 @@ def test_inputs_that_do_not_fit_are_named(inputs, message):
     engine = NumpyEngine(graph, random_weights(graph))
     with pytest.raises(GraphError, match=message):
         engine.run(inputs)
+
+
+@given(st.data(), graphs())
+def test_what_knows_its_shapes_runs(data, drawn):
+    """A graph out of a damaged file is refused when it is read or asked for shapes, or it runs."""
+    graph, shapes = drawn
+    tree = data.draw(damaged(json.loads(graph.to_json())))
+    try:
+        found = Graph.from_json(json.dumps(tree))
+        expected = found.shapes(shapes)
+    except GraphError:
+        return
+    if sum(np.prod(shape, dtype=float) for shape in expected.values()) > 1e6:
+        return
+    found = found.with_nodes(found.nodes)
+    y = NumpyEngine(found, random_weights(found)).run({"x": clips(shapes["x"])})
+    assert {name: value.shape for name, value in y.items()} == {
+        name: expected[name] for name in found.outputs
+    }
 
 
 def test_a_picture_smaller_than_a_window_names_the_node():
