@@ -8,11 +8,11 @@ from typing import Any
 
 from conformance.api import assert_conforms, problem, run_testee
 
-__all__ = ["assert_conforms", "problem", "pytest_cases", "run_testee"]
+__all__ = ["as_test", "assert_conforms", "problem", "run_testee"]
 
 
-def pytest_cases(testee: Any, **options: Any) -> Any:
-    """A test function with one test per case; see `conformance.plugin.pytest_cases`."""
-    from conformance.plugin import pytest_cases as make
+def as_test(testee: Any, *, profile: str | None = None, level: str = "L0", seed: int = 0) -> Any:
+    """A test function of pytest with one test per case; see `conformance.plugin`."""
+    from conformance import plugin
 
-    return make(testee, **options)
+    return plugin.as_test(testee, profile=profile, level=level, seed=seed)

@@ -9,6 +9,9 @@ from conformance.runner import Options, Run, run
 from conformance.testees.in_process import InProcess
 from conformance.testees.parse import adapted, make_testee
 
+SHOWN = 5
+"""How many cases `assert_conforms` describes."""
+
 
 def run_testee(testee: Any, *, profile: str | None = None, level: str = "L3", seed: int = 0) -> Run:
     """Put the cases of a level to an object in this process, or to a testee by specification.
@@ -36,15 +39,18 @@ def assert_conforms(
     >>> from conformance.testees.reference import Reference
     >>> assert_conforms(Reference("paddle"), profile="mit", level="L0")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    AssertionError: reference reaches no level, not L0 ...
+    AssertionError: reference reaches no level, not L0...
     """
     finished = run_testee(testee, profile=profile, level=level, seed=seed)
     if finished.conforms:
         return
     lines = [f"{finished.declaration.name} reaches {verdict(finished.reached)}, not {level}"]
-    for result in finished.results:
-        if result.outcome not in ("passed", "not applicable"):
-            lines += [f"{result.id} {result.outcome}: {result.message}", *result.diagnosis]
+    wrong = [r for r in finished.results if r.outcome == "failed"]
+    wrong += [r for r in finished.results if r.outcome in ("unsupported", "skipped")]
+    for result in wrong[:SHOWN]:
+        lines += [f"{result.id} {result.outcome}: {result.message}", *result.diagnosis]
+    if len(wrong) > SHOWN:
+        lines.append(f"and {len(wrong) - SHOWN} more cases")
     raise AssertionError("\n  ".join(lines))
 
 

@@ -2,7 +2,7 @@
 
 In a project's own tests one line is enough::
 
-    test_tsm = conformance.pytest_cases(my_object, profile="mit", level="L0")
+    test_tsm = conformance.as_test(my_object, profile="mit", level="L0")
 
 The plugin is found by its entry point where the package is installed; ``-p conformance.plugin``
 loads it from a checkout.
@@ -67,7 +67,7 @@ def check_case(testee: "Testee", case_id: str, seed: int = 0) -> None:
         pytest.skip(f"{result.outcome}: {result.message}")
 
 
-def pytest_cases(
+def as_test(
     testee: Any, *, profile: str | None = None, level: str = "L0", seed: int = 0
 ) -> Callable[..., None]:
     """A parametrized test function with one test per case, for a module of one's own tests.

@@ -3,6 +3,7 @@
 MODULES = (
     "l0_shift",
     "l0_identities",
+    "permanent",
     "l1_convolution",
     "l1_layers",
     "l1_pooling",

@@ -10,7 +10,7 @@ def junit(report: dict[str, Any]) -> str:
     An unsupported MUST case is a failure, as it is in the verdict; other gaps are skips that say
     why.
     """
-    name = report["testee"]["name"]
+    name = _clean(report["testee"]["name"])
     root = ElementTree.Element("testsuites", name=f"tsm-conformance: {name}")
     for level in report["counts"]:
         cases = [c for c in report["cases"] if c["level"] == level]

@@ -1,4 +1,4 @@
-"""The judge is judged: every mutant fails, every case fails one, and no case fails the reference."""
+"""The judge is judged: every mutant fails, every case fails one, and none the reference."""
 
 import pytest
 

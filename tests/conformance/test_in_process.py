@@ -1,0 +1,167 @@
+"""Python objects as testees: layouts, kinds of memory, and everything that can go wrong."""
+
+import time
+
+import numpy as np
+import pytest
+
+from conformance.cases import find_case
+from conformance.runner import Options, run_case
+from conformance.testees.in_process import InProcess
+from conformance.testees.reference import Reference
+from tsm_ref.errors import UsageError
+from tsm_ref.reference import temporal_shift
+
+
+def mit(x, fold_div=8):
+    f = x.shape[1] // fold_div
+    d = np.zeros(x.shape[1], int)
+    d[:f], d[f : 2 * f] = -1, 1
+    return temporal_shift(x, d)
+
+
+def outcome(function, case="L0.shift.clips", **declaration):
+    testee = type("Testee", (), {"temporal_shift": staticmethod(function)})()
+    testee.declaration = {"name": "test", **declaration}
+    return run_case(find_case(case), InProcess(testee), Options(timeout=0.3))
+
+
+def spin(x, fold_div=8):
+    while True:
+        time.sleep(0.01)
+
+
+def smear(x, fold_div=8):
+    x[...] = mit(x)
+    return x
+
+
+def leave(x, fold_div=8):
+    raise SystemExit(3)
+
+
+def recurse(x, fold_div=8):
+    return recurse(x)
+
+
+BAD = {
+    "hang": (spin, "no reply within 0.3 seconds"),
+    "in place": (smear, "`temporal_shift` modified its input `x`"),
+    "exit": (leave, "raised SystemExit: 3"),
+    "recursion": (recurse, "raised RecursionError"),
+    "memory": (lambda x, fold_div=8: (_ for _ in ()).throw(MemoryError), "raised MemoryError"),
+    "error": (lambda x, fold_div=8: x.nothing, "raised AttributeError"),
+    "refusal": (
+        lambda x, fold_div=8: np.reshape(x, 7),
+        "refused a valid input (invalid): ValueErr",
+    ),
+    "text": (lambda x, fold_div=8: "done", "returned str, which is no array"),
+    "nothing": (lambda x, fold_div=8: None, "returned NoneType, which is no array"),
+    "objects": (lambda x, fold_div=8: mit(x).astype(object), "the output is object"),
+    "shape": (lambda x, fold_div=8: mit(x)[:, :, 1:], "the output has shape (3, 19, 3, 2, 5)"),
+    "scalar": (lambda x, fold_div=8: 0.0, "the output has shape ()"),
+    "dtype": (lambda x, fold_div=8: mit(x).astype(np.float64), "the output is float64"),
+    "integers": (lambda x, fold_div=8: mit(x).astype(np.int32), "the output is int32"),
+    "nan": (lambda x, fold_div=8: mit(x) * np.nan, "the value is nan"),
+    "two outputs": (lambda x, fold_div=8: {"a": x, "b": x}, "no output `y` came back, but a, b"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_callable_fails_with_a_sentence(name):
+    function, sentence = BAD[name]
+    result = outcome(function)
+    assert result.outcome == "failed"
+    assert sentence in result.message
+    assert "\n" not in result.message
+
+
+def read_only(x, fold_div=8):
+    y = mit(x)
+    y.flags.writeable = False
+    return y
+
+
+GOOD = {
+    "plain": mit,
+    "read-only": read_only,
+    "not contiguous": lambda x, fold_div=8: np.asfortranarray(mit(x)),
+    "negative strides": lambda x, fold_div=8: mit(x)[..., ::-1].copy()[..., ::-1],
+    "a list of one": lambda x, fold_div=8: (mit(x),),
+    "big-endian": lambda x, fold_div=8: mit(x).astype(">f4"),
+    "without fold_div": lambda x: mit(x),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_any_memory_of_the_right_values_passes(name):
+    result = outcome(GOOD[name])
+    assert (result.outcome, result.message) == ("passed", "")
+
+
+def test_an_attribute_that_is_not_taken_is_unsupported_and_no_pass():
+    result = outcome(lambda x: mit(x), "L0.shift.fold-divisor")
+    assert result.outcome == "unsupported"
+    assert result.message == "`temporal_shift` takes no `fold_div` (=2)"
+
+
+def test_not_implemented_is_unsupported():
+    def missing(x, fold_div=8):
+        raise NotImplementedError("no shift on this device")
+
+    assert outcome(missing).outcome == "unsupported"
+
+
+@pytest.mark.parametrize("layout", ["NTCHW", "NTHWC", "(NT)CHW", "(NT)HWC"])
+def test_clips_come_in_the_declared_layout(layout):
+    def shift(x, segments=None, fold_div=8):
+        if layout.startswith("(NT)"):
+            x = x.reshape(-1, segments, *x.shape[1:])
+        back = (0, 4, 1, 2, 3) if layout.endswith("HWC") else (0, 2, 1, 3, 4)
+        y = mit(x.transpose(back), fold_div).transpose(np.argsort(back))
+        return y.reshape(-1, *y.shape[2:]) if layout.startswith("(NT)") else y
+
+    right = outcome(shift, capabilities={"layout": layout})
+    wrong = outcome(mit, capabilities={"layout": layout})
+    assert (right.outcome, right.message) == ("passed", "")
+    assert wrong.outcome == "failed"
+
+
+def test_capabilities_decide_about_skips():
+    result = outcome(mit, "L0.shift.float16", capabilities={"dtypes": ["float32"]})
+    assert result.outcome == "skipped"
+    assert result.message == "the testee declares the dtypes float32, without float16"
+
+
+def test_a_declared_list_of_operations_is_believed():
+    result = outcome(mit, capabilities={"operations": ["conv"]})
+    assert result.outcome == "unsupported"
+
+
+@pytest.mark.parametrize(
+    ("declaration", "sentence"),
+    [
+        ({"profile": "torch"}, "there is no profile 'torch'; known are mit,"),
+        ({"capabilities": {"layout": "CHWN"}}, "`capabilities.layout` (='CHWN') must be one of"),
+        ({"capabilities": {"fast": True}}, "`capabilities.fast` is not known"),
+        ({"profile": {"name": "mit", "fold": 3}}, "a profile has no field 'fold'"),
+        ({"profile": {"fold_div": 0}}, "`fold_div` (=0) must be 1 or more"),
+    ],
+)
+def test_a_wrong_declaration_is_refused(declaration, sentence):
+    with pytest.raises(UsageError) as caught:
+        outcome(mit, **declaration)
+    assert sentence in str(caught.value)
+
+
+def test_an_object_without_operations_is_refused():
+    with pytest.raises(UsageError, match="no callable named after an operation"):
+        InProcess(object())
+
+
+def test_two_profiles_judge_the_same_code_differently():
+    mine = Reference("paddle")
+    passed = run_case(find_case("L0.shift.clips"), InProcess(mine), Options())
+    failed = run_case(find_case("L0.shift.clips"), InProcess(mine, "mit"), Options())
+    assert (passed.outcome, failed.outcome) == ("passed", "failed")
+    assert "the direction is swapped" in failed.diagnosis

@@ -1,0 +1,102 @@
+"""Programs as testees: whatever they do, the case fails with a sentence and the run goes on."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from conformance.cases import find_case
+from conformance.runner import Options, run_case
+from conformance.testees.process import Process
+from tsm_ref.errors import UsageError
+
+PROGRAM = Path(__file__).with_name("bad_program.py")
+
+SENTENCES = {
+    "hang": "no reply within 2 seconds",
+    "crash": "crashed (SIGABRT)",
+    "exit": "ended with exit code 3: out of cheese",
+    "garbage": "printed b'Segmentation fault (core dumped)",
+    "list": "which is no JSON object",
+    "endless line": "printed a line of more than 1048576 bytes",
+    "deep json": "which is not JSON",
+    "out of order": "answered call 2 when call 1 was asked",
+    "schema": "answered what the schema does not allow: `outputs.y` is int; string is needed",
+    "two answers": "must be exactly one of 3 forms",
+    "skip": "skipped without having declared that it lacks anything: not today",
+    "failed": "no device",
+    "refuses": "refused a valid input (invalid): too small",
+    "no file": "the file y.npy was not written",
+    "path": "must be a plain name inside the output folder",
+    "link": "wrote outside its folder: elsewhere.npy",
+    "outside": "wrote outside its folder: mine.npy",
+    "changes input": "modified the input in/0.npy",
+    "pickle": "the file y.npy holds object; numbers are needed",
+    "header lies": "claims float32 of shape (9999999999,",
+    "cut": "claims float32 of shape",
+    "huge": "wrote 314572800 bytes; at most 268435456 are read",
+    "text": "holds <U1; numbers are needed",
+    "shape": "the output has shape (1, 18, 5, 3, 2); (1, 19, 5, 3, 2) is right",
+    "dtype": "the output is float64; float32 is right, as the input",
+    "nan": "at [0, 0, 0, 0, 0] the value is nan; 7.0 is right",
+    "other name": "no output `y` came back, but z",
+}
+
+
+@pytest.mark.parametrize("mode", SENTENCES)
+def test_a_bad_program_fails_one_case_and_the_run_goes_on(mode, tmp_path):
+    command = [sys.executable, str(PROGRAM), mode, str(tmp_path / "memory")]
+    testee = Process(command)
+    try:
+        case, options = find_case("L0.shift.directions"), Options(timeout=2)
+        first = run_case(case, testee, options)
+        again = run_case(case, testee, options)
+    finally:
+        testee.close()
+    assert first.outcome == "failed"
+    assert SENTENCES[mode] in first.message
+    assert "\n" not in first.message
+    assert (again.outcome, again.message) == ("passed", "")
+    assert not testee.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["/nonexistent/program"], "cannot start '/nonexistent/program'"),
+        ([sys.executable, "-c", "pass"], "did not introduce itself: ended with exit code 0"),
+        ([sys.executable, "-c", "print('hello')"], "which is not JSON"),
+        (
+            [sys.executable, "-c", 'print(\'{"name": "x", "profile": "pytorch"}\')'],
+            "there is no profile 'pytorch'",
+        ),
+        ([sys.executable, "-c", "print('{\"nom\": 1}')"], "`name` is missing"),
+    ],
+)
+def test_a_program_that_does_not_introduce_itself_is_refused(command, sentence):
+    with pytest.raises(UsageError) as caught:
+        Process(command)
+    assert sentence in str(caught.value)
+
+
+def test_a_python_object_in_its_own_process_may_crash(tmp_path, monkeypatch):
+    (tmp_path / "crashing.py").write_text(
+        "import os\n"
+        "class Crashing:\n"
+        "    def temporal_shift(self, x, fold_div=8):\n"
+        "        print('noise on stdout')\n"
+        "        if x.shape[0] == 1:\n"
+        "            os.abort()\n"
+        "        return x\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    testee = Process([sys.executable, "-m", "conformance.worker", "crashing:Crashing"])
+    try:
+        results = [
+            run_case(find_case(f"L0.shift.{name}"), testee, Options(timeout=20))
+            for name in ("directions", "clips")
+        ]
+    finally:
+        testee.close()
+    assert "crashed (SIGABRT)" in results[0].message
+    assert "values are wrong" in results[1].message
