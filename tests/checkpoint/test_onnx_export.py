@@ -30,7 +30,8 @@ MIT = ShiftRule("mit")
 
 
 def network(name: str, shift: ShiftRule = MIT, placement: str = "blockres", **more: Any) -> Graph:
-    return build_graph(name, num_classes=5, placement=placement, shift=shift, **more)
+    classes = None if name.endswith("ts-can") else 5
+    return build_graph(name, num_classes=classes, placement=placement, shift=shift, **more)
 
 
 NETWORKS: dict[str, tuple[Graph, dict[str, int]]] = {

@@ -176,7 +176,10 @@ def _all_sizes(
             sizes.append(_sizes(shape, layout, count, variant))
         batches = {entry["N"] for entry in sizes if entry}
         if all(sizes) and len(batches) == 1:
-            yield tuple(entry for entry in sizes if entry)
+            found = tuple(entry for entry in sizes if entry)
+            yield found
+            if any(len(shape) == 3 for shape in shapes):  # pools want places, if only one
+                yield tuple({"H": 1, "W": 1, **entry} for entry in found)
 
 
 def _sizes(
@@ -297,6 +300,8 @@ def _inputs(
         for letter in group
         if letter != "N" and (len(group) > 1 or isinstance(dim, int))
     }
+    letters = {letter for group in groups for letter in group}
+    fixed |= {letter: size for letter, size in sizes.items() if letter not in letters}
     whole = FileView(name, name, shape, groups, AXES[5 if "H" in sizes else 3], fixed)
     parts = {p: cut for p, (of, *cut) in reading.parts.items() if of == name and p in live}
     if name in live or not parts:

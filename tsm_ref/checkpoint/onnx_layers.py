@@ -254,14 +254,18 @@ def combined(reading: Reading, node: OnnxNode, op: str, a: View, b: View) -> Vie
     return View(base, tuple(groups))
 
 
-def _same(reading: Reading, node: OnnxNode) -> list[Value]:
+def _dropout(reading: Reading, node: OnnxNode) -> list[Value]:
+    """Nothing at inference."""
+    training = reading.constant(node, 2)
+    if training is not None and np.any(training):
+        raise NotUnderstood(f"the node {node} drops at random, as in training")
     return [reading.values[node.inputs[0]]]
 
 
 def _cast(reading: Reading, node: OnnxNode) -> list[Value]:
     if node.attrs.get("to") not in HALF_TYPES:
         raise NotUnderstood(f"the node {node} turns data into integers")
-    return _same(reading, node)
+    return [reading.values[node.inputs[0]]]
 
 
 LAYERS: Mapping[str, Layer] = {
@@ -284,7 +288,7 @@ LAYERS: Mapping[str, Layer] = {
     "Mul": _mul,
     "Div": _div,
     "Cast": _cast,
-    "Dropout": _same,
+    "Dropout": _dropout,
     **{op: _unary(op) for op in ("Relu", "HardSwish", "Tanh", "Sigmoid") if op in OPS},
 }
 """The ops that compute."""

@@ -269,7 +269,7 @@ def _range(call: Call, inputs: Arrays) -> Array:
     return np.arange(start, limit, delta)
 
 
-NUMPY_TYPES = {1: "f4", 6: "i4", 7: "i8", 9: "?", 10: "f4", 11: "f8", 16: "f4", 2: "u1", 3: "i1"}
+NUMPY_TYPES = {1: "f4", 2: "u1", 3: "i1", 6: "i4", 7: "i8", 9: "?", 10: "f2", 11: "f8"}
 
 
 def _cast(call: Call, inputs: Arrays) -> Array:
@@ -290,9 +290,22 @@ def _divide(call: Call, inputs: Arrays) -> Array:
     return result
 
 
+def _modulo(call: Call, inputs: Arrays) -> Array:
+    """The remainder with the sign of the divisor, or with ``fmod`` of the dividend."""
+    function = np.fmod if call.attr("fmod", 0) else np.mod
+    return np.asarray(function(*inputs))
+
+
+def _power(call: Call, inputs: Arrays) -> Array:
+    """The result has the type of the base."""
+    return np.asarray(np.power(*inputs)).astype(inputs[0].dtype)
+
+
 def _reduce(function: Callable[..., Any]) -> Move:
     def apply(call: Call, inputs: Arrays) -> Array:
         axes = call.ints("axes", inputs, 1)
+        if not axes and call.attr("noop_with_empty_axes"):
+            return inputs[0]
         return np.asarray(
             function(inputs[0], axis=axes or None, keepdims=bool(call.attr("keepdims", 1)))
         )
@@ -317,8 +330,8 @@ FOLDS: Mapping[str, Move] = {
     "Add": _elementwise(np.add),
     "Sub": _elementwise(np.subtract),
     "Mul": _elementwise(np.multiply),
-    "Mod": _elementwise(np.mod),
-    "Pow": _elementwise(np.power),
+    "Mod": _modulo,
+    "Pow": _power,
     "Neg": _elementwise(np.negative),
     "Abs": _elementwise(np.abs),
     "Sqrt": _elementwise(np.sqrt),
@@ -333,6 +346,7 @@ FOLDS: Mapping[str, Move] = {
     "And": _elementwise(np.logical_and),
     "Or": _elementwise(np.logical_or),
     "Not": _elementwise(np.logical_not),
+    "ReduceMean": _reduce(np.mean),
     "ReduceProd": _reduce(np.prod),
     "ReduceSum": _reduce(np.sum),
     "ReduceMax": _reduce(np.max),

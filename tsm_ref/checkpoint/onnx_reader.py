@@ -26,19 +26,25 @@ Dim = int | str
 MAX_FILE = 2**31
 MAX_NODES = 100_000
 MAX_ELEMENTS = 2**27
-OPSETS = range(7, 28)
+FIRST_OPSET = 7
 DOMAINS = ("", "ai.onnx")
+
+FLOAT_TYPES = (1, 10, 11, 16)
+"""The element types of data: float32, float16, float64, bfloat16."""
 
 DTYPES: Mapping[int, tuple[str, str]] = {
     1: ("float32", "<f4"),
     2: ("uint8", "|u1"),
     3: ("int8", "|i1"),
+    4: ("uint16", "<u2"),
     5: ("int16", "<i2"),
     6: ("int32", "<i4"),
     7: ("int64", "<i8"),
     9: ("bool", "|b1"),
     10: ("float16", "<f2"),
     11: ("float64", "<f8"),
+    12: ("uint32", "<u4"),
+    13: ("uint64", "<u8"),
     16: ("bfloat16", "<u2"),
 }
 """The tensor types that are read: name, and how a value lies in the file."""
@@ -98,7 +104,16 @@ def read_onnx(path: StrPath, supported: Iterable[str]) -> OnnxModel:
     size = os.path.getsize(path)
     if size > MAX_FILE:
         raise CheckpointError(f"the file has {size} bytes; an ONNX file has at most {MAX_FILE}")
-    model = _parsed(Path(path).read_bytes())
+    return model_of(_parsed(Path(path).read_bytes()), supported, Path(path).parent)
+
+
+def model_of(
+    model: Any, supported: Iterable[str], folder: Path | None = None, types: Any = FLOAT_TYPES
+) -> OnnxModel:
+    """A `onnx.ModelProto` after every check; ``types`` are those that inputs and outputs may have.
+
+    External tensors are read from `folder` only. Raises `CheckpointError` as `read_onnx` does.
+    """
     opset = _opset(model)
     graph = model.graph
     if len(model.functions):
@@ -109,10 +124,12 @@ def read_onnx(path: StrPath, supported: Iterable[str]) -> OnnxModel:
     if len(graph.node) > MAX_NODES:
         raise CheckpointError(f"{len(graph.node)} nodes are more than the {MAX_NODES} accepted")
     _check_ops(graph.node, tuple(supported))
-    reader = _Tensors(Path(path).parent)
+    reader = _Tensors(folder)
     constants = _initializers(graph, reader)
     inputs = tuple(
-        (entry.name, _declared(entry)) for entry in graph.input if entry.name not in constants
+        (entry.name, _declared(entry, types))
+        for entry in graph.input
+        if entry.name not in constants
     )
     nodes = tuple(_node(node, reader) for node in graph.node)
     outputs = tuple(entry.name for entry in graph.output)
@@ -122,7 +139,7 @@ def read_onnx(path: StrPath, supported: Iterable[str]) -> OnnxModel:
         opset=opset,
         inputs=inputs,
         outputs=outputs,
-        output_shapes=tuple(_declared(entry) for entry in graph.output),
+        output_shapes=tuple(_declared(entry, types) for entry in graph.output),
         nodes=nodes,
         constants=constants,
         storage="+".join(dict.fromkeys(reader.float_types)) or "float32",
@@ -149,10 +166,9 @@ def _opset(model: Any) -> int:
     if len(versions) != 1:
         raise CheckpointError(f"the opset versions are {sorted(versions)}; there must be one")
     opset = int(versions.pop())
-    if opset not in OPSETS:
-        raise CheckpointError(
-            f"the opset is {opset}; supported are {OPSETS.start} to {OPSETS.stop - 1}"
-        )
+    newest = import_onnx().defs.onnx_opset_version()
+    if not FIRST_OPSET <= opset <= newest:
+        raise CheckpointError(f"the opset is {opset}; supported are {FIRST_OPSET} to {newest}")
     return opset
 
 
@@ -170,7 +186,7 @@ def _check_ops(nodes: Iterable[Any], supported: tuple[str, ...]) -> None:
             )
 
 
-def _declared(entry: Any) -> tuple[Dim, ...]:
+def _declared(entry: Any, types: Any) -> tuple[Dim, ...]:
     """The shape of an input or output; a size that is left open is its name, or ``?`` and a place.
 
     Raises `CheckpointError` for what is not a tensor, or has a size below 1.
@@ -178,14 +194,15 @@ def _declared(entry: Any) -> tuple[Dim, ...]:
     if entry.type.WhichOneof("value") != "tensor_type":
         raise CheckpointError(f"{shown(entry.name)} is not a tensor, which it must be")
     kind = entry.type.tensor_type
-    if kind.elem_type not in (1, 10, 11, 16):
+    if kind.elem_type not in types:
         raise CheckpointError(
             f"{shown(entry.name)} has the element type {kind.elem_type}; a float type is needed"
         )
     dims: list[Dim] = []
     for place, dim in enumerate(kind.shape.dim):
         if dim.WhichOneof("value") == "dim_value":
-            if not 0 < dim.dim_value < 2**31:
+            least = 1 if types is FLOAT_TYPES else 0  # data cannot be empty, constants can
+            if not least <= dim.dim_value < 2**31:
                 raise CheckpointError(
                     f"{shown(entry.name)} has the size {dim.dim_value} along axis {place}; "
                     "a size is 1 or more"
@@ -199,7 +216,7 @@ def _declared(entry: Any) -> tuple[Dim, ...]:
 class _Tensors:
     """Turns the tensors of a file into arrays; knows where external ones may be."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.float_types: list[str] = []
 
@@ -235,7 +252,8 @@ class _Tensors:
         """Bytes from beside the file: a plain name, no link of any kind, inside the file."""
         facts = {entry.key: entry.value for entry in tensor.external_data}
         name = facts.get("location", "")
-        if not name or name != os.path.basename(name) or name in (".", "..") or "\\" in name:
+        plain = name == os.path.basename(name) and "\\" not in name
+        if self.folder is None or not plain or name in ("", ".", ".."):
             raise CheckpointError(
                 f"{where} is kept in {shown(name)}; only a plain file name beside the model is read"
             )
@@ -275,6 +293,7 @@ def _raw(data: bytes, dtype: np.dtype[Any], count: int, where: str) -> Array:
 def _typed(tensor: Any, kind: str, dtype: np.dtype[Any], count: int, where: str) -> Array:
     """Values that stand one by one in the message."""
     fields = {"float32": "float_data", "float64": "double_data", "int64": "int64_data"}
+    fields |= dict.fromkeys(("uint32", "uint64"), "uint64_data")
     values = getattr(tensor, fields.get(kind, "int32_data"))
     if len(values) != count:
         raise CheckpointError(f"{where} has {len(values)} values; its shape takes {count}")
