@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from tsm_ref.engine import lowering
 from tsm_ref.engine.inputs import real_arrays
-from tsm_ref.engine.numba_plan import NumbaPlan, Packed, Planner
+from tsm_ref.engine.numba_plan import NumbaPlan, Planner
+from tsm_ref.engine.numba_weights import PackedWeights
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.kernels import cache
@@ -52,10 +53,10 @@ class NumbaEngine:
             raise UsageError(
                 "NUMBA_DISABLE_JIT is set, and the engine 'numba' is machine code; use 'numpy'"
             )
-        self.graph, self.weights = optimize(graph, weights)
+        self.graph, plain = optimize(graph, weights)
         self.threads = threads
-        self._again = None if again is None else lambda: optimize(graph, again())[1]
-        self._packed: Packed = {}
+        more = None if again is None else lambda: optimize(graph, again())[1]
+        self.weights = PackedWeights(self.graph, plain, more)
         self._plans: dict[Shapes, NumbaPlan] = {}
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
 
@@ -89,10 +90,7 @@ class NumbaEngine:
             while len(self._plans) >= self.kept_plans:
                 del self._plans[next(iter(self._plans))]
             known = self.graph.shapes(dict(key))
-            planner = Planner(
-                self.graph, self.weights, self._packed, known, self.threads, self._again
-            )
-            self._plans[key] = planner.plan()
+            self._plans[key] = Planner(self.graph, self.weights, known, self.threads).plan()
         return self._plans[key]
 
     def memory_bytes(self, shapes: Mapping[str, Sequence[int]]) -> int:

@@ -4,8 +4,6 @@ Values that kernels touch lie in the arena in the blocked layout; values that a 
 lie there as (C, T, ...). A value that both touch has both forms, and conversions stand between.
 """
 
-import ctypes
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,13 +20,13 @@ from tsm_ref.engine.numba_emit import (
     frame_sources_of,
     mixed_blocks,
 )
+from tsm_ref.engine.numba_weights import PackedWeights
 from tsm_ref.engine.numpy_ops import STEPS
 from tsm_ref.engine.plan import place
 from tsm_ref.errors import GraphError
 from tsm_ref.graph import Graph
 from tsm_ref.kernels import move
 from tsm_ref.kernels.blocked import FLOAT_BYTES, PIXEL, Layout, aligned
-from tsm_ref.kernels.conv import unpack_weights
 from tsm_ref.kernels.machine import BLOCK
 from tsm_ref.kernels.program import Assembler, Program
 from tsm_ref.kernels.winograd import plan_winograd
@@ -36,17 +34,8 @@ from tsm_ref.ops_table import Shape
 
 Array = NDArray[Any]
 Step = Callable[[], None]
-Packed = dict[tuple[str, str], Any]
 
 _NOTHING = np.zeros(0, np.float32)
-_LARGE = 1 << 18  # bytes of weights that are not kept twice
-
-
-def _trim() -> None:
-    """Ask the C library to return freed memory to the system, where it can."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim is not None:
-        trim(0)
 
 
 def _zero_border(blocked: Array, layout: Layout) -> None:
@@ -82,14 +71,12 @@ class Planner:
     def __init__(
         self,
         graph: Graph,
-        weights: dict[str, Array],
-        packed: Packed,
+        weights: PackedWeights,
         shapes: Mapping[str, Shape],
         threads: int,
-        again: Callable[[], Mapping[str, Array]] | None = None,
     ) -> None:
-        self.again = again
-        self.graph, self.weights, self.packed, self.shapes = graph, weights, packed, shapes
+        self.graph, self.shapes = graph, shapes
+        self.pack, self.weight = weights.pack, weights.get
         self.threads = threads
         self.layers = self._lower()
         self.readers = lowering.readers(self.layers, graph)
@@ -347,35 +334,6 @@ class Planner:
         self.stages.append(Stage(step=step))
 
     # Steps
-
-    def pack(self, name: str, form: str, make: Callable[[Array], Any]) -> Any:
-        """Return a parameter in the form that a kernel reads; made once for all plans.
-
-        Large weights are kept in one form only: the original can be had back from ``direct``, and
-        from where it came if that is known.
-        """
-        key = (name, form)
-        if key not in self.packed:
-            self.packed[key] = make(self.weight(name))
-            size = self.weights[name].nbytes
-            if form.startswith("direct") or (self.again is not None and size >= _LARGE):
-                del self.weights[name]
-                if size >= _LARGE:
-                    _trim()
-        return self.packed[key]
-
-    def weight(self, name: str) -> Array:
-        """Return a parameter as the graph has it."""
-        if name not in self.weights:
-            forms = {form: packed for (n, form), packed in self.packed.items() if n == name}
-            direct = next((form for form in forms if form.startswith("direct")), None)
-            if direct is not None:
-                lanes = int(direct.removeprefix("direct "))
-                shape = self.graph.parameters[name]
-                self.weights[name] = unpack_weights(forms[direct], shape, lanes)
-            elif self.again is not None:
-                self.weights[name] = self.again()[name]
-        return self.weights[name]
 
     def numpy_step(self, layer: Layer) -> None:
         """Add a step of the NumPy engine."""

@@ -120,9 +120,7 @@ class StepPlanner(Planner):
         self.patches: dict[int, _Patch] = {}
         self._saved: set[tuple[str, str]] = set()
         self._sources = {layer.name: layer for layer in _source_layers(line, shapes)}
-        super().__init__(
-            line.step.graph, engine.weights, engine._packed, shapes, engine.threads, engine._again
-        )
+        super().__init__(line.step.graph, engine.weights, shapes, engine.threads)
         first = self.graph.inputs[0].name
         self.frames = shapes[first][2]
 

@@ -101,18 +101,12 @@ def tiles(
     """
     r = residual or y
     rows = [
-        (
-            frame,
-            x.at(y=row - padding, x=column - padding),
-            y.at(frame, 0, row, column),
-            r.at(frame, 0, row, column),
-            min(m, y.height - row),
-            min(m, y.width - column),
-        )
+        (frame, x.at(y=row - padding, x=column - padding), y.at(frame, 0, row, column),
+         r.at(frame, 0, row, column), min(m, y.height - row), min(m, y.width - column))
         for frame in range(y.frames)
         for row in range(0, y.height, m)
         for column in range(0, y.width, m)
-    ]
+    ]  # fmt: skip
     return np.array(rows, np.int64)
 
 

@@ -1,0 +1,64 @@
+"""The weights of a network in the forms that kernels read, shared by all of its plans."""
+
+import ctypes
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tsm_ref.graph import Graph
+from tsm_ref.kernels.conv import unpack_weights
+
+Array = NDArray[Any]
+
+_LARGE = 1 << 18  # bytes of weights that are not kept twice
+
+
+class PackedWeights:
+    """The parameters of a graph, plain until a kernel wants them packed.
+
+    Large weights are kept in one form only: the original can be had back from the form ``direct``,
+    whose exact inverse is known, and from where it came, if ``again`` can read it once more.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        plain: dict[str, Array],
+        again: Callable[[], Mapping[str, Array]] | None = None,
+    ) -> None:
+        self.graph, self.plain, self.again = graph, plain, again
+        self.packed: dict[tuple[str, str], Any] = {}
+
+    def pack(self, name: str, form: str, make: Callable[[Array], Any]) -> Any:
+        """Return a parameter in the form that a kernel reads; made once for all plans."""
+        key = (name, form)
+        if key not in self.packed:
+            self.packed[key] = make(self.get(name))
+            size = self.plain[name].nbytes
+            if form.startswith("direct") or (self.again is not None and size >= _LARGE):
+                del self.plain[name]
+                if size >= _LARGE:
+                    _trim()
+        return self.packed[key]
+
+    def get(self, name: str) -> Array:
+        """Return a parameter as the graph has it."""
+        if name not in self.plain:
+            forms = {form: packed for (n, form), packed in self.packed.items() if n == name}
+            direct = next((form for form in forms if form.startswith("direct")), None)
+            if direct is not None:
+                lanes = int(direct.removeprefix("direct "))
+                shape = self.graph.parameters[name]
+                self.plain[name] = unpack_weights(forms[direct], shape, lanes)
+            elif self.again is not None:
+                self.plain[name] = self.again()[name]
+        return self.plain[name]
+
+
+def _trim() -> None:
+    """Ask the C library to return freed memory to the system, where it can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
