@@ -2,8 +2,11 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
+import time
+import warnings
 
 import pytest
 
@@ -46,8 +49,9 @@ def test_a_bug_is_called_ours_and_debugging_shows_it(capsys, monkeypatch) -> Non
     guarded(lambda: _raise(ZeroDivisionError("division by zero")))
     assert "a bug of ours" in capsys.readouterr().err
     monkeypatch.setenv("TSM_DEBUG", "1")
-    with pytest.raises(ZeroDivisionError):
-        guarded(lambda: _raise(ZeroDivisionError()))
+    assert guarded(lambda: _raise(ZeroDivisionError())) == 1
+    assert "Traceback" in capsys.readouterr().err
+    assert guarded(lambda: _raise(errors.VideoError("bad"))) == 3
 
 
 def test_the_code_that_run_returns_is_kept() -> None:
@@ -107,3 +111,50 @@ def test_a_name_that_stdout_cannot_encode_is_escaped() -> None:
         check=True,
     )
     assert done.stdout.strip() == b"caf\xe9 \\udcff \\u4e2d"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_a_message_that_nobody_takes_changes_nothing() -> None:
+    code = (
+        "import sys; from tsm_ref.command import guarded, say, tell\n"
+        "sys.exit(guarded(lambda: (tell('warning'), say('result'), 7)[2]))"
+    )
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=full)
+    assert (done.returncode, done.stdout) == (7, b"result\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_that_cannot_be_written_is_a_write_error(option: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "tsm_ref.infer", option], stdout=full)
+    assert done.returncode == 5
+
+
+def test_an_import_that_is_interrupted_is_an_interrupt(capsys) -> None:
+    """NumPy turns a Ctrl-C in its import into an ImportError."""
+
+    def run() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        except KeyboardInterrupt:
+            raise ImportError("numpy could not be imported") from None
+
+    before = signal.getsignal(signal.SIGINT)
+    assert guarded(run) == INTERRUPTED
+    assert capsys.readouterr().err == "interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_warnings_are_one_line(capsys) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert guarded(lambda: warnings.warn("look\nout", stacklevel=1)) == 0
+    assert capsys.readouterr().err == "warning: look out\n"
+
+
+def test_what_a_terminal_must_not_see_is_escaped(capsys) -> None:
+    guarded(lambda: _raise(errors.VideoError("a\x1b[31m b\r\nc")))
+    assert capsys.readouterr().err == "error: a\\x1b[31m b c\n"

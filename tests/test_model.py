@@ -9,7 +9,7 @@ import tsm_ref
 from tests.judging import U32, assert_within
 from tsm_ref.checkpoint import weights_folder
 from tsm_ref.engine.oracle import run_with_bound
-from tsm_ref.errors import CheckpointError, GraphError, UsageError
+from tsm_ref.errors import CheckpointError, GraphError, UsageError, WriteError
 from tsm_ref.model import Model, named_profile
 from tsm_ref.profile import PROFILES
 
@@ -131,6 +131,43 @@ def test_a_file_that_changed_is_noticed(small: Model, tmp_path: Path) -> None:
         _ = model.weights
 
 
+def test_a_model_of_a_relative_path_can_be_saved_from_elsewhere(
+    small: Model, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tsm_ref.save(small, "m.h5")
+    model = tsm_ref.load("m.h5", engine="numpy")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert tsm_ref.save(model, "copy.h5") == model.sha256
+
+
+def test_save_refuses_what_cannot_be(small: Model, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="int8"):
+        tsm_ref.save(small, tmp_path / "m.h5", storage="int8")
+    with pytest.raises(WriteError, match=r"no-such.m\.h5: "):
+        tsm_ref.save(small, tmp_path / "no-such" / "m.h5")
+    with pytest.raises(WriteError, match="zero byte"):
+        tsm_ref.save(small, "a\0b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_are_one_per_class(small: Model, tmp_path: Path) -> None:
+    small.profile = small.profile.with_changes(labels=("one", "two"))
+    tsm_ref.save(small, tmp_path / "m.h5")
+    with pytest.raises(CheckpointError, match="5 classes and 2 labels"):
+        tsm_ref.load(tmp_path / "m.h5", engine="numpy")
+
+
+def test_a_profile_is_a_profile() -> None:
+    with pytest.raises(UsageError, match="profile"):
+        tsm_ref.load("camera-motion", profile=5)  # type: ignore[arg-type]
+
+
+def test_a_pulse_network_without_shifts() -> None:
+    assert tsm_ref.build("ts-can", placement="none", engine="numpy").shifts == []
+
+
 def test_errors_name_the_file(tmp_path: Path) -> None:
     path = tmp_path / "text.h5"
     path.write_text("hello")
@@ -158,6 +195,19 @@ def test_the_same_seed_gives_the_same_weights() -> None:
         ({"architecture": "resnet18", "segments": 0}, "segments"),
         ({"architecture": "resnet18", "engine": "gpu"}, "gpu"),
         ({"architecture": "resnet18", "threads": 0}, "threads"),
+        ({"architecture": "resnet18", "threads": 1.5}, "threads"),
+        ({"architecture": "resnet18", "num_classes": 0}, "num_classes"),
+        ({"architecture": "resnet18", "num_classes": 2.5}, "num_classes"),
+        ({"architecture": "resnet18", "num_classes": 10**12}, "num_classes"),
+        ({"architecture": "resnet18", "num_classes": 2**31 - 1}, "parameters were asked for"),
+        ({"architecture": "resnet18", "seed": -1}, "seed"),
+        ({"architecture": "resnet18", "segments": 1.5}, "segments"),
+        ({"architecture": "resnet18", "fold_div": 2.5}, "divisor"),
+        ({"architecture": "mobilenetv2", "width": 0}, "width"),
+        ({"architecture": "mobilenetv2", "width": 100}, "width"),
+        ({"architecture": "ts-can", "placement": "block"}, "block"),
+        ({"architecture": "ts-can", "num_classes": 7}, "no classes"),
+        ({"architecture": 5}, "no architecture 5"),
     ],
 )
 def test_build_refuses_what_cannot_be(options, sentence) -> None:

@@ -1,6 +1,8 @@
 """A video to predictions: what is sampled, averaged and cut into a timeline, on real pictures."""
 
 import json
+import os
+import time
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import tsm_ref
 from tsm_ref import recognize as room
 from tsm_ref.checkpoint import sha256_of, weights_folder
 from tsm_ref.errors import CheckpointError, UsageError, VideoError
+from tsm_ref.kernels import notice
 from tsm_ref.model import Model
 from tsm_ref.profile import PROFILES, Preprocess, Sampling
 from tsm_ref.recognize import recognize, sampled
@@ -77,12 +80,12 @@ def test_clips_and_crops_are_all_run_and_averaged(
 ) -> None:
     model = tsm_ref.build("mobilenetv2", num_classes=4, width=0.35, segments=2, engine="numpy")
     small = Preprocess(short_side=40, crop=(32, 32))
-    model.profile = sampled(replace(model.profile, preprocess=small), policy=policy, crops=crops)
-    result = recognize(model, SAMPLES / "zoom_in.mp4", top=4)
+    profile = sampled(replace(model.profile, preprocess=small), policy=policy, crops=crops)
+    result = recognize(model, SAMPLES / "zoom_in.mp4", profile=profile, top=4)
     assert result.indices.shape == (clips, 2)
     batch = np.concatenate(
         [
-            preprocess(read_frames(SAMPLES / "zoom_in.mp4", row).pixels, model.profile.preprocess)
+            preprocess(read_frames(SAMPLES / "zoom_in.mp4", row).pixels, profile.preprocess)
             for row in result.indices
         ]
     )
@@ -168,6 +171,8 @@ def test_sampled_changes_only_what_is_asked() -> None:
         ({"window": -1.0}, "window"),
         ({"stride": 0.0}, "stride"),
         ({"window": float("nan")}, "window"),
+        ({"window": float("inf")}, "window"),
+        ({"stride": 1e10}, "stride"),
     ],
 )
 def test_sampled_refuses_what_cannot_be(asked: dict[str, object], sentence: str) -> None:
@@ -201,7 +206,7 @@ def test_errors_of_the_video_come_through(camera: Model, tmp_path: Path) -> None
         recognize(camera, cut, top=0)
 
 
-def test_both_real_clips_are_recognised(camera: Model, shared_data: Path) -> None:
+def test_the_timeline_of_real_clips_has_no_gaps(camera: Model, shared_data: Path) -> None:
     for name in ("archery.avi", "arm_wrestling.mp4"):
         result = recognize(camera, shared_data / "clips" / name)
         assert result.segments[0].start == 0
@@ -222,3 +227,41 @@ def _clip(path: Path, count: int) -> Path:
             file.mux(stream.encode(picture))
         file.mux(stream.encode())
     return path
+
+
+@pytest.mark.parametrize("asked", [{"stride": 1e-9}, {"window": 1e-9}])
+def test_windows_without_number_are_refused_before_any_memory_is_taken(camera, asked) -> None:
+    with pytest.raises(UsageError, match="more than 262144 windows"):
+        recognize(camera, SAMPLES / "zoom_in.mp4", profile=sampled(camera.profile, **asked))
+
+
+def test_a_rule_that_cannot_be_followed_is_a_mistake_of_usage() -> None:
+    model = tsm_ref.build("mobilenetv2", num_classes=3, width=0.35, segments=65, engine="numpy")
+    dense = sampled(model.profile, policy="dense")
+    with pytest.raises(UsageError, match="at most 64"):
+        recognize(model, SAMPLES / "zoom_in.mp4", profile=dense)
+
+
+def test_a_video_that_changes_meanwhile_is_refused(camera: Model, tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes((SAMPLES / "zoom_in.mp4").read_bytes())
+
+    def touch(done: int, total: int) -> None:
+        os.utime(path, ns=(0, done))
+
+    with pytest.raises(VideoError, match="changed while"):
+        recognize(camera, path, progress=touch)
+
+
+def test_what_is_compiled_is_not_counted_to_the_network(camera: Model, monkeypatch) -> None:
+    call = Model.__call__
+
+    def slow(self: Model, clip: np.ndarray) -> np.ndarray:
+        with notice.compiling("kernel"), notice.compiling("inner"):
+            time.sleep(0.02)
+        return call(self, clip)
+
+    monkeypatch.setattr(Model, "__call__", slow)
+    timing = recognize(camera, SAMPLES / "zoom_in.mp4").timing
+    assert timing["compile"] >= 6 * 0.02
+    assert 0 < timing["run"] < timing["total"] - timing["compile"]

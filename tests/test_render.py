@@ -42,8 +42,10 @@ def test_json_fits_its_schema(tour: Recognition) -> None:
 
 def test_json_of_another_policy_fits_its_schema() -> None:
     model = tsm_ref.load("camera-motion", engine="numpy")
-    model.profile = sampled(model.profile, policy="twice")
-    tree = json.loads(as_json(recognize(model, SAMPLES / "zoom_in.mp4", top=2)))
+    profile = sampled(model.profile, policy="twice")
+    result = recognize(model, SAMPLES / "zoom_in.mp4", profile=profile, top=2)
+    tree = json.loads(as_json(result))
+    assert tree["sampling"]["policy"] == tree["model"]["profile"]["sampling"]["policy"] == "twice"
     jsonschema.validate(tree, SCHEMA)
     assert tree["segments"] == []
     assert len(tree["predictions"]) == 2
@@ -97,3 +99,23 @@ def test_colour_is_asked_for() -> None:
 def test_a_long_timeline_is_counted_in_the_first_line(tour: Recognition) -> None:
     shaky = replace(tour, segments=tour.segments * 3)
     assert "static, ... (18 segments)  " in as_table(shaky).splitlines()[0]
+
+
+def test_names_out_of_files_cannot_command_a_terminal(tour: Recognition) -> None:
+    odd = replace(
+        tour,
+        video=replace(tour.video, path="a\x1b[31m\nb\udcff.mp4"),
+        segments=(replace(tour.segments[0], label="x\x07y"), *tour.segments[1:]),
+    )
+    text = as_table(odd)
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert text.splitlines()[0].endswith("a\\x1b[31m\\nb\\udcff.mp4")
+    as_json(odd).encode("utf-8")
+    assert json.loads(as_json(odd))["input"]["path"] == "a\x1b[31m\nb\\udcff.mp4"
+
+
+def test_long_labels_are_shown_whole(tour: Recognition) -> None:
+    label = "a very long label " * 30
+    odd = replace(tour, predictions=(replace(tour.predictions[0], label=label),))
+    assert label.strip() in as_table(odd)

@@ -2,14 +2,20 @@
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import NoReturn
 
 from tsm_ref.errors import TsmError, UsageError, WriteError
 from tsm_ref.kernels import notice
 
-__all__ = ["INTERRUPTED", "Parser", "guarded", "positive", "say", "tell"]
+__all__ = ["INTERRUPTED", "Parser", "guarded", "positive", "printable", "say", "tell"]
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
@@ -22,6 +28,9 @@ class Parser(argparse.ArgumentParser):
         """Raise `UsageError` instead of printing the usage."""
         raise UsageError(f"{message} (--help shows the options)")
 
+    def _print_message(self, message: str, file: object = None) -> None:
+        say(message.rstrip("\n"))
+
 
 def positive(text: str) -> int:
     """An option that counts something.
@@ -30,8 +39,8 @@ def positive(text: str) -> int:
     Traceback (most recent call last):
     argparse.ArgumentTypeError: '0' must be a whole number of at least 1
     """
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} must be a whole number of at least 1")
     return int(text)
 
 
@@ -48,39 +57,74 @@ def say(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """Write a message to stderr, if there is one."""
-    if sys.stderr is not None:
-        print(text, file=sys.stderr, flush=True)
+    """Write a message of one line to stderr; a message that nobody takes is no error."""
+    with suppress(OSError):
+        if sys.stderr is not None:
+            print(printable(" ".join(text.split())), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    r"""Text from a file or a file name as a terminal may show it: what is not shown is escaped.
+
+    >>> printable("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def guarded(run: Callable[[], int | None]) -> int:
     """What `run` returns or 0, or the exit code of its error after one line on stderr.
 
     ``TSM_DEBUG=1`` shows the traceback. Anything but a `TsmError` is a bug of ours, with code 1.
-    Where kernels have to be compiled first, that is shown on stderr.
+    Where kernels have to be compiled first, that is shown on stderr, as are warnings.
     """
+    with _command_line() as interrupted:
+        try:
+            return run() or 0
+        except KeyboardInterrupt:
+            tell("interrupted")
+            return INTERRUPTED
+        except TsmError as error:
+            code, line = error.exit_code, f"error: {error}"
+            problem: Exception = error
+        except Exception as error:
+            kind = type(error).__name__
+            code, line = 1, f"error: a bug of ours, please report it: {kind}: {error}"
+            problem = error
+    if interrupted:  # an import that is interrupted fails with an error of its own
+        code, line = INTERRUPTED, "interrupted"
+    elif os.environ.get("TSM_DEBUG") == "1":
+        traceback.print_exception(problem)
+    tell(line)
+    return code
+
+
+@contextmanager
+def _command_line() -> Iterator[list[int]]:
+    """Show what is compiled and warned of, and remember every Ctrl-C."""
+    interrupts: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    show_warning, handler = warnings.showwarning, signal.getsignal(signal.SIGINT)
     hide = notice.show() if sys.stderr is not None else None
+    warnings.showwarning = lambda message, *rest, **more: tell(f"warning: {message}")
+    ours = threading.current_thread() is threading.main_thread()
+    if ours and handler is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     try:
-        return run() or 0
-    except KeyboardInterrupt:
-        tell("interrupted")
-        return INTERRUPTED
-    except TsmError as error:
-        code, line = error.exit_code, f"error: {error}"
-        problem: Exception = error
-    except Exception as error:
-        code, line = 1, f"error: a bug of ours, please report it: {type(error).__name__}: {error}"
-        problem = error
+        yield interrupts
     finally:
+        if ours and handler is signal.default_int_handler:
+            signal.signal(signal.SIGINT, handler)
+        warnings.showwarning = show_warning
         if hide is not None:
             hide()
-    if os.environ.get("TSM_DEBUG") == "1":
-        raise problem
-    tell(" ".join(line.split()))
-    return code
 
 
 def _forget_stdout() -> None:
     """Keep the interpreter from failing once more when it flushes stdout at its end."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError, AttributeError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

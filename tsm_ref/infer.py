@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from tsm_ref import __version__
 from tsm_ref.command import Parser, guarded, positive, say, tell
-from tsm_ref.errors import SomeInputsFailed, TsmError, UsageError, WriteError
+from tsm_ref.errors import SomeInputsFailed, TsmError, UsageError, VideoError, WriteError
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
     from tsm_ref.model import Model
+    from tsm_ref.profile import Profile
     from tsm_ref.recognize import Progress
 
 BLAS_THREADS = (
@@ -61,9 +62,31 @@ def parser() -> argparse.ArgumentParser:
     look.add_argument("--crops", type=int, metavar="N", help="1, 3, 5 or 10 crops per frame")
     look.add_argument("--window", type=float, metavar="S", help="sliding windows of S seconds")
     look.add_argument("--stride", type=float, metavar="S", help="one every S seconds")
+    _add_streaming(made)
     add("--allow-partial", action="store_true", help="use what decodes of a damaged video")
     add("--version", action="version", version=f"tsm_ref {__version__}")
     return made
+
+
+def _add_streaming(made: argparse.ArgumentParser) -> None:
+    """The options of a stream, one frame at a time."""
+    add = made.add_argument_group(
+        "frames as they come: a line for every frame or event"
+    ).add_argument
+    add("--stream", metavar="SOURCE", help="a video file, camera:N, or - for a pipe")
+    add("--early", action="store_true", help="what the model says after each part of a VIDEO")
+    add("--jsonl", action="store_true", help="JSON lines, one per frame, on a terminal too")
+    add("--raw", metavar="WxH[@FPS]", help="the pipe holds RGB frames without a container")
+    add("--every", type=positive, metavar="K", help="take every K-th frame")
+    add("--rate", type=float, metavar="FPS", help="take so many frames a second, by their times")
+    add("--realtime", action="store_true", help="play at its own speed; late frames are dropped")
+    add("--smooth", type=positive, metavar="N", help="logits of N frames are averaged")
+    add("--dwell", type=positive, default=1, metavar="N", help="a label stays for N frames")
+    add("--persist", type=positive, default=1, metavar="N", help="a new one comes N times first")
+    add("--mask", action="append", default=[], metavar="LABEL", help="a label never shown")
+    add("--no-event", metavar="LABEL", help="the label that means that nothing happens")
+    add("--lookahead", choices=("zero", "past"), help="no delay: another network, less accurate")
+    add("--state", metavar="FILE", help="go on from FILE if it is there, and keep it up to date")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,24 +100,62 @@ def _main(options: argparse.Namespace) -> None:
     if options.list_models:
         _list_models()
         return
+    if options.stream is not None:
+        _follow(options)
+        return
     if not options.inputs:
         raise UsageError("no video was given (--help shows the options)")
     model = _model(options)
-    failed = 0
-    for number, path in enumerate(options.inputs):
-        if number and not options.json:
-            say("")
+    if options.early:
+        _early(model, options)
+        return
+    profile = _profile(model, options)
+    shown = failed = 0
+    for path in options.inputs:
         try:
-            _recognize(model, path, options)
-        except WriteError:
+            _recognize(model, profile, path, options, space=shown > 0 and not options.json)
+            shown += 1
+        except (WriteError, UsageError):
             raise
         except TsmError as error:
             if len(options.inputs) == 1:
-                raise error.about(path) from None
+                raise error.about(path or "''") from None
             tell(f"error: {path}: {error}")
             failed += 1
     if failed:
         raise SomeInputsFailed(f"{failed} of {len(options.inputs)} videos were not recognised")
+
+
+def _follow(options: argparse.Namespace) -> None:
+    from dataclasses import fields
+
+    from tsm_ref.live.session import Session, follow
+
+    if options.inputs:
+        raise UsageError("a stream has one source: give it to --stream, and no VIDEO")
+    given = vars(options) | {"source": options.stream, "mask": tuple(options.mask)}
+    given["jsonl"] = options.jsonl or sys.stdout is None or not sys.stdout.isatty()
+    known = {field.name for field in fields(Session)}
+    session = Session(**{name: value for name, value in given.items() if name in known})
+    try:
+        follow(_model(options), session, say, tell)
+    except VideoError as error:
+        raise error.about(options.stream) from None
+
+
+def _early(model: "Model", options: argparse.Namespace) -> None:
+    from tsm_ref.live import Pace, early
+    from tsm_ref.live.show import early_json, early_lines
+    from tsm_ref.video import frames
+
+    pace = Pace(options.every or 1, options.rate) if options.every or options.rate else None
+    for path in options.inputs:
+        try:
+            with frames(path, allow_partial=options.allow_partial) as source:
+                answers = early(model, source, pace=pace)
+        except VideoError as error:
+            raise error.about(path) from None
+        say(early_json(path, answers) if options.json else "\n".join(early_lines(answers)))
 
 
 def _list_models() -> None:
@@ -102,38 +163,55 @@ def _list_models() -> None:
 
     for name, entry in registry.entries().items():
         say(f"{name:24}{entry.task} ({entry.profile})")
+    for name, other in registry.published().items():
+        facts = [other.task, other.accuracy, other.note or "fetched when it is asked for"]
+        say(f"{name:44}{'; '.join(fact for fact in facts if fact)}")
 
 
 def _model(options: argparse.Namespace) -> "Model":
-    """The model, with what the command line says about sampling."""
     from tsm_ref.model import load
-    from tsm_ref.recognize import sampled
 
-    model = load(
+    return load(
         options.model, profile=options.profile, engine=options.engine, threads=options.threads
     )
-    model.profile = sampled(
+
+
+def _profile(model: "Model", options: argparse.Namespace) -> "Profile":
+    """The profile of a model that labels clips, with what the command line says about sampling."""
+    from tsm_ref.recognize import check_classifies, sampled
+
+    check_classifies(model)
+    return sampled(
         model.profile,
         policy=options.sampling,
         crops=options.crops,
         window=options.window,
         stride=options.stride,
     )
-    return model
 
 
-def _recognize(model: "Model", path: str, options: argparse.Namespace) -> None:
+def _recognize(
+    model: "Model", profile: "Profile", path: str, options: argparse.Namespace, *, space: bool
+) -> None:
     from tsm_ref.recognize import recognize
     from tsm_ref.render import as_json, as_table
 
     with _progress(path) as progress:
         result = recognize(
-            model, path, top=options.top, allow_partial=options.allow_partial, progress=progress
+            model,
+            path,
+            profile=profile,
+            top=options.top,
+            allow_partial=options.allow_partial,
+            progress=progress,
         )
     for warning in result.warnings:
         tell(f"warning: {path}: {warning}")
-    colour = sys.stdout is not None and sys.stdout.isatty()
-    say(as_json(result) if options.json else as_table(result, colour=colour))
+    if options.json:
+        say(as_json(result))
+    else:
+        colour = sys.stdout is not None and sys.stdout.isatty()
+        say("\n" * space + as_table(result, colour=colour))
 
 
 @contextmanager

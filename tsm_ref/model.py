@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from tsm_ref import checkpoint as files
 from tsm_ref.engine import make_engine
 from tsm_ref.engine.stream import Stream
-from tsm_ref.errors import CheckpointError, GraphError, UsageError
+from tsm_ref.errors import CheckpointError, GraphError, TsmError, UsageError
 from tsm_ref.graph import Graph
-from tsm_ref.models import build_graph, random_weights
+from tsm_ref.models import architecture_named, build_graph, random_weights
 from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
 from tsm_ref.stream import ModelStream
 
@@ -28,13 +28,15 @@ __all__ = ["Model", "Shift", "build", "load", "save"]
 Array = NDArray[Any]
 Weights = Mapping[str, NDArray[np.float32]]
 
+MOST = 2**31 - 1
+"""The most classes, parameters or seeds that `build` accepts."""
+
 
 @dataclass(frozen=True)
 class Shift:
     """One temporal shift of a model: ``out[n, c, t] = x[n, c, t - d[c]]``.
 
-    ``streaming`` is True where no channel reads the future, so that a cache of past frames
-    replaces the frames themselves.
+    ``segment`` > 0 keeps it inside each run of that many frames.
     """
 
     name: str
@@ -44,7 +46,9 @@ class Shift:
 
     @property
     def streaming(self) -> bool:
-        """True where every channel reads the present or the past."""
+        """True where no channel reads the future (as a circular fill does), so that a cache of past
+        frames replaces the frames themselves.
+        """
         return bool((self.d >= 0).all()) and self.fill != "circular"
 
 
@@ -53,7 +57,8 @@ class Model:
 
     ``name`` is what it was asked for by, ``sha256`` the digest of its file (empty for a model that
     was built). The engine keeps the weights in the order in which it reads them; the model keeps no
-    second copy until `weights` is asked for, which gets them again from where they came.
+    second copy until `weights` is asked for, which gets them again from where they came: by the
+    function ``weights``, whose first result may be given as ``first``.
     """
 
     def __init__(
@@ -79,10 +84,11 @@ class Model:
         self.name = name or graph.name
         self.sha256 = sha256
         self._get_weights = weights
+        self._check_labels()
         frames = [graph.frame_logits] if graph.frame_logits else []
         self.engine = make_engine(
             graph.with_outputs((*graph.outputs, *frames)),
-            first or weights(),
+            weights() if first is None else first,
             engine,
             threads,
             weights,
@@ -183,11 +189,13 @@ class Model:
         logits = self.engine.run({name: _floats(name, clip)})[value]
         return np.ascontiguousarray(logits.swapaxes(1, 2))
 
-    def recognize(self, path: str | PathLike[str], *, top: int = 5) -> "Recognition":
+    def recognize(
+        self, path: str | PathLike[str], *, profile: Profile | None = None, top: int = 5
+    ) -> "Recognition":
         """Label a video file: decode, sample, preprocess, run. See `tsm_ref.recognize`."""
         from tsm_ref.recognize import recognize
 
-        return recognize(self, path, top=top)
+        return recognize(self, path, profile=profile, top=top)
 
     def stream(self, n: int = 1, *, lookahead: str | None = None) -> ModelStream:
         """`n` streams that take one frame at a time; see `tsm_ref.engine.stream.Stream`.
@@ -236,6 +244,15 @@ class Model:
             found.update(name.encode() + np.ascontiguousarray(value, np.float32).tobytes())
         return found.hexdigest()
 
+    def _check_labels(self) -> None:
+        """Refuse labels that are not one per class."""
+        if self.labels and self.graph.frame_logits:
+            classes = self.graph.shapes(self.input_shapes())[self.graph.frame_logits][1]
+            if classes != len(self.labels):
+                raise CheckpointError(
+                    f"the model {self.name!r} has {classes} classes and {len(self.labels)} labels"
+                )
+
     def _only_input(self) -> str:
         names = [entry.name for entry in self.graph.inputs]
         if len(names) != 1:
@@ -263,7 +280,9 @@ def load(
     tsm_ref.errors.CheckpointError: there is no model and no file 'no/such/file.h5'; ...
     """
     wanted = named_profile(profile) if isinstance(profile, str) else profile
-    path = files.resolve(name_or_path)
+    if not isinstance(wanted, Profile | None):
+        raise UsageError(f"`profile` (={profile!r}) must be the name of a profile, or a Profile")
+    path = files.resolve(name_or_path).absolute()
     read = partial(_read, path, wanted)
     found = read()
     name = fspath(name_or_path)
@@ -285,7 +304,7 @@ def load(
 def build(
     architecture: str,
     *,
-    num_classes: int = 400,
+    num_classes: int | None = None,
     segments: int | None = None,
     placement: str = "blockres",
     causal: bool = False,
@@ -298,24 +317,29 @@ def build(
 ) -> Model:
     """A model of random, seeded weights with sane batch-norm statistics.
 
-    ``architecture`` is a name of `tsm_ref.models.ARCHITECTURES`; ``segments`` defaults to 8 frames
-    and ``fold_div`` to 8 (20 and 3 for TS-CAN). ``options`` go to the architecture, such as
-    ``width`` of MobileNetV2.
+    ``architecture`` is a name of `tsm_ref.models.ARCHITECTURES`; ``num_classes`` defaults to 400,
+    ``segments`` to 8 frames and ``fold_div`` to 8 (none, 20 and 3 for TS-CAN). ``options`` go to
+    the architecture, such as ``width`` of MobileNetV2.
 
     Raises `UsageError` for an unknown architecture or an option that cannot be.
 
     >>> build("resnet18", num_classes=5, engine="numpy").graph.parameter_count
     11179077
     """
-    can = architecture.endswith("ts-can")
-    base = PROFILES["mtts-can" if can else "mit"]
+    family = architecture_named(architecture)
+    base = PROFILES[family.profile]
+    if num_classes is None and family.classifies:
+        num_classes = 400
+    for name, value, least in (("num_classes", num_classes, 1), ("seed", seed, 0)):
+        if value is not None and (type(value) is not int or not least <= value <= MOST):
+            raise UsageError(f"`{name}` (={value!r}) must be a whole number of {least} to {MOST}")
     segments = base.sampling.segments if segments is None else segments
     try:
         shift = ShiftRule(
             "online" if causal else base.shift.rule,
             base.shift.divisor if fold_div is None else fold_div,
             fill,
-            segments if can and not causal else 0,
+            segments if base.shift.segment and not causal else 0,
         )
         profile = base.with_changes(
             family="tsm_ref",
@@ -326,8 +350,10 @@ def build(
         graph = build_graph(
             architecture, num_classes=num_classes, placement=placement, shift=shift, **options
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, GraphError) as error:
         raise UsageError(f"cannot build {architecture!r}: {error}") from None
+    if graph.parameter_count > MOST:
+        raise UsageError(f"{graph.parameter_count:,} parameters were asked for; at most {MOST:,}")
     return Model(
         graph, partial(random_weights, graph, seed), profile, engine=engine, threads=threads
     )
@@ -342,10 +368,21 @@ def save(
 ) -> str:
     """Write a model file in our HDF5 format, whole or not at all; returns its SHA-256.
 
-    ``storage`` is "float32" or "float16"; ``extra`` are free notes such as a licence. Raises
-    `WriteError` where the file cannot be written.
+    ``storage`` is "float32" or "float16"; ``extra`` are free notes such as a licence.
+
+    Raises `UsageError` for another storage, `WriteError` where the file cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     digest = save(build("ts-can", engine="numpy"), f"{folder}/mine.h5")
+    ...     load(f"{folder}/mine.h5", profile=None, engine="numpy").sha256 == digest
+    True
     """
-    return files.save(path, model.graph, model.weights, model.profile, storage=storage, extra=extra)
+    weights = model.weights
+    try:
+        return files.save(path, model.graph, weights, model.profile, storage=storage, extra=extra)
+    except TsmError as error:
+        raise error.about(path) from None
 
 
 def named_profile(name: str) -> Profile:

@@ -18,6 +18,10 @@ from tsm_ref.errors import CheckpointError
 from tsm_ref.reference import folds
 
 FOLD_RULES = ("none", "mit", "online", "online_double", "paddle", "mtts_can", "roll")
+FILLS = ("zero", "replicate", "circular")
+PLACEMENTS = ("none", "blockres", "block")
+POLICIES = ("uniform", "twice", "val", "dense", "mmaction2", "paddle", "windows")
+AVERAGES = ("logits", "probabilities")
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,17 @@ class ShiftRule:
     segment: int = 0
 
     def __post_init__(self) -> None:
+        _require_types(self)
         _require(self.rule in FOLD_RULES, "rule", self.rule, f"one of {FOLD_RULES}")
-        fills = ("zero", "replicate", "circular")
-        _require(self.fill in fills, "fill", self.fill, f"one of {fills}")
+        _require(self.fill in FILLS, "fill", self.fill, f"one of {FILLS}")
         _require(1 <= self.divisor < 1e30, "divisor", self.divisor, "1 or more")
+        whole = self.rule == "paddle" or self.divisor == int(self.divisor)
+        _require(whole, "divisor", self.divisor, f"a whole number for the rule {self.rule!r}")
         _require(0 <= self.segment < 2**31, "segment", self.segment, "0 or more frames")
+
+    def __str__(self) -> str:
+        segment = f", within {self.segment} frames" if self.segment else ""
+        return f"{self.rule} (divisor {self.divisor:g}, fill {self.fill}{segment})"
 
     @property
     def causal(self) -> bool:
@@ -74,12 +84,13 @@ class Sampling:
     stride: float = 0.0
 
     def __post_init__(self) -> None:
-        policies = ("uniform", "twice", "val", "dense", "mmaction2", "paddle", "windows")
-        _require(self.policy in policies, "policy", self.policy, f"one of {policies}")
+        _require_types(self)
+        _require(self.policy in POLICIES, "policy", self.policy, f"one of {POLICIES}")
         _require(0 < self.segments < 4096, "segments", self.segments, "1 to 4095 frames")
         if self.policy == "windows":
-            _require(self.window > 0, "window", self.window, "a time in seconds")
-            _require(self.stride > 0, "stride", self.stride, "a time in seconds")
+            for name in ("window", "stride"):
+                value = getattr(self, name)
+                _require(0 < value < 1e9, name, value, "a time in seconds")
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,7 @@ class Preprocess:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
+        _require_types(self)
         for name in ("size", "crop", "mean", "std"):
             value = getattr(self, name)
             object.__setattr__(self, name, value if value is None else tuple(value))
@@ -163,11 +175,10 @@ class Profile:
     measured: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", tuple(str(label) for label in self.labels))
-        placements = ("none", "blockres", "block")
-        _require(self.placement in placements, "placement", self.placement, f"one of {placements}")
-        averages = ("logits", "probabilities")
-        _require(self.average in averages, "average", self.average, f"one of {averages}")
+        _require_types(self)
+        object.__setattr__(self, "labels", tuple(self.labels))
+        _require(self.placement in PLACEMENTS, "placement", self.placement, f"one of {PLACEMENTS}")
+        _require(self.average in AVERAGES, "average", self.average, f"one of {AVERAGES}")
 
     def with_changes(self, **changes: Any) -> "Profile":
         """The same profile with some fields replaced."""
@@ -198,24 +209,30 @@ class Profile:
 
 
 def _make(kind: Any, values: Mapping[str, Any]) -> Any:
-    """Build a dataclass from a mapping, naming a field that it does not have or that is no such."""
-    types: dict[str, Any] = {f.name: f.type for f in fields(kind)}
-    unknown = sorted(set(values) - set(types))
+    """Build a dataclass from a mapping, naming a field that it does not have."""
+    unknown = sorted(set(values) - {f.name for f in fields(kind)})
     if unknown:
         raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")
-    for name, value in values.items():
-        _require(_fits(value, types[name]), name, value, f"of the type {_spoken(types[name])}")
     return kind(**values)
 
 
+def _require_types(made: Any) -> None:
+    """Every field is what its annotation says, so that what is saved can be loaded."""
+    for f in fields(made):
+        value = getattr(made, f.name)
+        _require(_fits(value, f.type), f.name, value, f"of the type {_spoken(f.type)}")
+
+
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value out of JSON is what an annotation says; a float may be a whole number."""
+    """Whether a value is what an annotation says; whole numbers are floats, lists are tuples."""
     if get_origin(kind) is UnionType:
         return any(_fits(value, choice) for choice in get_args(kind))
     if get_origin(kind) is tuple:
-        return isinstance(value, list) and all(_fits(v, get_args(kind)[0]) for v in value)
+        members = isinstance(value, list | tuple)
+        return members and all(_fits(v, get_args(kind)[0]) for v in value)
     if kind is float:
-        return type(value) in (int, float) and abs(value) < 1e30
+        number = isinstance(value, int | float) and type(value) is not bool
+        return number and abs(value) < 1e30
     return type(value) is kind
 
 

@@ -1,5 +1,6 @@
 """A video file to predictions: decode, sample, preprocess, run, average, label."""
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.checkpoint import sha256_of
-from tsm_ref.errors import CheckpointError, UsageError
+from tsm_ref.errors import CheckpointError, UsageError, VideoError
+from tsm_ref.kernels import notice
 from tsm_ref.model import Model
 from tsm_ref.profile import Preprocess, Profile, Sampling
 from tsm_ref.reference import softmax
@@ -24,10 +26,9 @@ from tsm_ref.video import (
     Windows,
     frames,
     normalize,
-    packet_times,
-    probe,
     read_frames,
     resize_and_crop,
+    scan,
     sliding_windows,
 )
 from tsm_ref.video.transforms import full_resolution
@@ -37,6 +38,8 @@ __all__ = ["Prediction", "Recognition", "Segment", "recognize", "sampled"]
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
+
+STAGES = ("decode", "preprocess", "compile", "run", "total")
 
 CROPS = {1: "center", 3: "three", 5: "five", 10: "ten"}
 """How many crops of each frame, and what the preprocessing calls them."""
@@ -72,13 +75,14 @@ class Recognition:
     """What was seen in one video, and everything that is needed to see it again.
 
     ``indices`` and ``times`` (seconds) are the frames that the network saw, of shape (clips, T);
-    ``timing`` is in seconds per stage; ``segments`` is empty unless the profile samples windows.
+    ``profile`` is what was followed; ``timing`` is in seconds per stage, of which ``compile`` is
+    spent once on a machine; ``segments`` is empty unless the profile samples windows.
     """
 
     video: VideoInfo
     sha256: str
     frames_decoded: int
-    sampling: Sampling
+    profile: Profile
     indices: NDArray[np.int64]
     times: NDArray[np.float64]
     model: Model
@@ -92,7 +96,7 @@ class Recognition:
 class _Clock:
     """Seconds spent in each stage."""
 
-    spent: dict[str, float] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -100,7 +104,27 @@ class _Clock:
         try:
             yield
         finally:
-            self.spent[name] = self.spent.get(name, 0.0) + time.perf_counter() - begin
+            self.spent[name] += time.perf_counter() - begin
+
+    @contextmanager
+    def compiling(self) -> Iterator[None]:
+        """Count what is compiled on the way to a stage of its own, not to the network."""
+        begin = 0.0
+
+        def hear(event: notice.Compiling) -> None:
+            nonlocal begin
+            if not event.done and event.depth == 1:
+                begin = time.perf_counter()
+            elif event.done and event.depth == 0:
+                spent = time.perf_counter() - begin
+                self.spent["compile"] += spent
+                self.spent["run"] -= spent
+
+        stop = notice.listen(hear)
+        try:
+            yield
+        finally:
+            stop()
 
     def timed(self, name: str, call: Callable[[], T]) -> T:
         """What `call` returns, its time counted to a stage."""
@@ -124,36 +148,48 @@ def recognize(
     model: Model,
     path: str | PathLike[str],
     *,
+    profile: Profile | None = None,
     top: int = 5,
     allow_partial: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Recognition:
-    """Label a video file by the rules of the model's profile.
+    """Label a video file by the rules of the model's profile, or of another (see `sampled`).
 
     The frames are decoded one at a time and only the small preprocessed ones are kept; of a long
     clip under the policy ``windows`` only those of the windows that are open. ``progress`` is told
     how many clips of how many are done.
 
-    Raises `VideoError` for a video that cannot be read, `CheckpointError` for a model that does not
-    classify clips, and `UsageError` for a `top` below 1.
+    Raises `VideoError` for a video that cannot be read or that changes meanwhile, `CheckpointError`
+    for a model that does not classify clips, and `UsageError` for a `top` below 1 or a rule of
+    sampling that cannot be followed.
+
+    >>> from tsm_ref.checkpoint import weights_folder
+    >>> from tsm_ref.model import load
+    >>> clip = weights_folder() / "samples" / "zoom_in.mp4"
+    >>> recognize(load("camera-motion", engine="numpy"), clip).predictions[0].label
+    'zoom in'
     """
-    if top < 1:
-        raise UsageError(f"`top` (={top}) must be at least 1")
-    _check_classifies(model)
-    profile, labels = model.profile, model.labels
+    if type(top) is not int or top < 1:
+        raise UsageError(f"`top` (={top!r}) must be a whole number of at least 1")
+    check_classifies(model)
+    profile, labels = profile or model.profile, model.labels
+    before = _stamp(path)
     clock = _Clock()
-    with clock.stage("total"):
+    with clock.stage("total"), clock.compiling():
         look = _windows if profile.sampling.policy == "windows" else _clips
-        seen = look(model, path, allow_partial, clock, progress)
+        seen = look(model, profile, path, allow_partial, clock, progress)
         predictions = _ranked(np.concatenate(seen.logits), profile.average, labels, top)
         segments: tuple[Segment, ...] = ()
         if seen.windows is not None:
             segments = _timeline(seen.windows, seen.logits, profile.average, labels)
+    sha256 = sha256_of(path)
+    if _stamp(path) != before:
+        raise VideoError("the file was changed while it was read; one that stays is needed")
     return Recognition(
         video=seen.info,
-        sha256=sha256_of(path),
+        sha256=sha256,
         frames_decoded=seen.frames_decoded,
-        sampling=profile.sampling,
+        profile=profile,
         indices=seen.indices,
         times=seen.times,
         model=model,
@@ -217,8 +253,16 @@ def _cropped(spec: Preprocess, crops: int) -> Preprocess:
     return full_resolution(spec) if crops == 3 else replace(spec, crops=CROPS[crops])
 
 
-def _check_classifies(model: Model) -> None:
-    """Refuse a model that does not turn one clip of pictures into logits."""
+def _stamp(path: str | PathLike[str]) -> tuple[int, int] | None:
+    """Size and time of the last change of a regular file."""
+    if not os.path.isfile(path):
+        return None
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
+
+
+def check_classifies(model: Model) -> None:
+    """Raise `CheckpointError` for a model that does not turn one clip of pictures into logits."""
     graph = model.graph
     shapes = [entry.shape for entry in graph.inputs]
     takes_clips = len(shapes) == 1 and len(shapes[0]) == 5 and shapes[0][1] == 3
@@ -230,51 +274,66 @@ def _check_classifies(model: Model) -> None:
         )
 
 
+@contextmanager
+def _usage() -> Iterator[None]:
+    """A rule of sampling that cannot be followed is a mistake of whoever asked for it."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
 def _clips(
     model: Model,
+    profile: Profile,
     path: str | PathLike[str],
     allow_partial: bool,
     clock: _Clock,
     progress: Progress,
 ) -> _Seen:
     """A fixed number of clips, spread over the video by the rule that the profile names."""
-    sampling, spec = model.profile.sampling, model.profile.preprocess
-    sampler = SAMPLERS[sampling.policy]
+    sampling, spec = profile.sampling, profile.preprocess
+
+    def sampler(count: int) -> NDArray[np.int64]:
+        with _usage():
+            return SAMPLERS[sampling.policy](count, sampling.segments)
+
     with clock.stage("decode"):
         got = read_frames(
             path,
-            lambda count: sampler(count, sampling.segments),
+            sampler,
             convert=lambda frame: resize_and_crop(frame, spec),
             allow_partial=allow_partial,
         )
     logits = []
     for rows in got.order:
-        logits.append(_run(model, got.unique[rows], clock))
+        logits.append(_run(model, got.unique[rows], spec, clock))
         progress(len(logits), len(got.order))
     return _Seen(logits, got.indices, got.times, got.frames_decoded, got.info)
 
 
 def _windows(
     model: Model,
+    profile: Profile,
     path: str | PathLike[str],
     allow_partial: bool,
     clock: _Clock,
     progress: Progress,
 ) -> _Seen:
     """Windows over the whole video, each run as soon as its last frame is decoded."""
-    sampling, spec = model.profile.sampling, model.profile.preprocess
+    sampling, spec = profile.sampling, profile.preprocess
     with clock.stage("decode"):
-        info = probe(path, allow_partial=allow_partial)
-        shown = packet_times(path, allow_partial=allow_partial)
-    windows = sliding_windows(
-        shown, sampling.segments, window=sampling.window, stride=sampling.stride
-    )
+        info, shown = scan(path, allow_partial=allow_partial)
+    with _usage():
+        windows = sliding_windows(
+            shown, sampling.segments, window=sampling.window, stride=sampling.stride
+        )
     logits: list[Array] = []
     with frames(path, allow_partial=allow_partial) as source:
         cutter = _WindowCutter(source, windows, lambda frame: resize_and_crop(frame, spec))
         clips = iter(cutter)
         while (clip := clock.timed("decode", lambda: next(clips, None))) is not None:
-            logits.append(_run(model, clip, clock))
+            logits.append(_run(model, clip, spec, clock))
             progress(len(logits), len(windows))
         warnings = dict.fromkeys(info.warnings + source.warnings)
     if cutter.decoded < info.frame_count:
@@ -312,10 +371,10 @@ class _WindowCutter:
             yield np.stack([kept[min(i, newest)] for i in rows.popleft()])
 
 
-def _run(model: Model, pixels: Array, clock: _Clock) -> Array:
+def _run(model: Model, pixels: Array, spec: Preprocess, clock: _Clock) -> Array:
     """Logits (V, K) of the views of one clip, uint8 (T, V, h, w, 3)."""
     with clock.stage("preprocess"):
-        clip = normalize(pixels, model.profile.preprocess)
+        clip = normalize(pixels, spec)
     with clock.stage("run"):
         logits = np.concatenate([model(view[None]) for view in clip])
     if not np.isfinite(logits).all():

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tsm_ref.command import printable
 from tsm_ref.recognize import Recognition
 
 __all__ = ["SCHEMA_VERSION", "as_json", "as_table"]
@@ -29,7 +30,7 @@ def as_json(result: Recognition) -> str:
     tree: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "input": {
-            "path": video.path,
+            "path": _encodable(video.path),
             "sha256": result.sha256,
             "codec": video.codec,
             "width": video.width,
@@ -41,13 +42,13 @@ def as_json(result: Recognition) -> str:
             "frame_count": video.frame_count,
             "frames_decoded": result.frames_decoded,
         },
-        "sampling": asdict(result.sampling)
+        "sampling": asdict(result.profile.sampling)
         | {"indices": result.indices.tolist(), "times": result.times.round(6).tolist()},
         "model": {
             "name": model.name,
             "sha256": model.sha256,
             "engine": model.engine.name,
-            "profile": model.profile.as_dict(labels=False),
+            "profile": result.profile.as_dict(labels=False),
         },
         "predictions": [asdict(prediction) for prediction in result.predictions],
         "segments": [asdict(segment) for segment in result.segments],
@@ -55,6 +56,11 @@ def as_json(result: Recognition) -> str:
         "warnings": list(result.warnings),
     }
     return json.dumps(tree, allow_nan=False)
+
+
+def _encodable(name: str) -> str:
+    """A file name as UTF-8 can hold it: bytes that are no text are escaped."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def as_table(result: Recognition, *, colour: bool = False) -> str:
@@ -66,15 +72,16 @@ def as_table(result: Recognition, *, colour: bool = False) -> str:
 
 
 def _lines(result: Recognition, colour: bool) -> Iterator[str]:
-    yield f"{_headline(result)}  {result.video.path}"
+    yield f"{_headline(result)}  {printable(result.video.path)}"
     yield ""
     classes = [
-        (str(p.rank), p.label, f"{p.probability:.1%}", f"{p.logit:.2f}") for p in result.predictions
+        (str(p.rank), printable(p.label), f"{p.probability:.1%}", f"{p.logit:.2f}")
+        for p in result.predictions
     ]
     yield _columns(("rank", "label", "probability", "logit"), classes, "rlrr", colour)
     if len(result.segments) > 1:
         stretches = [
-            (f"{s.start:.2f}", f"{s.end:.2f}", s.label, f"{s.probability:.1%}")
+            (f"{s.start:.2f}", f"{s.end:.2f}", printable(s.label), f"{s.probability:.1%}")
             for s in result.segments
         ]
         yield ""
@@ -84,20 +91,24 @@ def _lines(result: Recognition, colour: bool) -> Iterator[str]:
     yield (
         f"{model.name} on {model.engine.name}: {np.unique(result.indices).size} of "
         f"{result.video.frame_count} frames in {timing['total']:.2f} s "
-        f"(network {timing['run']:.2f} s)"
+        f"(network {timing['run']:.2f} s{_compiled(timing['compile'])})"
     )
     if model.profile.measured:
         yield f"measured accuracy: {model.profile.measured}"
 
 
+def _compiled(seconds: float) -> str:
+    return f", compiled once in {seconds:.1f} s" if seconds > 0.05 else ""
+
+
 def _headline(result: Recognition) -> str:
     """The label, or the labels one after the other where they change."""
     if len(result.segments) > 1:
-        labels = [segment.label for segment in result.segments]
+        labels = [printable(segment.label) for segment in result.segments]
         more = f", ... ({len(labels)} segments)" if len(labels) > MOST_LABELS else ""
         return ", ".join(labels[:MOST_LABELS]) + more
     best = result.predictions[0]
-    return f"{best.label} ({best.probability:.1%})"
+    return f"{printable(best.label)} ({best.probability:.1%})"
 
 
 def _columns(head: Sequence[str], rows: Rows, align: str, colour: bool) -> str:
@@ -114,7 +125,7 @@ def _columns(head: Sequence[str], rows: Rows, align: str, colour: bool) -> str:
     for row in rows:
         table.add_row(*(escape(cell) for cell in row), style="green" if row[0] == "1" else "")
     text = io.StringIO()
-    console = Console(file=text, force_terminal=colour, no_color=not colour, width=200)
+    console = Console(file=text, force_terminal=colour, no_color=not colour, width=1000)
     console.print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 

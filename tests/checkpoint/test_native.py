@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tsm_ref.checkpoint import disk, native
-from tsm_ref.errors import CheckpointError, WriteError
+from tsm_ref.errors import CheckpointError, UsageError, WriteError
 from tsm_ref.graph import Graph
 from tsm_ref.models import build_ts_can
 from tsm_ref.models.weights import random_weights
@@ -158,7 +158,7 @@ def test_what_float16_cannot_hold_is_not_saved(
 def test_other_storage_is_refused(
     tmp_path: Path, graph: Graph, weights: dict[str, Any], refused: Any
 ) -> None:
-    with refused(CheckpointError, "`storage` (='int8') must be one of ('float32', 'float16')"):
+    with refused(UsageError, "`storage` (='int8') must be one of ('float32', 'float16')"):
         native.save(tmp_path / "m.h5", graph, weights, MIT, storage="int8")
 
 

@@ -32,8 +32,11 @@ def test_other_families_and_their_options():
     wide = build_mobilenet_v2(num_classes=7, width=1.4, shift=RULE, name="tsm-mobilenetv2")
     assert build_graph("mobilenetv2", width=1.4, **OPTIONS) == wide
     small = build_ts_can(hidden=16, shift=RULE)
-    assert build_graph("ts-can", hidden=16, **OPTIONS) == small
-    assert build_graph("mtts-can", **OPTIONS).outputs == ("pulse", "respiration")
+    unnumbered = {"placement": "blockres", "shift": RULE}
+    assert build_graph("ts-can", hidden=16, **unnumbered) == small
+    assert build_graph("mtts-can", **unnumbered).outputs == ("pulse", "respiration")
+    still = build_graph("ts-can", placement="none", shift=RULE)
+    assert not list(still.select("TemporalShift"))
 
 
 @pytest.mark.parametrize("name", ["resnet50", "mobilenetv2"])
@@ -46,5 +49,11 @@ def test_without_a_shift_it_is_a_tsn(name):
 def test_what_is_not_there_is_said():
     with pytest.raises(UsageError, match="no architecture 'vgg16'; known are resnet18, "):
         build_graph("vgg16", **OPTIONS)
-    with pytest.raises(UsageError, match="MobileNetV2 has the placements"):
+    with pytest.raises(UsageError, match="mobilenetv2 has the placements blockres, none"):
         build_graph("mobilenetv2", num_classes=7, placement="block", shift=RULE)
+    with pytest.raises(UsageError, match="ts-can has the placements blockres, none, not 'block'"):
+        build_graph("ts-can", placement="block", shift=RULE)
+    with pytest.raises(UsageError, match="ts-can has no classes"):
+        build_graph("ts-can", num_classes=7, placement="none", shift=RULE)
+    with pytest.raises(UsageError, match="resnet18 needs `num_classes`"):
+        build_graph("resnet18", placement="none", shift=RULE)

@@ -185,3 +185,8 @@ def test_impossible_windows(times: list[float], window: float, stride: float, me
 def test_impossible_rates(rate: float) -> None:
     with pytest.raises(ValueError, match="`frame_rate`"):
         frame_times(3, rate)
+
+
+def test_mmaction2_adds_up_in_its_own_order() -> None:
+    """``k*(N/T)``, not ``k*N/T``: the 13th of 20 frames of 24 is frame 14, and not 15."""
+    assert mmaction2_uniform(24, 20)[0, 12] == 14

@@ -86,6 +86,8 @@ def write_whole(path: StrPath, data: bytes) -> None:
         _sync_folder(target.parent)
     except OSError as error:
         raise WriteError(f"the file cannot be written: {error.strerror or error}") from error
+    except ValueError:
+        raise WriteError("a path cannot contain a zero byte") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from tsm_ref.checkpoint.contents import (
 )
 from tsm_ref.checkpoint.disk import StrPath, sha256_of, write_whole
 from tsm_ref.checkpoint.hdf5 import GuardedFile, Stored, import_h5py, open_hdf5, read_tensor
-from tsm_ref.errors import CheckpointError, GraphError
+from tsm_ref.errors import CheckpointError, GraphError, UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.profile import Profile
 
@@ -51,8 +51,9 @@ def save(
     ``storage`` rounds them to "float32" or "float16"; ``extra`` are free notes such as a licence.
     The same arguments always give the same bytes.
 
-    Raises `CheckpointError` where the weights do not fit the graph or overflow the storage, and
-    `WriteError` where the file cannot be written; an older file of that name then stays as it was.
+    Raises `UsageError` for another storage, `CheckpointError` where the weights do not fit the
+    graph or overflow it, and `WriteError` where the file cannot be written; an older file of that
+    name then stays as it was.
 
     >>> import tempfile
     >>> from tsm_ref.models import build_ts_can
@@ -65,7 +66,7 @@ def save(
     True
     """
     if storage not in STORAGES:
-        raise CheckpointError(f"`storage` (={storage!r}) must be one of {tuple(STORAGES)}")
+        raise UsageError(f"`storage` (={storage!r}) must be one of {tuple(STORAGES)}")
     check_names(graph.parameters, weights)
     texts = {
         "graph": graph.to_json(),

@@ -20,6 +20,9 @@ ENGINES = ("auto", "numba", "numpy")
 """The engines by name; ``auto`` is Numba where it is installed, NumPy elsewhere."""
 
 
+MOST_THREADS = 256
+
+
 class Engine(Protocol):
     """What every engine offers; arrays are NCTHW."""
 
@@ -58,8 +61,8 @@ def make_engine(
     """
     if name not in ENGINES:
         raise UsageError(f"there is no engine {name!r}; known are {', '.join(ENGINES)}")
-    if threads < 1:
-        raise UsageError(f"`threads` (={threads}) must be at least 1")
+    if type(threads) is not int or not 1 <= threads <= MOST_THREADS:
+        raise UsageError(f"`threads` (={threads!r}) must be 1 to {MOST_THREADS}")
     if name == "auto":
         name = "numba" if _installed("numba") else "numpy"
     if name == "numpy":

@@ -4,12 +4,14 @@ from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
 from tsm_ref.models.resnet import RESNETS, ResNetSpec, build_resnet
 from tsm_ref.models.ts_can import build_ts_can
 from tsm_ref.models.weights import random_weights
-from tsm_ref.models.zoo import ARCHITECTURES, build_graph
+from tsm_ref.models.zoo import ARCHITECTURES, Architecture, architecture_named, build_graph
 
 __all__ = [
     "ARCHITECTURES",
     "RESNETS",
+    "Architecture",
     "ResNetSpec",
+    "architecture_named",
     "build_graph",
     "build_mobilenet_v2",
     "build_resnet",

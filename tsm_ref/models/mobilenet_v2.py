@@ -20,12 +20,18 @@ STAGES = (
 """Expansion, output channels, number of blocks and stride of the first (table 2 of the paper)."""
 
 
+MAX_WIDTH = 16
+"""The widest network that is built; the widest published is 1.4."""
+
+
 def scaled_channels(channels: int, width: float, divisor: int = 8) -> int:
     """``channels * width`` rounded to a multiple of `divisor`, losing at most a tenth.
 
     >>> [scaled_channels(c, 0.35) for c in (16, 24, 320)]
     [8, 8, 112]
     """
+    if not 0 < width <= MAX_WIDTH:
+        raise ValueError(f"`width` (={width}) must be more than 0 and at most {MAX_WIDTH}")
     scaled = channels * width
     rounded = max(divisor, int(scaled + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * scaled else rounded

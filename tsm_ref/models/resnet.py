@@ -28,6 +28,12 @@ class ResNetSpec:
     stem_stride: int = 2
     stem_pool: bool = True
 
+    def __post_init__(self) -> None:
+        if not 0 < len(self.blocks) <= len(self.strides):
+            raise ValueError(
+                f"`blocks` (={self.blocks}) must name 1 to {len(self.strides)} stages, one per stride"
+            )
+
     @property
     def expansion(self) -> int:
         """Output channels of a block per plane."""
@@ -76,7 +82,7 @@ def build_resnet(
                 f"layer{stage + 1}.{i}",
                 planes,
                 stride if i == 0 else 1,
-                bottleneck=spec.bottleneck,
+                expansion=spec.expansion,
                 placement=placement,
                 shift=rule if i % every == 0 else ShiftRule("none"),
             )
@@ -107,15 +113,15 @@ def _block(
     planes: int,
     stride: int,
     *,
-    bottleneck: bool,
+    expansion: int,
     placement: str,
     shift: ShiftRule,
 ) -> str:
     """A basic block (3x3, 3x3) or a bottleneck (1x1, 3x3, 1x1), with its shift and its skip."""
     shifted = b.shift(x, f"{name}.shift", shift)
     skip = shifted if placement == "block" else x
-    channels = planes * (4 if bottleneck else 1)
-    if bottleneck:
+    channels = planes * expansion
+    if expansion > 1:
         layers = [(planes, 1, 1), (planes, 3, stride), (channels, 1, 1)]
     else:
         layers = [(planes, 3, stride), (planes, 3, 1)]

@@ -34,6 +34,7 @@ def build_ts_can(
     b = Builder(name)
     motion = b.input("motion", ("N", 3, "T", FRAME_SIZE, FRAME_SIZE))
     appearance = b.input("appearance", ("N", 3, "A", FRAME_SIZE, FRAME_SIZE))
+    side = FRAME_SIZE
     for stage, channels in enumerate(filters):
         first = 2 * stage + 1
         for i, padding in ((first, 1), (first + 1, 0)):
@@ -47,7 +48,7 @@ def build_ts_can(
         motion = _halve(b, motion, f"motion_pool{stage + 1}")
         if stage + 1 < len(filters):
             appearance = _halve(b, appearance, f"appearance_pool{stage + 1}")
-    side = 7
+        side = (side - 2) // 2  # one convolution of the two is not padded
     x = b.node("Flatten", "flatten", [motion], filters[-1] * side * side, order="HWC")
     return b.graph([_head(b, x, head, i, hidden) for i, head in enumerate(heads)])
 

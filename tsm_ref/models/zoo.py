@@ -1,60 +1,93 @@
 """The architectures by name, and one function that builds any of them."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
-from tsm_ref.models.resnet import RESNETS, ResNetSpec, build_resnet
+from tsm_ref.models.resnet import RESNETS, build_resnet
 from tsm_ref.models.ts_can import build_ts_can
 from tsm_ref.profile import ShiftRule
 
 
-def _resnet(spec: ResNetSpec) -> Callable[..., Graph]:
-    def build(*, num_classes: int, placement: str, shift: ShiftRule, **options: Any) -> Graph:
-        return build_resnet(
-            spec, num_classes=num_classes, placement=placement, shift=shift, **options
-        )
+@dataclass(frozen=True)
+class Architecture:
+    """One family: its builder, where its shifts may stand, whose conventions it follows.
 
-    return build
+    ``profile`` is a name of `tsm_ref.profile.PROFILES`; ``classifies`` tells whether it has
+    classes. The builder takes ``shift`` and ``name``, and ``num_classes`` where it classifies.
+    """
 
-
-def _mobilenet_v2(*, num_classes: int, placement: str, shift: ShiftRule, **options: Any) -> Graph:
-    if placement == "block":
-        raise UsageError("a MobileNetV2 has the placements 'blockres' and 'none', not 'block'")
-    rule = ShiftRule("none") if placement == "none" else shift
-    return build_mobilenet_v2(num_classes=num_classes, shift=rule, **options)
+    build: Callable[..., Graph]
+    placements: tuple[str, ...] = ("blockres", "none")
+    profile: str = "mit"
+    classifies: bool = True
 
 
-def _ts_can(heads: tuple[str, ...]) -> Callable[..., Graph]:
-    def build(*, num_classes: int, placement: str, shift: ShiftRule, **options: Any) -> Graph:
-        return build_ts_can(heads=heads, shift=shift, **options)
+def _unplaced(build: Callable[..., Graph]) -> Callable[..., Graph]:
+    """A builder of a family with one place for its shifts: without them its rule is none."""
 
-    return build
+    def call(*, placement: str, shift: ShiftRule, **options: Any) -> Graph:
+        return build(shift=ShiftRule("none") if placement == "none" else shift, **options)
+
+    return call
 
 
-ARCHITECTURES: Mapping[str, Callable[..., Graph]] = {
-    **{name: _resnet(spec) for name, spec in RESNETS.items()},
-    "mobilenetv2": _mobilenet_v2,
-    "ts-can": _ts_can(("pulse",)),
-    "mtts-can": _ts_can(("pulse", "respiration")),
+def _pulse(*heads: str) -> Architecture:
+    return Architecture(
+        _unplaced(partial(build_ts_can, heads=heads)), profile="mtts-can", classifies=False
+    )
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    **{
+        name: Architecture(partial(build_resnet, spec), ("blockres", "block", "none"))
+        for name, spec in RESNETS.items()
+    },
+    "mobilenetv2": Architecture(_unplaced(build_mobilenet_v2)),
+    "ts-can": _pulse("pulse"),
+    "mtts-can": _pulse("pulse", "respiration"),
 }
 """Every architecture that `build_graph` and `tsm_ref.build` know."""
 
 
+def architecture_named(name: str) -> Architecture:
+    """An architecture by name; raises `UsageError` for an unknown one, listing the known ones."""
+    if name not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise UsageError(f"there is no architecture {name!r}; known are {known}")
+    return ARCHITECTURES[name]
+
+
 def build_graph(
-    architecture: str, *, num_classes: int, placement: str, shift: ShiftRule, **options: Any
+    architecture: str,
+    *,
+    placement: str,
+    shift: ShiftRule,
+    num_classes: int | None = None,
+    **options: Any,
 ) -> Graph:
     """The graph of an architecture by name; `options` go to its builder (``width``, ``hidden``).
 
-    Raises `UsageError` for an unknown name, listing the known ones.
+    Raises `UsageError` for an unknown name, a placement that the family does not have, and
+    ``num_classes`` where there are no classes, or not where there are.
+
+    >>> build_graph("mobilenetv2", num_classes=27, placement="none", shift=ShiftRule()).name
+    'tsn-mobilenetv2'
     """
-    if architecture not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise UsageError(f"there is no architecture {architecture!r}; known are {known}")
-    prefix = "tsn" if placement == "none" and architecture.startswith(("res", "mob")) else "tsm"
-    name = architecture if "ts-can" in architecture else f"{prefix}-{architecture}"
-    return ARCHITECTURES[architecture](
-        num_classes=num_classes, placement=placement, shift=shift, name=name, **options
-    )
+    family = architecture_named(architecture)
+    if placement not in family.placements:
+        raise UsageError(
+            f"{architecture} has the placements {', '.join(family.placements)}, not {placement!r}"
+        )
+    if (num_classes is not None) != family.classifies:
+        has = "needs `num_classes`" if family.classifies else "has no classes to number"
+        raise UsageError(f"{architecture} {has}")
+    name = architecture
+    if family.classifies:
+        name = f"{'tsn' if placement == 'none' else 'tsm'}-{architecture}"
+        options["num_classes"] = num_classes
+    return family.build(placement=placement, shift=shift, name=name, **options)

@@ -1,6 +1,7 @@
 """Video in: decoding (PyAV, imported only when used), sampling, resizing and preprocessing."""
 
-from tsm_ref.video.decode import VideoFile, frames, packet_times, probe, read_frames
+from tsm_ref.video.camera import Camera
+from tsm_ref.video.decode import VideoFile, frames, packet_times, probe, read_frames, scan
 from tsm_ref.video.resize import resize_opencv, resize_pil
 from tsm_ref.video.sampling import SAMPLERS, Windows, frame_times, sliding_windows
 from tsm_ref.video.source import DecodedFrames, Frame, FrameSource, VideoInfo
@@ -9,6 +10,7 @@ from tsm_ref.video.transforms import PRESETS, normalize, preprocess, resize_and_
 __all__ = [
     "PRESETS",
     "SAMPLERS",
+    "Camera",
     "DecodedFrames",
     "Frame",
     "FrameSource",
@@ -25,5 +27,6 @@ __all__ = [
     "resize_and_crop",
     "resize_opencv",
     "resize_pil",
+    "scan",
     "sliding_windows",
 ]

@@ -31,7 +31,7 @@ from tsm_ref.video.source import (
     timeline,
 )
 
-__all__ = ["VideoFile", "VideoInfo", "frames", "packet_times", "probe", "read_frames"]
+__all__ = ["VideoFile", "VideoInfo", "frames", "packet_times", "probe", "read_frames", "scan"]
 
 MAX_PIXELS = 8192 * 8192
 """The most pixels one picture may have."""
@@ -56,20 +56,14 @@ class VideoFile:
     ) -> None:
         if max_frames is not None and max_frames < 1:
             raise ValueError(f"`max_frames` (={max_frames}) must be at least 1, or None")
-        self._name = check_path(path, regular=regular)
+        self._name = self._checked(path, regular)
         self._partial, self._max_pixels, self._max_frames = allow_partial, max_pixels, max_frames
         self._warnings: dict[str, None] = {}
         self.damaged = False
         self._av = _import_av()
         if os.path.isfile(self._name) and (missing := check_structure(self._name)):
             self._damaged(f"the file is cut, {missing} bytes are missing at its end")
-        with _translated(self._av, self._name):
-            self._container = self._av.open(
-                "file:" + self._name,
-                options={"max_pixels": str(2 * max_pixels)},  # room for a decoder's padding
-                container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
-                metadata_errors="replace",
-            )
+        self._container = self._open()
         try:
             self.stream = self._video_stream()
             context = self.stream.codec_context
@@ -80,6 +74,18 @@ class VideoFile:
         except BaseException:
             self.close()
             raise
+
+    def _checked(self, path: str | os.PathLike[str], regular: bool) -> str:
+        return check_path(path, regular=regular)
+
+    def _open(self) -> Any:
+        with _translated(self._av, self._name):
+            return self._av.open(
+                "file:" + self._name,
+                options={"max_pixels": str(2 * self._max_pixels)},  # room for a decoder's padding
+                container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
+                metadata_errors="replace",
+            )
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -249,7 +255,7 @@ def probe(
         ...
     tsm_ref.errors.VideoError: a folder is not a video: ...
     """
-    return _scan(path, allow_partial, max_pixels)[0]
+    return scan(path, allow_partial=allow_partial, max_pixels=max_pixels)[0]
 
 
 def packet_times(
@@ -264,7 +270,7 @@ def packet_times(
         ...
     tsm_ref.errors.VideoError: no such file: ...
     """
-    return _scan(path, allow_partial, max_pixels)[1]
+    return scan(path, allow_partial=allow_partial, max_pixels=max_pixels)[1]
 
 
 def read_frames(
@@ -336,9 +342,10 @@ def _with_warnings(info: VideoInfo, *found: str) -> VideoInfo:
     return replace(info, warnings=tuple(dict.fromkeys(info.warnings + found)))
 
 
-def _scan(
-    path: str | os.PathLike[str], allow_partial: bool, max_pixels: int
+def scan(
+    path: str | os.PathLike[str], *, allow_partial: bool = False, max_pixels: int = MAX_PIXELS
 ) -> tuple[VideoInfo, NDArray[np.float64]]:
+    """What `probe` and `packet_times` tell, in one pass over the file; raises as they do."""
     limits: dict[str, Any] = {"allow_partial": allow_partial, "max_pixels": max_pixels}
     with VideoFile(path, regular=True, **limits) as source:
         first, stamps, count = None, array("q"), 0
@@ -357,7 +364,9 @@ def _scan(
         stream, orientation = source.stream, source.orientation(first)
         times, rate = timeline(stamps, count, stream.time_base, stream.average_rate)
         if len(times) > 2 and np.ptp(np.diff(times)) > 0.5 * np.median(np.diff(times)):
-            source.warn("the frame rate varies: frames are chosen by index, not by time")
+            source.warn(
+                "the frame rate varies: frames at equal steps of their index are not so in time"
+            )
         width, height = orientation.size(first.width, first.height)
         info = VideoInfo(
             path=os.fspath(path),

@@ -18,6 +18,9 @@ Sampler = Callable[[int, int], Indices]
 DENSE_SPAN = 64
 """The frames that one clip of dense sampling spreads over."""
 
+MAX_WINDOWS = 1 << 18
+"""The most windows of one clip: 36 hours at two a second."""
+
 _SIMULTANEOUS = 1e-6  # seconds: timestamps are at best exact to the microsecond
 
 
@@ -85,7 +88,7 @@ def dense(num_frames: int, segments: int, clips: int = 10) -> Indices:
 
 
 def mmaction2_uniform(num_frames: int, segments: int) -> Indices:
-    """MMAction2's test clips of one frame: ``trunc((k*N/T + N/(2T)) mod N)``.
+    """MMAction2's test clips of one frame: ``trunc((k*a + a/2) mod N)``, ``a = N/T``.
 
     Shape (1, T). Raises ValueError as `uniform`. Source: MMAction2, SampleFrames in test mode.
 
@@ -162,7 +165,8 @@ def sliding_windows(
     there, so that all are equally long; a clip shorter than a window is one window, cut to the
     clip. A window in which no frame begins shows the frame that stands on the screen.
 
-    Raises ValueError if `times` is empty or descends, or `window` or `stride` is not positive.
+    Raises ValueError if `times` is empty or descends, if `window` or `stride` is not positive, and
+    for more than `MAX_WINDOWS` windows.
 
     >>> w = sliding_windows(frame_times(50, 10.0), 4, window=2.0, stride=2.0)
     >>> w.start, w.end
@@ -192,7 +196,12 @@ def _spans(
     begin, end = float(shown[0]), float(shown[-1]) + interval
     if end - begin <= window + _SIMULTANEOUS:
         return np.array([begin]), np.array([max(end, begin)])
-    count = int(np.ceil((end - begin - window) / stride - _SIMULTANEOUS)) + 1
+    steps = (end - begin - window) / stride
+    if steps >= MAX_WINDOWS:
+        raise ValueError(
+            f"a stride of {stride:g} s makes more than {MAX_WINDOWS} windows of {end - begin:g} s"
+        )
+    count = int(np.ceil(steps - _SIMULTANEOUS)) + 1
     starts = np.minimum(begin + np.arange(count) * stride, end - window)
     return starts, starts + window
 
