@@ -161,11 +161,14 @@ def _early(model: "Model", options: argparse.Namespace) -> None:
 def _list_models() -> None:
     from tsm_ref.checkpoint import registry
 
-    for name, entry in registry.entries().items():
-        say(f"{name:24}{entry.task} ({entry.profile})")
+    lines = [
+        (name, f"{entry.task} ({entry.profile})") for name, entry in registry.entries().items()
+    ]
     for name, other in registry.published().items():
-        facts = [other.task, other.accuracy, other.note or "fetched when it is asked for"]
-        say(f"{name:44}{'; '.join(fact for fact in facts if fact)}")
+        facts = (other.task, other.accuracy, other.note or "fetched when it is asked for")
+        lines.append((name, "; ".join(fact for fact in facts if fact)))
+    width = max(len(name) for name, _ in lines)
+    say("\n".join(f"{name:{width}}  {text}" for name, text in lines))
 
 
 def _model(options: argparse.Namespace) -> "Model":
