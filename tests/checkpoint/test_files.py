@@ -66,7 +66,7 @@ def test_what_the_weights_were_trained_with_may_not(
 )
 def test_other_kinds_are_named(tmp_path: Path, refused: Any, head: bytes, words: str) -> None:
     (tmp_path / "model.h5").write_bytes(head)
-    with refused(CheckpointError, words, "supported are tsm_ref HDF5 files, Keras 3"):
+    with refused(CheckpointError, words, "supported are tsm_ref HDF5 files, Keras .h5"):
         load_checkpoint(tmp_path / "model.h5")
 
 

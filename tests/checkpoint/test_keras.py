@@ -85,9 +85,12 @@ def test_every_tensor_of_the_real_file_is_used_once(trained: Path) -> None:
     assert sorted(paths.values()) == sorted(found)
 
 
-def test_a_keras_2_file_is_not_supported_yet(shared_data: Path, refused: Any) -> None:
-    with refused(CheckpointError, "Keras 2 .h5 file", "not supported yet"):
-        load_keras(shared_data / "checkpoints" / "keras_cifar10_resnet.h5", PROFILE)
+def test_weights_of_keras_2_without_their_network(tmp_path: Path, refused: Any) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.attrs["layer_names"] = [b"conv1"]
+        file["conv1/conv1/kernel:0"] = np.zeros((3, 3, 3, 8), "f4")
+    with refused(CheckpointError, "weights of Keras 2 without their network"):
+        load_keras(tmp_path / "x.h5", PROFILE)
 
 
 # Files that are almost it

@@ -16,7 +16,7 @@ from tsm_ref.profile import PROFILES, Profile
 __all__ = ["load_checkpoint", "sha256_of"]
 
 SUPPORTED = (
-    "tsm_ref HDF5 files, Keras 3 .weights.h5 files, ONNX models, "
+    "tsm_ref HDF5 files, Keras .h5 models and .weights.h5 files, ONNX models, "
     "PyTorch and Paddle checkpoints, and safetensors files"
 )
 
@@ -61,7 +61,10 @@ def load_checkpoint(path: StrPath, profile: Profile | None = None) -> Checkpoint
     if not head.startswith(SIGNATURE):
         raise CheckpointError(_refusal(head))
     with open_hdf5(path) as file:
-        ours = file.attribute("format") == native.FORMAT
+        legacy = keras.is_keras_model(file)
+        ours = not legacy and file.attribute("format") == native.FORMAT
+    if legacy:
+        return keras.load_keras_model(path, profile)
     if ours:
         found = native.load(path)
         return found if profile is None else replace(found, profile=under(found.profile, profile))

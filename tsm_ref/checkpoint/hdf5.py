@@ -27,6 +27,7 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_DEPTH = 32
 MAX_OBJECTS = 65_536
 MAX_TEXT = 65_536
+MAX_LONG_TEXT = 2**23
 
 FLOATS: Mapping[tuple[int, int, int], str] = {
     (2, 5, 10): "float16",
@@ -100,6 +101,32 @@ class GuardedFile:
         owner = self.datasets[of].handle if of else self.root
         with _damage_at(f"the attribute {shown(key)}"):
             return _attribute(owner, key)
+
+    def long_text(self, key: str) -> str:
+        """A text of any length attached to the root, as Keras keeps the network of a model.
+
+        Raises `CheckpointError` where there is none, or it is longer than `MAX_LONG_TEXT` bytes.
+        """
+        h5py = import_h5py()
+        with _damage_at(f"the attribute {shown(key)}"):
+            if not h5py.h5a.exists(self.root, key.encode()):
+                raise CheckpointError(f"the attribute {shown(key)} is missing")
+            item = h5py.h5a.open(self.root, key.encode())
+            kind = item.get_type()
+            if item.shape != () or kind.get_class() != h5py.h5t.STRING:
+                raise CheckpointError(f"the attribute {shown(key)} must be one text")
+            if not kind.is_variable_str() and kind.get_size() > MAX_LONG_TEXT:
+                raise CheckpointError(f"the attribute {shown(key)} is too long")
+            value = np.empty((), item.dtype)
+            item.read(value)
+            data = value.item()
+        text = data if isinstance(data, bytes) else str(data).encode()
+        if len(text) > MAX_LONG_TEXT:
+            raise CheckpointError(f"the attribute {shown(key)} is too long")
+        try:
+            return text.decode("utf-8")
+        except UnicodeDecodeError:
+            raise CheckpointError(f"the attribute {shown(key)} is not UTF-8 text") from None
 
 
 @contextlib.contextmanager

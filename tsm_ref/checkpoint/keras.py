@@ -7,7 +7,7 @@ network comes from the table below, the rest from the profile that the caller mu
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,12 @@ import numpy as np
 from tsm_ref.checkpoint.contents import Array, Checkpoint, Float32, check_finite, check_names, shown
 from tsm_ref.checkpoint.disk import StrPath, sha256_of
 from tsm_ref.checkpoint.hdf5 import GuardedFile, open_hdf5, read_tensor
+from tsm_ref.checkpoint.keras_graph import Variable, graph_of, keras_shape
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
 from tsm_ref.models import build_ts_can
 from tsm_ref.ops_table import Shape
-from tsm_ref.profile import Profile
+from tsm_ref.profile import PROFILES, Profile
 
 FORMAT = "keras"
 VERSION = 3
@@ -83,10 +84,9 @@ def load_keras(path: StrPath, profile: Profile) -> Checkpoint:
 'layers/dense'); known: TS-CAN of open-rppg
     """
     with open_hdf5(path) as file:
-        if file.has_attribute("layer_names") or "model_weights" in _roots(file.datasets):
+        if file.has_attribute("layer_names"):
             raise CheckpointError(
-                "this is a Keras 2 .h5 file, which is not supported yet; "
-                "supported are Keras 3 .weights.h5 files"
+                "these are weights of Keras 2 without their network; save the whole model instead"
             )
         graph, weights, storage = _read(file, profile)
     return Checkpoint(
@@ -99,6 +99,54 @@ def load_keras(path: StrPath, profile: Profile) -> Checkpoint:
         format=FORMAT,
         format_version=VERSION,
     )
+
+
+def is_keras_model(file: GuardedFile) -> bool:
+    """True for a model of Keras 2: its network and its weights in one file."""
+    return file.has_attribute("model_config")
+
+
+def load_keras_model(path: StrPath, profile: Profile | None = None) -> Checkpoint:
+    """Read a model that Keras 2 saved as ``.h5``: the network is in the file, as JSON.
+
+    It sees single pictures, so it shifts nothing, and ``profile`` must say so. What an optimizer
+    left in the file is not read.
+
+    Raises `CheckpointError` for a layer that is not supported, and for missing, unexpected,
+    mis-shaped or non-finite tensors.
+    """
+    meant = profile or replace(PROFILES["tsn"], family=FORMAT, average="probabilities")
+    if meant.shift.rule != "none":
+        raise CheckpointError(f"the network shifts nothing; the profile asks for {meant.shift}")
+    with open_hdf5(path) as file:
+        graph, variables = graph_of(file.long_text("model_config"))
+        roots = [name for name in file.datasets if not name.startswith("optimizer_weights/")]
+        keys = {name: _legacy_path(roots, variable) for name, variable in variables.items()}
+        check_names(keys.values(), roots)
+        weights = {}
+        for name, shape in graph.parameters.items():
+            values = read_tensor(file.datasets[keys[name]], variables[name].shape)
+            with np.errstate(over="ignore"):
+                weights[name] = from_keras(values, shape)
+            check_finite(keys[name], weights[name])
+        types = dict.fromkeys(file.datasets[key].type_name for key in keys.values())
+    return Checkpoint(
+        graph=graph,
+        weights=weights,
+        profile=meant,
+        sha256=sha256_of(path),
+        storage="+".join(types),
+        path=Path(path),
+        format=FORMAT,
+        format_version=2,
+    )
+
+
+def _legacy_path(paths: Iterable[str], variable: Variable) -> str:
+    """Where Keras 2 puts a variable: the layer, then its name scopes, then ``kernel:0``."""
+    start, end = f"model_weights/{variable.layer}/", f"/{variable.name}:0"
+    found = [path for path in paths if path.startswith(start) and path.endswith(end)]
+    return found[0] if len(found) == 1 else f"{start}{variable.layer}{end}"
 
 
 def _read(file: GuardedFile, profile: Profile) -> tuple[Graph, dict[str, Float32], str]:
@@ -145,17 +193,6 @@ def variable_paths(layout: KerasLayout, parameters: Iterable[str]) -> dict[str, 
     return paths
 
 
-def keras_shape(shape: Shape) -> Shape:
-    """The shape that Keras gives a tensor of our shape.
-
-    >>> keras_shape((32, 3, 1, 5, 7)), keras_shape((128, 3136)), keras_shape((32,))
-    ((5, 7, 3, 32), (3136, 128), (32,))
-    """
-    if len(shape) == 5:
-        return (shape[3], shape[4], shape[1], shape[0])
-    return shape[::-1]
-
-
 def from_keras(values: Array, shape: Shape) -> Float32:
     """A Keras tensor in our axis order, as contiguous float32.
 
@@ -166,9 +203,7 @@ def from_keras(values: Array, shape: Shape) -> Float32:
            [1., 4.],
            [2., 5.]], dtype=float32)
     """
+    if len(shape) == 5 and values.shape[2] != shape[1]:  # depthwise: (H, W, channels, multiplier)
+        values = values.reshape(*values.shape[:2], 1, -1)
     turned = values.transpose(3, 2, 0, 1) if len(shape) == 5 else values.T
     return np.ascontiguousarray(turned, np.float32).reshape(shape)
-
-
-def _roots(paths: Iterable[str]) -> set[str]:
-    return {path.partition("/")[0] for path in paths}

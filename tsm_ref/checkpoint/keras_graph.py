@@ -1,0 +1,334 @@
+"""The network of a Keras 2 model file: its JSON becomes a graph, layer after layer.
+
+A model that Keras 2 saved as ``.h5`` carries its network (``model_config``) beside its weights, so
+nothing has to be known about it but what its layers do. It sees pictures: here one per frame, and
+what comes out per frame is averaged over the clip. A layer of a kind that is not in `LAYERS`, a
+temporal shift written as a Lambda for one, is refused by name.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from tsm_ref.checkpoint.contents import shown
+from tsm_ref.errors import CheckpointError
+from tsm_ref.graph import Graph, Input, Node
+from tsm_ref.ops_table import OPS, Shape
+
+Config = Mapping[str, Any]
+
+WINDOWS = ("Conv", "MaxPool", "AveragePool")
+ACTIVATIONS = {
+    "relu": "Relu",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+    "softmax": "Softmax",
+}
+
+
+class Variable(NamedTuple):
+    """Where a parameter is in the file: its layer, its name there, and its shape there."""
+
+    layer: str
+    name: str
+    shape: Shape
+
+
+@dataclass
+class KerasNetwork:
+    """A graph in the making, and for every parameter the layer and the variable that hold it."""
+
+    nodes: list[Node] = field(default_factory=list)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    parameters: dict[str, Shape] = field(default_factory=dict)
+    variables: dict[str, Variable] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
+    pads: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    padded: dict[str, str] = field(default_factory=dict)
+
+    def node(self, op: str, name: str, inputs: Sequence[str], **attrs: Any) -> str:
+        """Add a node; returns its name."""
+        known = {**self.shapes, **self.parameters}
+        if op not in WINDOWS and any(value in self.pads for value in inputs):
+            raise CheckpointError(f"the node {shown(name)} reads padding that no window takes in")
+        self.shapes[name] = OPS[op].shape([known[i] for i in inputs], attrs)
+        plain = tuple(self.padded.get(value, value) for value in inputs)
+        self.nodes.append(Node(name, op, plain, attrs))
+        return name
+
+    def parameter(self, layer: str, role: str, shape: Shape, stored: Shape | None = None) -> str:
+        """A tensor of a layer; `stored` is its shape in the file, where it is not the usual one."""
+        name = f"{layer}.{role}"
+        self.parameters[name] = shape
+        self.variables[name] = Variable(layer, role, stored or keras_shape(shape))
+        return name
+
+
+def keras_shape(shape: Shape) -> Shape:
+    """The shape that Keras gives a tensor of our shape.
+
+    >>> keras_shape((32, 3, 1, 5, 7)), keras_shape((128, 3136)), keras_shape((32,))
+    ((5, 7, 3, 32), (3136, 128), (32,))
+    """
+    if len(shape) == 5:
+        return (shape[3], shape[4], shape[1], shape[0])
+    return shape[::-1]
+
+
+def graph_of(text: str) -> tuple[Graph, dict[str, Variable]]:
+    """The graph that the JSON of a Keras model describes, and where each parameter is.
+
+    Raises `CheckpointError` for JSON that is no such model, or has a layer that is not supported.
+    """
+    try:
+        layers = _layers(json.loads(text))
+        net = KerasNetwork()
+        inputs = []
+        for layer in layers:
+            name, config = str(layer["config"]["name"]), layer["config"]
+            if layer["class_name"] == "InputLayer":
+                inputs.append(_input(net, name, config))
+                continue
+            kind = str(layer["class_name"])
+            if kind not in LAYERS:
+                raise CheckpointError(
+                    f"the layer {shown(name)} is a {shown(kind)}, which is not supported; "
+                    f"supported are {', '.join(LAYERS)}"
+                )
+            net.values[name] = LAYERS[kind](net, name, config, _sources(net, layer))
+        output = _averaged(net, net.values[str(layers[-1]["config"]["name"])])
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            f"the network in the file is not one that Keras writes: {error}"
+        ) from None
+    if len(inputs) != 1:
+        raise CheckpointError(f"the network has {len(inputs)} inputs; one is supported")
+    graph = Graph("keras", tuple(inputs), tuple(net.nodes), (output,), net.parameters)
+    return graph, net.variables
+
+
+def _layers(model: Config) -> list[Config]:
+    """The layers in order; those of a sequence are linked one to the next."""
+    if model["class_name"] not in ("Functional", "Model", "Sequential"):
+        raise CheckpointError(f"the model is a {shown(str(model['class_name']))}, not a network")
+    config = model["config"]
+    layers = list(config["layers"])
+    if model["class_name"] != "Sequential":
+        return layers
+    if layers[0]["class_name"] != "InputLayer":
+        first = {"name": "input", "batch_input_shape": layers[0]["config"]["batch_input_shape"]}
+        layers.insert(0, {"class_name": "InputLayer", "config": first})
+    for before, layer in pairwise(layers):
+        layer["inbound_nodes"] = [[[before["config"]["name"], 0, 0, {}]]]
+    return layers
+
+
+def _input(net: KerasNetwork, name: str, config: Config) -> Input:
+    _, height, width, channels = config.get("batch_input_shape") or config["batch_shape"]
+    if not all(type(v) is int and 0 < v < 2**20 for v in (height, width, channels)):
+        raise CheckpointError("the size of the pictures must be fixed")
+    net.shapes[name] = (1, channels, 1, height, width)
+    net.values[name] = name
+    return Input(name, ("N", channels, "T", height, width))
+
+
+def _sources(net: KerasNetwork, layer: Config) -> list[str]:
+    """The values that a layer reads; a layer that is used twice is refused."""
+    calls = layer["inbound_nodes"]
+    if len(calls) != 1:
+        raise CheckpointError(
+            f"the layer {shown(str(layer['config']['name']))} is used {len(calls)} times"
+        )
+    return [net.values[str(source[0])] for source in calls[0]]
+
+
+def _averaged(net: KerasNetwork, value: str) -> str:
+    if len(net.shapes[value]) == 5:
+        raise CheckpointError("the network ends in pictures, not in classes")
+    return net.node("Consensus", "consensus", [value])
+
+
+# Layers
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    height, width = (value, value) if isinstance(value, int) else value
+    return int(height), int(width)
+
+
+def _window(
+    net: KerasNetwork, x: str, config: Config, kernel: tuple[int, int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Strides and pads; "same" pads behind rather than before where it cannot do both alike."""
+    strides = _pair(config.get("strides") or kernel)
+    if min(*strides, *kernel) < 1:
+        raise CheckpointError(f"a window has the strides {strides} and the size {kernel}")
+    if config.get("data_format", "channels_last") != "channels_last":
+        raise CheckpointError("the channels of the network are not last, as its weights expect")
+    begins, ends = [0, 0], [0, 0]
+    if config["padding"] == "same":
+        for axis in range(2):
+            size = net.shapes[x][3 + axis]
+            total = max((-(-size // strides[axis]) - 1) * strides[axis] + kernel[axis] - size, 0)
+            begins[axis], ends[axis] = total // 2, total - total // 2
+    elif config["padding"] != "valid":
+        raise CheckpointError(f"the padding is {shown(str(config['padding']))}, not same or valid")
+    before = net.pads.get(x, (0, 0, 0, 0))
+    pads = (0, begins[0] + before[0], begins[1] + before[1])
+    return (1, *strides), (*pads, 0, ends[0] + before[2], ends[1] + before[3])
+
+
+def _activated(net: KerasNetwork, name: str, value: str, kind: Any) -> str:
+    if kind in (None, "linear"):
+        return value
+    if kind == "relu6":
+        return net.node("Clip", f"{name}.relu6", [value], min=0.0, max=6.0)
+    if kind not in ACTIVATIONS:
+        raise CheckpointError(f"the activation {shown(str(kind))} is not supported")
+    attrs = {"axis": 1} if kind == "softmax" else {}
+    return net.node(ACTIVATIONS[kind], f"{name}.{kind}", [value], **attrs)
+
+
+def _conv(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> str:
+    (x,) = sources
+    if _pair(config.get("dilation_rate", 1)) != (1, 1):
+        raise CheckpointError(f"the convolution {shown(name)} is dilated")
+    kernel, group = _pair(config["kernel_size"]), int(config.get("groups") or 1)
+    strides, pads = _window(net, x, config, kernel)
+    count, channels = int(config["filters"]), net.shapes[x][1]
+    weight = net.parameter(name, "kernel", (count, channels // group, 1, *kernel))
+    inputs = [x, weight]
+    if config["use_bias"]:
+        inputs.append(net.parameter(name, "bias", (count,)))
+    made = net.node("Conv", name, inputs, strides=strides, pads=pads, group=group)
+    return _activated(net, name, made, config.get("activation"))
+
+
+def _depthwise(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> str:
+    (x,) = sources
+    kernel, times = _pair(config["kernel_size"]), int(config.get("depth_multiplier") or 1)
+    if _pair(config.get("dilation_rate", 1)) != (1, 1):
+        raise CheckpointError(f"the convolution {shown(name)} is dilated")
+    strides, pads = _window(net, x, config, kernel)
+    channels = net.shapes[x][1]
+    weight = net.parameter(
+        name, "depthwise_kernel", (channels * times, 1, 1, *kernel), (*kernel, channels, times)
+    )
+    inputs = [x, weight]
+    if config["use_bias"]:
+        inputs.append(net.parameter(name, "bias", (channels * times,)))
+    made = net.node("Conv", name, inputs, strides=strides, pads=pads, group=channels)
+    return _activated(net, name, made, config.get("activation"))
+
+
+def _batch_norm(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> str:
+    axis = config["axis"]
+    if (axis[0] if isinstance(axis, list) else axis) not in (3, -1):
+        raise CheckpointError(f"the batch norm {shown(name)} is along the axis {axis}")
+    if not (config["center"] and config["scale"]):
+        raise CheckpointError(f"the batch norm {shown(name)} lacks its scale or its offset")
+    shape = (net.shapes[sources[0]][1],)
+    roles = ("gamma", "beta", "moving_mean", "moving_variance")
+    inputs = [sources[0], *(net.parameter(name, role, shape) for role in roles)]
+    return net.node("BatchNormalization", name, inputs, epsilon=float(config["epsilon"]))
+
+
+def _dense(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> str:
+    (x,) = sources
+    units = int(config["units"])
+    inputs = [x, net.parameter(name, "kernel", (units, net.shapes[x][1]))]
+    if config["use_bias"]:
+        inputs.append(net.parameter(name, "bias", (units,)))
+    return _activated(net, name, net.node("Linear", name, inputs), config.get("activation"))
+
+
+def _activation(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> str:
+    return _activated(net, name, sources[0], config["activation"])
+
+
+def _relu(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> str:
+    top, slope = config.get("max_value"), config.get("negative_slope") or 0.0
+    if config.get("threshold") or (top is not None and slope):
+        raise CheckpointError(f"the layer {shown(name)} is a ReLU with a threshold or a slope")
+    if top is not None:
+        return net.node("Clip", name, sources, min=0.0, max=float(top))
+    if slope:
+        return net.node("LeakyRelu", name, sources, alpha=float(slope))
+    return net.node("Relu", name, sources)
+
+
+def _pad(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> str:
+    """Zeros in front of a convolution or a pool, which takes them over."""
+    (top, bottom), (left, right) = config["padding"]
+    (x,) = sources
+    alias = f"{x} in {name}"
+    net.shapes[alias] = net.shapes[x]
+    net.padded[alias] = x
+    net.pads[alias] = (int(top), int(left), int(bottom), int(right))
+    return alias
+
+
+def _pool(op: str) -> "Layer":
+    def layer(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> str:
+        (x,) = sources
+        kernel = _pair(config["pool_size"])
+        strides, pads = _window(net, x, config, kernel)
+        if x in net.pads:
+            _check_positive(net, name, x, op)
+        return net.node(op, name, [x], kernel_shape=(1, *kernel), strides=strides, pads=pads)
+
+    return layer
+
+
+def _check_positive(net: KerasNetwork, name: str, x: str, op: str) -> None:
+    """Zeros around a maximum are the same as nothing around it where no value is negative."""
+    made = next((node for node in net.nodes if node.name == net.padded[x]), None)
+    if op != "MaxPool" or made is None or made.op not in ("Relu", "Clip"):
+        raise CheckpointError(f"the pool {shown(name)} sees zeros, which may be its maxima")
+
+
+def _global_pool(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> str:
+    pooled = net.node("GlobalAveragePool", f"{name}.pool", sources)
+    return net.node("Flatten", name, [pooled])
+
+
+def _flatten(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> str:
+    """Keras has the channels last."""
+    return net.node("Flatten", name, sources, order="HWC")
+
+
+def _add(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> str:
+    if len(sources) != 2:
+        raise CheckpointError(f"the sum {shown(name)} is of {len(sources)} values, not two")
+    return net.node("Add", name, sources)
+
+
+def _multiply(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> str:
+    if len(sources) != 2:
+        raise CheckpointError(f"the product {shown(name)} is of {len(sources)} values, not two")
+    return net.node("Mul", name, sources)
+
+
+Layer = Callable[[KerasNetwork, str, Config, list[str]], str]
+
+LAYERS: Mapping[str, Layer] = {
+    "Conv2D": _conv,
+    "DepthwiseConv2D": _depthwise,
+    "BatchNormalization": _batch_norm,
+    "Dense": _dense,
+    "Activation": _activation,
+    "ReLU": _relu,
+    "ZeroPadding2D": _pad,
+    "MaxPooling2D": _pool("MaxPool"),
+    "AveragePooling2D": _pool("AveragePool"),
+    "GlobalAveragePooling2D": _global_pool,
+    "Flatten": _flatten,
+    "Dropout": lambda net, name, config, sources: sources[0],
+    "Add": _add,
+    "Multiply": _multiply,
+}
+"""The kinds of layers that a network may have."""
