@@ -21,7 +21,7 @@ class ModelStream(Stream):
 
     def __init__(self, profile: Profile, digest: Callable[[], str], *args: Any, **options: Any):
         super().__init__(*args, **options)
-        self._digest = digest
+        self._of_model = digest
         self.profile = profile
         if self.lookahead is not None:
             change = f"changed: looks nowhere ahead (lookahead={self.lookahead!r})"
@@ -30,13 +30,14 @@ class ModelStream(Stream):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the state to a file, whole or not at all; raises `WriteError`."""
-        save_state(path, self.state, self._model())
+        save_state(path, self.state, self.digest)
 
     def load(self, path: str | PathLike[str]) -> None:
         """Go on from a state that was saved; raises `CheckpointError` for one that does not fit."""
-        self.state = load_state(path, self.state, self._model())
+        self.state = load_state(path, self.state, self.digest)
 
-    def _model(self) -> str:
-        """The digest of everything that the state depends on."""
-        text = f"{self._digest()} {self.lookahead}"
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of everything that the state depends on: graph, weights, lookahead."""
+        text = f"{self._of_model()} {self.lookahead}"
         return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,174 @@
+"""The live loop: a source, a stream, a smoother; one update for each frame that was understood."""
+
+import time as clock
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.checkpoint.stream_state import load_state, save_state
+from tsm_ref.errors import UsageError
+from tsm_ref.live.smoothing import Smoother
+from tsm_ref.live.sources import Newest, Pace
+from tsm_ref.model import Model
+from tsm_ref.video import Frame, FrameSource, normalize, resize_and_crop
+
+__all__ = ["Live", "Update"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Update:
+    """What is known about a frame: `frame` is its index in the source, `time` its second.
+
+    `top` are the best classes (index, label, probability) of the smoothed logits, `label` the
+    smoothed label, `event` False where it is the class of no event, `changed` True where the label
+    is another one than before. `latency` are the seconds from the frame that completed this update
+    to the update; None for those that came when the source had ended. `dropped` counts so far.
+    """
+
+    frame: int
+    time: float
+    top: tuple[tuple[int, str, float], ...]
+    index: int
+    label: str
+    event: bool
+    changed: bool
+    latency: float | None
+    dropped: int
+
+
+class Live:
+    """Runs a model over a source of frames, and can stop and go on: iterate over `run`.
+
+    ``pace`` says which frames are taken; those of a live source (`Newest`) that come too fast are
+    dropped there, all others wait. `state` holds everything, so a run that is stopped and one that
+    goes on from its state give the same updates as a run that was never stopped.
+
+    Raises `NotStreamable`, and `UsageError` for a model of several inputs or without logits.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        smoother: Smoother | None = None,
+        pace: Pace | None = None,
+        top: int = 5,
+        lookahead: str | None = None,
+    ) -> None:
+        if len(model.graph.inputs) != 1 or model.graph.frame_logits is None:
+            raise UsageError(f"the model {model.name!r} gives no labels for frames")
+        self.model, self.top = model, top
+        self.smoother = smoother or Smoother(window=model.profile.sampling.segments)
+        self.pace = pace or default_pace(model)
+        self.stream = model.stream(lookahead=lookahead)
+        self.next_frame = 0  # the first frame of the source that was not looked at
+        self._waiting: deque[tuple[int, float]] = deque()  # frames whose outputs are to come
+
+    def run(self, source: FrameSource) -> Iterator[Update]:
+        """The updates of a source to its end, the late ones of a model that looks ahead too."""
+        dropped = source if isinstance(source, Newest) else None
+        for frame in source:
+            if frame.index < self.next_frame:  # seen before the state was saved
+                continue
+            self.next_frame = frame.index + 1
+            if dropped is None and not self.pace.takes(frame.index, frame.time):
+                continue
+            begin = clock.perf_counter()
+            self._waiting.append((frame.index, frame.time))
+            logits = self.stream.step(self._prepared(frame))
+            if logits is not None:
+                yield self._update(np.asarray(logits)[0], begin, dropped)
+        tail = self.stream.flush()
+        if tail is not None:
+            for logits in np.asarray(tail)[0]:
+                yield self._update(logits, None, dropped)
+
+    def begin_source(self) -> None:
+        """Take the next source from its beginning: it is not the one that the state has seen."""
+        self.next_frame = 0
+        self.pace.state = Pace().state
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the whole state to a file; raises `WriteError`."""
+        save_state(path, self.state, self.stream.digest)
+
+    def load(self, path: str | PathLike[str]) -> None:
+        """Go on from a file; raises `CheckpointError` for one that does not fit."""
+        self.state = load_state(path, self.state, self.stream.digest)
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """The state of the stream, the smoother and the pace, as arrays of fixed shapes."""
+        smoother = self.smoother.state
+        logits = np.zeros((self.smoother.window, self._classes()))
+        logits[: len(smoother["logits"])] = smoother["logits"].reshape(-1, logits.shape[1])
+        waiting = np.zeros((self.stream.delay, 2))
+        waiting[: len(self._waiting)] = list(self._waiting) or np.zeros((0, 2))
+        counts = [self.next_frame, len(smoother["logits"]), len(self._waiting)]
+        return {
+            **self.stream.state,
+            "counts": np.array(counts, np.int64),
+            "label": smoother["numbers"],
+            "logits": logits,
+            "pace": self.pace.state,
+            "waiting": waiting,
+        }
+
+    @state.setter
+    def state(self, values: Mapping[str, Array]) -> None:
+        self.next_frame, rows, waiting = values["counts"].tolist()
+        own = ("counts", "label", "logits", "pace", "waiting")
+        self.stream.state = {name: v for name, v in values.items() if name not in own}
+        self.smoother.state = {"numbers": values["label"], "logits": values["logits"][:rows]}
+        self.pace.state = values["pace"]
+        self._waiting = deque((int(i), float(t)) for i, t in values["waiting"][:waiting])
+
+    def _prepared(self, frame: Frame) -> Array:
+        """A frame as the network wants it: (3, H, W), the first view of the profile."""
+        spec = self.model.profile.preprocess
+        return normalize(resize_and_crop(frame.pixels, spec)[None], spec)[0, :, 0]
+
+    def _update(self, logits: Array, begin: float | None, dropped: Newest | None) -> Update:
+        index, time = self._waiting.popleft()
+        before = self.smoother.label
+        label = self.smoother.update(logits)
+        return Update(
+            index,
+            time,
+            self._best(self.smoother.probabilities),
+            label,
+            label_of(self.model.labels, label),
+            self.smoother.event,
+            label != before,
+            None if begin is None else clock.perf_counter() - begin,
+            0 if dropped is None else dropped.dropped,
+        )
+
+    def _best(self, probabilities: Array) -> tuple[tuple[int, str, float], ...]:
+        order = np.argsort(-probabilities, kind="stable")[: self.top].tolist()
+        labels = self.model.labels
+        return tuple((k, label_of(labels, k), float(probabilities[k])) for k in order)
+
+    def _classes(self) -> int:
+        shapes = self.model.graph.shapes(self.model.input_shapes())
+        return shapes[self.model.graph.frame_logits or ""][1]
+
+
+def default_pace(model: Model) -> Pace:
+    """As many frames a second as the windows of the model's profile hold; every frame otherwise."""
+    sampling = model.profile.sampling
+    if sampling.policy == "windows":
+        return Pace(rate=sampling.segments / sampling.window)
+    return Pace()
+
+
+def label_of(labels: Sequence[str], index: int) -> str:
+    """The label of a class; its number where the model has no labels."""
+    return labels[index] if index < len(labels) else f"class {index}"

@@ -1,0 +1,155 @@
+"""One live session of the command line: a source is followed, lines are said, the state is kept."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tsm_ref.errors import UsageError
+from tsm_ref.live.loop import Live
+from tsm_ref.live.show import as_jsonl, as_line
+from tsm_ref.live.smoothing import Smoother
+from tsm_ref.live.sources import Newest, Pace, Playing, open_source
+from tsm_ref.model import Model
+from tsm_ref.video import FrameSource
+
+__all__ = ["Session", "follow"]
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the options of the command line say about a stream; see ``tsm-infer --help``."""
+
+    source: str
+    jsonl: bool = True
+    raw: str | None = None
+    every: int | None = None
+    rate: float | None = None
+    realtime: bool = False
+    smooth: int | None = None
+    dwell: int = 1
+    persist: int = 1
+    mask: tuple[str, ...] = field(default=())
+    no_event: str | None = None
+    lookahead: str | None = None
+    state: str | None = None
+    save_every: int = 100
+    top: int = 5
+    allow_partial: bool = False
+
+    def live(self, model: Model) -> Live:
+        """The live loop of these options; raises `UsageError` for a label that there is not."""
+        pace = None
+        if self.every is not None or self.rate is not None:
+            pace = Pace(self.every or 1, self.rate)
+        smoother = Smoother(
+            window=self.smooth or model.profile.sampling.segments,
+            dwell=self.dwell,
+            persist=self.persist,
+            masked=[_index(model, label) for label in self.mask],
+            no_event=None if self.no_event is None else _index(model, self.no_event),
+        )
+        return Live(model, smoother=smoother, pace=pace, top=self.top, lookahead=self.lookahead)
+
+    def open(self, live: Live) -> FrameSource:
+        """The source; what comes by itself, or is played in real time, may lose frames."""
+        source = open_source(
+            self.source,
+            raw=self.raw,
+            allow_partial=self.allow_partial,
+            stdin=None if sys.stdin is None else sys.stdin.buffer,
+        )
+        if self.realtime:
+            source = Playing(source)
+        return Newest(source, live.pace) if self.realtime or self.comes_by_itself else source
+
+    @property
+    def comes_by_itself(self) -> bool:
+        """True for a camera, which does not wait."""
+        return self.source.startswith("camera:")
+
+
+def follow(model: Model, session: Session, say: Say, tell: Say) -> None:
+    """Say a line for every update (JSON), or for every event, until the source ends.
+
+    With a state file the run goes on from it if it is there, and writes it every `save_every`
+    updates, at the end, and when it is interrupted or terminated, which it then does after the
+    update it is at. Raises what `Live`, the source and the file raise.
+    """
+    live = session.live(model)
+    if session.state is not None and os.path.exists(session.state):
+        live.load(session.state)
+        if session.source == "-" or session.comes_by_itself:
+            live.begin_source()
+    source = session.open(live)
+    latencies: list[float] = []
+    begin, count, dropped = time.perf_counter(), 0, 0
+    try:
+        with _stopping(session.state is not None) as stop:
+            for update in live.run(source):
+                if session.jsonl:
+                    say(as_jsonl(update))
+                elif update.changed and update.event:
+                    say(as_line(update))
+                count, dropped = count + 1, update.dropped
+                if update.latency is not None:
+                    latencies = [*latencies[-999:], update.latency]
+                if session.state is not None and (stop or count % session.save_every == 0):
+                    live.save(session.state)
+                if stop:
+                    raise KeyboardInterrupt
+        if session.state is not None:
+            live.save(session.state)
+    finally:
+        source.close()
+        for warning in source.warnings:
+            tell(f"warning: {session.source}: {warning}")
+        tell(_summary(count, dropped, time.perf_counter() - begin, latencies))
+
+
+def _summary(count: int, dropped: int, seconds: float, latencies: list[float]) -> str:
+    text = f"{count} frames in {seconds:.1f} s, {dropped} dropped"
+    if not latencies:
+        return text
+    middle, most = np.percentile(latencies, (50, 95)) * 1000
+    return f"{text}; latency {middle:.1f} ms (median), {most:.1f} ms (95 %)"
+
+
+@contextmanager
+def _stopping(wanted: bool) -> Iterator[list[int]]:
+    """A list that a first interruption fills, so that a run can stop where its state is whole.
+
+    The second one ends the run at once.
+    """
+    stop: list[int] = []
+    if not wanted:
+        yield stop
+        return
+
+    def handle(number: int, _: object) -> None:
+        if stop:
+            raise KeyboardInterrupt
+        stop.append(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _index(model: Model, label: str) -> int:
+    """The index of a label, or of a class by its number."""
+    if label in model.labels:
+        return model.labels.index(label)
+    if label.isdecimal() and (not model.labels or int(label) < len(model.labels)):
+        return int(label)
+    raise UsageError(f"there is no label {label!r}; there are {', '.join(model.labels)}")

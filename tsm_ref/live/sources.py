@@ -1,0 +1,214 @@
+"""Where live frames come from, which of them are taken, and what happens to those too many."""
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.errors import UsageError, VideoError
+from tsm_ref.video import Camera, Frame, FrameSource, frames
+
+__all__ = ["Newest", "Pace", "Playing", "RawFrames", "open_source"]
+
+STDIN = "/dev/stdin"
+MOST_PIXELS = 8192 * 8192
+
+
+def open_source(
+    name: str, *, raw: str | None = None, allow_partial: bool = False, stdin: BinaryIO | None = None
+) -> FrameSource:
+    """A file by its path, ``camera:N``, or ``-`` for a video or raw frames on the standard input.
+
+    ``raw`` ("64x48" or "64x48@25") says that the standard input is RGB frames of that size, one
+    byte per value, without a container.
+
+    Raises `VideoError` for what cannot be opened, `UsageError` for what cannot be meant.
+    """
+    if raw is not None:
+        if name != "-" or stdin is None:
+            raise UsageError("raw frames come from the standard input: give '-' as the source")
+        return RawFrames.described(stdin, raw)
+    if name.startswith("camera:"):
+        number = name.removeprefix("camera:")
+        if not number.isdecimal():
+            raise UsageError(f"the source {name!r} must be camera:0, camera:1, ...")
+        return Camera(int(number))
+    return frames(STDIN if name == "-" else name, allow_partial=allow_partial)
+
+
+class RawFrames:
+    """A `FrameSource` of RGB frames without a container: height * width * 3 bytes each.
+
+    >>> import io
+    >>> source = RawFrames.described(io.BytesIO(bytes(24)), "2x2@10")
+    >>> [(frame.index, frame.time, frame.pixels.shape) for frame in source]
+    [(0, 0.0, (2, 2, 3)), (1, 0.1, (2, 2, 3))]
+    """
+
+    def __init__(self, stream: BinaryIO, width: int, height: int, rate: float = 25.0) -> None:
+        if not 0 < width * height <= MOST_PIXELS or rate <= 0:
+            raise UsageError(f"{width}x{height}@{rate:g} is not a size and a rate of frames")
+        self._stream, self._shape, self._rate = stream, (height, width, 3), rate
+        self._warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def described(cls, stream: BinaryIO, text: str) -> "RawFrames":
+        """Raw frames by "WIDTHxHEIGHT" or "WIDTHxHEIGHT@RATE"; raises `UsageError`."""
+        found = re.fullmatch(r"(\d{1,5})x(\d{1,5})(?:@(\d+(?:\.\d+)?))?", text)
+        if found is None:
+            raise UsageError(f"raw frames (={text!r}) must be WIDTHxHEIGHT or WIDTHxHEIGHT@RATE")
+        return cls(stream, int(found[1]), int(found[2]), float(found[3] or 25.0))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A last frame that was cut."""
+        return self._warnings
+
+    def __iter__(self) -> Iterator[Frame]:
+        size = int(np.prod(self._shape))
+        index = 0
+        while data := self._stream.read(size):
+            if len(data) < size:
+                self._warnings = (f"the last frame has {len(data)} of {size} bytes: left out",)
+                return
+            pixels = np.frombuffer(data, np.uint8).reshape(self._shape)
+            yield Frame(index, index / self._rate, pixels)
+            index += 1
+
+    def close(self) -> None:
+        """Leave the stream to its owner."""
+
+
+@dataclass
+class Pace:
+    """Which frames are taken: every `every`-th one, or `rate` a second by their times.
+
+    With a rate, the first frame is taken, and then the first one at or after each of the times
+    ``k / rate`` behind it.
+
+    >>> times = [n / 25 for n in range(10)]
+    >>> pace = Pace(rate=8)
+    >>> [n for n, time in enumerate(times) if pace.takes(n, time)]
+    [0, 4, 7]
+    """
+
+    every: int = 1
+    rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise UsageError(f"`every` (={self.every}) must be at least 1 frame")
+        if self.rate is not None and not 0 < self.rate < 1e6:
+            raise UsageError(f"`rate` (={self.rate}) must be a number of frames a second")
+        self._start: float | None = None
+        self._due = 0
+
+    @property
+    def state(self) -> NDArray[np.float64]:
+        """What is remembered, (2,): the time of the first frame, NaN before it, and what is due."""
+        return np.array([np.nan if self._start is None else self._start, self._due])
+
+    @state.setter
+    def state(self, value: NDArray[np.float64]) -> None:
+        self._start = None if np.isnan(value[0]) else float(value[0])
+        self._due = int(value[1])
+
+    def takes(self, index: int, seconds: float) -> bool:
+        """True where the frame of this index and time, in seconds, is taken."""
+        if self.rate is None:
+            return index % self.every == 0
+        if self._start is None:
+            self._start = seconds
+        passed = int((seconds - self._start) * self.rate + 1e-6)  # a time on the grid counts
+        if passed < self._due:
+            return False
+        self._due = passed + 1
+        return True
+
+
+class Playing:
+    """A `FrameSource` that plays at its own speed: no frame comes before its time."""
+
+    def __init__(self, source: FrameSource) -> None:
+        self._source = source
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of the source."""
+        return self._source.warnings
+
+    def __iter__(self) -> Iterator[Frame]:
+        begin: float | None = None
+        for frame in self._source:
+            now = time.monotonic()
+            begin = now - frame.time if begin is None else begin
+            time.sleep(max(0.0, begin + frame.time - now))
+            yield frame
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+
+class Newest:
+    """A `FrameSource` that never makes its own source wait: a frame not fetched in time is dropped.
+
+    A thread reads the source and keeps the newest frame. Whoever asks gets it, or the next one;
+    what came in between is lost, and counted in `dropped`. So the frames that are seen are the most
+    recent ones, whatever the speed of who asks.
+    """
+
+    def __init__(self, source: FrameSource, pace: Pace | None = None) -> None:
+        self.dropped = 0
+        self._source, self._pace = source, pace or Pace()
+        self._newest: Frame | None = None
+        self._error: BaseException | None = None
+        self._ended = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of the source."""
+        return self._source.warnings
+
+    def __iter__(self) -> Iterator[Frame]:
+        self._thread.start()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._newest is not None or self._ended)
+                frame, self._newest = self._newest, None
+            if frame is None:
+                if self._error is not None:
+                    raise self._error
+                return
+            yield frame
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._ended = True
+        if self._thread.is_alive():
+            self._thread.join(timeout=1.0)
+        self._source.close()
+
+    def _read(self) -> None:
+        try:
+            for frame in self._source:
+                if self._ended:
+                    return
+                if self._pace.takes(frame.index, frame.time):
+                    with self._changed:
+                        self.dropped += self._newest is not None
+                        self._newest = frame
+                        self._changed.notify()
+        except (VideoError, OSError) as error:
+            self._error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify()
