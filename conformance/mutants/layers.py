@@ -161,8 +161,8 @@ def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Arra
 
 
 @mutant("precision-linear", "low precision", "linear", "the classifier runs in bfloat16")
-def _(self: Reference, x: Array, weight: Array, *rest: Any) -> Array:
-    return reference.linear(truncated(x, 7), truncated(weight, 7), *rest)
+def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Array:
+    return reference.linear(truncated(x, 7), truncated(weight, 7), *rest, **more)
 
 
 @mutant("linear-no-bias", "consensus", "linear", "the bias of the classifier is forgotten")
@@ -184,34 +184,82 @@ def norm(x: Array, m: Array, v: Array, a: Array, b: Array) -> Array:
 
 
 @mutant("bn-eps-1e-3", "batch-norm constants", "batch_norm", "eps is 1e-3, as in Keras")
-def _(self: Reference, x: Array, m: Array, v: Array, a: Array, b: Array, **more: Any) -> Array:
-    return reference.batch_norm(x, m, v, a, b, 1e-3)
+def _(
+    self: Reference,
+    x: Array,
+    mean: Array,
+    variance: Array,
+    scale: Array,
+    shift: Array,
+    eps: float = 1e-5,
+) -> Array:
+    return reference.batch_norm(x, mean, variance, scale, shift, 1e-3)
 
 
 @mutant("bn-eps-outside", "batch-norm constants", "batch_norm", "eps is added behind the root")
-def _(self: Reference, x: Array, m: Array, v: Array, a: Array, b: Array, **more: Any) -> Array:
-    return norm(x, m, np.sqrt(v) + np.float32(1e-5), a, b)
+def _(
+    self: Reference,
+    x: Array,
+    mean: Array,
+    variance: Array,
+    scale: Array,
+    shift: Array,
+    eps: float = 1e-5,
+) -> Array:
+    return norm(x, mean, np.sqrt(variance) + np.float32(eps), scale, shift)
 
 
 @mutant("bn-no-eps", "batch-norm constants", "batch_norm", "eps is left out")
-def _(self: Reference, x: Array, m: Array, v: Array, a: Array, b: Array, **more: Any) -> Array:
-    return norm(x, m, np.sqrt(v), a, b)
+def _(
+    self: Reference,
+    x: Array,
+    mean: Array,
+    variance: Array,
+    scale: Array,
+    shift: Array,
+    eps: float = 1e-5,
+) -> Array:
+    return norm(x, mean, np.sqrt(variance), scale, shift)
 
 
 @mutant("bn-no-root", "batch-norm constants", "batch_norm", "the variance is taken as deviation")
-def _(self: Reference, x: Array, m: Array, v: Array, a: Array, b: Array, **more: Any) -> Array:
-    return norm(x, m, v + np.float32(1e-5), a, b)
+def _(
+    self: Reference,
+    x: Array,
+    mean: Array,
+    variance: Array,
+    scale: Array,
+    shift: Array,
+    eps: float = 1e-5,
+) -> Array:
+    return norm(x, mean, variance + np.float32(eps), scale, shift)
 
 
 @mutant("bn-scale-shift", "batch-norm constants", "batch_norm", "scale and shift are exchanged")
-def _(self: Reference, x: Array, m: Array, v: Array, a: Array, b: Array, **more: Any) -> Array:
-    return reference.batch_norm(x, m, v, b, a)
+def _(
+    self: Reference,
+    x: Array,
+    mean: Array,
+    variance: Array,
+    scale: Array,
+    shift: Array,
+    eps: float = 1e-5,
+) -> Array:
+    return reference.batch_norm(x, mean, variance, shift, scale, eps)
 
 
 @mutant("bn-batch-statistics", "batch-norm constants", "batch_norm", "runs in training mode")
-def _(self: Reference, x: Array, m: Array, v: Array, a: Array, b: Array, **more: Any) -> Array:
+def _(
+    self: Reference,
+    x: Array,
+    mean: Array,
+    variance: Array,
+    scale: Array,
+    shift: Array,
+    eps: float = 1e-5,
+) -> Array:
     axes = (0, *range(2, x.ndim))
-    return reference.batch_norm(x, x.mean(axes), x.var(axes), a, b)
+    return reference.batch_norm(x, x.mean(axes), x.var(axes), scale, shift, eps)
 
 
 @mutant("relu-leaky", "activations", "relu", "negative values leak through")

@@ -15,6 +15,7 @@ from conformance.cases import Case, Problem, Setting, all_cases, make_problem
 from conformance.mutants import MUTANTS, Mutant
 from conformance.profiles import PROFILES, Profile
 from conformance.runner import Options, judge_reply, run_case
+from conformance.testees.base import Outputs
 from conformance.testees.in_process import InProcess
 from conformance.testees.reference import Reference
 from tsm_ref.errors import WriteError
@@ -24,11 +25,16 @@ TIMEOUT = 60.0
 
 @dataclass
 class Matrix:
-    """Which case kills which mutant, and which tried and did not."""
+    """Which case kills which mutant, and which tried and did not.
+
+    A kill is a wrong answer that was seen to be wrong. A mutant that raises instead (`errors`) has
+    proved nothing about the case.
+    """
 
     cases: list[str] = field(default_factory=list)
     kills: dict[str, list[str]] = field(default_factory=dict)
     survivals: dict[str, list[str]] = field(default_factory=dict)
+    errors: dict[str, list[str]] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
 
     @property
@@ -95,6 +101,7 @@ def write_matrix(matrix: Matrix, path: Path) -> None:
         "mutants": {m.name: {"kind": m.kind, "mistake": m.mistake} for m in MUTANTS.values()},
         "kills": matrix.kills,
         "survivals": matrix.survivals,
+        "errors": matrix.errors,
         "survivors": matrix.survivors,
         "harmless": matrix.harmless,
     }
@@ -115,21 +122,29 @@ def _try_case(matrix: Matrix, case: Case, profile: Profile, group: Sequence[Muta
     problem = make_problem(case, Setting(profile))
     Recorder.seen.clear()
     correct = InProcess(Recorder(profile))
-    if not _passes(case, problem, correct):
+    if _outcome(case, problem, correct) != "survived":
         matrix.broken.append(f"{case.id} under {profile.name}")
     used = set(Recorder.seen)
     for mutant in group:
         if not used & set(mutant.methods) or not _worth(case, mutant, matrix):
             continue
-        survived = _passes(case, problem, InProcess(mutant.make()))
-        table = matrix.survivals if survived else matrix.kills
+        outcome = _outcome(case, problem, InProcess(mutant.make()))
+        table: dict[str, list[str]] = getattr(matrix, _TABLES[outcome])
         table.setdefault(case.id, []).append(mutant.name)
 
 
-def _passes(case: Case, problem: Problem, testee: InProcess) -> bool:
+_TABLES = {"killed": "kills", "survived": "survivals", "raised": "errors"}
+
+
+def _outcome(case: Case, problem: Problem, testee: InProcess) -> str:
     if case.interactive is not None:
-        return run_case(case, testee, Options(examples=25)).outcome == "passed"
-    return all(
-        judge_reply(question.judge, testee.ask(question.call, TIMEOUT))[0] == "passed"
-        for question in problem.questions
-    )
+        result = run_case(case, testee, Options(examples=25))
+        if "gave no output" in result.message:
+            return "raised"
+        return "survived" if result.outcome == "passed" else "killed"
+    for question in problem.questions:
+        reply = testee.ask(question.call, TIMEOUT)
+        if judge_reply(question.judge, reply)[0] != "passed":
+            seen = isinstance(reply, Outputs) or "modified its input" in reply.message
+            return "killed" if seen else "raised"
+    return "survived"

@@ -9,8 +9,7 @@ from conformance.arrays import Array
 from conformance.profiles import Profile
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models.builder import Builder
-from tsm_ref.models.mobilenet_v2 import _conv_bn_relu6, _inverted_residual
-from tsm_ref.models.resnet import ResNetSpec, _block, build_resnet
+from tsm_ref.models.resnet import ResNetSpec, build_resnet
 from tsm_ref.models.ts_can import build_ts_can
 from tsm_ref.profile import Preprocess, Sampling, ShiftRule
 from tsm_ref.profile import Profile as EngineProfile
@@ -41,22 +40,70 @@ def block(channels: int, weights: Weights, a: Mapping[str, Any], profile: Profil
     x = b.input("x", ("N", channels, "T", "H", "W"))
     shift = rule(profile, a["fold_div"])
     if a["kind"] == "inverted_residual":
-        last = "conv.6.weight" if "conv.6.weight" in weights else "conv.3.weight"
         expansion = weights["conv.0.weight"].shape[0] // weights["conv.0.weight"].shape[1]
+        last = "conv.6.weight" if "conv.6.weight" in weights else "conv.3.weight"
         outputs = weights[last].shape[0]
-        y = _inverted_residual(b, x, "block", outputs, expansion, a["stride"], shift)
-        return b.graph([y])
-    y = _block(
-        b,
+        return b.graph([inverted(b, x, "block", outputs, expansion, a["stride"], shift)])
+    shifted = b.shift(x, "block.shift", shift)
+    y, count = shifted, 3 if a["kind"] == "bottleneck" else 2
+    strided = 2 if a["kind"] == "bottleneck" else 1
+    for i in range(1, count + 1):
+        kernel = weights[f"conv{i}.weight"]
+        y = b.conv(
+            y,
+            f"block.conv{i}",
+            kernel.shape[0],
+            kernel=kernel.shape[-1],
+            stride=a["stride"] if i == strided else 1,
+            padding=kernel.shape[-1] // 2,
+        )
+        y = b.batch_norm(y, f"block.bn{i}")
+        y = b.relu(y, f"block.relu{i}") if i < count else y
+    skip = shifted if a["placement"] == "block" else x
+    if "downsample.0.weight" in weights:
+        outputs = weights["downsample.0.weight"].shape[0]
+        skip = b.conv(skip, "block.downsample.0", outputs, kernel=1, stride=a["stride"])
+        skip = b.batch_norm(skip, "block.downsample.1")
+    return b.graph([b.relu(b.add(y, skip, "block.add"), "block.relu")])
+
+
+def inverted(
+    b: Builder, x: str, name: str, outputs: int, expansion: int, stride: int, shift: ShiftRule
+) -> str:
+    """MobileNetV2's block with its shift and its skip."""
+    skips = stride == 1 and b.channels(x) == outputs
+    hidden, y, i = b.channels(x) * expansion, x, 0
+    if expansion > 1:
+        y = b.shift(x, f"{name}.shift", shift) if skips else x
+        y, i = conv_bn_relu6(b, y, f"{name}.conv", 0, hidden, kernel=1), 3
+    y = conv_bn_relu6(b, y, f"{name}.conv", i, hidden, kernel=3, stride=stride, groups=hidden)
+    y = b.conv(y, f"{name}.conv.{i + 3}", outputs, kernel=1)
+    y = b.batch_norm(y, f"{name}.conv.{i + 4}")
+    return b.add(y, x, f"{name}.add") if skips else y
+
+
+def conv_bn_relu6(
+    b: Builder,
+    x: str,
+    name: str,
+    index: int,
+    channels: int,
+    *,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+) -> str:
+    """Convolution, batch norm, ReLU6, numbered as the layers of one sequence."""
+    x = b.conv(
         x,
-        "block",
-        weights["conv1.weight"].shape[0],
-        a["stride"],
-        bottleneck=a["kind"] == "bottleneck",
-        placement=a["placement"],
-        shift=shift,
+        f"{name}.{index}",
+        channels,
+        kernel=kernel,
+        stride=stride,
+        padding=kernel // 2,
+        groups=groups,
     )
-    return b.graph([y])
+    return b.relu6(b.batch_norm(x, f"{name}.{index + 1}"), f"{name}.{index + 2}")
 
 
 def network(a: Mapping[str, Any], profile: Profile) -> Graph:
@@ -84,12 +131,12 @@ def mobilenet_v2(a: Mapping[str, Any], shift: ShiftRule) -> Graph:
     b = Builder("mobilenet")
     x = b.input("x", ("N", 3, "T", "H", "W"))
     first, *inner, last = a["channels"]
-    x = _conv_bn_relu6(b, x, "features.0", first, kernel=3, stride=2)
+    x = conv_bn_relu6(b, x, "features.0", 0, first, kernel=3, stride=2)
     for i, (expansion, channels, stride) in enumerate(
         zip(a["expansions"], inner, a["strides"], strict=True), start=1
     ):
-        x = _inverted_residual(b, x, f"features.{i}", channels, expansion, stride, shift)
-    x = _conv_bn_relu6(b, x, f"features.{len(inner) + 1}", last, kernel=1)
+        x = inverted(b, x, f"features.{i}", channels, expansion, stride, shift)
+    x = conv_bn_relu6(b, x, f"features.{len(inner) + 1}", 0, last, kernel=1)
     return b.graph([b.head(x, "classifier", a["classes"])])
 
 

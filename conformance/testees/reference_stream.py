@@ -23,6 +23,7 @@ class ReferenceStream:
         **attributes: Any,
     ) -> None:
         self.model = type(owner)(owner.profile.streaming)
+        self.shift_whole = self.model.shift_by
         self.model.shift_by = self.cached_shift
         self.subject, self.weights, self.attributes = subject, weights, attributes
         self.caches: dict[int, Array] = {}
@@ -46,7 +47,7 @@ class ReferenceStream:
         if cache is None:
             cache = self.empty(x, depth)
         window = np.concatenate([cache, x], axis=2)
-        out = type(self.model).shift_by(window, d, "zero")[:, :, depth:]
+        out = self.shift_whole(window, d, "zero")[:, :, depth:]
         self.caches[self.site] = self.kept(window, out, depth)
         self.site += 1
         return np.ascontiguousarray(out)

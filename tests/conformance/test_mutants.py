@@ -26,6 +26,12 @@ def test_every_case_kills_a_mutant(matrix):
     assert matrix.harmless == []
 
 
+def test_mutants_give_wrong_answers_and_do_not_just_raise(matrix):
+    """What writes into its input must raise where that is read-only, and nothing else raises."""
+    raising = {(case, name) for case, names in matrix.errors.items() for name in names}
+    assert raising == {("L0.shift.input-unmodified", "input-modified")}
+
+
 def test_the_reference_survives_every_case(matrix):
     assert matrix.broken == []
 

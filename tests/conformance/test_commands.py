@@ -1,0 +1,115 @@
+"""The command line: what it prints, what it returns, and what it says about a wrong request."""
+
+import json
+
+import pytest
+
+from conformance.__main__ import main
+from conformance.cases import all_cases
+from conformance.levels import LEVELS, parse_levels, reached, verdict
+from conformance.runner import Result
+from tsm_ref.errors import UsageError
+
+
+def test_a_conforming_testee_exits_with_0_and_leaves_a_report(tmp_path, capsys):
+    arguments = ["run", "--testee", "reference", "--level", "L0,S", "--examples", "3"]
+    assert main([*arguments, "--report", str(tmp_path)]) == 0
+    assert "reference: L0 + S" in capsys.readouterr().out
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["conforms"], report["reached"]) == (True, ["L0", "S"])
+
+
+def test_another_profile_fails_and_exits_with_1(capsys, tmp_path):
+    arguments = ["run", "--testee", "py:conformance.testees.reference:Reference", "--in-process"]
+    arguments += ["--profile", "paddle", "--level", "L0", "--examples", "5"]
+    assert main([*arguments, "--report", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert "Reference" in out or "reference" in out
+    assert "no level" in out
+    assert "the direction is swapped" in out
+    assert "--case L0.shift.directions --seed 0" in out
+    assert list((tmp_path / "vectors").glob("*.npz"))
+
+
+def test_one_case_is_run_and_reported(capsys):
+    assert main(["run", "--testee", "reference", "--case", "L1.conv.taps"]) == 0
+    assert "✓ 1 passed" in capsys.readouterr().out
+
+
+def test_list_names_every_case_and_its_defect(capsys):
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    cases = list(all_cases())
+    assert len(lines) == len(cases)
+    assert all(c.id in line and c.defect in line for c, line in zip(cases, lines, strict=True))
+
+
+@pytest.mark.parametrize("case", ["L0.shift.clips", "L2.block.basic", "S.shift.state"])
+def test_explain_gives_five_lines_that_run(case, capsys):
+    assert main(["explain", case]) == 0
+    text = capsys.readouterr().out
+    lines = [line.strip() for line in text.split("reproduce:")[1].splitlines() if line.strip()]
+    assert len(lines) == 5
+    operation = lines[3].split("your_")[1].split("(")[0]
+    code = "\n".join(lines[:3])
+    names = {}
+    exec(code, names)
+    call = names["question"].call
+    assert call.operation == operation
+    assert names["x"].shape == next(iter(call.inputs.values())).shape
+
+
+def test_explain_says_what_and_why(capsys):
+    assert main(["explain", "L0.identity.reversal"]) == 0
+    out = capsys.readouterr().out
+    assert "reverse(shift(reverse(x)))" in out
+    assert "hypothesis" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "--testee", "torch"], "`--testee` (='torch') must be py:"),
+        (["run", "--testee", "py:no_such_module:x", "--in-process"], "cannot import"),
+        (["run", "--testee", "py:json:nothing", "--in-process"], "'json' has no 'nothing'"),
+        (["run", "--testee", "cmd:/no/such/program"], "cannot start '/no/such/program'"),
+        (["run", "--testee", "onnx:/no/model.onnx"], "there is no ONNX model"),
+        (["run", "--testee", "dir:/no/folder"], "there is no manifest.json"),
+        (["run", "--testee", "reference", "--level", "L9"], "`--level` (='L9') must be one of"),
+        (["run", "--testee", "reference", "--case", "L0.shfit.clips"], "L0.shift.clips"),
+        (["run", "--testee", "reference", "--examples", "0"], "must be at least 1"),
+        (["run", "--testee", "reference", "--profile", "caffe"], "there is no profile 'caffe'"),
+        (["explain", "L0.nothing"], "there is no case 'L0.nothing'"),
+        (["judge", "/no/folder"], "there is no manifest.json"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_exits_with_2(arguments, sentence, capsys):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_levels_build_on_each_other():
+    assert parse_levels("all") == tuple(LEVELS)
+    assert parse_levels("L1, R") == ("L0", "L1", "R")
+    with pytest.raises(UsageError):
+        parse_levels("")
+
+
+def result(id, requirement, outcome):
+    return Result(id, id.split(".")[0], requirement, "conv", outcome)
+
+
+@pytest.mark.parametrize("outcome", ["failed", "unsupported", "skipped"])
+def test_a_gap_in_a_must_case_ends_the_ladder(outcome):
+    passed = [result("L0.a", "MUST", "passed"), result("L2.a", "MUST", "passed")]
+    gap = result("L1.a", "MUST", outcome)
+    optional = result("L1.b", "SHOULD", outcome)
+    assert reached([*passed, gap, result("S.a", "MUST", "passed")]) == ("L0", "S")
+    assert reached([*passed, result("L1.c", "MUST", "passed"), optional]) == ("L0", "L1", "L2")
+    assert verdict(reached([gap])) == "no level"
+
+
+def test_a_level_that_was_not_run_is_not_reached():
+    assert reached([result("L0.a", "MUST", "passed"), result("L2.a", "MUST", "passed")]) == ("L0",)
