@@ -75,6 +75,12 @@ def test_every_convolution_is_within_the_bound_of_the_oracle(case):
 KINDS = {
     "pointwise": ((2, 24, 6, 20, 17), (9, 24, 1, 1, 1), {}),
     "pointwise, strided": ((1, 24, 6, 20, 17), (9, 24, 1, 1, 1), {"strides": (1, 2, 2)}),
+    "pointwise, strided in time": ((1, 8, 9, 6, 5), (9, 8, 1, 1, 1), {"strides": (2, 1, 1)}),
+    "depthwise, strided in time": (
+        (1, 8, 9, 6, 5),
+        (8, 1, 1, 3, 3),
+        {"strides": (2, 1, 1), "group": 8},
+    ),
     "dense": ((2, 24, 6, 20, 17), (9, 24, 1, 3, 3), {"pads": (0, 1, 1, 0, 1, 1)}),
     "grouped": ((1, 24, 6, 20, 17), (8, 6, 1, 3, 3), {"group": 4, "pads": (0, 1, 0, 0, 0, 1)}),
     "depthwise": ((2, 24, 6, 20, 17), (24, 1, 1, 3, 3), {"group": 24, "pads": (0, 1, 1, 0, 1, 1)}),
