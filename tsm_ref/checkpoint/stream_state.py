@@ -53,8 +53,8 @@ def load_state(path: StrPath, like: Mapping[str, Array], model: str) -> dict[str
         if file.attribute("format") != FORMAT:
             raise CheckpointError(f"the HDF5 file is not a {FORMAT}: it does not say so")
         if file.attribute("version") != VERSION:
-            found = file.attribute("version")
-            raise CheckpointError(f"the version of the state is {found!r}; known is {VERSION}")
+            version = file.attribute("version")
+            raise CheckpointError(f"the version of the state is {version!r}; known is {VERSION}")
         if file.attribute("model") != model:
             raise CheckpointError("the state belongs to another model, or to other weights")
         keys = {key_of(name): name for name in _held(like)}
