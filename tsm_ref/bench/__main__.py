@@ -1,12 +1,13 @@
 """The command line of the benchmark: ``python -m tsm_ref.bench``."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tsm_ref.bench import report, roofline
+from tsm_ref.bench import latency, report, roofline
 from tsm_ref.bench.ours import OURS
 from tsm_ref.bench.peers import PEERS, installed
 from tsm_ref.bench.runs import Settings, default_cores, figures, measure_all
@@ -44,6 +45,10 @@ def parser() -> Parser:
     p.add_argument(
         "--json", nargs="?", const="-", metavar="PATH",
         help="write a JSON document instead of the table (to standard output)",
+    )  # fmt: skip
+    p.add_argument(
+        "--latency", action="store_true",
+        help="times of single frames of 1 to 16 streams of the online models, and nothing else",
     )  # fmt: skip
     p.add_argument("--smoke", action="store_true", help="tiny networks, no peers: does it run?")
     p.add_argument("--no-first-start", action="store_true", help="do not time compiling anew")
@@ -122,6 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(options: argparse.Namespace) -> int:
     wanted = settings(options)
+    if options.latency:
+        _latency(wanted, options)
+        return 0
     result = document(wanted, options.per_layer or options.roofline is not None)
     if options.roofline is not None:
         roofline.plot(result, options.roofline)
@@ -133,6 +141,25 @@ def _main(options: argparse.Namespace) -> int:
         _write(Path(options.json), report.to_json(result))
     # A peer that is missing is a line; an engine of ours that is wrong is a failure.
     return 1 if any(r["failed"] for r in result["results"] if r["engine"] in OURS) else 0
+
+
+def _latency(wanted: Settings, options: argparse.Namespace) -> None:
+    """Time the online models of our engines, frame by frame."""
+    rows: list[dict[str, Any]] = []
+    online = [model for model in wanted.models if workload(model).online]
+    for model in online:
+        for engine in (name for name in wanted.engines if name in OURS):
+            frames = 5 if options.smoke else 100
+            rows += latency.latencies(
+                workload(model), engine, threads=wanted.threads, frames=frames, tell=tell
+            )
+    if not rows:
+        raise UsageError("there is no stream to time: give an online model and an engine of ours")
+    text = json.dumps(rows) if options.json else "\n".join(latency.lines(rows))
+    if options.json in (None, "-"):
+        say(text)
+    else:
+        _write(Path(options.json), text)
 
 
 def _write(path: Path, text: str) -> None:

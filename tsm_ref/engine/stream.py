@@ -261,15 +261,16 @@ class Stream:
     ) -> dict[str, Array | None]:
         """Run `t` ticks of all streams; the state changes when all have been run."""
         steps = self._plan(t)
-        made: dict[str, Array | None] = dict.fromkeys(self.outputs)
+        outputs = self.outputs
+        made: dict[str, Array | None] = dict.fromkeys(outputs)
         flips = np.zeros_like(self._banks)
-        real: dict[str, list[int]] = {name: [] for name in self.outputs}
+        real: dict[str, list[int]] = {name: [] for name in outputs}
         for i in range(self.n):
             now = self._line.statuses(int(self._ticks[i]), () if totals is None else totals[i])
             frames = {name: x[i] for name, x in inputs.items()}
             steps.run(frames, self._memory[i], self._banks[i], now)
             flips[i] = now[self._kept_values] != ABSENT
-            for name in self.outputs:
+            for name in outputs:
                 if now[self._line.index[name]] in (FIRST, NORMAL):
                     made[name] = self._collect(made[name], i, steps.read(name))
                     real[name].append(i)
@@ -285,7 +286,9 @@ class Stream:
 
     def _collect(self, made: Array | None, i: int, value: Array) -> Array:
         """Put the output (K, t) of one stream into that of all, (N, t, K)."""
-        value = np.moveaxis(value, min(1, value.ndim - 1), 0)
+        value = value.T if value.ndim < 3 else np.moveaxis(value, 1, 0)
+        if self.n == 1:
+            return value[None]
         if made is None:
             made = np.full((self.n, *value.shape), np.nan, value.dtype)
         made[i] = value
@@ -294,7 +297,7 @@ class Stream:
     @property
     def _chunks(self) -> bool:
         """True where the next ticks can be run at once: every value has a frame at each of them."""
-        return self._step.steady and bool((self._ticks >= self._line.warm).all())
+        return self._line.even and bool((self._ticks >= self._line.warm).all())
 
     def _given(self, frames: Array | Mapping[str, Array], rank: int) -> dict[str, Array]:
         """Inputs by name with their batch axis; checked against each other and the stream."""
