@@ -4,6 +4,10 @@ The graph is optimised once. For every input shape a plan is made once: all valu
 in one arena, and every node becomes a step, a closure over views of that arena. A run copies a clip
 in, calls the steps, and copies the outputs out. Clips of a batch run one after another, so memory
 does not grow with N and no result depends on it.
+
+Most of the time is spent in the BLAS library that NumPy comes with. OpenBLAS may not know a new
+processor and use older code than it could: on AMD processors with AVX-512, for example, the
+environment variable ``OPENBLAS_CORETYPE=SkylakeX`` makes a ResNet-50 1.5 times as fast.
 """
 
 from collections.abc import Mapping, Sequence
