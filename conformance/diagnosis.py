@@ -41,15 +41,13 @@ def diagnose(question: Question, reply: Outputs, profile: Profile) -> dict[str, 
 
 def likely(question: Question, actual: Any, profile: Profile) -> list[str]:
     """The known mistakes that give this very answer, each in a sentence."""
-    from conformance.mutants import MUTANTS, answer
+    from conformance.mutants import answer, suspects
 
     found: list[str] = []
     end = time.monotonic() + PATIENCE
-    for mutant in MUTANTS.values():
+    for mutant in suspects(question.call, profile):
         if len(found) == MAX_LIKELY or time.monotonic() > end:
             break
-        if mutant.profile not in ("mit", profile.name):
-            continue
         wrong = answer(mutant, question.call, profile).get(question.judge.output)
         if wrong is None or type(wrong) is not type(actual):
             continue

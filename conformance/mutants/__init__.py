@@ -10,7 +10,7 @@ from typing import Any
 
 from conformance.cases import Call
 from conformance.mutants import layers, networks, refusals, shifts, streams, video
-from conformance.mutants.base import Mutant
+from conformance.mutants.base import Mutant, Recorder
 from conformance.profiles import Profile
 from conformance.testees.base import Outputs
 from conformance.testees.in_process import InProcess
@@ -21,6 +21,15 @@ MUTANTS: Mapping[str, Mutant] = {
     for mutant in module.CATALOGUE.values()
 }
 """Every mutant by name."""
+
+
+def suspects(call: Call, profile: Profile) -> list[Mutant]:
+    """The mutants that can differ from the reference on a call, under a profile."""
+    Recorder.seen.clear()
+    InProcess(Recorder(profile)).ask(call, 10.0)
+    used = set(Recorder.seen)
+    named = ("mit", profile.name)
+    return [m for m in MUTANTS.values() if m.profile in named and used & set(m.methods)]
 
 
 def answer(mutant: Mutant, call: Call, profile: Profile) -> Mapping[str, Any]:
@@ -34,4 +43,4 @@ def _testee(name: str, profile: Profile) -> InProcess:
     return InProcess(MUTANTS[name].make(profile))
 
 
-__all__ = ["MUTANTS", "Mutant", "answer"]
+__all__ = ["MUTANTS", "Mutant", "answer", "suspects"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from conformance.profiles import Profile
 from conformance.testees.reference import Reference
@@ -30,6 +30,16 @@ class Mutant:
         testee = wrong(profile or self.profile)
         testee.declaration = {**testee.declaration, "name": f"mutant {self.name}"}
         return testee
+
+
+class Recorder(Reference):
+    """The reference, which remembers what of it was used: only mutants of that can differ."""
+
+    seen: ClassVar[set[str]] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        Recorder.seen.add(name)
+        return super().__getattribute__(name)
 
 
 class Catalogue(dict[str, Mutant]):

@@ -9,15 +9,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
 
 from conformance.cases import Case, Problem, Setting, all_cases, make_problem
 from conformance.mutants import MUTANTS, Mutant
+from conformance.mutants.base import Recorder
 from conformance.profiles import PROFILES, Profile
 from conformance.runner import Options, judge_reply, run_case
 from conformance.testees.base import Outputs
 from conformance.testees.in_process import InProcess
-from conformance.testees.reference import Reference
 from tsm_ref.errors import WriteError
 
 TIMEOUT = 60.0
@@ -52,16 +51,6 @@ class Matrix:
     def complete(self) -> bool:
         """True if every mutant is killed, every case kills, and the reference passes."""
         return not (self.survivors or self.harmless or self.broken)
-
-
-class Recorder(Reference):
-    """The reference, which remembers what of it was used."""
-
-    seen: ClassVar[set[str]] = set()
-
-    def __getattribute__(self, name: str) -> Any:
-        Recorder.seen.add(name)
-        return super().__getattribute__(name)
 
 
 def kill_matrix(levels: Sequence[str], mutants: Sequence[Mutant] | None = None) -> Matrix:

@@ -1,0 +1,75 @@
+"""The package as a whole: its floor, its examples, its README, its catalogue."""
+
+import ast
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import conformance
+from conformance.cases import all_cases
+from conformance.levels import LEVELS
+from conformance.mutants import MUTANTS
+from conformance.testees.base import OPERATIONS
+
+FOLDER = Path(conformance.__file__).parent
+OWN_ENGINES = {"testees/engines.py", "testees/engine_graphs.py"}
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages([str(FOLDER)], "conformance.")
+    if not module.name.endswith(("__main__", "pytorch_shift", "test_suite"))
+)
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_the_judge_knows_the_reference_and_the_errors_of_tsm_ref_alone():
+    for path in FOLDER.rglob("*.py"):
+        ours = {name for name in imports(path) if name.split(".")[0] == "tsm_ref"}
+        known = {n for n in ours if re.match(r"tsm_ref(\.(reference|errors)(\.bounds)?)?$", n)}
+        if path.relative_to(FOLDER).as_posix() not in OWN_ENGINES:
+            assert ours == known, path
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_docstrings_run(name):
+    module = importlib.import_module(name)
+    assert doctest.testmod(module).failed == 0
+
+
+def test_every_case_says_what_it_checks_and_what_it_is_for():
+    for case in all_cases():
+        assert case.checks.endswith("."), case.id
+        assert len(case.defect) > 10, case.id
+        assert case.formula, case.id
+        assert case.operation in OPERATIONS, case.id
+    assert {case.level for case in all_cases()} == set(LEVELS)
+
+
+def test_every_mutant_says_its_mistake():
+    mistakes = [mutant.mistake for mutant in MUTANTS.values()]
+    assert len(set(mistakes)) == len(mistakes)
+
+
+def test_the_readme_is_true():
+    text = (FOLDER / "README.md").read_text()
+    assert f"puts {len(MUTANTS)} wrong implementations" in text
+    for path in re.findall(r"\]\(([^)]+)\)", text):
+        assert (FOLDER / path).exists(), path
+    for level, what in LEVELS.items():
+        assert f"| {level} | {what} |" in text
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    example = (FOLDER / "examples" / "pytorch_shift.py").read_text()
+    squeeze = str.maketrans("", "", " \n")
+    for line in code.splitlines()[5:]:
+        if "def " not in line:
+            assert line.translate(squeeze) in example.translate(squeeze), line
