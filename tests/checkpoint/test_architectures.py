@@ -36,7 +36,7 @@ def tensors_of(graph: Graph, rename: Rename, turned: bool = False) -> Tensors:
     """Random weights under other names, two-dimensional as everybody else keeps them."""
     found: Tensors = {}
     for name, values in random_weights(graph, seed=4).items():
-        flat = values[:, :, 0] if values.ndim == 5 else values
+        flat = values[:, :, 0] if values.ndim == 5 and ".nl." not in name else values
         found[rename(name)] = flat.T if turned and flat.ndim == 2 else flat
         if rename(name).endswith("running_var"):
             found[rename(name).replace("running_var", "num_batches_tracked")] = np.array(3)
@@ -73,6 +73,30 @@ def mmaction2(graph: Graph) -> Rename:
         return name.replace("fc.", "cls_head.fc_cls.") if "fc." in name else f"backbone.{name}"
 
     return rename
+
+
+def wrapped(rename: Rename, graph: Graph, kind: str) -> Rename:
+    """A block with a non-local one behind it stands in a wrapper, with it."""
+    behind = {name.partition(".nl.")[0] for name in graph.parameters if ".nl." in name}
+
+    def rename_all(name: str) -> str:
+        block, _, part = name.partition(".nl.")
+        if part and kind == "MIT":
+            for ours, theirs in (("g", "g.0"), ("phi", "phi.0"), ("W", "W.0"), ("bn", "W.1")):
+                part = re.sub(rf"^{ours}\\.", f"{theirs}.", part)
+            return f"module.base_model.{block}.nl.{part}"
+        if part:
+            for ours, theirs in (
+                ("g", "g.0.conv"), ("phi", "phi.0.conv"), ("theta", "theta.conv"),
+                ("W", "conv_out.conv"), ("bn", "conv_out.bn"),
+            ):  # fmt: skip
+                part = re.sub(rf"^{ours}\\.", f"{theirs}.", part)
+            return f"backbone.{block}.non_local_block.{part}"
+        theirs = rename(name)
+        block = ".".join(name.split(".")[:2])
+        return theirs.replace(f"{block}.", f"{block}.block.") if block in behind else theirs
+
+    return rename_all
 
 
 def mmaction2_mobilenet(graph: Graph) -> Rename:
@@ -118,6 +142,12 @@ def paddle(name: str) -> str:
     return f"head.{name}" if name.startswith("fc") else f"backbone.{name}"
 
 
+def non_local(mode: str) -> Graph:
+    return resnet(BOTTLENECK, non_local={"layer1.0": mode, "layer2.1": mode})
+
+
+SOFT, DOT, PLAIN = (non_local(m) for m in ("embedded_gaussian", "dot_product", "gaussian"))
+
 PADDLE = resnet(shift=ShiftRule("paddle", 8))
 ONLINE = mobilenet(ShiftRule("online"))
 
@@ -132,6 +162,19 @@ FILES: Mapping[str, tuple[Graph, Rename, str, str | None, str]] = {
     "MMAction2": (resnet(BOTTLENECK), mmaction2(resnet(BOTTLENECK)), "x.pth", None, "mmaction2"),
     "MMAction2 TSN": (
         resnet(placement="none"), mmaction2(resnet(placement="none")), "x.pth", None, "tsn",
+    ),
+    "MIT non-local": (
+        SOFT, wrapped(mit(SOFT), SOFT, "MIT"), "x_shift8_blockres_dense_nl.pth", None, "mit",
+    ),
+    "MMAction2 non-local": (
+        SOFT, wrapped(mmaction2(SOFT), SOFT, "MM"), "tsm_nl-embedded-gaussian.pth", None,
+        "mmaction2",
+    ),
+    "MMAction2 dot product": (
+        DOT, wrapped(mmaction2(DOT), DOT, "MM"), "tsm_nl-dot-product.pth", None, "mmaction2",
+    ),
+    "MMAction2 gaussian": (
+        PLAIN, wrapped(mmaction2(PLAIN), PLAIN, "MM"), "tsm_nl-gaussian.pth", None, "mmaction2",
     ),
     "MMAction2 MobileNetV2": (
         mobilenet(), mmaction2_mobilenet(mobilenet()), "x.pth", None, "mmaction2",
@@ -341,13 +384,6 @@ def test_weights_that_are_integers(load: Load, refused: Any) -> None:
                 "module.new_fc.weight": (2, 2),
             },
             "it must have four axes",
-        ),
-        (
-            {
-                "module.base_model.layer2.0.nl.theta.weight": (8, 8, 1, 1, 1),
-                "module.base_model.conv1.weight": (8, 3, 7, 7),
-            },
-            "non-local blocks",
         ),
     ],
 )

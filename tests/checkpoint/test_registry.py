@@ -133,8 +133,8 @@ def test_the_fields_of_an_entry_are_explained() -> None:
 
 
 def test_a_published_name_that_cannot_be_read_says_why(refused: Any) -> None:
-    with refused(CheckpointError, "'tsm-r50-nl-k400-8f-dense-mit' cannot be read: non-local"):
-        registry.resolve("tsm-r50-nl-k400-8f-dense-mit")
+    with refused(CheckpointError, "'pptsmv2-k400-8f-paddle' cannot be read: the PP-LCNet"):
+        registry.resolve("pptsmv2-k400-8f-paddle")
 
 
 def test_the_wheel_is_preferred_and_its_absence_said(

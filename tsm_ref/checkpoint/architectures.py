@@ -39,7 +39,7 @@ def load_tensors(file: TensorFile, path: StrPath, profile: Profile | None = None
     found = translate(file.entries)
     meant = profile_for(found, Path(path).name, profile)
     shapes = {ours: file.entries[theirs].shape for ours, theirs in found.names.items()}
-    graph = _graph_for(shapes, meant, found)
+    graph = _graph_for(shapes, meant, found, Path(path).name)
     _check_marks(graph, found, meant)
     plain = _plain_shortcuts(graph, shapes)
     if plain:
@@ -132,13 +132,11 @@ def _check_marks(graph: Graph, found: Translation, profile: Profile) -> None:
 # The architecture
 
 
-def _graph_for(shapes: Shapes, profile: Profile, found: Translation) -> Graph:
-    if any(".nl." in name or ".non_local" in name for name in shapes):
-        raise CheckpointError("the file has non-local blocks, which no architecture here has")
+def _graph_for(shapes: Shapes, profile: Profile, found: Translation, file_name: str) -> Graph:
     if "features.0.0.weight" in shapes:
         return _mobilenet(shapes, profile)
     if "conv1.weight" in shapes and "layer1.0.conv1.weight" in shapes:
-        return _resnet(shapes, profile, found)
+        return _resnet(shapes, profile, found, _non_local(shapes, file_name))
     known = "ResNet (conv1, layer1, fc) and MobileNetV2 (features, classifier)"
     raise CheckpointError(f"the tensors are those of no known architecture; known are {known}")
 
@@ -150,7 +148,23 @@ def _classes(shapes: Shapes, name: str) -> int:
     return shape[0]
 
 
-def _resnet(shapes: Shapes, profile: Profile, found: Translation) -> Graph:
+def _non_local(shapes: Shapes, file_name: str) -> dict[str, str]:
+    """The blocks with a non-local one behind them, and its mode.
+
+    Without a query of its own it is "gaussian". Whether a softmax follows is in no tensor: only the
+    name of a file says "dot-product".
+    """
+    soft = "dot_product" if re.search("dot.product", file_name) else "embedded_gaussian"
+    return {
+        match[1]: soft if f"{match[1]}.nl.theta.weight" in shapes else "gaussian"
+        for name in shapes
+        if (match := re.fullmatch(r"(layer\d\.\d+)\.nl\.g\.weight", name))
+    }
+
+
+def _resnet(
+    shapes: Shapes, profile: Profile, found: Translation, non_local: Mapping[str, str]
+) -> Graph:
     """Blocks, planes and stem as the shapes show them; strides as every published ResNet has."""
     blocks: list[int] = []
     while f"layer{len(blocks) + 1}.0.conv1.weight" in shapes and len(blocks) < 8:
@@ -181,7 +195,8 @@ def _resnet(shapes: Shapes, profile: Profile, found: Translation) -> Graph:
             num_classes=classes,
             placement=profile.placement,
             shift=profile.shift,
-            name=f"{'tsm' if shifted else 'tsn'}-{kind}",
+            non_local=non_local,
+            name=f"{'tsm' if shifted else 'tsn'}-{kind}{'-nl' if non_local else ''}",
         )
     except ValueError as error:
         raise CheckpointError(f"the tensors make no ResNet: {error}") from None
@@ -210,9 +225,16 @@ def _stored(shape: Shape) -> Shape:
     return (*shape[:2], *shape[3:]) if len(shape) == 5 and shape[2] == 1 else shape
 
 
+def _is_3d(name: str) -> bool:
+    """True for the convolutions of a non-local block, which everybody keeps in three dimensions."""
+    return ".nl." in name
+
+
 def _stored_shape(name: str, shape: Shape, found: Translation) -> Shape:
     turned = found.naming.turned and len(shape) == 2
-    return shape[::-1] if turned else _stored(shape)
+    if turned:
+        return shape[::-1]
+    return shape if _is_3d(name) else _stored(shape)
 
 
 def _check_shapes(wanted: Shapes, shapes: Shapes) -> None:

@@ -46,6 +46,17 @@ def _renamer(*rules: tuple[str, str]) -> Callable[[str], str]:
     return rename
 
 
+_NON_LOCAL = (
+    (r"\.non_local_block\.", ".nl."),
+    (r"^(layer\d\.\d+)\.block\.", r"\1."),
+    (r"\.nl\.(g|phi)\.0\.", r".nl.\1."),
+    (r"\.nl\.(g|phi|theta)\.conv\.", r".nl.\1."),
+    (r"\.nl\.(W\.0|conv_out\.conv)\.", ".nl.W."),
+    (r"\.nl\.(W\.1|conv_out\.bn)\.", ".nl.bn."),
+)
+"""A block and the non-local one behind it, wrapped into one; keys and values stand in lists."""
+
+
 def _mmaction2_mobilenet(name: str) -> str:
     """``layer2.1.conv.0.conv`` is the first convolution of the fourth feature."""
     first = [1, *accumulate((count for _, _, count, _ in STAGES), initial=1)][1:]
@@ -92,7 +103,7 @@ NAMINGS = (
     Naming(
         "MIT",
         r"(^|\.)base_model\.",
-        _renamer((r"^module\.", ""), (r"^base_model\.", ""), (r"^new_fc\.", "fc.")),
+        _renamer((r"^module\.", ""), (r"^base_model\.", ""), (r"^new_fc\.", "fc."), *_NON_LOCAL),
         profile="mit",
         unmarked="tsn",
     ),
@@ -105,11 +116,12 @@ NAMINGS = (
     ),
     Naming(
         "MMAction2",
-        r"^backbone\.layer1\.0\.conv1\.",
+        r"^backbone\.layer1\.0\.(conv1|block)\.",
         _renamer(
             (r"^backbone\.conv1\.conv\.", "conv1."),
             (r"^backbone\.conv1\.bn\.", "bn1."),
             (r"^backbone\.", ""),
+            *_NON_LOCAL,
             (r"^cls_head\.fc_cls\.", "fc."),
             (r"\.conv(\d)\.conv\.", r".conv\1."),
             (r"\.conv(\d)\.bn\.", r".bn\1."),

@@ -59,11 +59,11 @@ def load_state(path: StrPath, like: Mapping[str, Array], model: str) -> dict[str
             raise CheckpointError("the state belongs to another model, or to other weights")
         keys = {key_of(name): name for name in _held(like)}
         check_names(keys.values(), [keys.get(name, name) for name in file.datasets])
-        found = {
+        arrays = {
             name: read_tensor(file.datasets[key], like[name].shape, (str(like[name].dtype),))
             for key, name in keys.items()
         }
-        return {**like, **found}
+        return {**like, **arrays}
 
 
 def _held(state: Mapping[str, Array]) -> dict[str, Array]:

@@ -5,7 +5,7 @@ The shift stands in front of the first convolution of the residual branch (place
 or nowhere (``none``: TSN). Convolution strides are PyTorch's: on the 3x3 of a bottleneck.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tsm_ref.graph import Graph
@@ -31,7 +31,7 @@ class ResNetSpec:
     def __post_init__(self) -> None:
         if not 0 < len(self.blocks) <= len(self.strides):
             raise ValueError(
-                f"`blocks` (={self.blocks}) must name 1 to {len(self.strides)} stages, one per stride"
+                f"`blocks` (={self.blocks}) must name 1 to {len(self.strides)} stages, by stride"
             )
 
     @property
@@ -59,9 +59,13 @@ def build_resnet(
     num_classes: int,
     placement: str = "blockres",
     shift: ShiftRule | None = None,
+    non_local: Mapping[str, str] | None = None,
     name: str = "tsm-resnet",
 ) -> Graph:
     """A residual network over ``x`` of shape (N, 3, T, H, W) with logits of shape (N, num_classes).
+
+    ``non_local`` puts a non-local block behind a block such as ``layer2.0``, of the mode that it
+    is given (`tsm_ref.reference.non_local`).
 
     >>> build_resnet(RESNETS["resnet50"], num_classes=400).parameter_count
     24327632
@@ -76,17 +80,45 @@ def build_resnet(
     for stage, (count, stride) in enumerate(zip(spec.blocks, spec.strides, strict=False)):
         planes = spec.width * 2**stage
         for i in range(count):
+            block = f"layer{stage + 1}.{i}"
             x = _block(
                 b,
                 x,
-                f"layer{stage + 1}.{i}",
+                block,
                 planes,
                 stride if i == 0 else 1,
                 expansion=spec.expansion,
                 placement=placement,
                 shift=rule if i % every == 0 else ShiftRule("none"),
             )
+            if non_local and block in non_local:
+                x = _non_local(b, x, f"{block}.nl", non_local[block])
     return b.graph([b.head(x, "fc", num_classes)])
+
+
+def _non_local(b: Builder, x: str, name: str, mode: str) -> str:
+    """``x + batch_norm(W attention(x))`` over all places of a clip (Wang et al. 2018, figure 2).
+
+    Keys and values are pooled 2x2 over H and W; queries and keys have half of the channels, but in
+    the mode "gaussian", where they are the values themselves.
+    """
+    channels = b.channels(x)
+    half = channels // 2
+
+    def part(role: str) -> str:
+        return b.conv(x, f"{name}.{role}", half, kernel=1, bias=True)
+
+    def pooled(value: str, role: str) -> str:
+        width, window = b.channels(value), (1, 2, 2)
+        return b.node(
+            "MaxPool", f"{name}.{role}.pool", [value], width, kernel_shape=window, strides=window
+        )
+
+    theta, phi = (x, x) if mode == "gaussian" else (part("theta"), part("phi"))
+    inputs = [theta, pooled(phi, "phi"), pooled(part("g"), "g")]
+    y = b.node("NonLocal", f"{name}.attention", inputs, half, mode=mode)
+    y = b.batch_norm(b.conv(y, f"{name}.W", channels, kernel=1, bias=True), f"{name}.bn")
+    return b.add(y, x, name)
 
 
 def _stem(b: Builder, x: str, spec: ResNetSpec) -> str:
