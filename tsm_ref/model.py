@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref import checkpoint as files
-from tsm_ref.engine import make_engine
-from tsm_ref.engine.stream import Stream
+from tsm_ref.engine import Engine, make_engine
 from tsm_ref.errors import CheckpointError, GraphError, TsmError, UsageError
+from tsm_ref.file_form import FileForm
 from tsm_ref.graph import Graph
 from tsm_ref.models import architecture_named, build_graph, random_weights
 from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
@@ -72,15 +72,10 @@ class Model:
         engine: str = "auto",
         threads: int = 1,
         first: Weights | None = None,
-        inputs: Sequence[files.FileView] = (),
-        outputs: Sequence[files.FileView] = (),
-        states: Sequence[files.FileState] = (),
+        form: Callable[[Engine], FileForm] | None = None,
     ) -> None:
         self.graph = graph
         self.profile = profile
-        self.inputs = tuple(inputs)
-        self.outputs = tuple(outputs)
-        self.states = tuple(states)
         self.name = name or graph.name
         self.sha256 = sha256
         self._get_weights = weights
@@ -93,6 +88,7 @@ class Model:
             threads,
             weights,
         )
+        self.form = None if form is None else form(self.engine)
 
     @cached_property
     def weights(self) -> Weights:
@@ -128,54 +124,18 @@ class Model:
         return self.engine.run({name: _floats(name, clip)})[self.graph.outputs[0]]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs for inputs by name, as the file declares them: `inputs` and `outputs` tell.
+        """The outputs for inputs by name, as the file declares them.
 
-        Where the file is one of ours, that is as the graph declares them, NCTHW.
+        ``form`` tells how a foreign file does; where it is None, the inputs are those of the graph,
+        NCTHW. Raises `UsageError` for integers, `GraphError` for names or shapes that do not fit.
         """
+        if not isinstance(inputs, Mapping):
+            raise UsageError("the inputs must be a mapping of names to arrays")
         given = {name: _floats(name, value) for name, value in inputs.items()}
-        if not self.inputs:
-            outputs = self.engine.run(given)
-            return {name: outputs[name] for name in self.graph.outputs}
-        wanted = [*(view.name for view in self.inputs), *(state.input for state in self.states)]
-        wanted = list(dict.fromkeys(wanted))
-        if set(given) != set(wanted):
-            raise UsageError(f"the inputs are {wanted}, not {sorted(given)}")
-        clips = {view.value: view.to_graph(given[view.name]) for view in self.inputs}
-        after: dict[str, Array] = {}
-        if self.states:
-            outputs, after = self._step(clips, given)
-        else:
-            outputs = self.engine.run(clips)
-        return {view.name: view.to_file(outputs[view.value]) for view in self.outputs} | after
-
-    def _step(
-        self, clips: Mapping[str, Array], given: Mapping[str, Array]
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """One frame of a file that takes its state and hands it on: the outputs, and the state."""
-        frames = {name: np.ascontiguousarray(clip[:, :, 0]) for name, clip in clips.items()}
-        count = len(next(iter(frames.values())))
-        shapes = {name: clip.shape for name, clip in clips.items()}
-        stream = Stream(self.engine, count, shapes=shapes, source=self.graph)
-        before = stream.state
-        before["ticks"][:] = stream.receptive_field  # the state is the past, not the first frames
-        names = {state: f"{state.value}[{state.start}:{state.stop}]" for state in self.states}
-        for state, name in names.items():
-            kept = before[name]
-            value = given[state.input]
-            if value.shape != kept[:, :, 0].shape:
-                raise GraphError(
-                    f"the state {state.input!r} has shape {value.shape}; "
-                    f"expected {kept[:, :, 0].shape}"
-                )
-            before[name] = np.ascontiguousarray(value[:, :, None], kept.dtype)
-        stream.state = before
-        made = stream.step(frames)
-        outputs = made if isinstance(made, dict) else {stream.outputs[0]: made}
-        after = stream.state
-        return (
-            {name: np.expand_dims(np.asarray(value), 2) for name, value in outputs.items()},
-            {state.output: after[name][:, :, 0] for state, name in names.items()},
-        )
+        if self.form is not None:
+            return self.form.run(given)
+        outputs = self.engine.run(given)
+        return {name: outputs[name] for name in self.graph.outputs}
 
     def frame_logits(self, clip: Array) -> Array:
         """Logits per frame (N, T, K) of clips (N, C, T, H, W), before the consensus.
@@ -295,9 +255,7 @@ def load(
         engine=engine,
         threads=threads,
         first=found.weights,
-        inputs=found.inputs,
-        outputs=found.outputs,
-        states=found.states,
+        form=_form(found) if found.inputs else None,
     )
 
 
@@ -401,6 +359,10 @@ def _read(path: Path, profile: Profile | None) -> files.Checkpoint:
         return files.load_checkpoint(path, profile)
     except CheckpointError as error:
         raise error.about(path) from None
+
+
+def _form(found: files.Checkpoint) -> Callable[[Engine], FileForm]:
+    return lambda engine: FileForm(found.graph, engine, found.inputs, found.outputs, found.states)
 
 
 def _same(sha256: str, found: files.Checkpoint) -> files.Checkpoint:
