@@ -21,26 +21,9 @@ from typing import Any
 from tsm_ref.errors import NotStreamable, UsageError
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.ops_table import ACTIVATIONS, Shape
+from tsm_ref.passes.windows import FAR, HERE, NEVER, Clock, Window, pooled, refusal, shifted
 
-FAR = 1 << 30
-"""A shift by this many frames reads the fill at any time."""
-
-NEVER = -1
-"""In ``d`` of a ``History``: a channel that reads the fill at any time."""
-
-
-@dataclass(frozen=True)
-class Clock:
-    """When the frames of a value are made, and which input frames they depend on.
-
-    Frame `j` is made at tick ``delay + period * j`` and depends on the input frames
-    ``period * j + first`` to ``period * j + last``.
-    """
-
-    period: int = 1
-    delay: int = 0
-    first: int = 0
-    last: int = 0
+__all__ = ["FAR", "NEVER", "Clock", "State", "StepGraph", "streaming", "without_lookahead"]
 
 
 @dataclass(frozen=True)
@@ -105,52 +88,6 @@ class StepGraph:
         return {name: known[name][min(2, ranks[name] - 1)] for name in self.clocks if name in known}
 
 
-@dataclass(frozen=True)
-class _Window:
-    """What a node reads of one input in time, and ``past`` where there is no such frame.
-
-    Tap `k` of frame `o` is frame ``o * stride + k * dilation - pad - d[c]``; a `d` of one entry is
-    that of every channel.
-    """
-
-    taps: int = 1
-    dilation: int = 1
-    stride: int = 1
-    pad: int = 0
-    d: tuple[int, ...] = (0,)
-    past: str = ""
-
-    @property
-    def span(self) -> int:
-        """Frames from the first tap to the last."""
-        return (self.taps - 1) * self.dilation
-
-    @property
-    def near(self) -> list[int]:
-        """The shifts of the channels that ever read a frame."""
-        return [d for d in self.d if d < FAR] or [0]
-
-    @property
-    def ahead(self) -> int:
-        """Frames that are read beyond frame ``o * stride``."""
-        return max(0, self.span - self.pad - min(self.near))
-
-    def clock(self, x: Clock) -> Clock:
-        """The clock of a node that reads a value through this window."""
-        return Clock(
-            x.period * self.stride,
-            x.delay + x.period * self.ahead,
-            x.first - x.period * (self.pad + max(self.near)),
-            x.last + x.period * (self.span - self.pad - min(self.near)),
-        )
-
-    def lags(self, wait: int) -> tuple[int, ...]:
-        """How many frames late the last tap reads each channel, in a node that waits so long."""
-        base = self.ahead - self.span + self.pad + wait
-        return tuple(NEVER if d >= FAR else base + d for d in self.d)
-
-
-_HERE = _Window()
 _POINTWISE = frozenset(
     (
         *ACTIVATIONS,
@@ -265,11 +202,11 @@ class _Pass:
         period = clocks[0].period
         for clock in clocks:
             if clock.period != period or (delay - clock.delay) % period:
-                raise _refusal(node, "its inputs have frames at different times")
+                raise refusal(node, "its inputs have frames at different times")
         first, last = min(c.first for c in clocks), max(c.last for c in clocks)
         return Clock(period, delay, first, last)
 
-    def _read(self, node: Node, at: int, window: _Window, wait: int) -> str:
+    def _read(self, node: Node, at: int, window: Window, wait: int) -> str:
         """The value that a node reads instead of an input: itself, or some of its frames later."""
         x = node.inputs[at]
         lags = window.lags(wait // self.clocks[x].period)
@@ -287,44 +224,44 @@ class _Pass:
         self.clocks[name] = replace(self.clocks[node.name])
         return name
 
-    def _window(self, node: Node, at: int) -> _Window:
+    def _window(self, node: Node, at: int) -> Window:
         """How a node reads an input in time; raises `NotStreamable` where it reads all of it."""
         if node.op in _REFUSED:
-            raise _refusal(node, _REFUSED[node.op])
+            raise refusal(node, _REFUSED[node.op])
         if node.op in _POINTWISE:
             self._check_axes(node)
-            return _HERE
+            return HERE
         if node.op not in _WINDOWED:
-            raise _refusal(node, "nothing is known about how it acts in time")
+            raise refusal(node, "nothing is known about how it acts in time")
         if at:  # a residual
-            return _HERE
+            return HERE
         if node.op == "TemporalShift":
-            return _shift(node, _HERE)
+            return shifted(node, HERE)
         if "Pool" in node.op:
-            return _pool(node)
+            return pooled(node)
         pads = node.rule.value(node.attrs, "pads")
-        window = _Window(
+        window = Window(
             taps=self.source.parameters[node.inputs[1]][2],
             dilation=node.rule.value(node.attrs, "dilations")[0],
             stride=node.rule.value(node.attrs, "strides")[0],
             pad=pads[0],
             past="zero",
         )
-        return _shift(node, window) if any(node.attrs.get("d", ())) else window
+        return shifted(node, window) if any(node.attrs.get("d", ())) else window
 
     def _check_axes(self, node: Node) -> None:
         """Refuse a softmax over time, a squeezed axis of time, a parameter that varies in time."""
         rank = self.ranks[next(name for name in node.inputs if name in self.ranks)]
         time = min(2, rank - 1)
         if node.op == "Softmax" and node.rule.value(node.attrs, "axis") in (time, time - rank):
-            raise _refusal(node, "its softmax is over time")
+            raise refusal(node, "its softmax is over time")
         if node.op == "Squeeze" and time in node.attrs["axes"]:
-            raise _refusal(node, "it drops the axis of time")
+            raise refusal(node, "it drops the axis of time")
         if node.op in ("Add", "Mul"):
             for name in node.inputs:
                 shape = self.source.parameters.get(name, ())
                 if len(shape) > time and shape[time] != 1:
-                    raise _refusal(node, f"{name!r} has a value for each of {shape[time]} frames")
+                    raise refusal(node, f"{name!r} has a value for each of {shape[time]} frames")
 
     def _rank(self, node: Node, x: str) -> int:
         rank = self.ranks[x]
@@ -369,35 +306,6 @@ def _runs(value: str, past: str, wanted: Sequence[tuple[int, ...]]) -> list[Stat
     return found
 
 
-def _shift(node: Node, window: _Window) -> _Window:
-    """The window of a node, behind the shift that it carries."""
-    fill, segment = (node.rule.value(node.attrs, name) for name in ("fill", "segment"))
-    if fill == "circular":
-        raise _refusal(node, "a circular shift reads the end of the clip at its beginning")
-    if segment:
-        raise _refusal(node, f"it shifts inside segments of {segment} frames, not along the stream")
-    return replace(window, d=node.attrs["d"], past=fill)
-
-
-def _pool(node: Node) -> _Window:
-    kernel, strides, pads = (
-        node.rule.value(node.attrs, n) for n in ("kernel_shape", "strides", "pads")
-    )
-    mean = node.op == "AveragePool"
-    window = _Window(
-        taps=kernel[0],
-        dilation=1 if mean else node.rule.value(node.attrs, "dilations")[0],
-        stride=strides[0],
-        pad=pads[0],
-        past="zero" if mean else "lowest",
-    )
-    padded = (pads[0] or pads[3]) and not node.rule.value(node.attrs, "count_include_pad") \
-        if mean else False  # fmt: skip
-    if mean and kernel[0] > 1 and (padded or node.rule.value(node.attrs, "ceil_mode")):
-        raise _refusal(node, "its mean is over fewer frames at the ends of the clip")
-    return window
-
-
 def _timeless(node: Node) -> dict[str, Any]:
     """The attributes of a node whose shift and padding in time `History` has taken over.
 
@@ -408,7 +316,3 @@ def _timeless(node: Node) -> dict[str, Any]:
         pads = attrs["pads"]
         attrs["pads"] = (0, *pads[1:3], 0, *pads[4:])
     return attrs
-
-
-def _refusal(node: Node, reason: str) -> NotStreamable:
-    return NotStreamable(f"node {node.name!r} ({node.op}) cannot run frame by frame: {reason}")
