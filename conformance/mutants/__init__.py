@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from conformance.cases import Call
-from conformance.mutants import layers, networks, refusals, shifts, streams, video
+from conformance.mutants import layers, networks, pools, refusals, shifts, streams, video
 from conformance.mutants.base import Mutant, Recorder
 from conformance.profiles import Profile
 from conformance.testees.base import Outputs
@@ -17,7 +17,7 @@ from conformance.testees.in_process import InProcess
 
 MUTANTS: Mapping[str, Mutant] = {
     mutant.name: mutant
-    for module in (shifts, layers, networks, streams, video, refusals)
+    for module in (shifts, layers, pools, networks, streams, video, refusals)
     for mutant in module.CATALOGUE.values()
 }
 """Every mutant by name."""

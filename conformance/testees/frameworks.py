@@ -123,10 +123,9 @@ def keras_layer(
 
 def adapter_for(target: Any) -> Callable[[Any], Any] | None:
     """The adapter of a bare module or layer; frameworks that nobody imported are not asked."""
-    for package, kind, wrap in (
-        ("torch", "nn.Module", torch_module),
-        ("keras", "Layer", keras_layer),
-    ):
+    # A layer of Keras on PyTorch is a PyTorch module too.
+    kinds = (("keras", "Layer", keras_layer), ("torch", "nn.Module", torch_module))
+    for package, kind, wrap in kinds:
         module = sys.modules.get(package)
         if module is None:
             continue
