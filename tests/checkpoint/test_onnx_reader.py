@@ -116,13 +116,48 @@ def test_other_domain(wrong: Any) -> None:
     wrong(tiny([helper.make_node("Conv", ["x", "w"], ["y"], domain="evil")]), "domain 'evil'")
 
 
-def test_functions_and_sparse_tensors(wrong: Any) -> None:
-    model = tiny()
-    body = [helper.make_node("Relu", ["a"], ["b"])]
-    model.functions.append(
-        helper.make_function("own", "f", ["a"], ["b"], body, [helper.make_opsetid("", 13)])
-    )
-    wrong(model, "defines 1 function(s)")
+def with_functions(bodies: dict[str, list[str]], called: str) -> onnx.ModelProto:
+    """A model whose functions call ops or each other, one after another."""
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid("own", 1)]
+    model = tiny([helper.make_node(called, ["x"], ["y"], domain="own", name="call")])
+    model.opset_import.append(opsets[1])
+    for name, ops in bodies.items():
+        nodes = [
+            helper.make_node(op, [f"a{i}"], [f"a{i + 1}"], domain="own" if op in bodies else "")
+            for i, op in enumerate(ops)
+        ]
+        model.functions.append(
+            helper.make_function("own", name, ["a0"], [f"a{len(ops)}"], nodes, opsets)
+        )
+    return model
+
+
+def test_functions_are_written_out(written: Any) -> None:
+    model = with_functions({"f": ["Relu", "g", "g"], "g": ["Tanh", "Sigmoid"]}, "f")
+    found = load_checkpoint(written(model))
+    assert [n.op for n in found.graph.nodes] == ["Relu", "Tanh", "Sigmoid", "Tanh", "Sigmoid"]
+
+
+@pytest.mark.parametrize(
+    "bodies", [{"f": ["f"]}, {"f": ["Relu", "g"], "g": ["h"], "h": ["g"]}, {"f": ["g"], "g": ["f"]}]
+)
+def test_functions_that_call_in_circles(wrong: Any, bodies: dict[str, list[str]]) -> None:
+    wrong(with_functions(bodies, "f"), "calls itself, or one that does")
+
+
+def test_functions_that_grow_without_end(wrong: Any) -> None:
+    """Forty functions, each of which calls the next one twice."""
+    bodies = {f"f{i}": [f"f{i + 1}"] * 2 for i in range(40)} | {"f40": ["Relu"]}
+    wrong(with_functions(bodies, "f0"), "more than the 100000 accepted")
+
+
+def test_two_functions_of_one_name(wrong: Any) -> None:
+    model = with_functions({"f": ["Relu"]}, "f")
+    model.functions.append(model.functions[0])
+    wrong(model, "two functions of the model have the same name")
+
+
+def test_sparse_tensors(wrong: Any) -> None:
     model = tiny()
     model.graph.sparse_initializer.append(onnx.SparseTensorProto())
     wrong(model, "sparse")

@@ -114,13 +114,9 @@ def model_of(
 
     External tensors are read from `folder` only. Raises `CheckpointError` as `read_onnx` does.
     """
+    model = _inlined(model)
     opset = _opset(model)
     graph = model.graph
-    if len(model.functions):
-        raise CheckpointError(
-            f"the model defines {len(model.functions)} function(s) of its own; "
-            "inline them before (onnx.inliner.inline_local_functions)"
-        )
     if len(graph.node) > MAX_NODES:
         raise CheckpointError(f"{len(graph.node)} nodes are more than the {MAX_NODES} accepted")
     _check_ops(graph.node, tuple(supported))
@@ -158,6 +154,35 @@ def _parsed(data: bytes) -> Any:
     if not model.HasField("graph") or not len(model.graph.node):
         raise CheckpointError("the ONNX model is empty: there is no graph in it")
     return model
+
+
+def _inlined(model: Any) -> Any:
+    """The model with its own functions written out, as some exporters leave them.
+
+    Raises `CheckpointError` for functions that call each other in circles, or whose calls of calls
+    make more than `MAX_NODES` nodes: both are counted before one is written out.
+    """
+    if not len(model.functions):
+        return model
+    bodies = {(f.domain, f.name): [(n.domain, n.op_type) for n in f.node] for f in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+    for _ in range(len(bodies) + 1):  # as deep as calls can be without a circle
+        for key, calls in bodies.items():
+            if key not in sizes and all(c in sizes for c in calls if c in bodies):
+                sizes[key] = sum(min(sizes.get(c, 1), MAX_NODES + 1) for c in calls)
+    for _, name in bodies.keys() - sizes.keys():
+        raise CheckpointError(f"the function {shown(name)} calls itself, or one that does")
+    if len(bodies) != len(model.functions):
+        raise CheckpointError("two functions of the model have the same name")
+    total = sum(sizes.get((node.domain, node.op_type), 1) for node in model.graph.node)
+    if total > MAX_NODES:
+        raise CheckpointError(f"{total} nodes are more than the {MAX_NODES} accepted")
+    from onnx.inliner import inline_local_functions
+
+    try:
+        return inline_local_functions(model)
+    except Exception as error:  # of a library in another language
+        raise CheckpointError(f"the functions of the model do not fit it: {error}") from None
 
 
 def _opset(model: Any) -> int:
