@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from tsm_ref import checkpoint as files
 from tsm_ref.engine import Engine, make_engine
-from tsm_ref.errors import CheckpointError, GraphError, TsmError, UsageError
+from tsm_ref.errors import CheckpointError, GraphError, NotStreamable, TsmError, UsageError
 from tsm_ref.file_form import FileForm
 from tsm_ref.graph import Graph
 from tsm_ref.models import architecture_named, build_graph, random_weights
+from tsm_ref.passes import streaming
 from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
 from tsm_ref.stream import ModelStream
 
@@ -397,6 +398,7 @@ def _summary(model: Model, inputs: Mapping[str, Sequence[int]]) -> Iterator[str]
             f"{macs[node.name] or '':>14}"
         )
     yield from _shift_lines(model.shifts)
+    yield f"streaming      {_streaming(model)}"
     yield f"parameters     {graph.parameter_count:,}"
     total = sum(macs.values())
     given = ", ".join(f"{name} {tuple(shape)}" for name, shape in inputs.items())
@@ -406,6 +408,16 @@ def _summary(model: Model, inputs: Mapping[str, Sequence[int]]) -> Iterator[str]
         yield f"on NumPy       {', '.join(model.engine.fallbacks()) or 'nothing'}"
     if model.profile.measured:
         yield f"measured       {model.profile.measured}"
+
+
+def _streaming(model: Model) -> str:
+    """Whether the model runs frame by frame, how late, and how far back it remembers."""
+    try:
+        stream = streaming(model.graph)
+    except NotStreamable as error:
+        return f"no: {error}"
+    delay = f"{stream.delay} frames late" if stream.delay else "no delay"
+    return f"{delay}, each output depends on {stream.receptive_field} frames"
 
 
 def _shift_lines(shifts: Sequence[Shift]) -> Iterator[str]:

@@ -486,15 +486,14 @@ SLOW = pytest.mark.skipif(
 )
 
 
-@SLOW
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
         ("mobilenetv2", "online"),
         ("mobilenetv2", "mit"),
-        ("resnet50", "online"),
-        ("resnet50", "mit"),
+        pytest.param("resnet50", "online", marks=SLOW),
+        pytest.param("resnet50", "mit", marks=SLOW),
     ],
 )
 def test_networks_of_full_size_stream_bit_for_bit(name, rule, threads):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.engine import Engine
 from tsm_ref.ops_table import Shape
 from tsm_ref.passes.streaming import State, StepGraph
 
@@ -119,3 +120,18 @@ class Steps(Protocol):
 
     def put(self, place: Place, memory: Array, bank: int, value: Array) -> None:
         """Set a state from (channels, depth, H, W)."""
+
+
+def make_steps(engine: Engine, line: Timeline, shapes: Mapping[str, Shape]) -> Steps:
+    """The way of an engine to run a step graph; `shapes` are those of every value."""
+    if engine.name == "numba":
+        from tsm_ref.engine.numba_engine import NumbaEngine
+        from tsm_ref.engine.stepping_numba import NumbaSteps
+
+        assert isinstance(engine, NumbaEngine)
+        return NumbaSteps(engine, line, shapes)
+    from tsm_ref.engine.numpy_engine import NumpyEngine
+    from tsm_ref.engine.stepping_numpy import NumpySteps
+
+    assert isinstance(engine, NumpyEngine)
+    return NumpySteps(engine, line, shapes)

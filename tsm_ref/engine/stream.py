@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine import Engine
-from tsm_ref.engine.stepping import ABSENT, FIRST, NORMAL, Steps, Timeline
+from tsm_ref.engine.stepping import ABSENT, FIRST, NORMAL, Steps, Timeline, make_steps
 from tsm_ref.errors import GraphError, UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.ops_table import Shape
@@ -356,7 +356,7 @@ class Stream:
                 shape = self._shapes[entry.name]
                 inputs[entry.name] = (*shape[:2], t, *shape[3:])
             shapes = self._step.graph.shapes(inputs)
-            self._steps[t] = _make_steps(self._engine, self._line, shapes)
+            self._steps[t] = make_steps(self._engine, self._line, shapes)
         return self._steps[t]
 
     def _joined(self, parts: list[dict[str, Array | None]]) -> Outputs | None:
@@ -383,18 +383,3 @@ class Stream:
     def _need_shapes(self) -> None:
         if not self._shapes:
             raise UsageError("the size of the frames is not known before the first one")
-
-
-def _make_steps(engine: Engine, line: Timeline, shapes: Mapping[str, Shape]) -> Steps:
-    """The way of the engine to run a step graph."""
-    if engine.name == "numba":
-        from tsm_ref.engine.numba_engine import NumbaEngine
-        from tsm_ref.engine.stepping_numba import NumbaSteps
-
-        assert isinstance(engine, NumbaEngine)
-        return NumbaSteps(engine, line, shapes)
-    from tsm_ref.engine.numpy_engine import NumpyEngine
-    from tsm_ref.engine.stepping_numpy import NumpySteps
-
-    assert isinstance(engine, NumpyEngine)
-    return NumpySteps(engine, line, shapes)
