@@ -35,6 +35,14 @@ RULES = {
 }
 
 
+NON_LOCAL = {
+    "embedded_gaussian": ("layer2.0", "layer2.2", "layer3.0", "layer3.2", "layer3.4"),
+    "gaussian": ("layer2.0",),
+    "dot_product": ("layer2.0",),
+}
+"""Where the published network has its blocks; one of those that grow without trained weights."""
+
+
 def narrow(name: str, **options) -> Graph:
     """A ResNet of the real depth and a quarter of the width."""
     return build_resnet(replace(RESNETS[name], width=16), num_classes=5, **options)
@@ -50,6 +58,13 @@ NETWORKS = {
     **{
         f"resnet50, {kind}": (narrow("resnet50", shift=rule), (1, 3, 4, 48, 40))
         for kind, rule in RULES.items()
+    },
+    **{
+        f"resnet50, non-local, {mode}": (
+            narrow("resnet50", non_local=dict.fromkeys(blocks, mode)),
+            (2, 3, 4, 48, 56),
+        )
+        for mode, blocks in NON_LOCAL.items()
     },
     "resnet50, full width": (
         build_resnet(RESNETS["resnet50"], num_classes=400),

@@ -149,3 +149,39 @@ def test_a_stem_for_small_pictures():
 def test_an_unknown_placement_is_refused():
     with pytest.raises(ValueError, match=r"`placement` .* must be 'none', 'blockres' or 'block'"):
         build("resnet18", placement="everywhere")
+
+
+NON_LOCAL = ("layer2.0", "layer2.2", "layer3.0", "layer3.2", "layer3.4")
+
+
+def non_local(mode="embedded_gaussian"):
+    return build("resnet50", non_local=dict.fromkeys(NON_LOCAL, mode))
+
+
+def test_non_local_blocks_stand_behind_blocks_of_layer2_and_layer3():
+    """SEMANTICS 3: ``z = BN(W y) + x`` with x the value of the block."""
+    g = non_local()
+    assert [node.name for node in g.select("NonLocal")] == [f"{b}.nl.attention" for b in NON_LOCAL]
+    for block in NON_LOCAL:
+        assert g.node[f"{block}.nl"].op == "Add"
+        assert set(g.node[f"{block}.nl"].inputs) == {f"{block}.nl.bn", f"{block}.relu"}
+    assert [n.name for n in g.consumers["layer2.0.nl"]] == ["layer2.1.shift", "layer2.1.add"]
+
+
+def test_the_parameters_of_non_local_blocks():
+    """Four 1x1x1 convolutions with biases between C and C / 2 channels, and one batch norm."""
+    extra = non_local().parameter_count - build("resnet50").parameter_count
+    blocks = [512] * 2 + [1024] * 3
+    assert extra == sum(4 * c * c // 2 + 3 * c // 2 + c + 2 * c for c in blocks)
+    simple = non_local("gaussian").parameter_count - build("resnet50").parameter_count
+    assert extra - simple == sum(2 * (c * c // 2 + c // 2) for c in blocks)
+
+
+def test_keys_and_values_are_pooled_and_queries_are_not():
+    shapes = non_local().shapes({"x": (2, 3, 8, 224, 224)})
+    theta, phi, g = (shapes[name] for name in non_local().node["layer3.2.nl.attention"].inputs)
+    assert theta == (2, 512, 8, 14, 14)
+    assert phi == g == (2, 512, 8, 7, 7)
+    assert shapes["layer3.2.nl"] == (2, 1024, 8, 14, 14)
+    macs = non_local().multiply_adds({"x": (1, 3, 8, 224, 224)})
+    assert macs["layer3.2.nl.attention"] == (8 * 14 * 14) * (8 * 7 * 7) * 2 * 512
