@@ -194,6 +194,12 @@ FAMILIES = {
     "resnet18": (build_resnet(RESNETS["resnet18"], num_classes=2), 1 + 2 * 8 + 3),
     "resnet50": (build_resnet(RESNETS["resnet50"], num_classes=2), 1 + 3 * 16 + 4),
     "resnet101": (build_resnet(RESNETS["resnet101"], num_classes=2), 1 + 3 * 33 + 4),
+    "non-local": (
+        build_resnet(
+            RESNETS["resnet50"], num_classes=2, non_local={"layer2.0": "embedded_gaussian"}
+        ),
+        1 + 3 * 16 + 4 + 4,
+    ),
     "mobilenetv2": (build_mobilenet_v2(num_classes=2), 1 + 2 + 3 * 16 + 1),
     "ts-can": (build_ts_can(), 4 + 4 + 2),
 }
