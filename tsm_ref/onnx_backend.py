@@ -16,14 +16,8 @@ from onnx.backend.base import Backend, BackendRep
 from tsm_ref.checkpoint.onnx_evaluate import evaluate
 from tsm_ref.checkpoint.onnx_import import SUPPORTED
 from tsm_ref.checkpoint.onnx_moves import FOLDS, MOVES
-from tsm_ref.checkpoint.onnx_reader import (
-    DOMAINS,
-    DTYPES,
-    FIRST_OPSET,
-    FLOAT_TYPES,
-    OnnxModel,
-    model_of,
-)
+from tsm_ref.checkpoint.onnx_reader import DOMAINS, FIRST_OPSET, FLOAT_TYPES, OnnxModel, model_of
+from tsm_ref.checkpoint.onnx_tensors import DTYPES
 from tsm_ref.engine import make_engine
 
 __all__ = ["TsmBackend", "TsmBackendRep", "prepare", "run_model", "supports_device", "unsupported"]

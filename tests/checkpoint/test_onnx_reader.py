@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tsm_ref.checkpoint import load_checkpoint
 from tsm_ref.checkpoint.onnx_import import load_onnx
-from tsm_ref.checkpoint.onnx_reader import MAX_ELEMENTS
+from tsm_ref.checkpoint.onnx_tensors import MAX_ELEMENTS
 from tsm_ref.errors import CheckpointError
 
 Make = Callable[..., onnx.ModelProto]

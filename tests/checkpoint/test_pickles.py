@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.checkpoint.torch_writer import Pickle, Raw, call, name, number, text
-from tsm_ref.checkpoint.pickles import KNOWN, NumpyArray, numpy_values, read_pickle
+from tsm_ref.checkpoint.pickle_names import KNOWN, NumpyArray, numpy_values
+from tsm_ref.checkpoint.pickles import read_pickle
 from tsm_ref.errors import CheckpointError
 
 TREE = {"a": [1, -5, 2**40, -(2**70), 1.5], "b": ("x", "ü", b"\x00\xff", None, True), "c": {}}

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.checkpoint.onnx_reader import MAX_ELEMENTS, OnnxNode
+from tsm_ref.checkpoint.onnx_reader import OnnxNode
+from tsm_ref.checkpoint.onnx_tensors import MAX_ELEMENTS
 
 Array = NDArray[Any]
 Arrays = Sequence[Array]

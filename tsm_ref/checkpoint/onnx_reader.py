@@ -6,18 +6,16 @@ which every input exists, attributes as Python values, initializers whose bytes 
 """
 
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.checkpoint.contents import shown
 from tsm_ref.checkpoint.disk import StrPath, read_head
+from tsm_ref.checkpoint.onnx_tensors import Tensors
 from tsm_ref.errors import CheckpointError, MissingDependency
 
 Array = NDArray[Any]
@@ -25,29 +23,11 @@ Dim = int | str
 
 MAX_FILE = 2**31
 MAX_NODES = 100_000
-MAX_ELEMENTS = 2**27
 FIRST_OPSET = 7
 DOMAINS = ("", "ai.onnx")
 
 FLOAT_TYPES = (1, 10, 11, 16)
 """The element types of data: float32, float16, float64, bfloat16."""
-
-DTYPES: Mapping[int, tuple[str, str]] = {
-    1: ("float32", "<f4"),
-    2: ("uint8", "|u1"),
-    3: ("int8", "|i1"),
-    4: ("uint16", "<u2"),
-    5: ("int16", "<i2"),
-    6: ("int32", "<i4"),
-    7: ("int64", "<i8"),
-    9: ("bool", "|b1"),
-    10: ("float16", "<f2"),
-    11: ("float64", "<f8"),
-    12: ("uint32", "<u4"),
-    13: ("uint64", "<u8"),
-    16: ("bfloat16", "<u2"),
-}
-"""The tensor types that are read: name, and how a value lies in the file."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +100,7 @@ def model_of(
     if len(graph.node) > MAX_NODES:
         raise CheckpointError(f"{len(graph.node)} nodes are more than the {MAX_NODES} accepted")
     _check_ops(graph.node, tuple(supported))
-    reader = _Tensors(folder)
+    reader = Tensors(folder)
     constants = _initializers(graph, reader)
     inputs = tuple(
         (entry.name, _declared(entry, types))
@@ -238,102 +218,7 @@ def _declared(entry: Any, types: Any) -> tuple[Dim, ...]:
     return tuple(dims)
 
 
-class _Tensors:
-    """Turns the tensors of a file into arrays; knows where external ones may be."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-        self.float_types: list[str] = []
-
-    def array(self, tensor: Any, name: str) -> Array:
-        """The values of a tensor, floats of half precision widened exactly to float32."""
-        where = f"the tensor {shown(name)}"
-        if tensor.data_type not in DTYPES:
-            raise CheckpointError(
-                f"{where} has the type {tensor.data_type}; supported are "
-                f"{', '.join(kind for kind, _ in DTYPES.values())}"
-            )
-        kind, stored = DTYPES[tensor.data_type]
-        shape = tuple(int(size) for size in tensor.dims)
-        if any(size < 0 for size in shape):
-            raise CheckpointError(f"{where} has the shape {shape}; a size cannot be negative")
-        if prod(shape) > MAX_ELEMENTS:
-            raise CheckpointError(
-                f"{where} declares {prod(shape)} values; at most {MAX_ELEMENTS} are accepted"
-            )
-        dtype = np.dtype(stored)
-        if tensor.data_location == 1 or len(tensor.external_data):
-            data = self._external(tensor, where, prod(shape) * dtype.itemsize)
-            flat = np.frombuffer(data, dtype)
-        elif tensor.HasField("raw_data"):
-            flat = _raw(tensor.raw_data, dtype, prod(shape), where)
-        else:
-            flat = _typed(tensor, kind, dtype, prod(shape), where)
-        if kind.startswith(("float", "bfloat")):
-            self.float_types.append(kind)
-        return _widened(flat, kind).reshape(shape)
-
-    def _external(self, tensor: Any, where: str, size: int) -> bytes:
-        """Bytes from beside the file: a plain name, no link of any kind, inside the file."""
-        facts = {entry.key: entry.value for entry in tensor.external_data}
-        name = facts.get("location", "")
-        plain = name == os.path.basename(name) and "\\" not in name
-        if self.folder is None or not plain or name in ("", ".", ".."):
-            raise CheckpointError(
-                f"{where} is kept in {shown(name)}; only a plain file name beside the model is read"
-            )
-        try:
-            offset, length = int(facts.get("offset") or 0), int(facts.get("length") or size)
-        except ValueError:
-            offset = length = -1
-        if offset < 0 or length != size:
-            raise CheckpointError(f"{where} takes {size} bytes; its external length is {length}")
-        try:
-            handle = os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except (OSError, ValueError):
-            raise CheckpointError(
-                f"{where} is kept in {shown(name)}, which is no plain file beside the model"
-            ) from None
-        try:
-            facts_of = os.fstat(handle)
-            if not stat.S_ISREG(facts_of.st_mode) or facts_of.st_nlink != 1:
-                raise CheckpointError(f"{where} is kept in {shown(name)}, a link or no plain file")
-            if offset + size > facts_of.st_size:
-                raise CheckpointError(f"{where} lies past the end of {shown(name)}")
-            with open(handle, "rb", closefd=False) as file:
-                file.seek(offset)
-                return file.read(size)
-        finally:
-            os.close(handle)
-
-
-def _raw(data: bytes, dtype: np.dtype[Any], count: int, where: str) -> Array:
-    if len(data) != count * dtype.itemsize:
-        raise CheckpointError(
-            f"{where} has {len(data)} bytes; its shape and type take {count * dtype.itemsize}"
-        )
-    return np.frombuffer(data, dtype)
-
-
-def _typed(tensor: Any, kind: str, dtype: np.dtype[Any], count: int, where: str) -> Array:
-    """Values that stand one by one in the message."""
-    fields = {"float32": "float_data", "float64": "double_data", "int64": "int64_data"}
-    fields |= dict.fromkeys(("uint32", "uint64"), "uint64_data")
-    values = getattr(tensor, fields.get(kind, "int32_data"))
-    if len(values) != count:
-        raise CheckpointError(f"{where} has {len(values)} values; its shape takes {count}")
-    if kind in ("float16", "bfloat16"):
-        return np.array(values, np.int64).astype(np.uint16).view(dtype)
-    return np.array(values).astype(dtype)
-
-
-def _widened(flat: Array, kind: str) -> Array:
-    if kind == "bfloat16":
-        return (flat.astype(np.uint32) << 16).view(np.float32)
-    return flat.astype(np.float32) if kind == "float16" else flat
-
-
-def _initializers(graph: Any, reader: _Tensors) -> dict[str, Array]:
+def _initializers(graph: Any, reader: Tensors) -> dict[str, Array]:
     constants: dict[str, Array] = {}
     if len(graph.sparse_initializer):
         raise CheckpointError("the model has sparse initializers; only dense ones are supported")
@@ -344,7 +229,7 @@ def _initializers(graph: Any, reader: _Tensors) -> dict[str, Array]:
     return constants
 
 
-def _node(node: Any, reader: _Tensors) -> OnnxNode:
+def _node(node: Any, reader: Tensors) -> OnnxNode:
     attrs: dict[str, Any] = {}
     for attribute in node.attribute:
         where = f"the attribute {shown(attribute.name)} of {shown(node.name)}"
@@ -354,7 +239,7 @@ def _node(node: Any, reader: _Tensors) -> OnnxNode:
     return OnnxNode(node.name, node.op_type, tuple(node.input), tuple(node.output), attrs)
 
 
-def _attribute(attribute: Any, where: str, reader: _Tensors) -> Any:
+def _attribute(attribute: Any, where: str, reader: Tensors) -> Any:
     kind = attribute.type
     if attribute.ref_attr_name:
         raise CheckpointError(f"{where} refers to another attribute, which only functions may")

@@ -25,7 +25,8 @@ from tsm_ref.checkpoint.onnx_moves import (
     permutation,
     target_shape,
 )
-from tsm_ref.checkpoint.onnx_reader import MAX_ELEMENTS, OnnxModel, OnnxNode
+from tsm_ref.checkpoint.onnx_reader import OnnxModel, OnnxNode
+from tsm_ref.checkpoint.onnx_tensors import MAX_ELEMENTS
 from tsm_ref.checkpoint.onnx_values import (
     AXES,
     ZERO,

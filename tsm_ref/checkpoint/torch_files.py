@@ -16,7 +16,8 @@ import numpy as np
 
 from tsm_ref.checkpoint.contents import Array, shown
 from tsm_ref.checkpoint.disk import StrPath, read_head
-from tsm_ref.checkpoint.pickles import NumpyArray, Storage, Tensor, numpy_values, read_pickle
+from tsm_ref.checkpoint.pickle_names import NumpyArray, Storage, Tensor, numpy_values
+from tsm_ref.checkpoint.pickles import read_pickle
 from tsm_ref.checkpoint.tensor_files import Entry, TensorFile, widened, width_of
 from tsm_ref.errors import CheckpointError
 
