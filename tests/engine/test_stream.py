@@ -1,6 +1,7 @@
 """A stream gives what the clip gives, for every family, engine, chunking, batch and thread."""
 
 import os
+import weakref
 from functools import cache
 
 import numpy as np
@@ -444,6 +445,23 @@ def test_what_cannot_stream_is_refused_by_the_name_that_the_user_knows():
     made = make_engine(graph, random_weights(graph), "numpy")
     with pytest.raises(NotStreamable, match=r"'layer1.0.shift' \(TemporalShift\).*circular"):
         Stream(made, source=graph)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "numba"])
+def test_streams_share_their_plans_and_let_go_of_the_engine(kind):
+    graph, weights = family("resnet, bi-directional")
+    made = make_engine(graph, weights, kind)
+    x = clip(graph, 1, 6)["x"]
+    streams = [Stream(made) for _ in range(2)]
+    expected = [Stream(engine("resnet, bi-directional", kind)) for _ in range(2)]
+    for t in range(6):  # one after the other, with other frames
+        for k, order in enumerate((t, 5 - t)):
+            frame = x[:, :, order]
+            assert same(streams[k].step(frame), expected[k].step(frame))
+    assert streams[0]._steps[1] is streams[1]._steps[1]
+    gone = weakref.ref(made)
+    del made, streams
+    assert gone() is None
 
 
 def test_an_interrupted_step_has_not_happened(monkeypatch):

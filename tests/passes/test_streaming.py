@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tsm_ref.engine.numpy_engine import NumpyEngine
-from tsm_ref.errors import NotStreamable
+from tsm_ref.errors import GraphError, NotStreamable
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models import (
     RESNETS,
@@ -12,6 +12,7 @@ from tsm_ref.models import (
     build_ts_can,
     random_weights,
 )
+from tsm_ref.passes import optimize
 from tsm_ref.passes.streaming import FAR, NEVER, streaming, without_lookahead
 from tsm_ref.profile import ShiftRule
 
@@ -178,3 +179,9 @@ def test_an_input_without_time_is_refused():
 def test_published_ts_can_shifts_in_segments_and_is_refused():
     with pytest.raises(NotStreamable, match=r"'motion_shift1'.*segments of 20"):
         streaming(build_ts_can())
+
+
+def test_a_history_means_nothing_in_a_clip():
+    graph = graph_of(Node("y", "History", ("x",), {"d": (1,)}))
+    with pytest.raises(GraphError, match=r"'y' \(History\) belongs to a step graph"):
+        optimize(graph, {})

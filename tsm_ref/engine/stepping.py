@@ -6,16 +6,18 @@ not to count, or was interrupted, has changed nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine import Engine
+from tsm_ref.graph import Graph
 from tsm_ref.ops_table import Shape
-from tsm_ref.passes.streaming import State, StepGraph
+from tsm_ref.passes.streaming import State, StepGraph, streaming
 
 Array = NDArray[Any]
 Statuses = NDArray[np.uint8]
@@ -135,3 +137,32 @@ def make_steps(engine: Engine, line: Timeline, shapes: Mapping[str, Shape]) -> S
 
     assert isinstance(engine, NumpyEngine)
     return NumpySteps(engine, line, shapes)
+
+
+KEPT = 4
+"""Sizes of frames for which an engine keeps plans."""
+
+
+@dataclass
+class SharedPlans:
+    """What all streams of an engine have in common: the time line, and the plans they run."""
+
+    line: Timeline
+    known: dict[Any, dict[int, Steps]] = field(default_factory=dict)
+
+    def plans(self, shapes: Any) -> dict[int, Steps]:
+        """The plans for frames of these shapes by their number of ticks; a few are kept."""
+        while len(self.known) >= KEPT and shapes not in self.known:
+            del self.known[next(iter(self.known))]
+        return self.known.setdefault(shapes, {})
+
+
+_SHARED: WeakKeyDictionary[Engine, dict[str | None, SharedPlans]] = WeakKeyDictionary()
+
+
+def shared_plans(engine: Engine, lookahead: str | None, graph: Graph) -> SharedPlans:
+    """What the streams of an engine have in common; `graph` is the engine's, as changed."""
+    found = _SHARED.setdefault(engine, {})
+    if lookahead not in found:
+        found[lookahead] = SharedPlans(Timeline(streaming(graph)))
+    return found[lookahead]

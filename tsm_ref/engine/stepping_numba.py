@@ -6,6 +6,7 @@ state of a stream lies is written into the planned copies before a run. Which st
 is a selection of the program's rows: while a stream begins or ends, not every value has a frame.
 """
 
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,7 +48,8 @@ class NumbaSteps:
 
     def __init__(self, engine: NumbaEngine, line: Timeline, shapes: Mapping[str, Shape]) -> None:
         planner = StepPlanner(engine, line, shapes)
-        self._engine, self._line = engine, line
+        self._engine = weakref.proxy(engine)  # which keeps this plan, see `SharedPlans`
+        self._line = line
         self._plan = planner.plan()
         self.frames, self.places = planner.frames, planner.places
         self._names = {

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine import Engine
-from tsm_ref.engine.stepping import ABSENT, FIRST, NORMAL, Steps, Timeline, make_steps
+from tsm_ref.engine.stepping import ABSENT, FIRST, NORMAL, Steps, make_steps, shared_plans
 from tsm_ref.errors import GraphError, UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.ops_table import Shape
@@ -74,8 +74,9 @@ class Stream:
             )
         streaming(graphs[1])  # refuses by the names that the user knows
         self._engine = engine
-        self._step = streaming(graphs[0])
-        self._line = Timeline(self._step)
+        self._shared = shared_plans(engine, lookahead, graphs[0])
+        self._line = self._shared.line
+        self._step = self._line.step
         self._ticks = np.zeros(n, np.int64)
         self._ended = np.zeros(n, bool)
         self._counts = {name: np.zeros(n, np.int64) for name in self.outputs}
@@ -336,6 +337,7 @@ class Stream:
             return
         shapes = self._step.graph.shapes(given)
         self._shapes = shapes
+        self._steps = self._shared.plans(tuple(sorted(given.items())))
         self._places = self._plan(1).places
         size = max((p.offset + 2 * p.nbytes for p in self._places), default=0)
         self._memory = np.zeros((self.n, size), np.uint8)

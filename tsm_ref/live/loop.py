@@ -3,7 +3,7 @@
 import time as clock
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
@@ -131,8 +131,8 @@ class Live:
         self._waiting = deque((int(i), float(t)) for i, t in values["waiting"][:waiting])
 
     def _prepared(self, frame: Frame) -> Array:
-        """A frame as the network wants it: (3, H, W), the first view of the profile."""
-        spec = self.model.profile.preprocess
+        """A frame as the network wants it: (3, H, W), its centre where the profile has crops."""
+        spec = replace(self.model.profile.preprocess, crops="center")
         return normalize(resize_and_crop(frame.pixels, spec)[None], spec)[0, :, 0]
 
     def _update(self, logits: Array, begin: float | None, dropped: Newest | None) -> Update:
