@@ -127,6 +127,7 @@ def _winograd(planner: "Planner", layer: Layer) -> list[Piece]:
         y=planner.blocked(layer.name),
         residual=at,
         by_frame=planner.by_frame(layer),
+        parts=planner.threads,
         scratch=planner.address(f"{layer.name} scratch"),
         low=low,
         high=high,

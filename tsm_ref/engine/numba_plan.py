@@ -257,7 +257,8 @@ class Planner:
     def _scratch(self, layer: Layer) -> Iterable[tuple[str, int]]:
         if layer.kind == lowering.WINOGRAD:
             x, y = self.layouts[layer.x], self.layouts[layer.name]
-            plan, _ = plan_winograd(x, y, layer.tile, _NOTHING, _NOTHING, np.zeros(0, np.int64))
+            nothing = (_NOTHING, _NOTHING, np.zeros(0, np.int64))
+            plan, _ = plan_winograd(x, y, layer.tile, *nothing, parts=self.threads)
             yield "scratch", int(plan.record["scratch_size"]) * self.threads
             mixed = mixed_blocks(x, frame_sources_of(layer.node, x)[:, 0])
             yield "mixed", len(mixed) * y.frames * x.block

@@ -85,8 +85,7 @@ TILE_BLOCK = 28
 """Tiles that should be transformed together: enough for the micro-kernel, at small scratch."""
 _LARGE_BLOCK = 64
 _LARGE_FILTERS = 512 * 1024 // FLOAT_BYTES
-"""Filters of one position that share the second-level cache with nothing else: each block of tiles
-fetches them anew, so the blocks have to be larger."""
+"""Filters of a position that every block of tiles has to fetch anew, so that blocks are larger."""
 
 
 def tiles(
@@ -139,21 +138,24 @@ def transform_weights(weights: NDArray[Any], m: int) -> NDArray[np.float32]:
     return packed.ravel()
 
 
-def choose_tile_block(per_frame: int, frames: int, filters: int = 0) -> int:
+def choose_tile_block(per_frame: int, frames: int, filters: int = 0, parts: int = 1) -> int:
     """Return how many tiles are transformed together: part of a frame, or of some whole frames.
 
-    `filters` is the number of input channels times that of output channels.
+    `filters` is the number of input channels times that of output channels. Blocks of whole frames
+    are about equal and, if there are frames enough, a multiple of the `parts` that share them.
 
     >>> [choose_tile_block(n, 8) for n in (196, 49, 16, 4)]
-    [28, 49, 32, 28]
-    >>> choose_tile_block(16, 8, filters=512 * 512)
-    64
+    [28, 49, 32, 32]
+    >>> choose_tile_block(16, 8, filters=512 * 512), choose_tile_block(4, 8, parts=2)
+    (64, 16)
     """
     wanted = _LARGE_BLOCK if filters > _LARGE_FILTERS else TILE_BLOCK
     if per_frame > wanted:
         sizes = [n for n in range(1, 2 * wanted) if per_frame % n == 0]
         return min(sizes, key=lambda n: (abs(n - wanted), -n))
-    return per_frame * min(frames, -(-wanted // per_frame))
+    blocks = max(1, round(frames / -(-wanted // per_frame)))
+    blocks = min(frames, -(-blocks // parts) * parts)
+    return per_frame * -(-frames // blocks)
 
 
 def plan_product(in_channels: int, out_channels: int, tile_count: int) -> Plan:
@@ -177,6 +179,7 @@ def plan_winograd(
     /,
     padding: int = 1,
     by_frame: bool = False,
+    parts: int = 1,
     **fields: Any,
 ) -> tuple[Plan, list[Plan]]:
     """Plan a Winograd convolution, and the products that it needs (one or two).
@@ -187,7 +190,8 @@ def plan_winograd(
     """
     table = tiles(x, y, m, residual, padding)
     filters = x.channels * y.channels
-    tile_block = choose_tile_block(len(table) // y.frames, 1 if by_frame else y.frames, filters)
+    frames = 1 if by_frame else y.frames
+    tile_block = choose_tile_block(len(table) // y.frames, frames, filters, parts)
     sizes = [tile_block] + [len(table) % tile_block] * (len(table) % tile_block > 0)
     plan = planned(
         WINOGRAD,
