@@ -336,6 +336,24 @@ def test_frames_and_outputs_are_not_kept():
         assert same(output, expected.step(x[0, :, t]))
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["resnet, causal", "resnet, replicate", "mobilenet, bi-directional", "two fills of one value"],
+)
+def test_a_frame_of_nonsense_is_forgotten_after_the_receptive_field(name):
+    """A state is frames, not sums: what left the window in time has left for good."""
+    graph, _ = family(name)
+    stream, fresh = Stream(engine(name, "numba")), Stream(engine(name, "numba"))
+    x = clip(graph, 1, stream.receptive_field + stream.delay)["x"]
+    for _ in range(2):
+        stream.step(x[:, :, 0])
+        stream.step(np.full_like(x[:, :, 0], np.nan))
+    for t in range(x.shape[2]):
+        found, expected = stream.step(x[:, :, t]), fresh.step(x[:, :, t])
+    assert np.isfinite(found).all()
+    assert same(found, expected)
+
+
 def test_the_running_mean_is_the_consensus_of_the_frames_so_far():
     name = "resnet, bi-directional"
     graph, _ = family(name)
