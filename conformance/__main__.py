@@ -87,7 +87,12 @@ def _choice(p: argparse.ArgumentParser) -> None:
     p.add_argument("--level", default="L3", metavar="LEVELS", help="L0 to L6, S, R or all")
     p.add_argument("--case", action="append", default=[], metavar="ID", help="only these cases")
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--examples", type=int, default=20, help="drawn examples per identity")
+    p.add_argument(
+        "--examples",
+        type=int,
+        default=20,
+        help="drawn examples per identity (default 20; 200 is thorough)",
+    )
 
 
 if __name__ == "__main__":

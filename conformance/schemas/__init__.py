@@ -19,7 +19,7 @@ class Invalid(ValueError):
 
 @cache
 def schema(name: str) -> Mapping[str, Any]:
-    """A schema by name: ``start_reply``, ``run_reply``, ``report`` or ``result``."""
+    """A schema by name: ``run_request``, ``start_reply``, ``run_reply``, ``report``, ``result``."""
     tree: Mapping[str, Any] = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
     return tree
 

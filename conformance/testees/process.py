@@ -11,9 +11,10 @@
     <- {"id": 1, "error": {"kind": "invalid", "message": "..."}}
     -> {"op": "stop"}
 
-Paths are relative to the folder; the input ``film`` is a video file. Kinds of error: ``invalid``
-and ``not_streamable`` refuse the input, ``unsupported`` the operation, ``failed`` is anything else.
-A program that crashes, hangs or talks nonsense fails the case, and is started afresh for the next.
+The files of `conformance.schemas` say exactly what a message may hold. Paths are relative to the
+folder; the input ``film`` is a video file. Errors: ``invalid`` and ``not_streamable`` refuse
+the input, ``unsupported`` the operation, ``failed`` is anything else. A program that crashes, hangs
+or talks nonsense fails the case, and is started afresh for the next.
 """
 
 import contextlib

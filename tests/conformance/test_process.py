@@ -1,12 +1,15 @@
 """Programs as testees: whatever they do, the case fails with a sentence and the run goes on."""
 
+import json
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from conformance.cases import find_case
 from conformance.runner import Options, run_case
+from conformance.schemas import check, schema
 from conformance.testees.process import Process
 from tsm_ref.errors import UsageError
 
@@ -77,6 +80,28 @@ def test_a_program_that_does_not_introduce_itself_is_refused(command, sentence):
     with pytest.raises(UsageError) as caught:
         Process(command)
     assert sentence in str(caught.value)
+
+
+def test_every_message_that_is_sent_is_what_the_schema_says(tmp_path):
+    """A program that writes down what it is told; every line is checked."""
+    log = tmp_path / "log"
+    code = (
+        "import sys\n"
+        f"log = open({str(log)!r}, 'a')\n"
+        "for line in sys.stdin:\n"
+        "    log.write(line); log.flush()\n"
+        "    print('{\"name\": \"scribe\"}' if '\"start\"' in line else '{}', flush=True)\n"
+    )
+    testee = Process([sys.executable, "-c", code])
+    for name in ("L0.shift.strided", "L3.network.one-frame", "S.shift.reset"):
+        assert run_case(find_case(name), testee, Options()).outcome == "failed"
+    testee.close()
+    messages = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [m["op"] for m in messages].count("run") == 3
+    for message in messages:
+        check("run_request", message)
+        jsonschema.validate(message, schema("run_request"))
+    assert messages[1]["memory"] == {"x": "strided"}
 
 
 def test_a_python_object_in_its_own_process_may_crash(tmp_path, monkeypatch):
