@@ -134,7 +134,8 @@ def _follow(options: argparse.Namespace) -> None:
     if options.inputs:
         raise UsageError("a stream has one source: give it to --stream, and no VIDEO")
     given = vars(options) | {"source": options.stream, "mask": tuple(options.mask)}
-    given["jsonl"] = options.jsonl or sys.stdout is None or not sys.stdout.isatty()
+    wanted = options.jsonl or options.json
+    given["jsonl"] = wanted or sys.stdout is None or not sys.stdout.isatty()
     known = {field.name for field in fields(Session)}
     session = Session(**{name: value for name, value in given.items() if name in known})
     try:

@@ -87,14 +87,14 @@ def test_a_state_of_another_model_is_refused(model, tmp_path):
         Live(model, smoother=Smoother(window=3)).load(tmp_path / "state.h5")
 
 
-def test_a_new_source_begins_at_its_beginning(model, tmp_path):
-    live = Live(model)
-    before = updates(live, SAMPLES / "pan_left.mp4")
-    live.stream.reset()
-    assert updates(live, SAMPLES / "pan_left.mp4") == []
-    live.stream.reset()
-    live.begin_source()
-    again = updates(live, SAMPLES / "pan_left.mp4")
+def test_a_source_that_was_followed_to_its_end_gives_nothing_more(model, tmp_path):
+    first, second = Live(model), Live(model)
+    before = updates(first, SAMPLES / "pan_left.mp4")
+    first.save(tmp_path / "state.h5")
+    second.load(tmp_path / "state.h5")
+    assert updates(second, SAMPLES / "pan_left.mp4") == []
+    second.begin_source()
+    again = updates(second, SAMPLES / "pan_left.mp4")
     assert [u.frame for u in again] == [u.frame for u in before]
 
 

@@ -115,6 +115,11 @@ class Stream:
         return self._ticks.copy()
 
     @property
+    def ended(self) -> NDArray[np.bool_]:
+        """Which streams have been flushed, and want a reset."""
+        return self._ended.copy()
+
+    @property
     def mean(self) -> Outputs | None:
         """The running consensus: the mean of every output since the start; None before any."""
         if not self._sums or not any(count.any() for count in self._counts.values()):

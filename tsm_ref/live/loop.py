@@ -72,7 +72,12 @@ class Live:
         self._waiting: deque[tuple[int, float]] = deque()  # frames whose outputs are to come
 
     def run(self, source: FrameSource) -> Iterator[Update]:
-        """The updates of a source to its end, the late ones of a model that looks ahead too."""
+        """The updates of a source to its end, the late ones of a model that looks ahead too.
+
+        There are none where the state says that the source has been followed to its end already.
+        """
+        if self.stream.ended.any():
+            return
         dropped = source if isinstance(source, Newest) else None
         for frame in source:
             if frame.index < self.next_frame:  # seen before the state was saved
@@ -94,6 +99,8 @@ class Live:
         """Take the next source from its beginning: it is not the one that the state has seen."""
         self.next_frame = 0
         self.pace.state = Pace().state
+        if self.stream.ended.any():
+            self.stream.reset()
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole state to a file; raises `WriteError`."""
