@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tsm_ref.checkpoint import load_checkpoint
 from tsm_ref.checkpoint.onnx_import import load_onnx
+from tsm_ref.checkpoint.onnx_reading import Budget
 from tsm_ref.checkpoint.onnx_tensors import MAX_ELEMENTS
 from tsm_ref.errors import CheckpointError
 
@@ -439,3 +440,54 @@ def test_places_inside_the_other_file(
 ) -> None:
     with refused(CheckpointError, words):
         load_checkpoint(outside("model.data", **facts))
+
+
+# Anything at all
+
+
+def test_changed_bytes_are_read_or_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Damage is never an error of Python's, nor a model with values that are no numbers."""
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["r"]),
+        helper.make_node("Transpose", ["r"], ["t"], perm=[0, 2, 1, 3, 4]),
+        helper.make_node("Pad", ["t", "pads"], ["p"]),
+        helper.make_node("Slice", ["p", "two", "six", "two"], ["s"]),
+        helper.make_node("Conv", ["s", "w"], ["y"], kernel_shape=[1, 3, 3], group=1),
+    ]
+    numbers = {"shape": [-1, 4, 3, 6, 6], "pads": [0, 0, 1, 0, 0, 0, 0, 1, 0, 0], "two": [2]}
+    initializers = [
+        numpy_helper.from_array(np.array(v, np.int64), n)
+        for n, v in {**numbers, "six": [6]}.items()
+    ]
+    initializers.append(numpy_helper.from_array(WEIGHT[:, :, None], "w"))
+    data = tiny(nodes, initializers=initializers).SerializeToString()
+    path = tmp_path / "changed.onnx"
+    path.write_bytes(data)
+    assert [node.op for node in load_checkpoint(path).graph.nodes] == ["TemporalShift", "Conv"]
+    for place in rng.permutation(len(data))[:200]:
+        changed = bytearray(data)
+        changed[place] = int(rng.integers(256))
+        path.write_bytes(changed)
+        try:
+            found = load_checkpoint(path)
+        except CheckpointError:
+            continue
+        assert all(np.isfinite(values).all() for values in found.weights.values())
+
+
+def test_a_small_file_cannot_ask_for_much_work(wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of sixty pads is small enough, all of them together are not."""
+    monkeypatch.setattr(Budget, "FREE", 2**22)
+    pads = numpy_helper.from_array(np.array([0, 0, 0, 0, 0, 0, 30, 30], np.int64), "pads")
+    nodes = [helper.make_node("Pad", ["x", "pads"], [f"p{i}"]) for i in range(60)]
+    nodes += [helper.make_node("Conv", ["p59", "w"], ["y"])]
+    initializers = [numpy_helper.from_array(WEIGHT, "w"), pads]
+    wrong(tiny(nodes, shape=[64, 3, 36, 36], initializers=initializers), "for its size")
+
+
+def test_a_large_file_may_ask_for_more() -> None:
+    assert Budget(0).total == Budget.FREE < Budget(100).total < Budget(2**31).total
+    budget = Budget(0)
+    budget.spend(Budget.FREE)
+    with pytest.raises(CheckpointError, match="for its size"):
+        budget.spend(1)

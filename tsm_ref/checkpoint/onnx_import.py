@@ -17,7 +17,7 @@ from tsm_ref.checkpoint.disk import StrPath, sha256_of
 from tsm_ref.checkpoint.onnx_layers import LAYERS
 from tsm_ref.checkpoint.onnx_moves import FOLDS, MOVES, REPORTS
 from tsm_ref.checkpoint.onnx_reader import Dim, OnnxModel, read_onnx
-from tsm_ref.checkpoint.onnx_reading import Broken, NotUnderstood, Reading
+from tsm_ref.checkpoint.onnx_reading import Broken, Budget, NotUnderstood, Reading
 from tsm_ref.checkpoint.onnx_values import AXES, Moved, View
 from tsm_ref.checkpoint.shift_rules import profile_of
 from tsm_ref.checkpoint.views import FileView, Groups
@@ -104,8 +104,9 @@ Result = tuple[
 def imported(model: OnnxModel) -> Result:
     """The graph of a model, its weights, and its inputs, outputs and states."""
     failed: tuple[int, CheckpointError] | None = None
+    budget = Budget(model.size)
     for assumption in _assumptions(model, 0):
-        reading = _reading(model, assumption)
+        reading = _reading(model, assumption, budget)
         try:
             reading.run()
             result = _result(reading, assumption)
@@ -116,7 +117,7 @@ def imported(model: OnnxModel) -> Result:
                 failed = reading.done, CheckpointError(str(error))
             continue
         if _open(model):
-            _check_open(model, assumption, result)
+            _check_open(model, assumption, result, budget)
         return result
     raise (
         failed[1]
@@ -125,8 +126,8 @@ def imported(model: OnnxModel) -> Result:
     )
 
 
-def _reading(model: OnnxModel, assumption: Assumption) -> Reading:
-    reading = Reading(model, LAYERS)
+def _reading(model: OnnxModel, assumption: Assumption, budget: Budget) -> Reading:
+    reading = Reading(model, LAYERS, budget)
     for (name, _), groups, sizes in zip(
         model.inputs, assumption.groups, assumption.sizes, strict=True
     ):
@@ -337,7 +338,7 @@ def _open(model: OnnxModel) -> bool:
     return any(isinstance(dim, str) for _, shape in model.inputs for dim in shape)
 
 
-def _check_open(model: OnnxModel, assumption: Assumption, result: Result) -> None:
+def _check_open(model: OnnxModel, assumption: Assumption, result: Result, budget: Budget) -> None:
     """The same assumption with other numbers for the open sizes must give the same graph."""
     frames = {sizes["T"] for sizes in assumption.sizes}
     for other in _assumptions(model, 1):
@@ -346,7 +347,7 @@ def _check_open(model: OnnxModel, assumption: Assumption, result: Result) -> Non
             folded and {sizes["T"] for sizes in other.sizes} != frames
         ):
             continue
-        reading = _reading(model, other)
+        reading = _reading(model, other, budget)
         reading.run()
         second = _result(reading, other)
         if second[0] != result[0] or any(

@@ -62,6 +62,7 @@ class OnnxModel:
     storage: str
     producer: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    size: int = 0
 
 
 def import_onnx() -> Any:
@@ -121,6 +122,7 @@ def model_of(
         storage="+".join(dict.fromkeys(reader.float_types)) or "float32",
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         metadata={entry.key: entry.value for entry in model.metadata_props},
+        size=model.ByteSize() + sum(values.nbytes for values in constants.values()),
     )
 
 

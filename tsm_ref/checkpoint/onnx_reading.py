@@ -26,7 +26,6 @@ from tsm_ref.checkpoint.onnx_moves import (
     target_shape,
 )
 from tsm_ref.checkpoint.onnx_reader import OnnxModel, OnnxNode
-from tsm_ref.checkpoint.onnx_tensors import MAX_ELEMENTS
 from tsm_ref.checkpoint.onnx_values import (
     AXES,
     ZERO,
@@ -43,9 +42,6 @@ from tsm_ref.ops_table import OPS, Shape
 
 Array = NDArray[Any]
 
-MAX_MOVED = 2**31
-"""Elements that one file may move about in all, so that no file takes for ever."""
-
 
 class NotUnderstood(CheckpointError):
     """An attempt that fails where another assumption about the axes may not."""
@@ -53,6 +49,24 @@ class NotUnderstood(CheckpointError):
 
 class Broken(CheckpointError):
     """The file is wrong under every assumption."""
+
+
+class Budget:
+    """How many elements one file may move about, over all attempts, so that none takes for ever.
+
+    A file may move the more, the more it holds: large networks have large weights.
+    """
+
+    FREE, PER_BYTE, MOST = 2**28, 64, 2**34
+
+    def __init__(self, file_size: int) -> None:
+        self.total = self.left = min(self.FREE + self.PER_BYTE * file_size, self.MOST)
+
+    def spend(self, count: int) -> None:
+        """Take so many elements off; raises `Broken` where they are not left."""
+        self.left -= count
+        if self.left < 0:
+            raise Broken(f"the file moves more than the {self.total} values accepted for its size")
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,9 @@ class State:
 class Reading:
     """One attempt to read a model; `run` fills `nodes` and `parameters`."""
 
-    def __init__(self, model: OnnxModel, layers: Mapping[str, Any]) -> None:
+    def __init__(
+        self, model: OnnxModel, layers: Mapping[str, Any], budget: Budget | None = None
+    ) -> None:
         self.model = model
         self.layers = layers
         self.values: dict[str, Value] = dict(model.constants)
@@ -103,7 +119,7 @@ class Reading:
         self.done = 0
         self._starts: list[Base] = []
         self._next = 0
-        self._moved = 0
+        self._budget = budget or Budget(model.size)
         self._shifts: dict[tuple[Any, ...], Base] = {}
         self._readers = Counter(name for node in model.nodes for name in node.inputs)
 
@@ -130,7 +146,8 @@ class Reading:
             ) as error:  # fmt: skip
                 raise NotUnderstood(f"the node {node}: {error}") from None
             for name, value in zip(node.outputs, results, strict=False):
-                self.values[name] = value
+                if name in last or name in self.model.outputs:
+                    self.values[name] = value
             for name in node.inputs:
                 if last[name] == place and name not in self.model.outputs:
                     self.values.pop(name, None)
@@ -230,7 +247,9 @@ class Reading:
         if fixed and (node.op in MOVES or node.op in FOLDS):
             function = MOVES[node.op][0] if node.op in MOVES else FOLDS[node.op]
             with np.errstate(all="ignore"):
-                return self._several(function(self.call(node), [_array(v) for v in inputs]))
+                return self._spent(
+                    self._several(function(self.call(node), [_array(v) for v in inputs]))
+                )
         if node.op in MOVES:
             return self._move(node, inputs)
         if node.op in self.layers:
@@ -259,24 +278,31 @@ class Reading:
             np.broadcast_to(np.float32(0), part.shape)
             if (part.size and part.max() == ZERO)
             else Moved(part)
-            for part in self._several(function(call, arrays))
+            for part in self._spent(self._several(function(call, arrays)))
         ]
 
     def _codes(self, value: Value) -> Codes:
         """A value as numbers of elements; zeros are `ZERO`."""
-        self._moved += prod(value.shape)
-        if prod(value.shape) > MAX_ELEMENTS or self._moved > MAX_MOVED:
-            raise Broken(f"the file moves more than the {MAX_MOVED} values accepted")
+        checked(value.shape)
         if isinstance(value, np.ndarray):
             if np.any(value):
                 raise NotUnderstood("joins a constant that is not zero to data")
             return np.broadcast_to(np.int64(ZERO), value.shape)
-        return value.codes if isinstance(value, Moved) else value.codes()
+        if isinstance(value, Moved):
+            return value.codes
+        self._budget.spend(prod(value.shape))
+        codes: Codes = value.codes()
+        return codes
+
+    def _spent(self, parts: list[Array]) -> list[Array]:
+        self._budget.spend(sum(part.size for part in parts if part.flags.owndata))
+        return parts
 
     def _several(self, result: "Array | list[Array]") -> list[Array]:
         return [np.asarray(part) for part in (result if isinstance(result, list) else [result])]
 
     def _explained(self, codes: Codes, name: str) -> View | None:
+        self._budget.spend(4 * codes.size)
         high, low = int(codes.max()), int(codes[codes != ZERO].min())
         base, lowest = self._owner(high), self._owner(low)
         if base != lowest:

@@ -52,7 +52,7 @@ container, a number or a text; it is refused, never called
         raise
     except (
         ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError,
-        RecursionError, UnicodeError, struct.error,
+        RecursionError, UnicodeError, struct.error, Warning,
     ) as error:  # fmt: skip
         raise CheckpointError(
             f"the pickle is damaged or cut off ({type(error).__name__})"

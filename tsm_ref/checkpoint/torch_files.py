@@ -5,6 +5,7 @@ PyTorch is not needed, and nothing of the file is ever called: see `tsm_ref.chec
 
 import io
 import os
+import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -54,7 +55,7 @@ def read_torch(path: StrPath) -> TensorFile:
 def _zipped(path: Path) -> tuple[Any, Fetch]:
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, struct.error):
         raise CheckpointError("the zip archive is cut off or damaged") from None
     with archive:
         members = _checked_members(archive, path)
@@ -95,7 +96,7 @@ def _checked_members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     try:
         return archive.read(info)
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError):
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, struct.error):
         raise CheckpointError(f"the zip member {shown(info.filename)} is damaged") from None
 
 
