@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tsm_ref
 from tsm_ref.engine import make_engine
 from tsm_ref.engine.oracle import run_with_bound
 from tsm_ref.engine.stream import Stream
