@@ -57,7 +57,10 @@ class InProcess:
 
     def __init__(self, target: Any, profile: str | None = None) -> None:
         self.target = target
-        told = dict(getattr(target, "declaration", {}))
+        told = getattr(target, "declaration", {})
+        if not isinstance(told, Mapping):
+            raise UsageError(f"`declaration` is {type(told).__name__}; a dictionary is needed")
+        told = dict(told)
         told.setdefault("name", getattr(target, "__name__", type(target).__name__))
         told.setdefault("language", "Python")
         self.declaration: Declaration = declared(told, profile)

@@ -1,12 +1,14 @@
 """From what a user types after ``--testee`` to a testee."""
 
 import importlib
+import inspect
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from conformance.testees.base import Testee
+from conformance.testees.base import OPERATIONS, Testee
 from conformance.testees.in_process import InProcess
 from tsm_ref.errors import UsageError
 
@@ -81,9 +83,16 @@ def load_object(path: str) -> Any:
 
 
 def adapted(target: Any) -> Any:
-    """The object itself, or the adapter of the framework that it belongs to."""
+    """The object itself, the adapter of the framework that it belongs to, or a bare function.
+
+    A function is the operation that it is named after, and `temporal_shift` under any other name.
+    """
     from conformance.testees.frameworks import adapter_for
 
+    if inspect.isfunction(target):
+        name = target.__name__ if target.__name__ in OPERATIONS else "temporal_shift"
+        told = {"name": target.__name__, **getattr(target, "declaration", {})}
+        return SimpleNamespace(**{name: target}, declaration=told)
     adapter = adapter_for(target)
     return adapter(target) if adapter else target
 

@@ -1,10 +1,12 @@
 """Python objects as testees: layouts, kinds of memory, and everything that can go wrong."""
 
 import time
+import types
 
 import numpy as np
 import pytest
 
+import conformance
 from conformance.cases import find_case
 from conformance.runner import Options, run_case
 from conformance.testees.in_process import InProcess
@@ -152,6 +154,16 @@ def test_a_wrong_declaration_is_refused(declaration, sentence):
     with pytest.raises(UsageError) as caught:
         outcome(mit, **declaration)
     assert sentence in str(caught.value)
+
+
+def test_a_bare_function_is_an_operation():
+    assert conformance.run_testee(mit, profile="mit", level="L0").reached == ("L0",)
+
+
+def test_a_declaration_that_is_no_dictionary_is_refused():
+    testee = types.SimpleNamespace(temporal_shift=mit, declaration="mit")
+    with pytest.raises(UsageError, match="`declaration` is str; a dictionary is needed"):
+        InProcess(testee)
 
 
 def test_an_object_without_operations_is_refused():
