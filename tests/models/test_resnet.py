@@ -78,6 +78,12 @@ def test_which_blocks_of_a_deep_network_are_shifted():
     assert shifted(build("resnet101")) == names
 
 
+def test_every_block_is_shifted_under_paddles_rule():
+    """SEMANTICS 3: PaddleVideo has no n_round, so that ResNet-101 has 33 shifts."""
+    paddle = build_resnet(RESNETS["resnet101"], num_classes=2, shift=ShiftRule("paddle", 8))
+    assert len(shifted(paddle)) == 33
+
+
 @pytest.mark.parametrize(
     ("third", "every"), [(22, 1), (23, 2), (36, 2)], ids=["just below", "resnet101", "resnet152"]
 )

@@ -76,7 +76,8 @@ def build_resnet(
     b = Builder(name)
     x = b.input("x", ("N", 3, "T", "H", "W"))
     x = _stem(b, x, spec)
-    every = n_round(spec.blocks) if placement == "blockres" else 1
+    # PaddleVideo shifts every block of a deep network too.
+    every = n_round(spec.blocks) if placement == "blockres" and rule.rule != "paddle" else 1
     for stage, (count, stride) in enumerate(zip(spec.blocks, spec.strides, strict=False)):
         planes = spec.width * 2**stage
         for i in range(count):
