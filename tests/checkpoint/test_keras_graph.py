@@ -123,6 +123,7 @@ def test_the_trained_keras_network(shared_data: Path) -> None:
     assert (found.format, found.format_version) == ("keras", 2)
     assert found.graph.parameter_count == 78_186
     assert found.profile.shift.rule == "none"
+    assert found.profile.preprocess.crop == (32, 32)
 
 
 # Small ones

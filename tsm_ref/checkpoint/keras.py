@@ -16,6 +16,7 @@ from tsm_ref.checkpoint.contents import Array, Checkpoint, Float32, check_finite
 from tsm_ref.checkpoint.disk import StrPath, sha256_of
 from tsm_ref.checkpoint.hdf5 import GuardedFile, open_hdf5, read_tensor
 from tsm_ref.checkpoint.keras_graph import Variable, graph_of, keras_shape
+from tsm_ref.checkpoint.shift_rules import fitted
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
 from tsm_ref.models import build_ts_can
@@ -115,9 +116,8 @@ def load_keras_model(path: StrPath, profile: Profile | None = None) -> Checkpoin
     Raises `CheckpointError` for a layer that is not supported, and for missing, unexpected,
     mis-shaped or non-finite tensors.
     """
-    meant = profile or replace(PROFILES["tsn"], family=FORMAT, average="probabilities")
-    if meant.shift.rule != "none":
-        raise CheckpointError(f"the network shifts nothing; the profile asks for {meant.shift}")
+    if profile is not None and profile.shift.rule != "none":
+        raise CheckpointError(f"the network shifts nothing; the profile asks for {profile.shift}")
     with open_hdf5(path) as file:
         graph, variables = graph_of(file.long_text("model_config"))
         roots = [name for name in file.datasets if not name.startswith("optimizer_weights/")]
@@ -130,10 +130,11 @@ def load_keras_model(path: StrPath, profile: Profile | None = None) -> Checkpoin
                 weights[name] = from_keras(values, shape)
             check_finite(keys[name], weights[name])
         types = dict.fromkeys(file.datasets[key].type_name for key in keys.values())
+    usual = replace(PROFILES["tsn"], family=FORMAT, average="probabilities")
     return Checkpoint(
         graph=graph,
         weights=weights,
-        profile=meant,
+        profile=profile or fitted(usual, graph),
         sha256=sha256_of(path),
         storage="+".join(types),
         path=Path(path),

@@ -54,21 +54,24 @@ def profile_of(graph: Graph, wanted: Profile | None = None) -> Profile:
         return wanted
     rule = rule_of(shifts)
     base = PROFILES["mit" if shifts else "tsn"]
-    shape = graph.inputs[0].shape
-    sampling, preprocess = base.sampling, base.preprocess
-    if len(shape) == 5 and isinstance(shape[2], int):
-        sampling = replace(sampling, segments=shape[2])
-    if len(shape) == 5 and isinstance(shape[3], int) and isinstance(shape[4], int):
-        side = min(shape[3], shape[4]) * 256 // 224
-        preprocess = replace(preprocess, short_side=side, crop=(shape[3], shape[4]))
     return replace(
-        base,
+        fitted(base, graph),
         family="onnx",
         shift=rule or ShiftRule("none"),
         placement="blockres" if shifts else "none",
-        sampling=sampling,
-        preprocess=preprocess,
     )
+
+
+def fitted(profile: Profile, graph: Graph) -> Profile:
+    """The profile with as many frames, and as large ones, as the graph fixes."""
+    shape = graph.inputs[0].shape
+    sampling, preprocess = profile.sampling, profile.preprocess
+    if len(shape) == 5 and isinstance(shape[2], int):
+        sampling = replace(sampling, segments=shape[2])
+    if len(shape) == 5 and isinstance(shape[3], int) and isinstance(shape[4], int):
+        side = max(1, min(shape[3], shape[4]) * 256 // 224)
+        preprocess = replace(preprocess, short_side=side, crop=(shape[3], shape[4]))
+    return replace(profile, sampling=sampling, preprocess=preprocess)
 
 
 def _check(shifts: Sequence[Node], rule: ShiftRule) -> None:
