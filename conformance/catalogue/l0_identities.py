@@ -102,6 +102,7 @@ def adjoint(a: Dialogue) -> None:
     formula="conv2d(shift(x), w) = conv3d(x, w at temporal tap -d)",
     defect="the shift and a temporal convolution disagree about the sign of time",
     applies=zero_filled,
+    needs=("exact",),
 )
 def conv3d(a: Dialogue) -> None:
     """A frame-wise convolution of a shifted clip is one convolution over time and space."""
@@ -121,6 +122,7 @@ def conv3d(a: Dialogue) -> None:
     operation="conv",
     formula="Y = w1 X(-1) + w2 X(0) + w3 X(+1)",
     defect="a temporal convolution does not read the frames that its taps name",
+    needs=("exact",),
 )
 def three_shifts(a: Dialogue) -> None:
     """Any depthwise temporal convolution of three taps is a sum of three weighted shifts."""

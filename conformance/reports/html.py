@@ -47,6 +47,8 @@ def page(report: Report) -> str:
 def _head(report: Report) -> str:
     testee = report["testee"]
     words = [testee["language"], testee["version"], f"profile {testee['profile']['name']}"]
+    if not testee["capabilities"]["exact"]:
+        words.append("transforms its data, so that exact cases are judged by their bound")
     facts = " · ".join(escape(word) for word in words if word)
     mark = "yes" if report["conforms"] else "no"
     return (

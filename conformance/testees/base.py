@@ -110,7 +110,7 @@ class Declaration:
 
     def lacks(self, need: str) -> str:
         """Why a case that needs a capability cannot be asked, or nothing."""
-        if need in ("streaming", "bitwise_streaming"):
+        if need in ("exact", "streaming", "bitwise_streaming"):
             return "" if getattr(self, need) else f"the testee declares {need}: false"
         if need in self.dtypes:
             return ""

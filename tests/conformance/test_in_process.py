@@ -135,6 +135,11 @@ def test_capabilities_decide_about_skips():
     assert result.message == "the testee declares the dtypes float32, without float16"
 
 
+def test_a_testee_that_transforms_its_data_is_not_asked_for_exact_identities():
+    result = outcome(mit, "L1.identity.conv3d", capabilities={"exact": False})
+    assert (result.outcome, result.message) == ("skipped", "the testee declares exact: false")
+
+
 def test_a_declared_list_of_operations_is_believed():
     result = outcome(mit, capabilities={"operations": ["conv"]})
     assert result.outcome == "unsupported"
