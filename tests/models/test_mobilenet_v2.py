@@ -2,6 +2,7 @@
 
 import pytest
 
+from tsm_ref.errors import GraphError
 from tsm_ref.models import build_mobilenet_v2
 from tsm_ref.models.mobilenet_v2 import scaled_channels
 from tsm_ref.profile import ShiftRule
@@ -70,3 +71,31 @@ def test_channels_are_multiples_of_eight_that_lose_at_most_a_tenth(channels, wid
     assert scaled_channels(channels, width) == expected
     assert expected % 8 == 0
     assert expected >= 0.9 * channels * width
+
+
+def test_keras_counts_as_many_trainable_parameters():
+    """What Keras prints for MobileNetV2 with its 1000 classes."""
+    graph = build_mobilenet_v2(num_classes=1000, same=(224, 224), epsilon=1e-3)
+    assert graph.parameter_count == 3_504_872
+
+
+@pytest.mark.parametrize("sides", [(224, 224), (97, 64), (33, 150)])
+def test_same_padding_is_that_of_tensorflow(sides):
+    """TensorFlow defines it by what comes out and what is missing, half of it in front."""
+    graph = build_mobilenet_v2(num_classes=3, width=0.35, same=sides)
+    shapes = graph.shapes({"x": (1, 3, 2, *sides)})
+    for node in graph.select("Conv"):
+        kernel = shapes[node.inputs[1]][3:]
+        for axis in (0, 1):
+            side, stride = shapes[node.inputs[0]][3 + axis], node.attrs["strides"][1 + axis]
+            count = -(-side // stride)
+            missing = max((count - 1) * stride + kernel[axis] - side, 0)
+            before, after = (node.attrs["pads"][i + axis] for i in (1, 4))
+            assert (before, after) == (missing // 2, missing - missing // 2), node.name
+            assert shapes[node.name][3 + axis] == count
+
+
+def test_same_padding_is_right_for_one_size_only():
+    graph = build_mobilenet_v2(num_classes=3, width=0.35, same=(64, 64))
+    with pytest.raises(GraphError, match="65"):
+        graph.shapes({"x": (1, 3, 2, 65, 64)})

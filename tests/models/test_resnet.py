@@ -1,5 +1,7 @@
 """ResNets: published sizes and costs, and where the shifts stand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -191,3 +193,20 @@ def test_keys_and_values_are_pooled_and_queries_are_not():
     assert shapes["layer3.2.nl"] == (2, 1024, 8, 14, 14)
     macs = non_local().multiply_adds({"x": (1, 3, 8, 224, 224)})
     assert macs["layer3.2.nl.attention"] == (8 * 14 * 14) * (8 * 7 * 7) * 2 * 512
+
+
+# The network of the paper, as Keras has it
+
+
+def test_keras_counts_as_many_trainable_parameters():
+    """What Keras prints for ResNet50 with its 1000 classes."""
+    spec = replace(RESNETS["resnet50"], stride_first=True, conv_bias=True, epsilon=1.001e-5)
+    assert build_resnet(spec, num_classes=1000).parameter_count == 25_583_592
+
+
+def test_the_stride_may_be_on_the_first_convolution():
+    graph = build_resnet(replace(RESNETS["resnet50"], stride_first=True), num_classes=5)
+    strides = {node.name: node.attrs["strides"] for node in graph.select("Conv")}
+    assert strides["layer2.0.conv1"] == strides["layer2.0.downsample.0"] == (1, 2, 2)
+    assert strides["layer2.0.conv2"] == strides["layer2.1.conv1"] == (1, 1, 1)
+    assert graph.shapes(CLIP)["layer4.2.relu"] == (1, 2048, 8, 7, 7)

@@ -7,6 +7,9 @@ from tsm_ref.graph import Dim, Graph, Input, Node
 from tsm_ref.ops_table import Shape
 from tsm_ref.profile import ShiftRule
 
+Pads = tuple[int, int, int, int]
+"""Rows above, columns before, rows below, columns behind."""
+
 
 def _thw(size: int, time: int = 1) -> tuple[int, int, int]:
     """A square spatial size, with its size in time in front."""
@@ -16,6 +19,8 @@ def _thw(size: int, time: int = 1) -> tuple[int, int, int]:
 class Builder:
     """Collects nodes and parameter shapes; every layer method returns the name of its value.
 
+    ``epsilon`` is that of every batch norm.
+
     >>> b = Builder("tiny")
     >>> x = b.input("x", ("N", 3, "T", "H", "W"))
     >>> x = b.relu(b.conv(x, "conv1", 8, kernel=3, padding=1), "relu1")
@@ -23,8 +28,9 @@ class Builder:
     216
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, epsilon: float = 1e-5) -> None:
         self.name = name
+        self.epsilon = epsilon
         self._inputs: list[Input] = []
         self._nodes: list[Node] = []
         self._parameters: dict[str, Shape] = {}
@@ -65,11 +71,12 @@ class Builder:
         *,
         kernel: int,
         stride: int = 1,
-        padding: int = 0,
+        padding: int | Pads = 0,
         groups: int = 1,
         bias: bool = False,
     ) -> str:
         """A 2-D convolution, which is the N-d one with temporal kernel 1."""
+        sides = (padding,) * 4 if isinstance(padding, int) else padding
         shape = (channels, self.channels(x) // groups, *_thw(kernel))
         inputs = [x, self.parameter(f"{name}.weight", shape)]
         if bias:
@@ -80,7 +87,7 @@ class Builder:
             inputs,
             channels,
             strides=_thw(stride),
-            pads=_thw(padding, 0) * 2,
+            pads=(0, *sides[:2], 0, *sides[2:]),
             group=groups,
         )
 
@@ -89,7 +96,7 @@ class Builder:
         channels = self.channels(x)
         roles = ("weight", "bias", "running_mean", "running_var")
         inputs = [x, *(self.parameter(f"{name}.{role}", (channels,)) for role in roles)]
-        return self.node("BatchNormalization", name, inputs, channels, epsilon=1e-5)
+        return self.node("BatchNormalization", name, inputs, channels, epsilon=self.epsilon)
 
     def shift(self, x: str, name: str, rule: ShiftRule) -> str:
         """A temporal shift; a rule that shifts nothing adds nothing."""

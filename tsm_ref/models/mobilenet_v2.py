@@ -5,7 +5,7 @@ and has a skip: features 3, 5, 6, 8, 9, 10, 12, 13, 15 and 16.
 """
 
 from tsm_ref.graph import Graph
-from tsm_ref.models.builder import Builder
+from tsm_ref.models.builder import Builder, Pads
 from tsm_ref.profile import ShiftRule
 
 STAGES = (
@@ -42,9 +42,14 @@ def build_mobilenet_v2(
     num_classes: int,
     width: float = 1.0,
     shift: ShiftRule | None = None,
+    epsilon: float = 1e-5,
+    same: tuple[int, int] | None = None,
     name: str = "tsm-mobilenetv2",
 ) -> Graph:
     """A MobileNetV2 over ``x`` (N, 3, T, H, W) with logits (N, num_classes).
+
+    ``same`` is a height and a width: the convolutions pad frames of this size, and only of this
+    size, as TensorFlow's SAME does. ``epsilon`` is that of the batch norms.
 
     >>> build_mobilenet_v2(num_classes=400).parameter_count
     2736272
@@ -52,20 +57,45 @@ def build_mobilenet_v2(
     2258459
     """
     rule = shift or ShiftRule("mit")
-    b = Builder(name)
-    x = b.input("x", ("N", 3, "T", "H", "W"))
-    x = _conv_bn_relu6(b, x, "features.0", scaled_channels(32, width), kernel=3, stride=2)
+    b = Builder(name, epsilon=epsilon)
+    x = b.input("x", ("N", 3, "T", *(same or ("H", "W"))))
+    sides = same
+    first = scaled_channels(32, width)
+    x = _conv_bn_relu6(b, x, "features.0", first, kernel=3, stride=2, padding=_pads(sides, 2))
+    sides = _halved(sides, 2)
     index = 0
     for expansion, channels, count, first_stride in STAGES:
         for i in range(count):
             index += 1
             stride = first_stride if i == 0 else 1
             x = _inverted_residual(
-                b, x, f"features.{index}", scaled_channels(channels, width), expansion, stride, rule
+                b,
+                x,
+                f"features.{index}",
+                scaled_channels(channels, width),
+                expansion,
+                stride,
+                shift=rule,
+                padding=_pads(sides, stride),
             )
+            sides = _halved(sides, stride)
     last = scaled_channels(1280, max(1.0, width))
     x = _conv_bn_relu6(b, x, f"features.{index + 1}", last, kernel=1)
     return b.graph([b.head(x, "classifier", num_classes)])
+
+
+def _pads(sides: tuple[int, int] | None, stride: int) -> Pads:
+    """The padding of a 3x3 window: 1 all around, or SAME, which leaves some out in front.
+
+    SAME makes ``ceil(side / stride)`` windows; at stride 2 those of an even side start inside.
+    """
+    if sides is None or stride == 1:
+        return (1, 1, 1, 1)
+    return (sides[0] % 2, sides[1] % 2, 1, 1)
+
+
+def _halved(sides: tuple[int, int] | None, stride: int) -> tuple[int, int] | None:
+    return sides and (-(-sides[0] // stride), -(-sides[1] // stride))
 
 
 def _conv_bn_relu6(
@@ -76,6 +106,7 @@ def _conv_bn_relu6(
     *,
     kernel: int,
     stride: int = 1,
+    padding: int | Pads = 0,
     groups: int = 1,
     index: int = 0,
 ) -> str:
@@ -86,7 +117,7 @@ def _conv_bn_relu6(
         channels,
         kernel=kernel,
         stride=stride,
-        padding=kernel // 2,
+        padding=padding,
         groups=groups,
     )
     return b.relu6(b.batch_norm(x, f"{name}.{index + 1}"), f"{name}.{index + 2}")
@@ -99,7 +130,9 @@ def _inverted_residual(
     channels: int,
     expansion: int,
     stride: int,
+    *,
     shift: ShiftRule,
+    padding: Pads,
 ) -> str:
     """1x1 expand, 3x3 depthwise, 1x1 project; a skip where the shape is kept."""
     skip = stride == 1 and b.channels(x) == channels
@@ -111,7 +144,15 @@ def _inverted_residual(
         y = _conv_bn_relu6(b, y, f"{name}.conv", hidden, kernel=1)
         index = 3
     y = _conv_bn_relu6(
-        b, y, f"{name}.conv", hidden, kernel=3, stride=stride, groups=hidden, index=index
+        b,
+        y,
+        f"{name}.conv",
+        hidden,
+        kernel=3,
+        stride=stride,
+        padding=padding,
+        groups=hidden,
+        index=index,
     )
     y = b.conv(y, f"{name}.conv.{index + 3}", channels, kernel=1)
     y = b.batch_norm(y, f"{name}.conv.{index + 4}")

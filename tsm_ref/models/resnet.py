@@ -2,7 +2,8 @@
 
 The shift stands in front of the first convolution of the residual branch (placement ``blockres``,
 "residual shift"), or in front of the whole block, skip path included (``block``, "in-place shift"),
-or nowhere (``none``: TSN). Convolution strides are PyTorch's: on the 3x3 of a bottleneck.
+or nowhere (``none``: TSN). Convolution strides are PyTorch's, on the 3x3 of a bottleneck; those of
+the paper and of Keras, on its first 1x1, are an option.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ class ResNetSpec:
     """The numbers that make one residual network.
 
     ``blocks`` per stage; stage ``i`` has ``width * 2**i`` planes and stride ``strides[i]``.
+    ``stride_first`` puts the stride of a bottleneck on its first convolution, ``conv_bias`` gives
+    every convolution a bias, ``epsilon`` is that of the batch norms.
     """
 
     blocks: tuple[int, ...]
@@ -27,6 +30,9 @@ class ResNetSpec:
     stem_kernel: int = 7
     stem_stride: int = 2
     stem_pool: bool = True
+    stride_first: bool = False
+    conv_bias: bool = False
+    epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
         if not 0 < len(self.blocks) <= len(self.strides):
@@ -73,7 +79,7 @@ def build_resnet(
     if placement not in ("none", "blockres", "block"):
         raise ValueError(f"`placement` (={placement!r}) must be 'none', 'blockres' or 'block'")
     rule = ShiftRule("none") if placement == "none" else shift or ShiftRule("mit")
-    b = Builder(name)
+    b = Builder(name, epsilon=spec.epsilon)
     x = b.input("x", ("N", 3, "T", "H", "W"))
     x = _stem(b, x, spec)
     # PaddleVideo shifts every block of a deep network too.
@@ -88,7 +94,7 @@ def build_resnet(
                 block,
                 planes,
                 stride if i == 0 else 1,
-                expansion=spec.expansion,
+                spec=spec,
                 placement=placement,
                 shift=rule if i % every == 0 else ShiftRule("none"),
             )
@@ -123,8 +129,15 @@ def _non_local(b: Builder, x: str, name: str, mode: str) -> str:
 
 
 def _stem(b: Builder, x: str, spec: ResNetSpec) -> str:
-    kernel = spec.stem_kernel
-    x = b.conv(x, "conv1", spec.width, kernel=kernel, stride=spec.stem_stride, padding=kernel // 2)
+    x = b.conv(
+        x,
+        "conv1",
+        spec.width,
+        kernel=spec.stem_kernel,
+        stride=spec.stem_stride,
+        padding=spec.stem_kernel // 2,
+        bias=spec.conv_bias,
+    )
     x = b.relu(b.batch_norm(x, "bn1"), "relu1")
     if not spec.stem_pool:
         return x
@@ -146,25 +159,29 @@ def _block(
     planes: int,
     stride: int,
     *,
-    expansion: int,
+    spec: ResNetSpec,
     placement: str,
     shift: ShiftRule,
 ) -> str:
     """A basic block (3x3, 3x3) or a bottleneck (1x1, 3x3, 1x1), with its shift and its skip."""
     shifted = b.shift(x, f"{name}.shift", shift)
     skip = shifted if placement == "block" else x
-    channels = planes * expansion
-    if expansion > 1:
-        layers = [(planes, 1, 1), (planes, 3, stride), (channels, 1, 1)]
+    channels, bias = planes * spec.expansion, spec.conv_bias
+    if spec.bottleneck:
+        first, second = (stride, 1) if spec.stride_first else (1, stride)
+        layers = [(planes, 1, first), (planes, 3, second), (channels, 1, 1)]
     else:
         layers = [(planes, 3, stride), (planes, 3, 1)]
     y = shifted
     for i, (width, kernel, step) in enumerate(layers, start=1):
-        y = b.conv(y, f"{name}.conv{i}", width, kernel=kernel, stride=step, padding=kernel // 2)
+        padding = kernel // 2
+        y = b.conv(
+            y, f"{name}.conv{i}", width, kernel=kernel, stride=step, padding=padding, bias=bias
+        )
         y = b.batch_norm(y, f"{name}.bn{i}")
         if i < len(layers):
             y = b.relu(y, f"{name}.relu{i}")
     if stride != 1 or b.channels(skip) != channels:
-        skip = b.conv(skip, f"{name}.downsample.0", channels, kernel=1, stride=stride)
+        skip = b.conv(skip, f"{name}.downsample.0", channels, kernel=1, stride=stride, bias=bias)
         skip = b.batch_norm(skip, f"{name}.downsample.1")
     return b.relu(b.add(y, skip, f"{name}.add"), f"{name}.relu")
