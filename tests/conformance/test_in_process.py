@@ -25,7 +25,9 @@ def mit(x, fold_div=8):
 def outcome(function, case="L0.shift.clips", **declaration):
     testee = type("Testee", (), {"temporal_shift": staticmethod(function)})()
     testee.declaration = {"name": "test", **declaration}
-    return run_case(find_case(case), InProcess(testee), Options(timeout=0.3))
+    return run_case(
+        find_case(case), InProcess(testee), Options(timeout=0.3 if function is spin else 30)
+    )
 
 
 def spin(x, fold_div=8):
