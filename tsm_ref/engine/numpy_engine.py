@@ -7,7 +7,8 @@ does not grow with N and no result depends on it.
 
 Most of the time is spent in the BLAS library that NumPy comes with. OpenBLAS may not know a new
 processor and use older code than it could: on AMD processors with AVX-512, for example, the
-environment variable ``OPENBLAS_CORETYPE=SkylakeX`` makes a ResNet-50 1.5 times as fast.
+environment variable ``OPENBLAS_CORETYPE=SkylakeX`` makes a ResNet-50 1.5 times as fast. Our command
+lines set it there; a program that imports this has to do so before it imports NumPy.
 """
 
 from collections.abc import Mapping, Sequence
