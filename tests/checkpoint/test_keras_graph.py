@@ -237,10 +237,10 @@ def test_every_layer_of_the_table_is_judged() -> None:
     }
 
 
-def test_a_profile_that_shifts_is_refused(save: Save, refused: Any) -> None:
+def test_a_profile_that_shifts_asks_for_layers_that_are_known(save: Save, refused: Any) -> None:
     path = save(mobile())
     assert load_checkpoint(path, PROFILES["tsn"]).profile == PROFILES["tsn"]
-    with refused(CheckpointError, "shifts nothing"):
+    with refused(CheckpointError, "no known Keras network has these layers"):
         load_checkpoint(path, PROFILES["mit"])
 
 

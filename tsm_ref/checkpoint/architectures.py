@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tsm_ref.checkpoint.contents import Checkpoint, Float32, check_names, shown
+from tsm_ref.checkpoint.contents import Checkpoint, Float32, check_names, check_shapes, shown
 from tsm_ref.checkpoint.disk import StrPath, sha256_of
 from tsm_ref.checkpoint.key_maps import Translation, translate
 from tsm_ref.checkpoint.tensor_files import TensorFile, read_float32
@@ -47,7 +47,7 @@ def load_tensors(file: TensorFile, path: StrPath, profile: Profile | None = None
     wanted = {name: shape for name, shape in graph.parameters.items() if name not in plain}
     stored = {name: _stored_shape(name, shape, found) for name, shape in wanted.items()}
     check_names(wanted, shapes)
-    _check_shapes(stored, shapes)
+    check_shapes(stored, shapes)
     weights = {}
     for name, shape in graph.parameters.items():
         if name in plain:
@@ -235,19 +235,6 @@ def _stored_shape(name: str, shape: Shape, found: Translation) -> Shape:
     if turned:
         return shape[::-1]
     return shape if _is_3d(name) else _stored(shape)
-
-
-def _check_shapes(wanted: Shapes, shapes: Shapes) -> None:
-    """Raise `CheckpointError` that lists the first three tensors of another shape, and counts."""
-    wrong = [name for name, shape in wanted.items() if shapes[name] != shape]
-    if wrong:
-        first = ", ".join(
-            f"{shown(name)} is {shapes[name]}, not {wanted[name]}" for name in wrong[:3]
-        )
-        verb = "tensor has" if len(wrong) == 1 else "tensors have"
-        raise CheckpointError(
-            f"{len(wrong)} {verb} another shape ({first}{', ...' if wrong[3:] else ''})"
-        )
 
 
 # Shortcuts without weights (He et al. 2015, option A, as CIFAR networks have them)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tsm_ref.checkpoint.views import FileView
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
+from tsm_ref.ops_table import Shape
 from tsm_ref.profile import Profile
 
 Array = NDArray[Any]
@@ -88,6 +89,24 @@ def _listed(names: list[str], what: str) -> str:
     first = ", ".join(shown(name) for name in names[:3]) + (", ..." if names[3:] else "")
     verb = "tensor is" if len(names) == 1 else "tensors are"
     return f"{len(names)} {verb} {what} ({first})"
+
+
+def check_shapes(wanted: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> None:
+    """Raise `CheckpointError` that lists the first three tensors of another shape, and counts.
+
+    >>> check_shapes({"fc.bias": (5,), "fc.weight": (5, 4)}, {"fc.bias": (5,), "fc.weight": (4, 5)})
+    Traceback (most recent call last):
+    tsm_ref.errors.CheckpointError: 1 tensor has another shape ('fc.weight' is (4, 5), not (5, 4))
+    """
+    wrong = [name for name, shape in wanted.items() if shapes[name] != shape]
+    if wrong:
+        first = ", ".join(
+            f"{shown(name)} is {shapes[name]}, not {wanted[name]}" for name in wrong[:3]
+        )
+        verb = "tensor has" if len(wrong) == 1 else "tensors have"
+        raise CheckpointError(
+            f"{len(wrong)} {verb} another shape ({first}{', ...' if wrong[3:] else ''})"
+        )
 
 
 def check_finite(name: str, values: Array) -> None:

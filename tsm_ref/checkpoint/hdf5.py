@@ -80,10 +80,10 @@ class GuardedFile:
     size: int
     datasets: Mapping[str, Stored]
 
-    def has_attribute(self, key: str) -> bool:
-        """True where the root carries an attribute of this name, whatever its type."""
+    def has_attribute(self, key: str, group: str = "") -> bool:
+        """True where the root, or a group, carries an attribute of this name, whatever its type."""
         with _damage_at(f"the attribute {shown(key)}"):
-            return bool(import_h5py().h5a.exists(self.root, key.encode()))
+            return bool(import_h5py().h5a.exists(self._group(group), key.encode()))
 
     def attribute(self, key: str, of: str = "") -> str | int | None:
         """A text of fixed length or an integer, attached to the root or to a dataset.
@@ -102,16 +102,20 @@ class GuardedFile:
         with _damage_at(f"the attribute {shown(key)}"):
             return _attribute(owner, key)
 
-    def long_text(self, key: str) -> str:
-        """A text of any length attached to the root, as Keras keeps the network of a model.
+    def _group(self, path: str) -> Any:
+        return import_h5py().h5o.open(self.root, path.encode()) if path else self.root
+
+    def long_text(self, key: str, group: str = "") -> str:
+        """A text of any length attached to the root or a group, as Keras keeps its networks.
 
         Raises `CheckpointError` where there is none, or it is longer than `MAX_LONG_TEXT` bytes.
         """
         h5py = import_h5py()
         with _damage_at(f"the attribute {shown(key)}"):
-            if not h5py.h5a.exists(self.root, key.encode()):
+            owner = self._group(group)
+            if not h5py.h5a.exists(owner, key.encode()):
                 raise CheckpointError(f"the attribute {shown(key)} is missing")
-            item = h5py.h5a.open(self.root, key.encode())
+            item = h5py.h5a.open(owner, key.encode())
             kind = item.get_type()
             if item.shape != () or kind.get_class() != h5py.h5t.STRING:
                 raise CheckpointError(f"the attribute {shown(key)} must be one text")

@@ -1,9 +1,9 @@
-"""The network of a Keras 2 model file: its JSON becomes a graph, layer after layer.
+"""The network of a Keras model file: its JSON becomes a graph, layer after layer.
 
-A model that Keras 2 saved as ``.h5`` carries its network (``model_config``) beside its weights, so
-nothing has to be known about it but what its layers do. It sees pictures: here one per frame, and
-what comes out per frame is averaged over the clip. A layer of a kind that is not in `LAYERS`, a
-temporal shift written as a Lambda for one, is refused by name.
+A model that Keras 2 or 3 saved as ``.h5`` carries its network (``model_config``) beside its
+weights, so nothing has to be known about it but what its layers do. It sees pictures: here one per
+frame, and what comes out per frame is averaged over the clip. A layer of a kind that is not in
+`LAYERS`, a temporal shift written as a Lambda for one, is refused by name.
 """
 
 import json
@@ -143,7 +143,25 @@ def _sources(net: KerasNetwork, layer: Config) -> list[str]:
         raise CheckpointError(
             f"the layer {shown(str(layer['config']['name']))} is used {len(calls)} times"
         )
-    return [net.values[str(source[0])] for source in calls[0]]
+    return [net.values[name] for name in _callers(calls[0])]
+
+
+def _callers(call: Any) -> list[str]:
+    """The layers whose results a call takes.
+
+    Keras 2 writes ``[[layer, 0, 0, {}], ...]``; Keras 3 writes tensors with a history.
+
+    >>> _callers([["add", 0, 0, {}]])
+    ['add']
+    >>> tensor = {"class_name": "__keras_tensor__", "config": {"keras_history": ["add", 0, 0]}}
+    >>> _callers({"args": [[tensor, tensor]], "kwargs": {}})
+    ['add', 'add']
+    """
+    if not isinstance(call, dict):
+        return [str(source[0]) for source in call]
+    (tensors,) = call["args"]
+    found = tensors if isinstance(tensors, list) else [tensors]
+    return [str(tensor["config"]["keras_history"][0]) for tensor in found]
 
 
 def _averaged(net: KerasNetwork, value: str) -> str:
