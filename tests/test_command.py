@@ -7,12 +7,11 @@ import subprocess
 import sys
 import time
 import warnings
-from pathlib import Path
 
 import pytest
 
 from tsm_ref import errors
-from tsm_ref.command import BLAS_THREADS, INTERRUPTED, Parser, guarded, positive, prepare_blas
+from tsm_ref.command import BLAS_THREADS, INTERRUPTED, Parser, guarded, limit_blas, positive
 
 
 def _raise(error: BaseException) -> None:
@@ -161,28 +160,11 @@ def test_what_a_terminal_must_not_see_is_escaped(capsys) -> None:
     assert capsys.readouterr().err == "error: a\\x1b[31m b c\n"
 
 
-@pytest.fixture
-def blas_unset(monkeypatch) -> None:
-    """No variable of BLAS is set, and what a test sets is gone after it."""
-    for variable in (*BLAS_THREADS, "OPENBLAS_CORETYPE"):
-        monkeypatch.setenv(variable, "to be restored")
-        monkeypatch.delenv(variable)
-
-
-@pytest.mark.usefixtures("blas_unset")
 def test_blas_is_told_what_the_user_has_not(monkeypatch) -> None:
+    for variable in BLAS_THREADS:
+        monkeypatch.setenv(variable, "restored after the test")
+        monkeypatch.delenv(variable)
     monkeypatch.setenv("MKL_NUM_THREADS", "7")
-    amd = "vendor_id : AuthenticAMD\nflags : sse2 avx2 avx512f avx512vl\n"
-    monkeypatch.setattr(Path, "read_text", lambda self: amd)
-    prepare_blas(3)
+    limit_blas(3)
     assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
     assert os.environ["MKL_NUM_THREADS"] == "7"
-    assert os.environ["OPENBLAS_CORETYPE"] == "SkylakeX"
-
-
-@pytest.mark.usefixtures("blas_unset")
-@pytest.mark.parametrize("processor", ["GenuineIntel avx512vl", "AuthenticAMD avx2"])
-def test_blas_chooses_its_kernels_itself_elsewhere(monkeypatch, processor: str) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda self: processor)
-    prepare_blas(1)
-    assert "OPENBLAS_CORETYPE" not in os.environ

@@ -9,7 +9,6 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -20,8 +19,8 @@ __all__ = [
     "INTERRUPTED",
     "Parser",
     "guarded",
+    "limit_blas",
     "positive",
-    "prepare_blas",
     "printable",
     "say",
     "tell",
@@ -62,19 +61,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def prepare_blas(threads: int) -> None:
-    """Set what NumPy's BLAS library reads from the environment when NumPy is imported.
+def limit_blas(threads: int) -> None:
+    """Set how many threads NumPy's BLAS library takes, which it reads when NumPy is imported.
 
-    That is the number of threads and, on a processor by AMD with AVX-512, for which OpenBLAS takes
-    its AVX2 code, the kernels to use: a ResNet-50 on the NumPy engine is 1.5 times as fast. What
-    the user has set stays.
+    What the user has set stays.
     """
     for variable in BLAS_THREADS:
         os.environ.setdefault(variable, str(threads))
-    with suppress(OSError):
-        processor = Path("/proc/cpuinfo").read_text()
-        if "AuthenticAMD" in processor and "avx512vl" in processor:
-            os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
 
 
 def say(text: str) -> None:

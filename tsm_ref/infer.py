@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tsm_ref import __version__
-from tsm_ref.command import Parser, guarded, positive, prepare_blas, say, tell
+from tsm_ref.command import Parser, guarded, limit_blas, positive, say, tell
 from tsm_ref.errors import SomeInputsFailed, TsmError, UsageError, VideoError, WriteError
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> None:
-    prepare_blas(options.threads)
+    limit_blas(options.threads)
     if options.list_models:
         _list_models()
         return

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tsm_ref.command import prepare_blas
 from tsm_ref.errors import TsmError
 
 _STARTED = time.perf_counter()
@@ -129,7 +128,6 @@ def prepare(request: dict[str, Any]) -> dict[str, Any]:
 def main(text: str) -> None:
     """Carry out a request; what goes wrong is the answer's ``failed``, in one line."""
     request = json.loads(text)
-    prepare_blas(request["threads"])  # as the command line does
     # Seconds from the start of this process to its first line of Python.
     request["spawn_s"] = max(0.0, time.time() - request["started"]) - (
         time.perf_counter() - _STARTED

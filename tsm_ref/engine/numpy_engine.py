@@ -5,10 +5,9 @@ in one arena, and every node becomes a step, a closure over views of that arena.
 in, calls the steps, and copies the outputs out. Clips of a batch run one after another, so memory
 does not grow with N and no result depends on it.
 
-Most of the time is spent in the BLAS library that NumPy comes with. OpenBLAS may not know a new
-processor and use older code than it could: on AMD processors with AVX-512, for example, the
-environment variable ``OPENBLAS_CORETYPE=SkylakeX`` makes a ResNet-50 1.5 times as fast. Our command
-lines set it there; a program that imports this has to do so before it imports NumPy.
+Most of the time is spent in the BLAS library that NumPy comes with. OpenBLAS picks its code by the
+processor unless the environment variable ``OPENBLAS_CORETYPE`` says otherwise: ``Haswell`` on a
+processor with AVX-512 makes a ResNet-50 1.5 times as slow.
 """
 
 from collections.abc import Mapping, Sequence
