@@ -6,6 +6,7 @@ absent, the kernel is compiled again, and its file is replaced. A file that cann
 one warning.
 """
 
+import functools
 import hashlib
 import pickle
 import warnings
@@ -13,11 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from llvmlite import binding as llvm
 from numba.core import caching as numba_caching
+from numba.core import runtime as numba_runtime
 
 from tsm_ref.kernels import notice
 
 caching: Any = numba_caching
+runtime: Any = numba_runtime
 
 _DIGEST = 32  # bytes of a SHA-256
 
@@ -75,8 +79,14 @@ class KernelCache(caching.FunctionCache):  # type: ignore[misc]
         )
 
     def load_overload(self, signature: Any, target: Any) -> Any:
-        """The compiled function, or None; then Numba compiles it."""
-        found = super().load_overload(signature, target)
+        """The compiled function, or None; then Numba compiles it.
+
+        Numba's own method first imports whatever Numba can compile, and compiles its runtime:
+        a fifth of the start of a program, and 30 MB. What is compiled needs neither.
+        """
+        _name_runtime()
+        with self._guard_against_spurious_io_errors():
+            found = self._load_overload(signature, target)
         if found is None:
             notice.begin(self._label)
         return found
@@ -106,6 +116,13 @@ class NoCache(caching.NullCache):  # type: ignore[misc]
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Keep nothing."""
         notice.end(self._label)
+
+
+@functools.cache
+def _name_runtime() -> None:
+    """Tell the linker where the functions of Numba's runtime are, by which arrays are passed."""
+    for name, place in runtime._nrt_python.c_helpers.items():
+        llvm.add_symbol(name if name.startswith("_") else f"NRT_{name}", place)
 
 
 def _label(function: Callable[..., Any]) -> str:
