@@ -3,10 +3,12 @@
 In NCTHW a channel of one clip is one row. A 1x1 convolution is therefore one matrix product, and
 any other becomes one after its taps have been laid out as rows (`im2col`). Both work through the
 columns in blocks that stay in the cache, so that bias, residual and activation meet a block while
-it is there and no temporary is ever larger than one block. A shift is taken care of while a block
-is gathered: a shifted channel is the same row, read H*W columns earlier or later.
+it is there. What is laid out goes to one panel, which all layers use one after the other. A shift
+is taken care of meanwhile: a shifted channel is the same row, read H*W columns earlier or later.
 """
 
+import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,8 +25,13 @@ Array = NDArray[Any]
 Step = Callable[[], None]
 Finish = Callable[[Array, Array | None, slice], None]
 
-BLOCK_BYTES = 1 << 20
-"""Bytes of a block that is worked on at once: about one L2 cache."""
+BLOCK_BYTES = 1 << 22
+"""Bytes of a block that is worked on at once.
+
+A product packs the weights again for every block, so a block in the L3 cache beats one in L2.
+"""
+PASS_BYTES = 1 << 20
+"""Bytes over which a depthwise convolution goes tap by tap: about one L2 cache."""
 MIN_COLUMNS = 256
 """Columns below which a matrix product spends its time on packing the weights again."""
 
@@ -47,6 +54,18 @@ def conv_step(
     if group == x.shape[0] == y.shape[0] and _is_spatial(kernel, attr):
         return _depthwise(frames, weight, attr, finish, residual, y)
     return _grouped(frames, weight, attr, finish, residual, y)
+
+
+_memory = threading.local()
+
+
+def _panel(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
+    """The panel of this thread, in which every layer lays out its blocks; it holds nothing."""
+    size = math.prod(shape)
+    panel: Array | None = getattr(_memory, "panel", None)
+    if panel is None or panel.nbytes < size * dtype.itemsize:
+        panel = _memory.panel = np.empty(size * dtype.itemsize, np.uint8)
+    return panel[: size * dtype.itemsize].view(dtype).reshape(shape)
 
 
 def _is_spatial(kernel: tuple[int, ...], attr: dict[str, Any]) -> bool:
@@ -83,22 +102,21 @@ def _pointwise(
     _, time, height, width = y.shape
     gather = frames.shifted or tuple(strides) != (1, 1)
     frame_count, row_count = _row_blocks(time, height, width, (channels + outputs) * y.itemsize)
-    panel = np.empty(channels * frame_count * row_count * width if gather else 0, y.dtype)
     work = []
     for t0 in range(0, time, frame_count):
         t1 = min(t0 + frame_count, time)
         for y0 in range(0, height, row_count):
             y1 = min(y0 + row_count, height)
             shape = (channels, t1 - t0, y1 - y0, width)
-            gathered = panel[: int(np.prod(shape))].reshape(shape) if gather else None
             source = x[:, :, y0:y1] if gather else x[:, t0:t1, y0:y1]
             target = y[:, t0:t1, y0:y1].reshape(outputs, -1)
             skip = None if residual is None else residual[:, t0:t1, y0:y1].reshape(outputs, -1)
-            work.append((source, gathered, frames.copies(t0, t1), target, skip))
+            work.append((source, shape, frames.copies(t0, t1), target, skip))
 
     def step() -> None:
-        for source, gathered, copies, target, skip in work:
-            if gathered is not None:
+        for source, shape, copies, target, skip in work:
+            if gather:
+                gathered = _panel(shape, y.dtype)
                 copy_frames(gathered, source, copies)
                 source = gathered
             np.matmul(w, source.reshape(channels, -1), out=target)
@@ -134,7 +152,6 @@ def _grouped(
         (channels, depth, height + before[1] + after[1], width + before[2] + after[2]), y.dtype
     )
     inside = scratch[:, :, before[1] : before[1] + height, before[2] : before[2] + width]
-    panel = np.empty(taps * frame_count * row_count * out_width, y.dtype)
     s = scratch.strides
     view_strides = (s[0], dt * s[1], dh * s[2], dw * s[3], st * s[1], sh * s[2], sw * s[3])
 
@@ -155,12 +172,12 @@ def _grouped(
                 columns = (t1 - t0) * rows * out_width
                 for g in range(group):
                     source = window(g, t1 - t0, y0, rows)
-                    matrix = panel[: taps * columns]
+                    matrix = _panel((taps, columns), y.dtype)
                     np.copyto(matrix.reshape(source.shape), source)
                     part = slice(g * (outputs // group), (g + 1) * (outputs // group))
                     where = (part, slice(t0, t1), slice(y0, y0 + rows))
                     block = y[where].reshape(-1, columns)
-                    np.matmul(w[g], matrix.reshape(taps, columns), out=block)
+                    np.matmul(w[g], matrix, out=block)
                     skip = None if residual is None else residual[where].reshape(-1, columns)
                     finish(block, skip, part)
 
@@ -201,7 +218,7 @@ def _depthwise(
     area = rows * cols
     reach = (kernel_h - 1) // sh * cols + (kernel_w - 1) // sw
     length = time * area - reach
-    count = max(1, min(channels, BLOCK_BYTES // (2 * time * area * (sh * sw + 2) * y.itemsize)))
+    count = max(1, min(channels, PASS_BYTES // (2 * time * area * (sh * sw + 2) * y.itemsize)))
     scratch = np.zeros((sh * sw, count, time, rows, cols), y.dtype)
     flat = scratch.reshape(sh * sw, count, time * area)
     total = np.empty((count, time * area), y.dtype)
