@@ -1,5 +1,7 @@
 """Engines by name, and what both of them must do with any network."""
 
+import copy
+import gc
 import importlib.util
 
 import numpy as np
@@ -114,3 +116,21 @@ def test_inputs_of_other_layouts_and_types(small, name):
     for change in (np.asfortranarray, np.float64, lambda v: v[:, ::-1][:, ::-1], np.ndarray.tolist):
         same = {key: change(value) for key, value in x.items()}
         assert engine.run(same)["pulse"].tobytes() == expected
+
+
+@pytest.mark.parametrize(("name", "threads"), [("numpy", 1), ("numba", 1), ("numba", 2)])
+def test_a_deep_copy_outlives_its_original(small, name, threads):
+    """Plans know arrays and threads of their engine by address: no copy may use them."""
+    one, other = ({"motion": clips(1, 3, 20, 36, 36) * s, "appearance": clips(1, 3, 1, 36, 36)}
+                  for s in (1, 2))  # fmt: skip
+    engine = make_engine(*small, name, threads)
+    engine.run(one)
+    expected = engine.run(other)["pulse"].tobytes()
+    engine.run(one)
+    twin = copy.deepcopy(engine)
+    assert twin.run(other)["pulse"].tobytes() == expected
+    del engine
+    gc.collect()
+    scribble = [np.full(1 << 16, 255, np.uint8) for _ in range(200)]
+    assert twin.run(other)["pulse"].tobytes() == expected
+    assert scribble[0][0] == 255

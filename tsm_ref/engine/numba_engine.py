@@ -6,9 +6,10 @@ that threads run without Python. Ops that have no kernel are steps of the NumPy 
 batch run one after another, so memory does not grow with N and no result depends on it.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,13 @@ class NumbaEngine:
         self.weights = PackedWeights(self.graph, plain, more)
         self._plans: dict[Shapes, NumbaPlan] = {}
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """An engine of its own over the same weights: plans hold addresses, so it makes its own."""
+        twin = copy.copy(self)
+        twin._plans = {}
+        twin._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
+        return twin
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for one batch of inputs, NCTHW; raises `GraphError` for bad shapes."""
