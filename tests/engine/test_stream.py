@@ -1,5 +1,6 @@
 """A stream gives what the clip gives, for every family, engine, chunking, batch and thread."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -314,6 +315,19 @@ def test_a_copy_and_a_state_go_on_where_the_stream_was(kind):
     assert same(third.flush(), expected.flush())
 
 
+@pytest.mark.parametrize("kind", ["numpy", "numba"])
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy])
+def test_a_copy_by_the_library_is_a_copy(kind, how):
+    name = "resnet, bi-directional"
+    x = clip(family(name)[0], 1, 9)["x"]
+    stream, expected = Stream(engine(name, kind)), Stream(engine(name, kind))
+    expected.steps(x[:, :, :4])
+    stream.steps(x[:, :, :4])
+    twin = how(stream)
+    stream.steps(x[:, :, 5:])
+    assert same(twin.steps(x[:, :, 4:]), expected.steps(x[:, :, 4:]))
+
+
 def test_a_state_means_the_same_to_both_engines():
     name = "mobilenet, bi-directional"
     graph, _ = family(name)
@@ -422,8 +436,9 @@ def test_an_ended_stream_wants_a_reset():
 
 def test_wrong_frames_and_numbers_are_refused():
     stream = Stream(engine("resnet, causal", "numpy"))
-    with pytest.raises(UsageError, match=r"`n` \(=0\) must be at least 1"):
-        Stream(engine("resnet, causal", "numpy"), 0)
+    for n in (0, -1, 1.5, "2", True):
+        with pytest.raises(UsageError, match=rf"`n` \(={n!r}\) must be a whole number of streams"):
+            Stream(engine("resnet, causal", "numpy"), n)
     with pytest.raises(UsageError, match="not known before the first"):
         print(stream.state_bytes)
     frame = np.zeros((3, 20, 20), np.float32)
@@ -436,8 +451,11 @@ def test_wrong_frames_and_numbers_are_refused():
     stream.step(frame)
     with pytest.raises(GraphError, match=r"\(3, 20, 24\); the stream has begun with \(3, 20, 20\)"):
         stream.step(np.zeros((3, 20, 24), np.float32))
-    with pytest.raises(UsageError, match="there is no stream 1; there are 0 to 0"):
-        stream.reset(1)
+    with pytest.raises(GraphError, match="'x' has rows of unequal lengths"):
+        stream.step([[1.0, 2.0], [3.0]])
+    for i in (1, -1, 0.0, "0"):
+        with pytest.raises(UsageError, match=f"there is no stream {i!r}; there are 0 to 0"):
+            stream.reset(i)
     with pytest.raises(UsageError, match="give them by name"):
         Stream(engine("ts-can", "numpy")).step(frame)
 

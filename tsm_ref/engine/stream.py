@@ -1,6 +1,5 @@
 """A stream: one frame in, the outputs for that frame out, for ever; many streams as a batch."""
 
-import copy
 import warnings
 from collections.abc import Mapping
 from typing import Any, Self
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine import Engine
+from tsm_ref.engine.inputs import real_arrays
 from tsm_ref.engine.stepping import ABSENT, FIRST, NORMAL, Steps, make_steps, shared_plans
 from tsm_ref.errors import GraphError, UsageError
 from tsm_ref.graph import Graph
@@ -60,8 +60,8 @@ class Stream:
         source: Graph | None = None,
         lookahead: str | None = None,
     ) -> None:
-        if n < 1:
-            raise UsageError(f"`n` (={n}) must be at least 1 stream")
+        if not _is_whole(n) or n < 1:
+            raise UsageError(f"`n` (={n!r}) must be a whole number of streams, at least 1")
         self.n = n
         self.lookahead = lookahead
         graphs = [engine.graph, source or engine.graph]
@@ -203,13 +203,20 @@ class Stream:
 
     def copy(self) -> Self:
         """A second stream that goes on from here by itself."""
-        twin = copy.copy(self)
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
         twin._ticks, twin._ended = self._ticks.copy(), self._ended.copy()
         twin._counts = {name: count.copy() for name, count in self._counts.items()}
         twin._sums = {name: total.copy() for name, total in self._sums.items()}
         if self._shapes:
             twin._memory, twin._banks = self._memory.copy(), self._banks.copy()
         return twin
+
+    def __copy__(self) -> Self:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.copy()  # the plans that streams share hold addresses: they cannot be copied
 
     # The state
 
@@ -315,7 +322,7 @@ class Stream:
             frames = {names[0]: frames}
         if set(frames) != set(names):
             raise GraphError(f"the inputs are {names}, not {sorted(frames)}")
-        found = {name: np.asarray(value) for name, value in frames.items()}
+        found = real_arrays(frames)
         for name, x in found.items():
             if x.dtype.kind != "f":
                 raise UsageError(f"the input {name!r} is {x.dtype}; preprocessed floats are needed")
@@ -383,10 +390,14 @@ class Stream:
             raise UsageError(f"stream {i} has ended: reset it to begin another")
 
     def _checked(self, i: int) -> int:
-        if not 0 <= i < self.n:
-            raise UsageError(f"there is no stream {i}; there are 0 to {self.n - 1}")
+        if not _is_whole(i) or not 0 <= i < self.n:
+            raise UsageError(f"there is no stream {i!r}; there are 0 to {self.n - 1}")
         return i
 
     def _need_shapes(self) -> None:
         if not self._shapes:
             raise UsageError("the size of the frames is not known before the first one")
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
