@@ -9,7 +9,7 @@ import tsm_ref
 from tests.judging import U32, assert_within
 from tsm_ref.checkpoint import weights_folder
 from tsm_ref.engine.oracle import run_with_bound
-from tsm_ref.errors import CheckpointError, GraphError, UsageError, WriteError
+from tsm_ref.errors import CheckpointError, GraphError, UsageError, VideoError, WriteError
 from tsm_ref.model import Model, named_profile
 from tsm_ref.profile import PROFILES
 
@@ -33,6 +33,27 @@ def test_shipped_models_are_within_the_bound_of_the_oracle(name, engine, rng) ->
     x = clip(rng, 2, 3, 8, 64, 64)
     bounded = run_with_bound(model.graph, model.weights, {"x": x}, U32)["consensus"]
     assert_within(model(x), bounded)
+
+
+def test_what_decodes_of_a_damaged_video_is_used_if_asked_for(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    whole = tmp_path / "whole.mkv"
+    with (
+        av.open(str(weights_folder() / "samples" / "pan_left.mp4")) as source,
+        av.open(str(whole), "w") as target,
+    ):
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: 3 * whole.stat().st_size // 4])
+    model = tsm_ref.load("camera-motion", engine="numpy")
+    with pytest.raises(VideoError):
+        model.recognize(cut)
+    found = model.recognize(cut, allow_partial=True)
+    assert (found.predictions[0].label, len(found.warnings)) == ("pan left", 1)
 
 
 def test_shipped_model_needs_no_network_and_has_its_labels() -> None:

@@ -1,9 +1,11 @@
 """What the README says of the code is true: its map, its commands, its help and its examples."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +83,20 @@ def test_the_example_of_the_shift_prints_what_it_says() -> None:
     exec(source, names)
     expected = "\n".join(re.sub(r"(\])  +\D*$", r"\1", line[2:]) for line in comment.splitlines())
     assert str(names["y"][0, :, :, 0, 0]) == expected  # type: ignore[index]
+
+
+def test_the_examples_run_one_after_another(tmp_path, monkeypatch, rng) -> None:
+    shutil.copy(ROOT / "weights/samples/pan_left.mp4", tmp_path / "clip.mp4")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {
+        "clip": rng.normal(size=(1, 3, 8, 224, 224)).astype("f4"),
+        "frame": rng.normal(size=(3, 224, 224)).astype("f4"),
+    }
+    for code in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
+        exec(code, names)
+    assert names["result"].predictions[0].label == "pan left"
+    assert (tmp_path / "mine.h5").stat().st_size > 2 * names["model"].graph.parameter_count
+    assert names["stream"].delay == 16
 
 
 def test_every_file_that_is_linked_exists() -> None:

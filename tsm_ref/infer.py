@@ -35,9 +35,10 @@ def parser() -> argparse.ArgumentParser:
         "--model",
         default="camera-motion",
         metavar="NAME|PATH",
-        help="a model that ships (--list-models) or a model file; default: %(default)s",
+        help="a model that ships or is fetched (--list-models), or a model file; "
+        "default: %(default)s",
     )
-    add("--list-models", action="store_true", help="list the models that ship, and stop")
+    add("--list-models", action="store_true", help="list the models known by name, and stop")
     add("--profile", metavar="NAME", help="what a foreign model file means: mit, mmaction2, ...")
     add("--engine", choices=("auto", "numpy", "numba"), default="auto")
     add("--threads", type=positive, default=1, metavar="N", help="default: %(default)s")

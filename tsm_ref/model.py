@@ -151,12 +151,17 @@ class Model:
         return np.ascontiguousarray(logits.swapaxes(1, 2))
 
     def recognize(
-        self, path: str | PathLike[str], *, profile: Profile | None = None, top: int = 5
+        self,
+        path: str | PathLike[str],
+        *,
+        profile: Profile | None = None,
+        top: int = 5,
+        allow_partial: bool = False,
     ) -> "Recognition":
         """Label a video file: decode, sample, preprocess, run. See `tsm_ref.recognize`."""
         from tsm_ref.recognize import recognize
 
-        return recognize(self, path, profile=profile, top=top)
+        return recognize(self, path, profile=profile, top=top, allow_partial=allow_partial)
 
     def stream(self, n: int = 1, *, lookahead: str | None = None) -> ModelStream:
         """`n` streams that take one frame at a time; see `tsm_ref.engine.stream.Stream`.
