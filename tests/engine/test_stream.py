@@ -411,6 +411,12 @@ def instead(d, mode):
     return tuple(abs(v) if mode == "past" or v >= 0 else 1000 for v in d)
 
 
+@pytest.mark.parametrize("mode", ["zero", "past"])
+def test_a_causal_network_without_lookahead_is_itself(mode):
+    stream = Stream(engine("resnet, causal", "numpy"), lookahead=mode)  # without a warning
+    assert stream.lookahead is None
+
+
 def test_lookahead_must_be_one_that_there_is():
     with pytest.raises(UsageError, match=r"`lookahead` \(='future'\) must be 'zero' or 'past'"):
         Stream(engine("resnet, bi-directional", "numpy"), lookahead="future")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tsm_ref.engine.numpy_engine import NumpyEngine
-from tsm_ref.errors import GraphError, NotStreamable
+from tsm_ref.errors import GraphError, NotStreamable, UsageError
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models import (
     RESNETS,
@@ -103,6 +103,20 @@ def test_a_channel_that_reads_nothing_near_is_not_kept():
     assert step.delay == 0
     assert step.graph.node["y"].attrs["d"] == (NEVER, NEVER, 1, 1, 0, 0, 0, 0)
     assert [(s.start, s.stop, s.depth) for s in step.states] == [(2, 4, 1)]
+
+
+def test_what_looks_nowhere_ahead_is_left_as_it_is():
+    graph = graph_of(Node("y", "TemporalShift", ("x",), {"d": (1,) * 8}))
+    assert without_lookahead(graph, "zero") is graph
+
+
+def test_only_what_shifts_read_of_the_future_can_be_replaced():
+    graph = graph_of(
+        Node("s", "TemporalShift", ("x",), {"d": (-1,) * 8}),
+        Node("y", "Conv", ("s", "t"), {"pads": (1, 0, 0, 1, 0, 0)}),
+    )
+    with pytest.raises(UsageError, match=r"'y' \(Conv\) looks ahead, and not by a shift"):
+        without_lookahead(graph, "past")
 
 
 def test_frozen_numbers_of_frames_become_free():

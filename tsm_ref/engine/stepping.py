@@ -73,7 +73,6 @@ class Timeline:
         self._periods = np.array([clock.period for clock in clocks])
         self._delays = np.array([clock.delay for clock in clocks])
         self.warm = int(self._delays.max()) + 1
-        self.even = step.steady
         self.steady = np.full(len(clocks), NORMAL, np.uint8)
         self._reader = [
             name if name in step.source.node or name not in step.graph.node
@@ -83,7 +82,7 @@ class Timeline:
 
     def statuses(self, tick: int, totals: Sequence[int] | NDArray[np.int64] = ()) -> Statuses:
         """The status of every value; `totals` are their numbers of frames once these are known."""
-        if tick >= self.warm and self.even and not len(totals):
+        if tick >= self.warm and self.step.steady and not len(totals):
             return self.steady
         passed = tick - self._delays
         frame = passed // self._periods

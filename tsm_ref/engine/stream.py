@@ -37,6 +37,7 @@ class Stream:
     become known by the first frame. ``source`` is the graph by whose names a refusal speaks.
     ``lookahead`` runs a network that looks ahead without delay, see
     `tsm_ref.passes.streaming.without_lookahead`: a change that gives other results, with a warning.
+    It is None again where there was nothing to change.
 
     Raises `NotStreamable` with the node and the reason, and `UsageError` for `n` below 1.
 
@@ -63,18 +64,19 @@ class Stream:
         if not _is_whole(n) or n < 1:
             raise UsageError(f"`n` (={n!r}) must be a whole number of streams, at least 1")
         self.n = n
-        self.lookahead = lookahead
-        graphs = [engine.graph, source or engine.graph]
+        known, graph = source or engine.graph, engine.graph
         if lookahead is not None:
-            graphs = [without_lookahead(graph, lookahead) for graph in graphs]
+            known, graph = without_lookahead(known, lookahead), without_lookahead(graph, lookahead)
+        streaming(known)  # refuses by the names that the user knows
+        self.lookahead = None if graph is engine.graph else lookahead
+        if self.lookahead is not None:
             warnings.warn(
                 f"what the network looks ahead is replaced (lookahead={lookahead!r}): "
                 "its published accuracy does not hold",
                 stacklevel=2,
             )
-        streaming(graphs[1])  # refuses by the names that the user knows
         self._engine = engine
-        self._shared = shared_plans(engine, lookahead, graphs[0])
+        self._shared = shared_plans(engine, self.lookahead, graph)
         self._line = self._shared.line
         self._step = self._line.step
         self._ticks = np.zeros(n, np.int64)
@@ -310,7 +312,7 @@ class Stream:
     @property
     def _chunks(self) -> bool:
         """True where the next ticks can be run at once: every value has a frame at each of them."""
-        return self._line.even and bool((self._ticks >= self._line.warm).all())
+        return self._step.steady and bool((self._ticks >= self._line.warm).all())
 
     def _given(self, frames: Array | Mapping[str, Array], rank: int) -> dict[str, Array]:
         """Inputs by name with their batch axis; checked against each other and the stream."""

@@ -15,6 +15,7 @@ the layer that reads. So the first and the last frames are those of the run over
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -75,7 +76,7 @@ class StepGraph:
         clocks = [self.clocks[name] for name in self.outputs]
         return max(clock.last for clock in clocks) - min(clock.first for clock in clocks) + 1
 
-    @property
+    @cached_property
     def steady(self) -> bool:
         """True where every value has one frame per tick: then several ticks can be run at once."""
         return all(clock.period == 1 for clock in self.clocks.values())
@@ -120,8 +121,11 @@ def without_lookahead(graph: Graph, mode: str) -> Graph:
     """The graph with what its shifts read of the future replaced, so that it has no delay.
 
     ``mode`` is "zero" (those channels become zero) or "past" (they read as far into the past). This
-    is another network: the accuracy of the weights is not the published one.
-    Raises `UsageError` for another mode, and for zeros where the fill is not zero.
+    is another network: the accuracy of the weights is not the published one. A graph that looks
+    nowhere ahead is returned itself.
+
+    Raises `UsageError` for another mode, for zeros where the fill is not zero, and where something
+    else than a shift looks ahead; `NotStreamable` as `streaming`.
     """
     if mode not in ("zero", "past"):
         raise UsageError(f"`lookahead` (={mode!r}) must be 'zero' or 'past'")
@@ -134,7 +138,16 @@ def without_lookahead(graph: Graph, mode: str) -> Graph:
             instead = tuple(v if v >= 0 else (FAR if mode == "zero" else -v) for v in d)
             node = replace(node, attrs={**node.attrs, "d": instead})
         nodes.append(node)
-    return graph.with_nodes(nodes)
+    changed = graph.with_nodes(nodes)
+    clocks = streaming(changed).clocks
+    for node in changed.nodes:
+        delays = [clocks[name].delay for name in node.inputs if name in clocks]
+        if node.name in clocks and clocks[node.name].delay > max(delays):
+            raise UsageError(
+                f"node {node.name!r} ({node.op}) looks ahead, and not by a shift: "
+                "only what shifts read of the future can be replaced"
+            )
+    return graph if changed == graph else changed
 
 
 def _per_frame(graph: Graph) -> Graph:
