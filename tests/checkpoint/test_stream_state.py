@@ -52,12 +52,12 @@ def test_tensors_that_nobody_asked_for_are_refused(path):
         load_state(path, like, "abc")
 
 
-@pytest.mark.parametrize(("name", "value"), [("format", b"other"), ("version", 2)])
+@pytest.mark.parametrize(("name", "value"), [("format", b"other"), ("version", 1)])
 def test_other_files_are_refused(path, name, value):
     with h5py.File(path, "r+") as file:
         del file.attrs[name]
         file.attrs[name] = np.bytes_(value) if isinstance(value, bytes) else np.int64(value)
-    with pytest.raises(CheckpointError, match=r"does not say so|version of the state is 2; known"):
+    with pytest.raises(CheckpointError, match=r"does not say so|version of the state is 1; known"):
         load_state(path, STATE, "abc")
 
 
@@ -67,14 +67,23 @@ def test_damage_is_named(path):
     with pytest.raises(CheckpointError, match="truncated"):
         load_state(path, STATE, "abc")
     path.write_bytes(b"not HDF5 at all")
-    with pytest.raises(CheckpointError, match="not an HDF5 file"):
+    with pytest.raises(CheckpointError, match=r"state\.h5: this is not an HDF5 file"):
+        load_state(path, STATE, "abc")
+
+
+@pytest.mark.parametrize("name", [name for name, value in STATE.items() if value.size])
+def test_a_flipped_bit_is_found(path, name):
+    data = path.read_bytes()
+    at = data.index(STATE[name].tobytes())
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    with pytest.raises(CheckpointError, match="do not match their SHA-256"):
         load_state(path, STATE, "abc")
 
 
 def test_a_state_that_cannot_be_written_leaves_the_old_one(path, monkeypatch):
     before = path.read_bytes()
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
-    with pytest.raises(WriteError, match="cannot be written"):
+    with pytest.raises(WriteError, match=r"state\.h5: the file cannot be written"):
         save_state(path, {"ticks": np.zeros(3)}, "abc")
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == ["state.h5"]

@@ -174,16 +174,17 @@ def _image(texts: Mapping[str, Array], weights: Mapping[str, Array], storage: st
         file.attrs["version"] = np.int64(VERSION)
         file.attrs["storage"] = np.bytes_(storage)
         for name, values in texts.items():
-            _put(file, name, values)
+            put_tensor(file, name, values)
         group = file.create_group(WEIGHTS)
         for name, values in weights.items():
-            _put(group, key_of(name), values)
+            put_tensor(group, key_of(name), values)
         file.flush()
         image: bytes = file.id.get_file_image()
     return image
 
 
-def _put(group: Any, name: str, values: Array) -> None:
+def put_tensor(group: Any, name: str, values: Array) -> None:
+    """Write a contiguous array into a group of an open file, and its SHA-256 beside it."""
     dataset = group.create_dataset(name, data=values, track_times=False)
     dataset.attrs["sha256"] = np.bytes_(_digest(values))
 
@@ -216,7 +217,7 @@ def _text(file: GuardedFile, name: str) -> str:
             f"a text of at most {MAX_JSON_BYTES} bytes is accepted"
         )
     try:
-        return _verified(file, stored, stored.shape, "uint8").tobytes().decode("utf-8")
+        return verified_tensor(file, stored, stored.shape, "uint8").tobytes().decode("utf-8")
     except UnicodeDecodeError:
         raise CheckpointError(f"the dataset {name!r} is not UTF-8 text") from None
 
@@ -258,12 +259,14 @@ def _weights(file: GuardedFile, graph: Graph, storage: str) -> dict[str, Float32
 def _tensor(
     file: GuardedFile, name: str, stored: Stored, shape: tuple[int, ...], storage: str
 ) -> Float32:
-    values = _verified(file, stored, shape, storage)
+    values = verified_tensor(file, stored, shape, storage)
     check_finite(name, values)
     return values.astype(np.float32, copy=False)
 
 
-def _verified(file: GuardedFile, stored: Stored, shape: tuple[int, ...], type_name: str) -> Array:
+def verified_tensor(
+    file: GuardedFile, stored: Stored, shape: tuple[int, ...], type_name: str
+) -> Array:
     """The values of a dataset in the stored bytes, if they hash to what the file says."""
     values = read_tensor(stored, shape, (type_name,))
     little = values.astype(values.dtype.newbyteorder("<"), copy=False)

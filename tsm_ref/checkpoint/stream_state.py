@@ -8,22 +8,22 @@ from numpy.typing import NDArray
 
 from tsm_ref.checkpoint.contents import check_names
 from tsm_ref.checkpoint.disk import StrPath, write_whole
-from tsm_ref.checkpoint.hdf5 import import_h5py, open_hdf5, read_tensor
-from tsm_ref.checkpoint.native import key_of
-from tsm_ref.errors import CheckpointError
+from tsm_ref.checkpoint.hdf5 import import_h5py, open_hdf5
+from tsm_ref.checkpoint.native import key_of, put_tensor, verified_tensor
+from tsm_ref.errors import CheckpointError, TsmError
 
 __all__ = ["load_state", "save_state"]
 
 Array = NDArray[Any]
 
 FORMAT = "tsm-ref stream state"
-VERSION = 1
+VERSION = 2
 
 
 def save_state(path: StrPath, state: Mapping[str, Array], model: str) -> None:
     """Write a state, whole or not at all; `model` is the digest of the network that it belongs to.
 
-    Raises `WriteError` where the file cannot be written.
+    Raises `WriteError` with the path where the file cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -37,18 +37,29 @@ def save_state(path: StrPath, state: Mapping[str, Array], model: str) -> None:
         file.attrs["version"] = np.int64(VERSION)
         file.attrs["model"] = np.bytes_(model)
         for name, values in _held(state).items():
-            file.create_dataset(key_of(name), data=values, track_times=False)
+            put_tensor(file, key_of(name), np.ascontiguousarray(values))
         file.flush()
         image: bytes = file.id.get_file_image()
-    write_whole(path, image)
+    try:
+        write_whole(path, image)
+    except TsmError as error:
+        raise error.about(path) from None
 
 
 def load_state(path: StrPath, like: Mapping[str, Array], model: str) -> dict[str, Array]:
     """Read a state of the same network, with the names, shapes and types of `like`.
 
-    Raises `CheckpointError` for a file that is not one, is damaged, belongs to another network or
-    does not fit; nothing is read before its shape has been compared.
+    Raises `CheckpointError` with the path for a file that is not one, is damaged, belongs to
+    another network or does not fit; nothing is read before its shape has been compared, and
+    nothing is believed that does not match its SHA-256.
     """
+    try:
+        return {**like, **_loaded(path, _held(like), model)}
+    except TsmError as error:
+        raise error.about(path) from None
+
+
+def _loaded(path: StrPath, like: Mapping[str, Array], model: str) -> dict[str, Array]:
     with open_hdf5(path) as file:
         if file.attribute("format") != FORMAT:
             raise CheckpointError(f"the HDF5 file is not a {FORMAT}: it does not say so")
@@ -57,13 +68,12 @@ def load_state(path: StrPath, like: Mapping[str, Array], model: str) -> dict[str
             raise CheckpointError(f"the version of the state is {version!r}; known is {VERSION}")
         if file.attribute("model") != model:
             raise CheckpointError("the state belongs to another model, or to other weights")
-        keys = {key_of(name): name for name in _held(like)}
+        keys = {key_of(name): name for name in like}
         check_names(keys.values(), [keys.get(name, name) for name in file.datasets])
-        arrays = {
-            name: read_tensor(file.datasets[key], like[name].shape, (str(like[name].dtype),))
+        return {
+            name: verified_tensor(file, file.datasets[key], like[name].shape, str(like[name].dtype))
             for key, name in keys.items()
         }
-        return {**like, **arrays}
 
 
 def _held(state: Mapping[str, Array]) -> dict[str, Array]:
