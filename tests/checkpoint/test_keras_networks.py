@@ -13,7 +13,7 @@ from tests.checkpoint import keras_writer
 from tests.checkpoint.keras_writer import Writer, save_keras_2, save_keras_3, save_model
 from tsm_ref.checkpoint import load_checkpoint
 from tsm_ref.checkpoint.keras_graph import graph_of, keras_shape
-from tsm_ref.checkpoint.keras_networks import BY_DEPTH, CREATED
+from tsm_ref.checkpoint.keras_networks import CREATED
 from tsm_ref.engine.oracle import run_oracle
 from tsm_ref.errors import CheckpointError
 from tsm_ref.models import build_ts_can
@@ -196,11 +196,6 @@ IN_CODE = (
     *("motion_conv1", "motion_conv2", "appearance_conv1", "appearance_conv2", "attention1"),
     *("motion_conv3", "motion_conv4", "appearance_conv3", "appearance_conv4", "attention2"),
 )
-BY_NUMBER = [
-    f"{layer}/{role}"
-    for layer in ("conv2d", *(f"conv2d_{i}" for i in range(1, 10)), "dense", "dense_1")
-    for role in ("kernel", "bias")
-]
 HEADS = {1: ("pulse",), 2: ("pulse", "respiration")}
 
 
@@ -242,15 +237,16 @@ def test_ts_can_is_read_in_every_layout(
         np.testing.assert_array_equal(found.weights[name], value)
 
 
-def test_layers_without_names_are_in_the_order_of_depth(tmp_path: Path) -> None:
-    """Some versions of Keras 3 keep no names and number the layers from the inputs on."""
-    assert sorted(BY_DEPTH) == sorted(CREATED) == sorted(IN_CODE)
-    ours, values = ts_can(1, BY_DEPTH)
-    numbered = dict(sorted(values.items(), key=lambda item: BY_NUMBER.index(item[0])))
-    path = save_keras_3(tmp_path / "w.weights.h5", numbered, named=False)
-    found = load_checkpoint(path, PROFILES["mtts-can"])
-    for name, value in ours.items():
-        np.testing.assert_array_equal(found.weights[name], value)
+def test_layers_without_names_are_refused(tmp_path: Path, refused: Any) -> None:
+    """Some versions of Keras 3 keep no names and number the layers by their depth.
+
+    Which branch is the deeper one hangs on how the shift was written; the shapes are the same.
+    """
+    assert sorted(CREATED) == sorted(IN_CODE)
+    _, values = ts_can(1)
+    path = save_keras_3(tmp_path / "w.weights.h5", values, named=False)
+    with refused(CheckpointError, "keeps no names of its layers", "save it again"):
+        load_checkpoint(path, PROFILES["mtts-can"])
 
 
 def test_half_precision_is_recorded(tmp_path: Path) -> None:

@@ -42,11 +42,13 @@ _NO_WEIGHT = re.compile(r"(?:optimizer|optimizer_weights)/.+|(?:.+/)?seed_genera
 class LayerTable:
     """The variables of a file by ``layer/kernel`` (Keras 2) or ``layer/vars/0`` (Keras 3).
 
-    What optimizers and random generators left in the file is not in the table.
+    What optimizers and random generators left in the file is not in the table. Where it is not
+    ``named``, layers are called by their class and a number: in which order is not known.
     """
 
     legacy: bool
     variables: Mapping[str, Stored]
+    named: bool = True
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -97,7 +99,7 @@ def layer_table(file: GuardedFile) -> LayerTable:
     kept = {path: item for path, item in file.datasets.items() if not _NO_WEIGHT.fullmatch(path)}
     if file.has_attribute("layer_names") or any(p.startswith("model_weights/") for p in kept):
         return LayerTable(True, _keras_2(kept))
-    return LayerTable(False, _keras_3(file, kept))
+    return _keras_3(file, kept)
 
 
 def _keras_2(datasets: Mapping[str, Stored]) -> dict[str, Stored]:
@@ -119,9 +121,9 @@ def _keras_2(datasets: Mapping[str, Stored]) -> dict[str, Stored]:
     return _once({path: keys[path] for path in datasets}, datasets)
 
 
-def _keras_3(file: GuardedFile, datasets: Mapping[str, Stored]) -> dict[str, Stored]:
+def _keras_3(file: GuardedFile, datasets: Mapping[str, Stored]) -> LayerTable:
     """By the name of the layer where the file tells it, else by its path."""
-    keys = {}
+    keys, named = {}, True
     for path in datasets:
         match = _KERAS_3.fullmatch(path)
         if not match:
@@ -132,8 +134,10 @@ def _keras_3(file: GuardedFile, datasets: Mapping[str, Stored]) -> dict[str, Sto
         layer = short[1] if short else match["layer"]
         if short and file.has_attribute("name", group):
             layer = file.long_text("name", group)
+        elif short:
+            named = False
         keys[path] = f"{layer}/vars/{match['index']}"
-    return _once(keys, datasets)
+    return LayerTable(False, _once(keys, datasets), named)
 
 
 def _once(keys: Mapping[str, str], datasets: Mapping[str, Stored]) -> dict[str, Stored]:

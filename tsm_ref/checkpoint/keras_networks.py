@@ -42,12 +42,6 @@ CREATED = (
 )
 """The convolutions of TS-CAN as its code makes them: Keras numbers the names of layers so."""
 
-BY_DEPTH = (
-    *("appearance_conv1", "motion_conv1", "appearance_conv2", "attention1", "motion_conv2"),
-    *("appearance_conv3", "motion_conv3", "appearance_conv4", "attention2", "motion_conv4"),
-)
-"""The same, the farthest from the outputs first: Keras 3 numbers layers without names so."""
-
 
 class Network(NamedTuple):
     """A graph, and what each of its layers is called in the file."""
@@ -122,7 +116,12 @@ def _is_ts_can(table: LayerTable) -> bool:
 
 
 def _ts_can(table: LayerTable, profile: Profile) -> Network:
-    """TS-CAN of one head or two; its sizes from the shapes, its order from what fits better."""
+    """TS-CAN of one head or two; its sizes from the shapes, its order from the names."""
+    if not table.named:
+        raise CheckpointError(
+            "the file keeps no names of its layers, so nothing tells which of its convolutions see "
+            "the motion; save it again with a newer Keras, or as .h5"
+        )
     convs = _numbered(table.layers)
     start = _number(convs[0])
     usual = ["conv2d", *(f"conv2d_{i}" for i in range(1, start + 20))]
@@ -146,8 +145,7 @@ def _ts_can(table: LayerTable, profile: Profile) -> Network:
     for i, suffix in enumerate(("", "_respiration")[: len(heads)]):
         ends[f"dense1{suffix}"] = hidden[i] if i < len(hidden) else f"dense_{i}"
         ends[f"dense2{suffix}"] = last[i] if i < len(last) else f"output_{i + 1}"
-    orders = (Network(graph, dict(zip(o, convs, strict=True)) | ends) for o in (CREATED, BY_DEPTH))
-    return min(orders, key=lambda network: _misses(table, network))
+    return Network(graph, dict(zip(CREATED, convs, strict=True)) | ends)
 
 
 # Keras applications
