@@ -217,6 +217,30 @@ def test_layers_compute_what_keras_says(save: Save) -> None:
     assert found.graph.parameters[depthwise.inputs[1]] == (24, 1, 1, 3, 3)
 
 
+@pytest.mark.parametrize("sides", [(12, 15), (13, 16)], ids=str)
+@pytest.mark.parametrize(
+    "pads",
+    [([[0, 1], [0, 1]],), ([[1, 0], [2, 1]],), ([[1, 1], [0, 1]], [[0, 1], [1, 1]])],
+    ids=str,
+)
+def test_zeros_are_part_of_the_picture_that_is_padded_on(
+    save: Save, pads: tuple[list[list[int]], ...], sides: tuple[int, int]
+) -> None:
+    """What "same" adds hangs on the size with the zeros; zeros may be put around zeros."""
+    layers = [layer("InputLayer", "input", batch_input_shape=[None, *sides, 2])]
+    for number, padding in enumerate(pads):
+        layers.append(
+            layer("ZeroPadding2D", f"pad{number}", layers[-1]["config"]["name"], padding=padding)
+        )
+    last = layers[-1]["config"]["name"]
+    layers += [
+        conv("conv", last, 4, 3, strides=[2, 2]),
+        layer("GlobalAveragePooling2D", "pool", "conv"),
+        layer("Dense", "dense", "pool", units=3, activation=None, use_bias=True),
+    ]
+    check(save(layers), {"config": {"layers": layers}})
+
+
 def test_a_sequence_is_linked_one_after_another(save: Save) -> None:
     layers = [
         conv("first", "", 4, 3, batch_input_shape=[None, 8, 8, 3], activation="relu"),

@@ -187,15 +187,15 @@ def _window(
         raise CheckpointError(f"a window has the strides {strides} and the size {kernel}")
     if config.get("data_format", "channels_last") != "channels_last":
         raise CheckpointError("the channels of the network are not last, as its weights expect")
+    before = net.pads.get(x, (0, 0, 0, 0))
     begins, ends = [0, 0], [0, 0]
     if config["padding"] == "same":
         for axis in range(2):
-            size = net.shapes[x][3 + axis]
+            size = before[axis] + net.shapes[x][3 + axis] + before[2 + axis]
             total = max((-(-size // strides[axis]) - 1) * strides[axis] + kernel[axis] - size, 0)
             begins[axis], ends[axis] = total // 2, total - total // 2
     elif config["padding"] != "valid":
         raise CheckpointError(f"the padding is {shown(str(config['padding']))}, not same or valid")
-    before = net.pads.get(x, (0, 0, 0, 0))
     pads = (0, begins[0] + before[0], begins[1] + before[1])
     return (1, *strides), (*pads, 0, ends[0] + before[2], ends[1] + before[3])
 
@@ -283,10 +283,12 @@ def _pad(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> st
     """Zeros in front of a convolution or a pool, which takes them over."""
     (top, bottom), (left, right) = config["padding"]
     (x,) = sources
+    before = net.pads.get(x, (0, 0, 0, 0))
     alias = f"{x} in {name}"
     net.shapes[alias] = net.shapes[x]
-    net.padded[alias] = x
-    net.pads[alias] = (int(top), int(left), int(bottom), int(right))
+    net.padded[alias] = net.padded.get(x, x)
+    pads = (int(top), int(left), int(bottom), int(right))
+    net.pads[alias] = tuple(old + new for old, new in zip(before, pads, strict=True))
     return alias
 
 
