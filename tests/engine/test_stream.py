@@ -39,6 +39,9 @@ def small_graph(*nodes, outputs=None):
         "taps": (24, 24, 3, 1, 1),
         "cube": (24, 24, 3, 3, 3),
         "depth": (24, 1, 1, 3, 3),
+        "halves": (24, 12, 1, 3, 3),
+        "each": (24, 1, 3, 3, 3),
+        "classes": (101, 24),
         "bias": (24,),
     }
     used = {name for node in nodes for name in node.inputs}
@@ -129,6 +132,20 @@ FAMILIES = {
         Node("s", "TemporalShift", ("a",), {"d": BOTH}),
         Node("b", "Conv", ("s", "depth", "bias"), {**SAME, "group": 24}),
         Node("y", "Conv", ("b", "point", "bias")),
+    ),
+    "groups of channels": lambda: small_graph(
+        Node("a", "Conv", ("x", "each", "bias"), {"pads": (1, 1, 1, 1, 1, 1), "group": 24}),
+        Node("s", "TemporalShift", ("a",), {"d": BOTH}),
+        Node("b", "Conv", ("s", "halves", "bias"), {**SAME, "group": 2}),
+        Node("y", "Conv", ("b", "halves"), {**SAME, "group": 2, "strides": (1, 2, 2)}),
+    ),
+    "probabilities": lambda: small_graph(
+        Node("s", "TemporalShift", ("x",), {"d": BOTH}),
+        Node("a", "Conv", ("s", "point", "bias")),
+        Node("p", "GlobalAveragePool", ("a",)),
+        Node("f", "Flatten", ("p",)),
+        Node("k", "Linear", ("f", "classes")),
+        Node("y", "Softmax", ("k",), {"axis": 1}),
     ),
     "outputs at different times": lambda: small_graph(
         Node("a", "Conv", ("x", "point", "bias")),

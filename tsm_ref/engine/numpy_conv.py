@@ -146,7 +146,9 @@ def _grouped(
     taps = per_group * int(np.prod(kernel))
     w = np.ascontiguousarray(weight.reshape(group, outputs // group, taps))
     _, out_time, out_height, out_width = y.shape
-    frame_count, row_count = _row_blocks(out_time, out_height, out_width, taps * y.itemsize)
+    # Groups fall to this engine from the other too, where frames may not depend on their number.
+    together = out_time if group == 1 else 1
+    frame_count, row_count = _row_blocks(together, out_height, out_width, taps * y.itemsize)
     depth = (frame_count - 1) * st + (kernel[0] - 1) * dt + 1
     scratch = np.zeros(
         (channels, depth, height + before[1] + after[1], width + before[2] + after[2]), y.dtype

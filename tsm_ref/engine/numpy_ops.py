@@ -56,14 +56,19 @@ def _activation(node: Node, inputs: Sequence[Array], y: Array) -> Step:
 
 
 def _softmax(node: Node, inputs: Sequence[Array], y: Array) -> Step:
+    """Frame by frame, as `_linear`, unless it is over the frames or there are none."""
     x = inputs[0]
     axis = _attr(node, "axis")
-    axis = axis - 1 if axis > 0 else axis
+    axis = (axis - 1 if axis > 0 else axis) % y.ndim
+    work = [(x, y)]
+    if axis != 1 and y.ndim > 1:
+        work = [(x[:, t : t + 1], y[:, t : t + 1]) for t in range(y.shape[1])]
 
     def step() -> None:
-        np.subtract(x, x.max(axis=axis, keepdims=True), out=y)
-        np.exp(y, out=y)
-        np.divide(y, y.sum(axis=axis, keepdims=True), out=y)
+        for source, target in work:
+            np.subtract(source, source.max(axis=axis, keepdims=True), out=target)
+            np.exp(target, out=target)
+            np.divide(target, target.sum(axis=axis, keepdims=True), out=target)
 
     return step
 
