@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.checkpoint.torch_writer import Pickle, Raw, call, name, number, text
+from tests.checkpoint.torch_writer import Pickle, Raw, call, name, number, sizes, text
 from tsm_ref.checkpoint.pickle_names import KNOWN, NumpyArray, numpy_values
 from tsm_ref.checkpoint.pickles import read_pickle
 from tsm_ref.errors import CheckpointError
@@ -193,6 +193,24 @@ def test_numpy_arrays_that_do_not_fit_are_refused() -> None:
         numpy_values(read(objects))
 
 
+def test_a_number_that_cannot_be_printed_is_refused() -> None:
+    long = b"\x8b" + (4000).to_bytes(4, "little") + b"\x7f" * 4000
+    with pytest.raises(CheckpointError, match="a number of 31999 bits; at most 128"):
+        read(b"\x80\x02}" + text("epoch") + long + b"s.")
+
+
+def test_the_type_beside_a_tensor_is_one_of_numbers() -> None:
+    storage = [text("storage"), name("torch.storage", "UntypedStorage"), text("0"), text("cpu")]
+    described = [b"(" + b"".join(storage) + number(8) + b"tQ", number(0), sizes([2]), sizes([1])]
+    rest = [b"\x89", call(name("collections", "OrderedDict"))]
+    rebuild = name("torch._utils", "_rebuild_tensor_v3")
+    made = read(b"\x80\x02" + call(rebuild, *described, *rest, name("torch", "float32")) + b".")
+    assert made.storage.type_name == "float32"
+    for kind in (name("torch", "FloatStorage"), name("collections", "OrderedDict"), b"N"):
+        with pytest.raises(CheckpointError, match="no type of numbers"):
+            read(b"\x80\x02" + call(rebuild, *described, *rest, kind) + b".")
+
+
 def test_tensors_must_be_described_by_numbers() -> None:
     weight = np.arange(6, dtype=np.float32).reshape(2, 3)
     for changes in ({"offset": -1}, {"shape": (2, -3)}, {"strides": (3,)}):
@@ -201,12 +219,21 @@ def test_tensors_must_be_described_by_numbers() -> None:
             read(p.finished(Raw(p.tensor(weight, **changes))))
 
 
+def view(start: bytes, count: bytes) -> bytes:
+    """What old versions of PyTorch write for a part of a storage."""
+    return b"(" + text("0") + start + count + b"t"
+
+
 def test_a_storage_of_an_unknown_kind_is_refused() -> None:
     for parts in (
         [text("module"), name("torch", "FloatStorage"), text("0"), text("cpu"), number(1)],
         [text("storage"), name("torch", "float32"), text("0"), text("cpu"), number(1)],
         [text("storage"), name("torch", "FloatStorage"), text("0"), text("cpu"), number(-1)],
         [text("storage")],
+        *(
+            [text("storage"), name("torch", "FloatStorage"), text("0"), text("cpu"), number(2), v]
+            for v in (view(b"N", b"N"), view(text("0"), text("2")), view(number(-1), number(1)))
+        ),
     ):
         with pytest.raises(CheckpointError):
             read(b"\x80\x02(" + b"".join(parts) + b"tQ.")

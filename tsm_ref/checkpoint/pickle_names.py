@@ -91,9 +91,9 @@ def _typed_tensor(
     storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, kind: Any
 ) -> Tensor:
     """``torch._utils._rebuild_tensor_v3``: the type stands beside a storage of bytes."""
-    if not isinstance(storage, Storage) or not isinstance(kind, Named):
-        raise CheckpointError("a tensor of the pickle has no type")
-    name = kind.name.removeprefix("torch.")
+    name = kind.name.removeprefix("torch.") if isinstance(kind, Named) else ""
+    if not isinstance(storage, Storage) or name not in STORAGES.values():
+        raise CheckpointError("a tensor of the pickle has no type of numbers")
     return _tensor(Storage(storage.key, name, storage.count, storage.start), offset, shape, strides)
 
 

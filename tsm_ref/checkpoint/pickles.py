@@ -26,6 +26,7 @@ from tsm_ref.errors import CheckpointError
 
 MAX_OPCODES = 5_000_000
 MAX_BUILT = 2**30
+MAX_BITS = 128
 
 
 def read_pickle(file: BinaryIO) -> Any:
@@ -70,6 +71,11 @@ class _Machine:
     built: int = 0
 
     def do(self, name: str, argument: Any) -> None:
+        if isinstance(argument, int) and argument.bit_length() > MAX_BITS:
+            raise CheckpointError(
+                f"the pickle has a number of {argument.bit_length()} bits; at most {MAX_BITS} "
+                "are accepted"
+            )
         if name in _PUSHES:
             self.stack.append(bytes(argument) if isinstance(argument, bytearray) else argument)
         elif name in _CONSTANTS:
@@ -222,11 +228,11 @@ def _storage(identity: Any) -> Storage:
     name = storage.name.rpartition(".")[2]
     if name not in STORAGES and name != "UntypedStorage":
         raise CheckpointError(f"the pickle has the storage {shown(storage.name)}, not a known one")
-    if type(count) is not int or count < 0:
-        raise CheckpointError("a storage of the pickle has a length below 0")
     start = 0
     if view and view[0] is not None:
         _, start, count = view[0]
+    if any(type(v) is not int or v < 0 for v in (start, count)):
+        raise CheckpointError("a storage of the pickle begins, or has a length, below 0")
     return Storage(str(key), STORAGES.get(name, "uint8"), count, start)
 
 
