@@ -83,14 +83,14 @@ def wrapped(rename: Rename, graph: Graph, kind: str) -> Rename:
         block, _, part = name.partition(".nl.")
         if part and kind == "MIT":
             for ours, theirs in (("g", "g.0"), ("phi", "phi.0"), ("W", "W.0"), ("bn", "W.1")):
-                part = re.sub(rf"^{ours}\\.", f"{theirs}.", part)
+                part = re.sub(rf"^{ours}\.", f"{theirs}.", part)
             return f"module.base_model.{block}.nl.{part}"
         if part:
             for ours, theirs in (
                 ("g", "g.0.conv"), ("phi", "phi.0.conv"), ("theta", "theta.conv"),
                 ("W", "conv_out.conv"), ("bn", "conv_out.bn"),
             ):  # fmt: skip
-                part = re.sub(rf"^{ours}\\.", f"{theirs}.", part)
+                part = re.sub(rf"^{ours}\.", f"{theirs}.", part)
             return f"backbone.{block}.non_local_block.{part}"
         theirs = rename(name)
         block = ".".join(name.split(".")[:2])
