@@ -283,6 +283,18 @@ def test_file_names_of_mit_are_read(
     assert profile.shift == ShiftRule("mit", divisor)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("x_segment0_y.pth", "`segments` (=0)"), ("x_shift0_y", "`divisor` (=0)")]
+)
+def test_a_file_name_that_says_the_impossible(
+    load: Load, refused: Any, name: str, words: str
+) -> None:
+    tensors = tensors_of(resnet(), mit(resnet()))
+    with refused(CheckpointError, "the name of the file says what cannot be", words):
+        load(tensors, name)
+    assert load(tensors, name, "mit").profile.family == "mit"
+
+
 def test_names_without_marks_need_a_profile(load: Load, refused: Any) -> None:
     """The same tensors are an offline network, an online one, or none that shifts."""
     tensors = tensors_of(ONLINE, str)
@@ -334,7 +346,7 @@ def test_missing_and_unexpected_tensors_are_listed(load: Load, refused: Any) -> 
     with refused(
         CheckpointError,
         "4 tensors are missing ('layer1.0.bn1.bias', 'layer1.1.bn2.bias', 'layer2.0.bn1.bias', ",
-        "1 tensor is not expected ('extra.weight')",
+        "1 tensor is not expected ('module.base_model.extra.weight')",
     ):
         load(tensors)
 
@@ -344,9 +356,20 @@ def test_mis_shaped_tensors_are_listed(load: Load, refused: Any) -> None:
     for layer in ("1.0.bn1", "1.1.bn2", "2.0.bn1", "3.0.bn1"):
         tensors[f"module.base_model.layer{layer}.bias"] = np.ones(3, np.float32)
     with refused(
-        CheckpointError, "4 tensors have another shape", "'layer1.0.bn1.bias' is (3,), not"
+        CheckpointError,
+        "4 tensors have another shape",
+        "'module.base_model.layer1.0.bn1.bias' is (3,), not (16,)",
     ):
         load(tensors)
+
+
+def test_a_missing_stage_is_counted_though_its_marks_are_missing_too(
+    load: Load, refused: Any
+) -> None:
+    tensors = tensors_of(resnet(), mit(resnet()))
+    kept = {name: v for name, v in tensors.items() if "layer2" not in name}
+    with refused(CheckpointError, "30 tensors are not expected", "'module.base_model.layer3.0"):
+        load(kept)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

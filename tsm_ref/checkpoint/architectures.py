@@ -40,14 +40,13 @@ def load_tensors(file: TensorFile, path: StrPath, profile: Profile | None = None
     meant = profile_for(found, Path(path).name, profile)
     shapes = {ours: file.entries[theirs].shape for ours, theirs in found.names.items()}
     graph = _graph_for(shapes, meant, found, Path(path).name)
-    _check_marks(graph, found, meant)
     plain = _plain_shortcuts(graph, shapes)
     if plain:
         graph = _without_norms(graph, plain)
     wanted = {name: shape for name, shape in graph.parameters.items() if name not in plain}
     stored = {name: _stored_shape(name, shape, found) for name, shape in wanted.items()}
-    check_names(wanted, shapes)
-    check_shapes(stored, shapes)
+    _check_tensors(found, stored, shapes)
+    _check_marks(graph, found, meant)
     weights = {}
     for name, shape in graph.parameters.items():
         if name in plain:
@@ -68,6 +67,16 @@ def load_tensors(file: TensorFile, path: StrPath, profile: Profile | None = None
         format=f"{found.naming.family}, {file.format}",
         format_version=file.format_version,
         extra=dict(file.notes),
+    )
+
+
+def _check_tensors(found: Translation, wanted: Shapes, shapes: Shapes) -> None:
+    """Names and shapes are those of the network; what is in the file is called as it is there."""
+    theirs = {name: found.names.get(name, name) for name in (*wanted, *shapes)}
+    check_names((theirs[name] for name in wanted), (theirs[name] for name in shapes))
+    check_shapes(
+        {theirs[name]: shape for name, shape in wanted.items()},
+        {theirs[name]: shape for name, shape in shapes.items()},
     )
 
 
@@ -93,10 +102,13 @@ def profile_for(found: Translation, file_name: str, wanted: Profile | None) -> P
             f"the names ({naming.family}) do not say whether and how the network shifts; "
             f"give a profile ({', '.join(PROFILES)})"
         )
-    profile = PROFILES[name]
-    return _with_file_name(
-        replace(profile, placement=found.placement or profile.placement), file_name
-    )
+    profile = replace(PROFILES[name], placement=found.placement or PROFILES[name].placement)
+    try:
+        return _with_file_name(profile, file_name)
+    except ValueError as error:
+        raise CheckpointError(
+            f"the name of the file says what cannot be: {error}; rename it, or give a profile"
+        ) from None
 
 
 def _with_file_name(profile: Profile, file_name: str) -> Profile:
