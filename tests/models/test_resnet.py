@@ -17,6 +17,8 @@ IMAGENET = {
     "resnet34": (21_797_672, 512),
     "resnet50": (25_557_032, 2048),
     "resnet101": (44_549_160, 2048),
+    # Three small convolutions and norms for one large one; it is published as 25.58 M.
+    "resnet50-vd": (25_557_032 - 9_408 + 27 * 32 + 288 * 32 + 288 * 64 + 4 * 32, 2048),
 }
 
 
@@ -210,3 +212,38 @@ def test_the_stride_may_be_on_the_first_convolution():
     assert strides["layer2.0.conv1"] == strides["layer2.0.downsample.0"] == (1, 2, 2)
     assert strides["layer2.0.conv2"] == strides["layer2.1.conv1"] == (1, 1, 1)
     assert graph.shapes(CLIP)["layer4.2.relu"] == (1, 2048, 8, 7, 7)
+
+
+# ResNet-vd (He et al. 2018, figure 2) as PaddleVideo's ppTSM has it
+
+
+def test_the_published_size_of_resnet50_vd():
+    assert build("resnet50-vd", 1000).parameter_count == 25_576_264
+
+
+def test_a_deep_stem_is_three_small_convolutions():
+    g = build("resnet50-vd")
+    stem = [g.node[f"conv1.{i}"] for i in range(3)]
+    assert [node.attrs["strides"][1:] for node in stem] == [(2, 2), (1, 1), (1, 1)]
+    widths = [g.parameters[node.inputs[1]] for node in stem]
+    assert widths == [(32, 3, 1, 3, 3), (32, 32, 1, 3, 3), (64, 32, 1, 3, 3)]
+    assert g.shapes(CLIP)["relu1.2"] == (1, 64, 8, 112, 112)
+
+
+def test_a_strided_shortcut_averages_and_then_convolves():
+    g = build("resnet50-vd")
+    pools = list(g.select("AveragePool"))
+    assert [node.name for node in pools] == [f"layer{s}.0.downsample.pool" for s in (2, 3, 4)]
+    for node in pools:
+        (reader,) = g.consumers[node.name]
+        assert reader.attrs["strides"] == (1, 1, 1)
+    odd = g.shapes({"x": (1, 3, 2, 100, 68)})  # 25 rows reach layer2: the last window is cut off
+    assert odd["layer2.0.downsample.pool"] == (1, 256, 2, 13, 9)
+
+
+def test_every_activation_is_leaky():
+    g = build("resnet50-vd")
+    leaky = list(g.select("LeakyRelu"))
+    assert len(leaky) == len(list(build("resnet50").select("Relu"))) + 2
+    assert {node.attrs["alpha"] for node in leaky} == {0.01}
+    assert not list(g.select("Relu"))

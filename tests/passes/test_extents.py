@@ -62,6 +62,43 @@ def test_a_rounding_up_is_not_taken_for_a_rounding_down():
     assert known["down"] != known["up"]
 
 
+def test_a_rounding_up_is_known_to_be_what_a_padded_convolution_makes():
+    """``ceil((H - 2) / 2) + 1`` is ``floor((H - 1) / 2) + 1``, the 3x3 convolution of stride 2."""
+    b = Builder("b")
+    x = b.input("x", ("N", 3, "T", "H", "W"))
+    window = {"kernel_shape": (1, 2, 2), "strides": (1, 2, 2)}
+    b.node("AveragePool", "up", [x], 3, ceil_mode=True, **window)
+    b.conv("x", "conv", 3, kernel=3, stride=2, padding=1)
+    b.node("MaxPool", "padded", [x], 3, ceil_mode=True, pads=(0, 0, 0, 0, 1, 1), **window)
+    known = extents(b.graph(["up", "conv", "padded"]))
+    assert known["up"] == known["conv"] != known["padded"]
+
+
+@pytest.mark.parametrize("pads", [(0,) * 6, (0, 1, 1, 0, 0, 0), (0, 0, 0, 0, 1, 1)])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2), (3, 3), (2, 3), (3, 1)])
+def test_equal_roundings_up_are_equal_shapes(kernel, stride, pads):
+    b = Builder("b")
+    x = b.input("x", ("N", 3, "T", "H", "W"))
+    for name, ceil in (("down", False), ("up", True)):
+        b.node(
+            "MaxPool", name, [x], 3, kernel_shape=(1, kernel, kernel),
+            strides=(1, stride, stride), pads=pads, ceil_mode=ceil,
+        )  # fmt: skip
+    for extra in range(-3, 4):
+        padding = (extra + 3) // 2, (extra + 3) - (extra + 3) // 2
+        b.node(
+            "Conv", f"conv{extra}", ["x", b.parameter(f"w{extra}", (3, 3, 1, 1, 1))], 3,
+            strides=(1, stride, stride), pads=(0, padding[0], padding[0], 0, *[padding[1]] * 2),
+        )  # fmt: skip
+    graph = b.graph(["down", "up"])
+    known = extents(graph)
+    for size in range(3, 12):
+        real = graph.shapes({"x": (1, 3, 2, size, size)})
+        for a in graph.node:
+            for c in graph.node:
+                assert known[a] != known[c] or real[a] == real[c]
+
+
 def test_a_mean_is_spread_over_the_picture():
     b = Builder("b")
     x = b.input("x", ("N", 3, "T", "H", "W"))

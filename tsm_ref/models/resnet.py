@@ -1,9 +1,10 @@
-"""TSN and TSM ResNet-18, -34, -50 and -101 (He et al. 2015; Lin, Gan, Han 2019, sections 3 and 4).
+"""TSN and TSM ResNet-18, -34, -50, -101 and -50-vd (He et al. 2015, 2018; Lin, Gan, Han 2019).
 
 The shift stands in front of the first convolution of the residual branch (placement ``blockres``,
 "residual shift"), or in front of the whole block, skip path included (``block``, "in-place shift"),
 or nowhere (``none``: TSN). Convolution strides are PyTorch's, on the 3x3 of a bottleneck; those of
-the paper and of Keras, on its first 1x1, are an option.
+the paper and of Keras, on its first 1x1, are an option; so is ResNet-vd (He et al. 2018, "Bag of
+tricks", figure 2), which PaddleVideo's ppTSM is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,10 @@ class ResNetSpec:
 
     ``blocks`` per stage; stage ``i`` has ``width * 2**i`` planes and stride ``strides[i]``.
     ``stride_first`` puts the stride of a bottleneck on its first convolution, ``conv_bias`` gives
-    every convolution a bias, ``epsilon`` is that of the batch norms.
+    every convolution a bias, ``epsilon`` is that of the batch norms. ``deep_stem`` is three
+    convolutions of ``stem_kernel`` instead of one, the first two of half the width;
+    ``pool_shortcut`` puts the stride of a skip path into an average pool in front of its
+    convolution; ``slope`` > 0 makes every ReLU a leaky one.
     """
 
     blocks: tuple[int, ...]
@@ -33,6 +37,9 @@ class ResNetSpec:
     stride_first: bool = False
     conv_bias: bool = False
     epsilon: float = 1e-5
+    deep_stem: bool = False
+    pool_shortcut: bool = False
+    slope: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < len(self.blocks) <= len(self.strides):
@@ -51,7 +58,16 @@ RESNETS = {
     "resnet34": ResNetSpec((3, 4, 6, 3)),
     "resnet50": ResNetSpec((3, 4, 6, 3), bottleneck=True),
     "resnet101": ResNetSpec((3, 4, 23, 3), bottleneck=True),
+    "resnet50-vd": ResNetSpec(
+        (3, 4, 6, 3),
+        bottleneck=True,
+        stem_kernel=3,
+        deep_stem=True,
+        pool_shortcut=True,
+        slope=0.01,
+    ),
 }
+"""The published networks; ``resnet50-vd`` is that of ppTSM, leaky where PaddleVideo made it so."""
 
 
 def n_round(blocks: Sequence[int]) -> int:
@@ -129,16 +145,21 @@ def _non_local(b: Builder, x: str, name: str, mode: str) -> str:
 
 
 def _stem(b: Builder, x: str, spec: ResNetSpec) -> str:
-    x = b.conv(
-        x,
-        "conv1",
-        spec.width,
-        kernel=spec.stem_kernel,
-        stride=spec.stem_stride,
-        padding=spec.stem_kernel // 2,
-        bias=spec.conv_bias,
-    )
-    x = b.relu(b.batch_norm(x, "bn1"), "relu1")
+    half = spec.width // 2
+    layers = {"1": spec.width}
+    if spec.deep_stem:
+        layers = {"1.0": half, "1.1": half, "1.2": spec.width}
+    for i, (layer, width) in enumerate(layers.items()):
+        x = b.conv(
+            x,
+            f"conv{layer}",
+            width,
+            kernel=spec.stem_kernel,
+            stride=spec.stem_stride if i == 0 else 1,
+            padding=spec.stem_kernel // 2,
+            bias=spec.conv_bias,
+        )
+        x = _relu(b, b.batch_norm(x, f"bn{layer}"), f"relu{layer}", spec)
     if not spec.stem_pool:
         return x
     return b.node(
@@ -150,6 +171,30 @@ def _stem(b: Builder, x: str, spec: ResNetSpec) -> str:
         strides=(1, 2, 2),
         pads=(0, 1, 1, 0, 1, 1),
     )
+
+
+def _relu(b: Builder, x: str, name: str, spec: ResNetSpec) -> str:
+    if not spec.slope:
+        return b.relu(x, name)
+    return b.node("LeakyRelu", name, [x], b.channels(x), alpha=spec.slope)
+
+
+def _shortcut(b: Builder, x: str, name: str, channels: int, stride: int, spec: ResNetSpec) -> str:
+    """A strided 1x1 convolution, or a mean over as many pixels and a 1x1 convolution."""
+    if spec.pool_shortcut and stride != 1:
+        window = (1, stride, stride)
+        x = b.node(
+            "AveragePool",
+            f"{name}.pool",
+            [x],
+            b.channels(x),
+            kernel_shape=window,
+            strides=window,
+            ceil_mode=True,
+        )
+        stride = 1
+    x = b.conv(x, f"{name}.0", channels, kernel=1, stride=stride, bias=spec.conv_bias)
+    return b.batch_norm(x, f"{name}.1")
 
 
 def _block(
@@ -180,8 +225,7 @@ def _block(
         )
         y = b.batch_norm(y, f"{name}.bn{i}")
         if i < len(layers):
-            y = b.relu(y, f"{name}.relu{i}")
+            y = _relu(b, y, f"{name}.relu{i}", spec)
     if stride != 1 or b.channels(skip) != channels:
-        skip = b.conv(skip, f"{name}.downsample.0", channels, kernel=1, stride=stride, bias=bias)
-        skip = b.batch_norm(skip, f"{name}.downsample.1")
-    return b.relu(b.add(y, skip, f"{name}.add"), f"{name}.relu")
+        skip = _shortcut(b, skip, f"{name}.downsample", channels, stride, spec)
+    return _relu(b, b.add(y, skip, f"{name}.add"), f"{name}.relu", spec)

@@ -44,7 +44,11 @@ def _pulse(*heads: str) -> Architecture:
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     **{
-        name: Architecture(partial(build_resnet, spec), ("blockres", "block", "none"))
+        name: Architecture(
+            partial(build_resnet, spec),
+            ("blockres", "block", "none"),
+            profile="paddle" if name.endswith("-vd") else "mit",
+        )
         for name, spec in RESNETS.items()
     },
     "mobilenetv2": Architecture(_unplaced(build_mobilenet_v2)),

@@ -83,5 +83,8 @@ def _windows(node: Node, x: Extent, kernel: Extent) -> Extent:
         slack = offset + sum(ends) - dilations[i] * (kernel[i] - 1) - 1
         unit = strides[i] == 1
         rounding = ends if ceil else ()
+        if ceil and not ends[1] and kernel[i] >= strides[i] and dilations[i] == 1:
+            # No window is left out here, so that rounding up is rounding down a larger number.
+            slack, rounding = slack + strides[i] - 1, ()
         result.append((base, slack + 1) if unit else ((base, slack, strides[i], rounding), 1))
     return tuple(result)
