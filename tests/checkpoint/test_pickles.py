@@ -3,6 +3,7 @@
 import io
 import pickle
 import sys
+import types
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,19 @@ def test_numpy_scalars_and_shared_values() -> None:
     found = read(pickle.dumps([np.float32(2.5), shared, shared], 2))
     assert found == [2.5, ["same"], ["same"]]
     assert found[1] is found[2]
+
+
+def test_the_log_of_a_trainer_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MMAction2 1.x keeps the losses of a training in objects of its own, beside the weights."""
+    module = types.ModuleType("mmengine.logging.history_buffer")
+    buffer = type("HistoryBuffer", (), {"__module__": module.__name__})
+    monkeypatch.setattr(module, "HistoryBuffer", buffer, raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    log = buffer()
+    vars(log).update(max_length=1_000_000, _log_history=np.arange(3.0))
+    for protocol in (2, 4):
+        data = pickle.dumps({"message_hub": {"loss": log}, "state_dict": TREE}, protocol)
+        assert read(data) == {"message_hub": {"loss": {}}, "state_dict": TREE}
 
 
 def test_the_file_stands_behind_what_was_read() -> None:

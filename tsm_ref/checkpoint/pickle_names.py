@@ -153,8 +153,12 @@ KNOWN: Mapping[str, Callable[..., Any] | None] = {
                     _numpy_buffer),
     "numpy.ndarray": None,
     "numpy.dtype": lambda text, *a: NumpyType(str(text)),
+    "mmengine.logging.history_buffer.HistoryBuffer": lambda *a: {},
 }  # fmt: skip
-"""Every name that a file may use, and what calling it builds (None: it is not called)."""
+"""Every name that a file may use, and what calling it builds (None: it is not called).
+
+The last one is what MMAction2 1.x logs beside the weights while it trains: nothing is kept of it.
+"""
 
 
 def named(name: str) -> Named:
