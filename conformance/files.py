@@ -58,12 +58,12 @@ def read_npy(path: Path, limit: int = MAX_BYTES) -> Array:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """A plain file name inside a folder; raises `BadFile` for paths, links and folders."""
+    """A plain file name inside a folder; raises `BadFile` for paths, links, folders, pipes."""
     path = folder / name
     if not name or Path(name).name != name or name in (".", "..") or "\0" in name:
         raise BadFile(f"the output file {name!r} must be a plain name inside the output folder")
-    if path.is_symlink() or path.is_dir():
-        raise BadFile(f"the output file {name!r} is a link or a folder")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise BadFile(f"the output file {name!r} is a link, a folder or a pipe")
     return path
 
 

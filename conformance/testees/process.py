@@ -49,7 +49,7 @@ class Process:
 
     def __init__(self, command: Sequence[str], profile: str | None = None) -> None:
         self.command = list(command)
-        self.folder = Path(tempfile.mkdtemp(prefix="tsm-conformance-"))
+        self.folder = Path()
         self.calls = 0
         self._talk: _Talk | None = None
         try:
@@ -72,28 +72,32 @@ class Process:
         except UsageError as error:
             self._end()
             return Broken(f"did not start again: {error}")
+        except OSError as error:
+            self._end()
+            return Broken(f"made its folder unusable: {error.strerror}")
         return from_testee(call, reply, layout)
 
     def close(self) -> None:
         """Ask the program to stop, end it if it does not, and remove its folder."""
         if self._talk is not None:
-            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            with contextlib.suppress(_Broke, OSError, subprocess.TimeoutExpired):
                 self._talk.send({"op": "stop"})
                 self._talk.hang_up()
                 self._talk.program.wait(2)
         self._end()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self) -> Mapping[str, Any]:
         """Start the program and read what it says of itself; `UsageError` if it cannot."""
+        self.folder = Path(tempfile.mkdtemp(prefix="tsm-conformance-"))
         try:
             self._talk = _Talk(self.command)
         except OSError as error:
+            self.folder.rmdir()
             raise UsageError(f"cannot start {self.command[0]!r}: {error.strerror}") from None
         try:
             self._talk.send({"op": "start", "protocol": PROTOCOL, "folder": str(self.folder)})
             return self._talk.receive(START_SECONDS)
-        except (_Broke, OSError) as error:
+        except _Broke as error:
             self._end()
             raise UsageError(f"{self.command[0]!r} did not introduce itself: {error}") from None
 
@@ -113,10 +117,7 @@ class Process:
             "memory": call.memory,
             "outputs": "out",
         }
-        try:
-            talk.send(message)
-        except OSError:
-            raise _Broke(talk.epitaph()) from None
+        talk.send(message)
         answer = talk.receive(timeout)
         self._check_folder(before)
         return self._reply(answer)
@@ -138,8 +139,8 @@ class Process:
 
     def _check_folder(self, before: Mapping[str, tuple[int, int]]) -> None:
         after = _listing(self.folder)
-        for name in after:
-            if after[name] != before.get(name) and not name.startswith("out/"):
+        for name in {**before, **after}:
+            if after.get(name) != before.get(name) and not name.startswith("out/"):
                 verb = "modified the input" if name in before else "wrote outside its folder:"
                 raise _Broke(f"{verb} {name}")
         total = sum(size for name, (size, _) in after.items() if name.startswith("out/"))
@@ -174,9 +175,11 @@ class Process:
             raise _Broke(str(error)) from None
 
     def _end(self) -> None:
+        """End the program; what it made of its folder goes with it."""
         if self._talk is not None:
             self._talk.end()
             self._talk = None
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class _Broke(Exception):
@@ -195,16 +198,20 @@ class _Talk:
             start_new_session=True,
         )
         _limit_files(self.program.pid)
-        self.lines: queue.Queue[bytes | None] = queue.Queue(maxsize=64)
+        self.over = False
+        self.lines: queue.Queue[bytes | None] = queue.Queue(maxsize=2)
         self.said: deque[bytes] = deque(maxlen=20)
         for target in (self._read_lines, self._read_errors):
             threading.Thread(target=target, daemon=True).start()
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """One line to the program."""
+        """One line to the program; raises `_Broke` if it listens no more."""
         assert self.program.stdin is not None
-        self.program.stdin.write(json.dumps(message).encode() + b"\n")
-        self.program.stdin.flush()
+        try:
+            self.program.stdin.write(json.dumps(message).encode() + b"\n")
+            self.program.stdin.flush()
+        except OSError:
+            raise _Broke(self.epitaph("closed its input")) from None
 
     def hang_up(self) -> None:
         """Close the program's input."""
@@ -218,7 +225,7 @@ class _Talk:
         except queue.Empty:
             raise _Broke(f"no reply within {timeout:g} seconds") from None
         if line is ENDED:
-            raise _Broke(self.epitaph())
+            raise _Broke(self.epitaph("closed its output"))
         if len(line) >= MAX_LINE:
             raise _Broke(f"printed a line of more than {MAX_LINE} bytes")
         try:
@@ -229,16 +236,14 @@ class _Talk:
             raise _Broke(f"printed {line[:60]!r}, which is no JSON object")
         return value
 
-    def epitaph(self) -> str:
-        """How the program ended, with the last line that it wrote to stderr."""
+    def epitaph(self, how: str) -> str:
+        """How the program ended if it did, with the last line that it wrote to stderr."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.program.wait(1)
         code = self.program.poll()
-        if code is None:
-            how = "closed its output"
-        elif code < 0:
-            how = f"crashed ({signal.Signals(-code).name})"
-        else:
+        if code is not None and code < 0:
+            how = f"crashed ({_signal_name(-code)})"
+        elif code is not None:
             how = f"ended with exit code {code}"
         last = b"".join(self.said).decode("utf-8", "replace").strip().splitlines()[-1:]
         return how + (f": {last[0][:200]}" if last else "")
@@ -249,25 +254,34 @@ class _Talk:
             os.killpg(self.program.pid, signal.SIGKILL)
         self.program.kill()
         self.program.wait()
-        for pipe in (self.program.stdin, self.program.stdout, self.program.stderr):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        with contextlib.suppress(OSError):
+            self.hang_up()
+        self.over = True
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.lines.get_nowait()
 
+    # Each thread closes its own pipe at its end: something that the program started may hold it
+    # open, and closing it from here would wait for that.
     def _read_lines(self) -> None:
-        pipe = self.program.stdout
-        assert pipe is not None
-        with contextlib.suppress(OSError, ValueError):
-            while line := pipe.readline(MAX_LINE):
+        assert self.program.stdout is not None
+        with self.program.stdout as pipe:
+            while (line := pipe.readline(MAX_LINE)) and not self.over:
                 self.lines.put(line)
         self.lines.put(ENDED)
 
     def _read_errors(self) -> None:
-        pipe = self.program.stderr
-        assert pipe is not None
-        with contextlib.suppress(OSError, ValueError):
+        assert self.program.stderr is not None
+        with self.program.stderr as pipe:
             while line := pipe.readline(4096):
                 self.said.append(line)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _limit_files(pid: int) -> None:

@@ -5,6 +5,8 @@ At the second call it is well-behaved again, so that a test can see the run go o
 
 import json
 import os
+import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -33,6 +35,9 @@ def misbehave(mode, message, folder):
     elif mode == "exit":
         print("out of cheese", file=sys.stderr)
         sys.exit(3)
+    elif mode == "orphan":
+        subprocess.Popen(["sleep", "40"], start_new_session=True)
+        os._exit(3)
     elif mode == "garbage":
         return "Segmentation fault (core dumped)"
     elif mode == "list":
@@ -63,6 +68,20 @@ def misbehave(mode, message, folder):
         (out / "y.npy").symlink_to(folder / "elsewhere.npy")
     elif mode == "outside":
         np.save(folder / "mine.npy", y)
+        np.save(out / "y.npy", y)
+    elif mode == "pipe":
+        os.mkfifo(out / "y.npy")
+    elif mode == "pipe json":
+        os.mkfifo(out / "y.json")
+        return json.dumps({"id": id, "outputs": {"y": "y.json"}})
+    elif mode == "no folder":
+        shutil.rmtree(folder)
+    elif mode == "other folder":
+        out.rmdir()
+        out.symlink_to(folder.parent)
+        return json.dumps(good)
+    elif mode == "removes input":
+        (folder / message["inputs"]["x"]).unlink()
         np.save(out / "y.npy", y)
     elif mode == "changes input":
         np.save(folder / message["inputs"]["x"], y + 1)

@@ -19,6 +19,7 @@ SENTENCES = {
     "hang": "no reply within 2 seconds",
     "crash": "crashed (SIGABRT)",
     "exit": "ended with exit code 3: out of cheese",
+    "orphan": "no reply within 2 seconds",
     "garbage": "printed b'Segmentation fault (core dumped)",
     "list": "which is no JSON object",
     "endless line": "printed a line of more than 1048576 bytes",
@@ -33,6 +34,11 @@ SENTENCES = {
     "path": "must be a plain name inside the output folder",
     "link": "wrote outside its folder: elsewhere.npy",
     "outside": "wrote outside its folder: mine.npy",
+    "pipe": "the output file 'y.npy' is a link, a folder or a pipe",
+    "pipe json": "the output file 'y.json' is a link, a folder or a pipe",
+    "no folder": "modified the input in/0.npy",
+    "other folder": "wrote outside its folder: out",
+    "removes input": "modified the input in/0.npy",
     "changes input": "modified the input in/0.npy",
     "pickle": "the file y.npy holds object; numbers are needed",
     "header lies": "claims float32 of shape (9999999999,",
@@ -53,7 +59,7 @@ def test_a_bad_program_fails_one_case_and_the_run_goes_on(mode, tmp_path):
     try:
         case, options = (
             find_case("L0.shift.directions"),
-            Options(timeout=2 if mode == "hang" else 30),
+            Options(timeout=2 if mode in ("hang", "orphan") else 30),
         )
         first = run_case(case, testee, options)
         again = run_case(case, testee, options)
