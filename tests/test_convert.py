@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.checkpoint.torch_writer import zip_file
+from tsm_ref import checkpoint
 from tsm_ref.checkpoint import load_checkpoint, save
 from tsm_ref.convert import main
 from tsm_ref.engine.numpy_engine import NumpyEngine
@@ -99,13 +100,37 @@ def test_a_pytorch_file(tmp_path: Path, graph: Graph, capsys: Any) -> None:
     )
 
 
-def test_one_step_of_a_stream(tmp_path: Path, capsys: Any) -> None:
-    online = build_mobilenet_v2(num_classes=5, width=0.35, shift=ShiftRule("online"))
-    path = tmp_path / "in.h5"
-    save(path, online, random_weights(online), SMALL.with_changes(shift=ShiftRule("online")))
-    assert main([str(path), str(tmp_path / "step.onnx"), "--stream"]) == 0
-    assert "run it frame by frame" in capsys.readouterr().out
+@pytest.fixture
+def online(tmp_path: Path) -> Path:
+    graph = build_mobilenet_v2(num_classes=5, width=0.35, shift=ShiftRule("online"))
+    path = tmp_path / "online.h5"
+    save(path, graph, random_weights(graph), SMALL.with_changes(shift=ShiftRule("online")))
+    return path
+
+
+def test_one_step_of_a_stream(online: Path, tmp_path: Path, capsys: Any) -> None:
+    assert main([str(online), str(tmp_path / "step.onnx"), "--stream"]) == 0
+    out = capsys.readouterr().out
+    assert "parity   equal bit for bit" in out
+    assert "4 random frames, one by one" in out
     assert len(load_checkpoint(tmp_path / "step.onnx").states) == 10
+
+
+@pytest.mark.parametrize(
+    ("export", "more"), [("export_onnx", []), ("export_onnx_stream", ["--stream"])]
+)
+def test_a_result_that_differs_is_an_error(
+    online: Path, tmp_path: Path, export: str, more: list[str], monkeypatch: Any, capsys: Any
+) -> None:
+    write = getattr(checkpoint, export)
+
+    def wrong(graph: Graph, weights: Any, path: str, **options: Any) -> bytes:
+        first = next(iter(weights))
+        return write(graph, {**weights, first: 1.01 * weights[first]}, path, **options)
+
+    monkeypatch.setattr(checkpoint, export, wrong)
+    assert main([str(online), str(tmp_path / "x.onnx"), *more]) == 4
+    assert "x.onnx: the result differs from its source by" in capsys.readouterr().err
 
 
 def test_sizes_of_an_onnx_file(source: Path, tmp_path: Path) -> None:
@@ -122,6 +147,7 @@ def test_sizes_of_an_onnx_file(source: Path, tmp_path: Path) -> None:
         (["{in}"], 2, "OUT"),
         (["{in}", "{dir}/x.h5", "--storage", "int8"], 2, "int8"),
         (["{in}", "{dir}/x.h5", "--stream"], 2, "only an ONNX file"),
+        (["{in}", "{dir}/x.onnx", "--storage", "float16"], 2, "only an HDF5 file"),
         (["{in}", "{dir}/x.onnx", "--opset", "5"], 2, "`opset` (=5) must be"),
         (["{in}", "{dir}/x.h5", "--profile", "mine"], 2, "no profile 'mine'"),
         (["{dir}/absent.pth", "{dir}/x.h5"], 4, "absent.pth"),

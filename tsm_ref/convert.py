@@ -1,7 +1,8 @@
 """Converts any model file that can be read into HDF5, safetensors or ONNX, and checks the result.
 
 ``python -m tsm_ref.convert IN OUT``: the ending of OUT names the kind. What was written is read
-back and run beside the source on the same random clip; the largest difference is printed.
+back and run beside the source on the same random clip, frame by frame where it is one step of a
+stream; the largest difference is printed.
 """
 
 import argparse
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from tsm_ref import checkpoint as files
 from tsm_ref.command import Parser, guarded, positive, say
 from tsm_ref.engine.numpy_engine import NumpyEngine
+from tsm_ref.engine.stream import Stream
 from tsm_ref.errors import CheckpointError, UsageError, WriteError
+from tsm_ref.file_form import FileForm
 from tsm_ref.graph import Graph
 from tsm_ref.model import named_profile
 
@@ -30,7 +33,8 @@ KINDS: Mapping[str, str] = {
     ".safetensors": "safetensors",
     ".onnx": "onnx",
 }
-STREAMED = "a step of a stream is not compared: run it frame by frame"
+STEPS = 4
+"""Frames on which a step of a stream is compared; all but the first see what it handed on."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -102,6 +106,8 @@ def convert(
         raise UsageError(f"{target}: the ending must be one of {', '.join(KINDS)}")
     if stream and kind != "onnx":
         raise UsageError("only an ONNX file can hold one step of a stream")
+    if storage != "float32" and kind != "hdf5":
+        raise UsageError(f"only an HDF5 file can hold {storage}")
     path = files.resolve(source)
     if Path(target).exists() and Path(target).samefile(path):
         raise WriteError(f"{target}: the output is the input; another name is needed")
@@ -117,7 +123,7 @@ def convert(
     lines = [f"read     {path}: {found.graph.name}, {found.format}, {found.storage}"]
     lines.append(f"profile  {found.profile.family}: {_shift(found)}")
     lines.append(f"wrote    {target}: {kind}, {Path(target).stat().st_size:,} bytes")
-    lines.append(f"parity   {STREAMED if stream else _parity(found, target, bound, storage)}")
+    lines.append(f"parity   {_parity(found, target, bound, storage, stream)}")
     return lines
 
 
@@ -154,9 +160,30 @@ def _sizes(found: files.Checkpoint, given: Mapping[str, int]) -> dict[str, int]:
     return {**usual, **given}
 
 
-def _parity(found: files.Checkpoint, target: str, sizes: Mapping[str, int], storage: str) -> str:
-    """Run both on a random clip; in half precision a difference is to be expected."""
-    again = files.load_checkpoint(target)
+def _parity(
+    found: files.Checkpoint, target: str, sizes: Mapping[str, int], storage: str, stream: bool
+) -> str:
+    """Run both on random numbers; in half precision a difference is to be expected."""
+    try:
+        again = files.load_checkpoint(target)
+    except CheckpointError as error:
+        if not stream:
+            raise
+        return f"not compared, as the step cannot be read back: {error}"
+    ours, theirs = _stepped(found, again, sizes) if stream else _run(found, again, sizes)
+    difference = max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
+    largest = max(float(np.abs(value).max()) for value in ours)
+    if difference > (1e-5 if storage == "float32" else 0.1) * largest:
+        raise CheckpointError(f"{target}: the result differs from its source by {difference:.3g}")
+    equal = "equal bit for bit" if not difference else f"largest difference {difference:.3g}"
+    what = f"{STEPS} random frames, one by one" if stream else "one random clip"
+    return f"{equal} (outputs up to {largest:.3g}, {what} on the NumPy engine)"
+
+
+def _run(
+    found: files.Checkpoint, again: files.Checkpoint, sizes: Mapping[str, int]
+) -> tuple[list[Array], list[Array]]:
+    """The outputs of both for one clip."""
     clips = _random_clips(found.graph, sizes)
     ours = NumpyEngine(found.graph, found.weights).run(clips)
     given = clips
@@ -165,12 +192,32 @@ def _parity(found: files.Checkpoint, target: str, sizes: Mapping[str, int], stor
     theirs = NumpyEngine(again.graph, again.weights).run(given)
     if again.outputs:
         theirs = {view.name: view.to_file(theirs[view.value]) for view in again.outputs}
-    errors = [float(np.abs(ours[name] - theirs[name]).max()) for name in ours]
-    largest = max(float(np.abs(value).max()) for value in ours.values())
-    if max(errors) > (1e-5 if storage == "float32" else 0.1) * largest:
-        raise CheckpointError(f"{target}: the result differs from its source by {max(errors):.3g}")
-    equal = "equal bit for bit" if not max(errors) else f"largest difference {max(errors):.3g}"
-    return f"{equal} (outputs up to {largest:.3g}, one random clip on the NumPy engine)"
+    return list(ours.values()), [theirs[name] for name in ours]
+
+
+def _stepped(
+    found: files.Checkpoint, again: files.Checkpoint, sizes: Mapping[str, int]
+) -> tuple[list[Array], list[Array]]:
+    """The outputs of both for frame after frame; the file is given the state that it gave back."""
+    clips = _random_clips(found.graph, {**sizes, "T": STEPS, "A": STEPS})
+    stream = Stream(NumpyEngine(found.graph, found.weights), sizes.get("N", 1), source=found.graph)
+    engine = NumpyEngine(again.graph, again.weights)
+    step = FileForm(again.graph, engine, again.inputs, again.outputs, again.states)
+    shapes = again.graph.shapes({name: clip[:, :, :1].shape for name, clip in clips.items()})
+    state = {}
+    for kept in again.states:
+        count, _, _, *place = shapes[kept.value]
+        state[kept.input] = np.zeros((count, kept.stop - kept.start, *place), np.float32)
+    ours: list[Array] = []
+    theirs: list[Array] = []
+    for t in range(STEPS):
+        frame = {name: np.ascontiguousarray(clip[:, :, t]) for name, clip in clips.items()}
+        made = stream.step(frame)
+        ours += [v for v in (made.values() if isinstance(made, dict) else [made]) if v is not None]
+        given = step.run({**frame, **state})
+        state = {kept.input: given.pop(kept.output) for kept in again.states}
+        theirs += given.values()
+    return ours, theirs
 
 
 def _random_clips(graph: Graph, sizes: Mapping[str, int]) -> dict[str, Array]:
