@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tsm_ref.checkpoint import downloads, native
+from tsm_ref.checkpoint import native
 from tsm_ref.checkpoint.contents import shown
 from tsm_ref.checkpoint.disk import StrPath, sha256_of, write_whole
 from tsm_ref.checkpoint.files import load_checkpoint
@@ -162,6 +162,8 @@ def fetched(
     """
     if not entry.readable:
         raise CheckpointError(f"the model {name!r} cannot be read: {entry.note}")
+    from tsm_ref.checkpoint import downloads  # late: the network has no part in most runs
+
     cache = downloads.cache_folder()
     target, digest = cache / f"{name}.h5", cache / f"{name}.sha256"
     if _intact(target, digest):
