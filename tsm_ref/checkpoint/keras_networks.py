@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from tsm_ref.checkpoint.architectures import WIDTHS
 from tsm_ref.checkpoint.contents import shown
 from tsm_ref.checkpoint.keras_layers import LayerTable, stored_shapes
+from tsm_ref.checkpoint.networks import WIDTHS
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
 from tsm_ref.models import RESNETS, ResNetSpec, build_mobilenet_v2, build_resnet, build_ts_can
@@ -155,7 +155,9 @@ def _classifier(table: LayerTable) -> tuple[str, int]:
     """The one dense layer of a file, whatever its name, and how many classes it tells apart."""
     dense = [layer for layer in table.layers if len(table.kernel(layer)) == 2]
     if len(dense) != 1:
-        raise CheckpointError(f"the file has {len(dense)} dense layers; one, the classifier, is it")
+        raise CheckpointError(
+            f"the file has {len(dense)} dense layers; it must have one, the classifier"
+        )
     return dense[0], table.kernel(dense[0])[1]
 
 
