@@ -63,8 +63,8 @@ def conclude(finished: Run, folder: str | None, expectations: Any = None) -> int
 
     print_table(counts(finished))
     problems = expectations.problems(finished) if expectations else []
-    if not finished.declaration.exact:
-        print("it declares algorithms that transform data: exact cases are judged by their bound")
+    if reason := finished.declaration.inexact:
+        print(f"it declares {reason}, so that exact cases are judged by their bound")
     print(f"{finished.declaration.name}: {verdict(finished.reached)} ({finished.seconds:.1f} s)")
     for problem in problems:
         print(f"  {problem}")

@@ -97,7 +97,7 @@ def chosen(options: Options) -> list[Case]:
 def setting_of(testee: Testee, seed: int) -> Setting:
     """What the cases are made for when they are put to a testee."""
     told = testee.declaration
-    return Setting(told.profile, seed, told.accumulation, told.exact)
+    return Setting(told.profile, seed, told.accumulation, not told.inexact)
 
 
 def run_case(case: Case, testee: Testee, options: Options) -> Result:

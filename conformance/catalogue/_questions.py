@@ -49,7 +49,8 @@ def layer(
     """One layer by its formula: to the value where `exact`, else within the bound of the layer.
 
     The first input is the data, the others are weights. A testee that declares an algorithm which
-    transforms its data (Winograd, FFT) is judged by the bound in the exact tier too.
+    transforms its data (Winograd, FFT), or sums in fewer bits than float32 has, is judged by the
+    bound in the exact tier too.
     """
     attributes = attributes or {}
     x, *weights = inputs.values()
@@ -59,8 +60,7 @@ def layer(
         judge = Values(expected.value.astype(x.dtype))
     else:
         judge = Within(expected, str(x.dtype))
-        if not exact:
-            judge.guard(s.u)
+        judge.guard(s.u, sparse=exact)
     call = Call(operation, inputs, attributes, defaults or LAYER_DEFAULTS.get(operation, {}))
     return Problem((Question(call, judge),))
 

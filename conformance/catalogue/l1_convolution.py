@@ -70,10 +70,10 @@ def stride(s: Setting) -> Problem:
 
 @conv_case("stem", defect="the 7x7 stem is padded as TensorFlow's SAME: at the end only")
 def stem(s: Setting) -> Problem:
-    """The stem of a ResNet: 7x7, stride 2, padding 3 on both sides."""
+    """The stem of a ResNet: 7x7, stride 2, padding 3 on both sides; no product is negative."""
     x = {
-        "x": small_integers(s.rng, (1, 3, 2, 14, 12), 4),
-        "weight": small_integers(s.rng, (5, 3, 1, 7, 7), 4),
+        "x": abs(small_integers(s.rng, (1, 3, 2, 14, 12), 4)),
+        "weight": abs(small_integers(s.rng, (5, 3, 1, 7, 7), 4)),
     }
     return layer(s, "conv", x, at((1, 2, 2), (0, 3, 3)), exact=True)
 

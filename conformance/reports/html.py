@@ -6,6 +6,7 @@ from typing import Any
 
 from conformance.levels import LEVELS
 from conformance.reports.drawings import source_maps, used_strip
+from conformance.testees.base import EXACT_TYPES
 
 Report = dict[str, Any]
 Case = dict[str, Any]
@@ -47,8 +48,11 @@ def page(report: Report) -> str:
 def _head(report: Report) -> str:
     testee = report["testee"]
     words = [testee["language"], testee["version"], f"profile {testee['profile']['name']}"]
-    if not testee["capabilities"]["exact"]:
+    told = testee["capabilities"]
+    if not told["exact"]:
         words.append("transforms its data, so that exact cases are judged by their bound")
+    elif told["accumulation"] not in EXACT_TYPES:
+        words.append(f"sums in {told['accumulation']}, so that exact cases are judged by bounds")
     facts = " · ".join(escape(word) for word in words if word)
     mark = "yes" if report["conforms"] else "no"
     return (

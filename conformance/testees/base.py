@@ -45,6 +45,9 @@ OPERATIONS: Mapping[str, str] = {
 }
 """Every operation that a testee may offer, with what goes in and comes out."""
 
+EXACT_TYPES = ("float32", "float64")
+"""The accumulation types that hold every partial sum of the exact tier, which are below 2^24."""
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -108,9 +111,18 @@ class Declaration:
     operations: tuple[str, ...] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def inexact(self) -> str:
+        """Which declaration excuses sums of small integers from being exact, if one does."""
+        if not self.exact:
+            return "exact: false"
+        return "" if self.accumulation in EXACT_TYPES else f"accumulation: {self.accumulation}"
+
     def lacks(self, need: str) -> str:
         """Why a case that needs a capability cannot be asked, or nothing."""
-        if need in ("exact", "streaming", "bitwise_streaming"):
+        if need == "exact":
+            return f"the testee declares {self.inexact}" if self.inexact else ""
+        if need in ("streaming", "bitwise_streaming"):
             return "" if getattr(self, need) else f"the testee declares {need}: false"
         if need in self.dtypes:
             return ""

@@ -1,13 +1,17 @@
 """The judges: what they let pass, what they do not, and when a case could not fail."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from conformance.cases import Setting, all_cases, make_problem
 from conformance.judges import Bits, Refuses, VacuousCase, Values, Within
+from conformance.mutants import MUTANTS
 from conformance.profiles import PROFILES
-from conformance.runner import judge_reply
+from conformance.runner import Options, judge_reply, run
 from conformance.testees.base import Broken, Outputs, Refused, Skipped, Unsupported
+from conformance.testees.in_process import InProcess
 from tsm_ref.reference.bounds import Bounded
 
 
@@ -102,3 +106,23 @@ def test_a_transforming_algorithm_is_judged_by_the_bound():
     bound = make_problem(case, Setting(PROFILES["mit"], exact=False)).questions[0].judge
     assert isinstance(exact, Values)
     assert isinstance(bound, Within)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "accumulation", "reached", "is_wrong"),
+    [
+        ("precision-tf32", "float32", ("L0",), True),
+        ("precision-tf32", "tf32", ("L0", "L1"), False),
+        ("precision-tf32", "float16", ("L0", "L1"), False),
+        ("precision-bfloat16", "bfloat16", ("L0",), False),
+    ],
+)
+def test_few_bits_are_judged_as_they_are_declared(mutant, accumulation, reached, is_wrong):
+    """bfloat16 gives no wrong answer, but its bounds of longer sums would say nothing."""
+    testee = InProcess(MUTANTS[mutant].make())
+    testee.declaration = replace(testee.declaration, accumulation=accumulation)
+    finished = run(testee, Options(("L0", "L1"), examples=2))
+    outcomes = {result.id: result.outcome for result in finished.results}
+    assert finished.reached == reached
+    assert ("failed" in outcomes.values()) == is_wrong
+    assert (outcomes["L1.conv.bound"] == "skipped") == (accumulation == "bfloat16")
