@@ -132,6 +132,14 @@ def test_the_fields_of_an_entry_are_explained() -> None:
     }
 
 
+def test_the_shift_of_paddle_follows_the_segments() -> None:
+    found = {name: e.meaning(registry.weights_folder()) for name, e in registry.published().items()}
+    divisors = {name: profile.shift.divisor for name, profile in found.items()}
+    assert divisors["pptsm-r50-k400-8f-uniform-paddle"] == 8
+    assert divisors["pptsmv2-k400-16f-paddle"] == 16
+    assert divisors["tsm-r50-k400-16f-mit"] == 8
+
+
 def test_a_published_name_that_cannot_be_read_says_why(refused: Any) -> None:
     with refused(CheckpointError, "'pptsmv2-k400-8f-paddle' cannot be read: the PP-LCNet"):
         registry.resolve("pptsmv2-k400-8f-paddle")

@@ -73,18 +73,24 @@ def _mmaction2_mobilenet(name: str) -> str:
     return name.replace("cls_head.fc_cls.", "classifier.")
 
 
+def _paddle_block(stage: str, letter: str, number: str) -> str:
+    """``res2c`` is the third block of layer 1, and ``res4b7`` the eighth of layer 3."""
+    index = int(number) if number else ord(letter) - ord("a")
+    return f"layer{int(stage) - 1}.{index}."
+
+
 def _paddle(name: str) -> str:
-    """``res2a.conv0._conv.weight`` is the first convolution of the first block of layer 1."""
+    """``res2a.conv0._conv.weight`` is the first convolution of the first block of layer 1.
 
-    def block(match: re.Match[str]) -> str:
-        letter, number = match[2], match[3]
-        index = ord(letter) - ord("a") if not number else int(number)
-        return f"layer{int(match[1]) - 1}.{index}."
-
-    name = re.sub(r"^backbone\.res(\d)([a-z])(\d*)\.", block, name)
+    So is ``bb_0_0.conv0._conv.weight`` of ppTSM, whose stem is ``conv1_1`` to ``conv1_3``.
+    """
+    name = re.sub(r"^backbone\.res(\d)([a-z])(\d*)\.", lambda m: _paddle_block(*m.groups()), name)
+    name = re.sub(r"^backbone\.bb_(\d)_(\d+)\.", lambda m: f"layer{int(m[1]) + 1}.{m[2]}.", name)
     return _renamer(
         (r"^backbone\.conv\._conv\.", "conv1."),
         (r"^backbone\.conv\._batch_norm\.", "bn1."),
+        *((rf"^backbone\.conv1_{i + 1}\._conv\.", f"conv1.{i}.") for i in range(3)),
+        *((rf"^backbone\.conv1_{i + 1}\._batch_norm\.", f"bn1.{i}.") for i in range(3)),
         (r"^head\.fc\.", "fc."),
         (r"\.conv0\._conv\.", ".conv1."),
         (r"\.conv1\._conv\.", ".conv2."),
@@ -97,6 +103,38 @@ def _paddle(name: str) -> str:
         (r"\._mean$", ".running_mean"),
         (r"\._variance$", ".running_var"),
     )(name)
+
+
+_PADDLECV_LAYERS = {
+    **{("res", f"2{letter}"): f"conv{i}" for i, letter in enumerate("abc", start=1)},
+    **{("bn", f"2{letter}"): f"bn{i}" for i, letter in enumerate("abc", start=1)},
+    ("res", "1"): "downsample.0",
+    ("bn", "1"): "downsample.1",
+}
+
+_PADDLECV_ROLES = {
+    "weights": "weight",
+    "scale": "weight",
+    "offset": "bias",
+    "mean": "running_mean",
+    "variance": "running_var",
+}
+
+
+def _paddlecv(name: str) -> str:
+    """``res2a_branch2b_weights`` and ``bn2a_branch2b_scale`` are conv2 and bn2 of the first block.
+
+    ``branch1`` is the shortcut.
+    """
+    name = re.sub(r"^conv1_weights$", "conv1.weight", name)
+    name = re.sub(r"^bn_conv1_(\w+)$", lambda m: f"bn1.{_PADDLECV_ROLES.get(m[1], m[1])}", name)
+    name = re.sub(r"^fc_0\.(w|b)_0$", lambda m: f"fc.{'weight' if m[1] == 'w' else 'bias'}", name)
+    found = re.fullmatch(r"(res|bn)(\d)([a-z])(\d*)_branch(1|2[abc])_(\w+)", name)
+    if found is None:
+        return name
+    kind, stage, letter, number, branch, role = found.groups()
+    layer = _paddle_block(stage, letter, number) + _PADDLECV_LAYERS[kind, branch]
+    return f"{layer}.{_PADDLECV_ROLES.get(role, role)}"
 
 
 NAMINGS = (
@@ -131,7 +169,8 @@ NAMINGS = (
         profile="mmaction2",
         unmarked="tsn",
     ),
-    Naming("PaddleVideo", r"^backbone\.res2a\.", _paddle, turned=True),
+    Naming("PaddleVideo", r"^backbone\.(res2a|bb_0_0)\.", _paddle, turned=True),
+    Naming("PaddleCV", r"^res2a_branch2a_weights$", _paddlecv, turned=True),
     Naming(
         "CIFAR ResNet",
         r"^(module\.)?linear\.",
@@ -152,13 +191,14 @@ class Translation:
     """A file's names in our words: which tensor is which, and which layers it marks as shifted.
 
     ``layers`` are blocks, such as ``layer1.0``; ``placement`` is where in a block the mark stands
-    (empty where nothing is marked).
+    (empty where nothing is marked). ``pooled`` are the stages with a pool over time in front.
     """
 
     naming: Naming
     names: dict[str, str]
     layers: frozenset[str]
     placement: str
+    pooled: frozenset[str] = frozenset()
 
 
 def translate(names: Iterable[str]) -> Translation:
@@ -174,13 +214,17 @@ def translate(names: Iterable[str]) -> Translation:
     translated: dict[str, str] = {}
     layers: set[str] = set()
     placements: set[str] = set()
+    pooled: set[str] = set()
     for name in kept:
-        plain = name
-        if ".net." in name:
-            plain = name.replace(".net.", ".", 1)
-            placements.add("block" if re.search(r"layer\d\.\d+\.net\.", name) else "blockres")
+        stage = re.sub(r"\b(layer\d)\.net\.(?=\d)", r"\1.", name)
+        if stage != name:
+            pooled.update(re.findall(r"layer\d", stage)[:1])
+        plain = stage
+        if ".net." in stage:
+            plain = stage.replace(".net.", ".", 1)
+            placements.add("block" if re.search(r"layer\d\.\d+\.net\.", stage) else "blockres")
         ours = naming.rename(plain)
-        if plain != name:
+        if plain != stage:
             layers.add(".".join(ours.split(".")[:2]))
         if ours in translated:
             both = f"{shown(translated[ours])} and {shown(name)}"
@@ -188,7 +232,13 @@ def translate(names: Iterable[str]) -> Translation:
         translated[ours] = name
     if len(placements) > 1:
         raise CheckpointError("the names mark shifts before blocks and before convolutions")
-    return Translation(naming, _flat_numbers(translated), frozenset(layers), "".join(placements))
+    return Translation(
+        naming,
+        _flat_numbers(translated),
+        frozenset(layers),
+        "".join(placements),
+        frozenset(pooled),
+    )
 
 
 def _naming(names: list[str]) -> Naming:

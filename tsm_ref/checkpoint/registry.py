@@ -41,6 +41,7 @@ class Published:
 
     ``sha256`` is the digest, or as many of its first digits as the publisher tells. ``sampling`` is
     a policy where it is not the profile's own. ``note`` says why one is not ``readable``.
+    PaddleVideo's shift moves one channel in as many as there are ``segments``.
     """
 
     url: str
@@ -64,6 +65,8 @@ class Published:
     def meaning(self, folder: Path) -> Profile:
         """The profile of the weights, with the labels where they ship."""
         profile = PROFILES[self.profile]
+        if profile.shift.rule == "paddle":
+            profile = replace(profile, shift=replace(profile.shift, divisor=self.segments))
         sampling = replace(profile.sampling, segments=self.segments)
         if self.sampling:
             sampling = replace(sampling, policy=self.sampling)

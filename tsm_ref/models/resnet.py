@@ -82,12 +82,14 @@ def build_resnet(
     placement: str = "blockres",
     shift: ShiftRule | None = None,
     non_local: Mapping[str, str] | None = None,
+    temporal_pool: bool = False,
     name: str = "tsm-resnet",
 ) -> Graph:
     """A residual network over ``x`` of shape (N, 3, T, H, W) with logits of shape (N, num_classes).
 
     ``non_local`` puts a non-local block behind a block such as ``layer2.0``, of the mode that it
-    is given (`tsm_ref.reference.non_local`).
+    is given (`tsm_ref.reference.non_local`). ``temporal_pool`` takes the maximum of three frames,
+    every second frame, in front of the second stage: the stages from there on see half the frames.
 
     >>> build_resnet(RESNETS["resnet50"], num_classes=400).parameter_count
     24327632
@@ -102,6 +104,8 @@ def build_resnet(
     every = n_round(spec.blocks) if placement == "blockres" and rule.rule != "paddle" else 1
     for stage, (count, stride) in enumerate(zip(spec.blocks, spec.strides, strict=False)):
         planes = spec.width * 2**stage
+        if temporal_pool and stage == 1:
+            x = _temporal_pool(b, x)
         for i in range(count):
             block = f"layer{stage + 1}.{i}"
             x = _block(
@@ -117,6 +121,11 @@ def build_resnet(
             if non_local and block in non_local:
                 x = _non_local(b, x, f"{block}.nl", non_local[block])
     return b.graph([b.head(x, "fc", num_classes)])
+
+
+def _temporal_pool(b: Builder, x: str) -> str:
+    window = {"kernel_shape": (3, 1, 1), "strides": (2, 1, 1), "pads": (1, 0, 0, 1, 0, 0)}
+    return b.node("MaxPool", "temporal_pool", [x], b.channels(x), **window)
 
 
 def _non_local(b: Builder, x: str, name: str, mode: str) -> str:
