@@ -1,6 +1,7 @@
 """Graphs: what they refuse, what they know of shapes and costs, JSON there and back."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -57,6 +58,14 @@ def test_statistics_are_not_counted_as_parameters():
 def test_frame_logits_are_what_the_consensus_averages():
     assert build_mobilenet_v2(num_classes=5).frame_logits == "classifier"
     assert build_ts_can().frame_logits is None
+
+
+def test_frame_logits_are_the_output_where_nothing_averages_them():
+    network = build_mobilenet_v2(num_classes=5)
+    per_frame = replace(network, nodes=network.nodes[:-1], outputs=("classifier",))
+    assert per_frame.frame_logits == "classifier"
+    assert per_frame.with_outputs(["flatten"]).frame_logits is None
+    assert per_frame.with_outputs(["flatten", "classifier"]).frame_logits is None
 
 
 def test_other_nodes_and_outputs():

@@ -12,9 +12,10 @@ import pytest
 
 import tsm_ref
 from tsm_ref import recognize as room
-from tsm_ref.checkpoint import sha256_of, weights_folder
+from tsm_ref.checkpoint import export_onnx_stream, sha256_of, weights_folder
 from tsm_ref.errors import CheckpointError, UsageError, VideoError
 from tsm_ref.kernels import notice
+from tsm_ref.live.session import Session, follow
 from tsm_ref.model import Model
 from tsm_ref.profile import PROFILES, Preprocess, Sampling
 from tsm_ref.recognize import recognize, sampled
@@ -189,6 +190,28 @@ def test_refuses_a_model_that_labels_nothing() -> None:
     model = tsm_ref.build("ts-can", engine="numpy")
     with pytest.raises(CheckpointError, match="motion, appearance and gives pulse"):
         recognize(model, SAMPLES / "zoom_in.mp4")
+
+
+def test_a_file_that_runs_frame_by_frame_labels_what_its_network_does(
+    camera: Model, tmp_path: Path
+) -> None:
+    """It has no consensus of its own: what it gives for the frames of a clip is averaged."""
+    path = tmp_path / "step.onnx"
+    export_onnx_stream(
+        camera.graph, camera.weights, path, sizes={"H": 64, "W": 64}, profile=camera.profile
+    )
+    step = tsm_ref.load(path, engine="numpy")
+    wanted = recognize(camera, SAMPLES / "zoom_in.mp4", top=9).predictions
+    assert recognize(step, SAMPLES / "zoom_in.mp4", top=9).predictions == wanted
+    lines: list[str] = []
+    follow(step, Session(str(SAMPLES / "zoom_in.mp4")), lines.append, lambda text: None)
+    assert "zoom in" in lines[-1]
+
+
+def test_refuses_a_model_that_gives_something_else(camera: Model) -> None:
+    pictures = Model(camera.graph.with_outputs(["relu1"]), lambda: camera.weights, camera.profile)
+    with pytest.raises(CheckpointError, match=r"does not label clips: .* shape \(16, 8, 32, 32\)"):
+        recognize(pictures, SAMPLES / "zoom_in.mp4")
 
 
 def test_refuses_values_that_are_not_finite(camera: Model, monkeypatch) -> None:

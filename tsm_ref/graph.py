@@ -88,10 +88,14 @@ class Graph:
 
     @property
     def frame_logits(self) -> str | None:
-        """The value with the logits per frame ``(N, K, T)``; None where nothing is averaged."""
+        """The value with the logits per frame ``(N, K, T)``; None where there is none.
+
+        It is what the consensus averages, or the only output where a linear layer comes last.
+        """
         for node in self.select("Consensus"):
             return node.inputs[0]
-        return None
+        last = self.node.get(self.outputs[0]) if len(self.outputs) == 1 else None
+        return last.name if last and last.op == "Linear" else None
 
     def shapes(self, inputs: Mapping[str, Sequence[int]]) -> dict[str, Shape]:
         """The shape of every value and parameter for inputs of these shapes.

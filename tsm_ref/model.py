@@ -19,6 +19,7 @@ from tsm_ref.graph import Graph
 from tsm_ref.models import architecture_named, build_graph, random_weights
 from tsm_ref.passes import streaming
 from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
+from tsm_ref.reference import consensus
 from tsm_ref.stream import ModelStream
 
 if TYPE_CHECKING:
@@ -118,11 +119,13 @@ class Model:
     def __call__(self, clip: Array) -> Array:
         """Logits (N, K) of preprocessed clips, float (N, C, T, H, W).
 
-        Raises `UsageError` for a model of several inputs or for integers, which cannot be
+        Those per frame are averaged where the file has no consensus, as one that runs frame by
+        frame. Raises `UsageError` for a model of several inputs or for integers, which cannot be
         preprocessed, and `GraphError` for a shape that does not fit.
         """
-        name = self._only_input()
-        return self.engine.run({name: _floats(name, clip)})[self.graph.outputs[0]]
+        name, output = self._only_input(), self.graph.outputs[0]
+        found = self.engine.run({name: _floats(name, clip)})[output]
+        return consensus(found) if output == self.graph.frame_logits else found
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for inputs by name, as the file declares them.

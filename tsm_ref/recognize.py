@@ -377,6 +377,11 @@ def _run(model: Model, pixels: Array, spec: Preprocess, clock: _Clock) -> Array:
         clip = normalize(pixels, spec)
     with clock.stage("run"):
         logits = np.concatenate([model(view[None]) for view in clip])
+    if logits.ndim != 2:
+        raise CheckpointError(
+            f"the model {model.name!r} does not label clips: it gives values of the shape "
+            f"{logits.shape[1:]}"
+        )
     if not np.isfinite(logits).all():
         raise CheckpointError(f"the model {model.name!r} gives values that are not finite")
     return logits
