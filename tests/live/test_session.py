@@ -1,11 +1,13 @@
 """Streams on the command line: lines, pipes, states, and what happens when it is interrupted."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 
+import av
 import pytest
 
 from tsm_ref import infer
@@ -93,13 +95,73 @@ def test_a_run_that_is_killed_without_warning_resumes_from_its_last_state(tmp_pa
     _, expected, _ = run(capsys, *film)
     options = [*film, "--state", str(state)]
     with subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE) as process:
-        while not state.exists() and process.poll() is None:
+        for _ in range(102):
             process.stdout.readline()
         process.kill()
     code, second, _ = run(capsys, *options)
     assert code == 0
     assert told(second) == told(expected)[len(expected) - len(second) :]
     assert len(second) <= len(expected) - 100
+
+
+def matroska(path):
+    """A film in a container that can be read as it comes."""
+    target = io.BytesIO()
+    with av.open(path) as film, av.open(target, "w", format="matroska") as output:
+        stream = output.add_stream_from_template(film.streams.video[0])
+        for packet in film.demux(film.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                output.mux(packet)
+    return target.getvalue()
+
+
+def piped(arguments, data, lines):
+    """Feed a pipe that stays open, interrupt the run when it has said so much and waits."""
+    command = [*COMMAND, "--stream", "-", *arguments]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:
+        process.stdin.write(data)
+        process.stdin.flush()
+        said = [process.stdout.readline().decode() for _ in range(lines)]
+        process.send_signal(signal.SIGINT)
+        code = process.wait(timeout=60)
+        process.stdin.close()
+        return code, said + process.stdout.read().decode().splitlines(), process.stderr.read()
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_a_run_that_waits_for_a_pipe_is_stopped_at_once(tmp_path, raw):
+    """Its state is saved: a second run goes on as one that was never stopped."""
+    options = ["--every", "1", "--state", str(tmp_path / "state.h5")]
+    if raw:
+        pixels = read_frames(TOUR, list(range(12))).pixels
+        options += ["--raw", f"{pixels.shape[2]}x{pixels.shape[1]}"]
+        parts = pixels[:8].tobytes(), pixels[8:].tobytes()
+        _, expected, _ = piped([*options[:2], *options[4:]], b"".join(parts), 12)
+        code, first, err = piped(options, parts[0], 8)
+        _, second, _ = piped(options, parts[1], 4)
+        tops = [line["top"] for line in told(expected)]
+        assert [line["top"] for line in told(first) + told(second)] == tops
+    else:
+        code, _, err = piped(options, matroska(TOUR)[:60_000], 8)
+    assert code == 130
+    assert err.endswith(b"interrupted\n")
+    assert (tmp_path / "state.h5").exists()
+
+
+def test_a_state_that_cannot_be_written_is_known_before_the_first_frame(capsys, tmp_path):
+    code, lines, err = run(capsys, "--stream", TOUR, "--state", str(tmp_path / "no" / "state.h5"))
+    assert (code, lines) == (5, [])
+    assert f"error: {tmp_path / 'no' / 'state.h5'}: the file cannot be written" in err
+
+
+def test_a_state_whose_source_has_ended_says_so(capsys, tmp_path):
+    options = ["--stream", str(SAMPLES / "pan_left.mp4"), "--state", str(tmp_path / "state.h5")]
+    assert run(capsys, *options)[2].count("\n") == 1
+    code, lines, err = run(capsys, *options)
+    assert (code, lines) == (0, [])
+    assert "state.h5: its source was followed to the end, so nothing is left to do" in err
 
 
 def test_frames_that_come_too_fast_are_dropped_and_counted(capsys):

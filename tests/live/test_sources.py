@@ -1,13 +1,16 @@
 import io
+import os
 import threading
 import time
 
+import av
 import numpy as np
 import pytest
 
+from tsm_ref.checkpoint import weights_folder
 from tsm_ref.errors import UsageError, VideoError
 from tsm_ref.live.sources import Newest, Pace, Playing, RawFrames, open_source
-from tsm_ref.video import Camera, Frame
+from tsm_ref.video import Camera, Frame, Pipe
 
 
 class Listed:
@@ -57,6 +60,13 @@ def test_a_pace_goes_on_from_its_state():
     assert second.takes(0, 0.0)
 
 
+def test_a_state_does_not_bind_a_pace_to_its_rate():
+    first, second = Pace(rate=10), Pace(rate=2)
+    assert [n for n in range(30) if first.takes(n, n / 10)] == list(range(30))
+    second.state = first.state
+    assert [n for n in range(30, 46) if second.takes(n, n / 10)] == [30, 35, 40, 45]
+
+
 @pytest.mark.parametrize(("options", "words"), [({"every": 0}, "every"), ({"rate": 0.0}, "rate")])
 def test_a_pace_that_takes_nothing_is_refused(options, words):
     with pytest.raises(UsageError, match=rf"`{words}` \(=0"):
@@ -102,14 +112,35 @@ def test_sources_by_name(tmp_path, monkeypatch):
         open_source("camera:4711")
     with pytest.raises(VideoError, match="no such file"):
         open_source(str(tmp_path / "missing.mp4"))
+    for raw in (None, "2x2"):
+        with pytest.raises(VideoError, match="standard input is closed"):
+            open_source("-", raw=raw)
+        monkeypatch.setattr(stdin := io.BytesIO(), "isatty", lambda: True, raising=False)
+        with pytest.raises(UsageError, match="standard input is a terminal"):
+            open_source("-", raw=raw, stdin=stdin)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+def test_a_fifo_is_a_pipe(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    film = tmp_path / "film.ts"
+    with av.open(str(film), "w") as output:
+        stream = output.add_stream("mpeg2video", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for _ in range(12):
+            output.mux(stream.encode(av.VideoFrame(48, 32, "yuv420p")))
+        output.mux(stream.encode(None))
+    writer = threading.Thread(target=fifo.write_bytes, args=(film.read_bytes(),))
+    writer.start()
+    with open_source(str(fifo)) as source:
+        assert isinstance(source, Pipe)
+        assert len(list(source)) == 12
+    writer.join()
 
 
 def test_a_camera_is_a_device_that_gives_frames(tmp_path, monkeypatch):
     """A file stands for the device, and a decoder that reads cameras for FFmpeg's."""
-    import av
-
-    from tsm_ref.checkpoint import weights_folder
-
     pan = weights_folder() / "samples" / "pan_left.mp4"
     opened = []
 
@@ -177,3 +208,9 @@ def test_playing_takes_as_long_as_the_film():
     assert time.monotonic() - begin >= 0.1 - 0.001
     assert [frame.index for frame in frames] == list(range(6))
     assert Playing(source).warnings == ("one",)
+
+
+def test_playing_does_not_wait_for_what_was_seen():
+    begin = time.monotonic()
+    assert [frame.index for frame in Playing(Listed(200, rate=1), first=199)] == [199]
+    assert time.monotonic() - begin < 30  # of 199 seconds

@@ -69,6 +69,7 @@ class Live:
         self.pace = pace or default_pace(model)
         self.stream = model.stream(lookahead=lookahead)
         self.next_frame = 0  # the first frame of the source that was not looked at
+        self.idle = False  # True while a frame is waited for: then the state is whole
         self._waiting: deque[tuple[int, float]] = deque()  # frames whose outputs are to come
 
     def run(self, source: FrameSource) -> Iterator[Update]:
@@ -79,7 +80,7 @@ class Live:
         if self.stream.ended.any():
             return
         dropped = source if isinstance(source, Newest) else None
-        for frame in source:
+        for frame in self._awaited(source):
             if frame.index < self.next_frame:  # seen before the state was saved
                 continue
             self.next_frame = frame.index + 1
@@ -94,6 +95,19 @@ class Live:
         if tail is not None:
             for logits in np.asarray(tail)[0]:
                 yield self._update(logits, None, dropped)
+
+    def _awaited(self, source: FrameSource) -> Iterator[Frame]:
+        """The frames of a source, and `idle` while each is waited for."""
+        found = iter(source)
+        while True:
+            self.idle = True
+            try:
+                frame = next(found, None)
+            finally:
+                self.idle = False
+            if frame is None:
+                return
+            yield frame
 
     def begin_source(self) -> None:
         """Take the next source from its beginning: it is not the one that the state has seen."""

@@ -67,7 +67,7 @@ class Session:
             stdin=None if sys.stdin is None else sys.stdin.buffer,
         )
         if self.realtime:
-            source = Playing(source)
+            source = Playing(source, live.next_frame)
         return Newest(source, live.pace) if self.realtime or self.comes_by_itself else source
 
     @property
@@ -79,20 +79,19 @@ class Session:
 def follow(model: Model, session: Session, say: Say, tell: Say) -> None:
     """Say a line for every update (JSON), or for every event, until the source ends.
 
-    With a state file the run goes on from it if it is there, and writes it every `save_every`
-    updates, at the end, and when it is interrupted or terminated, which it then does after the
-    update it is at. Raises what `Live`, the source and the file raise.
+    With a state file the run goes on from it if it is there, and writes it at the beginning, every
+    `save_every` updates, at the end, and when it is interrupted or terminated: at once where it
+    waits for a frame, after the update where it is at one. Raises what `Live`, the source and the
+    file raise.
     """
     live = session.live(model)
-    if session.state is not None and os.path.exists(session.state):
-        live.load(session.state)
-        if session.source == "-" or session.comes_by_itself:
-            live.begin_source()
+    if session.state is not None:
+        _go_on(live, session, session.state, tell)
     source = session.open(live)
     latencies: list[float] = []
     begin, count, dropped = time.perf_counter(), 0, 0
     try:
-        with _stopping(session.state is not None) as stop:
+        with _saved(live, session.state) as stop:
             for update in live.run(source):
                 if session.jsonl:
                     say(as_jsonl(update))
@@ -101,17 +100,26 @@ def follow(model: Model, session: Session, say: Say, tell: Say) -> None:
                 count, dropped = count + 1, update.dropped
                 if update.latency is not None:
                     latencies = [*latencies[-999:], update.latency]
-                if session.state is not None and (stop or count % session.save_every == 0):
-                    live.save(session.state)
                 if stop:
-                    raise KeyboardInterrupt
-        if session.state is not None:
-            live.save(session.state)
+                    raise _Stopped
+                if session.state is not None and count % session.save_every == 0:
+                    live.save(session.state)
     finally:
         source.close()
         for warning in source.warnings:
             tell(f"warning: {session.source}: {warning}")
         tell(_summary(count, dropped, time.perf_counter() - begin, latencies))
+
+
+def _go_on(live: Live, session: Session, path: str, tell: Say) -> None:
+    """Take the state from its file if that is there; write it, so that a bad path costs nothing."""
+    if os.path.exists(path):
+        live.load(path)
+        if session.source == "-" or session.comes_by_itself:
+            live.begin_source()
+        elif live.stream.ended.any():
+            tell(f"{path}: its source was followed to the end, so nothing is left to do")
+    live.save(path)
 
 
 def _summary(count: int, dropped: int, seconds: float, latencies: list[float]) -> str:
@@ -122,14 +130,19 @@ def _summary(count: int, dropped: int, seconds: float, latencies: list[float]) -
     return f"{text}; latency {middle:.1f} ms (median), {most:.1f} ms (95 %)"
 
 
-@contextmanager
-def _stopping(wanted: bool) -> Iterator[list[int]]:
-    """A list that a first interruption fills, so that a run can stop where its state is whole.
+class _Stopped(KeyboardInterrupt):
+    """An interruption where the state is whole."""
 
-    The second one ends the run at once.
+
+@contextmanager
+def _saved(live: Live, path: str | None) -> Iterator[list[int]]:
+    """Save the state at the end, and when a run is stopped where that is whole.
+
+    The first interruption ends a run that waits for a frame; one that does not looks into the list
+    after its update. The second one ends the run at once.
     """
     stop: list[int] = []
-    if not wanted:
+    if path is None:
         yield stop
         return
 
@@ -137,10 +150,16 @@ def _stopping(wanted: bool) -> Iterator[list[int]]:
         if stop:
             raise KeyboardInterrupt
         stop.append(number)
+        if live.idle:
+            raise _Stopped
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
+        live.save(path)
+    except _Stopped:
+        live.save(path)
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,6 +1,9 @@
 """Where live frames come from, which of them are taken, and what happens to those too many."""
 
+import math
+import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.errors import UsageError, VideoError
-from tsm_ref.video import Camera, Frame, FrameSource, frames
+from tsm_ref.video import Camera, Frame, FrameSource, Pipe, frames
 
 __all__ = ["Newest", "Pace", "Playing", "RawFrames", "open_source"]
 
@@ -22,23 +25,45 @@ MOST_PIXELS = 8192 * 8192
 def open_source(
     name: str, *, raw: str | None = None, allow_partial: bool = False, stdin: BinaryIO | None = None
 ) -> FrameSource:
-    """A file by its path, ``camera:N``, or ``-`` for a video or raw frames on the standard input.
+    """A file or FIFO by its path, ``camera:N``, or ``-`` for what comes on the standard input.
 
     ``raw`` ("64x48" or "64x48@25") says that the standard input is RGB frames of that size, one
     byte per value, without a container.
 
     Raises `VideoError` for what cannot be opened, `UsageError` for what cannot be meant.
     """
-    if raw is not None:
-        if name != "-" or stdin is None:
-            raise UsageError("raw frames come from the standard input: give '-' as the source")
-        return RawFrames.described(stdin, raw)
+    if raw is not None and name != "-":
+        raise UsageError("raw frames come from the standard input: give '-' as the source")
+    if name == "-":
+        return _standard_input(stdin, raw, allow_partial)
     if name.startswith("camera:"):
         number = name.removeprefix("camera:")
         if not number.isdecimal():
             raise UsageError(f"the source {name!r} must be camera:0, camera:1, ...")
         return Camera(int(number))
-    return frames(STDIN if name == "-" else name, allow_partial=allow_partial)
+    if _is_fifo(name):
+        return Pipe(open(name, "rb", buffering=0), allow_partial=allow_partial)
+    return frames(name, allow_partial=allow_partial)
+
+
+def _standard_input(stdin: BinaryIO | None, raw: str | None, allow_partial: bool) -> FrameSource:
+    if stdin is None:
+        raise VideoError("the standard input is closed: pipe a video into it")
+    if stdin.isatty():
+        raise UsageError("the standard input is a terminal: pipe a video into it")
+    if raw is not None:
+        return RawFrames.described(stdin, raw)
+    number = stdin.fileno()
+    if stat.S_ISREG(os.fstat(number).st_mode):  # in a file the decoder may go back and forth
+        return frames(STDIN, allow_partial=allow_partial)
+    return Pipe(open(os.dup(number), "rb", buffering=0), allow_partial=allow_partial)
+
+
+def _is_fifo(name: str) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(name).st_mode) and os.access(name, os.R_OK)
+    except (OSError, ValueError):  # `frames` says why
+        return False
 
 
 class RawFrames:
@@ -105,37 +130,41 @@ class Pace:
             raise UsageError(f"`every` (={self.every}) must be at least 1 frame")
         if self.rate is not None and not 0 < self.rate < 1e6:
             raise UsageError(f"`rate` (={self.rate}) must be a number of frames a second")
-        self._start: float | None = None
-        self._due = 0
+        self._start = self._last = float("nan")
 
     @property
     def state(self) -> NDArray[np.float64]:
-        """What is remembered, (2,): the time of the first frame, NaN before it, and what is due."""
-        return np.array([np.nan if self._start is None else self._start, self._due])
+        """What is remembered, (2,): the times of the first and last frame taken; NaN before."""
+        return np.array([self._start, self._last])
 
     @state.setter
     def state(self, value: NDArray[np.float64]) -> None:
-        self._start = None if np.isnan(value[0]) else float(value[0])
-        self._due = int(value[1])
+        self._start, self._last = value.tolist()
 
     def takes(self, index: int, seconds: float) -> bool:
         """True where the frame of this index and time, in seconds, is taken."""
         if self.rate is None:
             return index % self.every == 0
-        if self._start is None:
+        if math.isnan(self._start):
             self._start = seconds
-        passed = int((seconds - self._start) * self.rate + 1e-6)  # a time on the grid counts
-        if passed < self._due:
+        elif self._passed(seconds) <= self._passed(self._last):
             return False
-        self._due = passed + 1
+        self._last = seconds
         return True
+
+    def _passed(self, seconds: float) -> int:
+        """Times of the grid behind the first frame; one that is just reached counts."""
+        return int((seconds - self._start) * (self.rate or 0.0) + 1e-6)
 
 
 class Playing:
-    """A `FrameSource` that plays at its own speed: no frame comes before its time."""
+    """A `FrameSource` that plays at its own speed, from frame `first`: none comes before its time.
 
-    def __init__(self, source: FrameSource) -> None:
-        self._source = source
+    The frames before `first` are left out, and nothing waits for them.
+    """
+
+    def __init__(self, source: FrameSource, first: int = 0) -> None:
+        self._source, self._first = source, first
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -145,6 +174,8 @@ class Playing:
     def __iter__(self) -> Iterator[Frame]:
         begin: float | None = None
         for frame in self._source:
+            if frame.index < self._first:
+                continue
             now = time.monotonic()
             begin = now - frame.time if begin is None else begin
             time.sleep(max(0.0, begin + frame.time - now))

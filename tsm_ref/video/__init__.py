@@ -2,6 +2,7 @@
 
 from tsm_ref.video.camera import Camera
 from tsm_ref.video.decode import VideoFile, frames, packet_times, probe, read_frames, scan
+from tsm_ref.video.pipe import Pipe
 from tsm_ref.video.resize import resize_opencv, resize_pil
 from tsm_ref.video.sampling import SAMPLERS, Windows, frame_times, sliding_windows
 from tsm_ref.video.source import DecodedFrames, Frame, FrameSource, VideoInfo
@@ -14,6 +15,7 @@ __all__ = [
     "DecodedFrames",
     "Frame",
     "FrameSource",
+    "Pipe",
     "VideoFile",
     "VideoInfo",
     "Windows",

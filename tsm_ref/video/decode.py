@@ -81,11 +81,14 @@ class VideoFile:
     def _open(self) -> Any:
         with _translated(self._av, self._name):
             return self._av.open(
-                "file:" + self._name,
+                self._input(),
                 options={"max_pixels": str(2 * self._max_pixels)},  # room for a decoder's padding
                 container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
                 metadata_errors="replace",
             )
+
+    def _input(self) -> Any:
+        return "file:" + self._name
 
     @property
     def warnings(self) -> tuple[str, ...]:
