@@ -1,6 +1,7 @@
 """The command ``tsm-conformance``: arguments in, exit code out, and nothing else.
 
-0: the levels that were asked for are reached; 1: they are not; 2: a wrong request.
+0: the levels that were asked for are reached; 1: they are not; 2: a wrong request; 5: a report or
+file that cannot be written.
 """
 
 import argparse

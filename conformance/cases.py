@@ -66,6 +66,10 @@ class Setting:
     exact: bool = True
     case_id: str = ""
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise UsageError(f"the seed (={self.seed}) must be 0 or more")
+
     @property
     def u(self) -> float:
         """Unit roundoff of the type that the testee accumulates in.

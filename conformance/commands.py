@@ -1,6 +1,7 @@
 """What each command of ``tsm-conformance`` does, in terms of the rest of the package."""
 
 import argparse
+import shlex
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from conformance.levels import LEVELS, parse_levels, verdict
 from conformance.runner import Options, Result, Run, run
 from tsm_ref.errors import UsageError
 
+MAX_TIMEOUT = 86400
 MARKS = {"passed": "✓", "failed": "✗", "unsupported": "?", "skipped": "-", "not applicable": "·"}
 
 
@@ -19,7 +21,9 @@ def run_command(a: argparse.Namespace) -> int:
     from conformance.testees.parse import make_testee
 
     options = options_of(a)
-    expectations = known.read(Path(a.expected)) if a.expected else None
+    if a.fix and not a.expected:
+        raise UsageError("`--fix` needs `--expected FILE`, the file to rewrite")
+    expectations = known.read(Path(a.expected), missing_ok=a.fix) if a.expected else None
     testee = make_testee(a.testee, a.profile, isolate=not a.in_process)
     try:
         finished = run(testee, options, show)
@@ -33,8 +37,12 @@ def run_command(a: argparse.Namespace) -> int:
 
 def options_of(a: argparse.Namespace) -> Options:
     """The options of a run from the command line."""
-    if a.examples < 1 or a.timeout <= 0:
-        raise UsageError("`--examples` and `--timeout` must be at least 1")
+    if a.examples < 1:
+        raise UsageError(f"`--examples` (={a.examples}) must be at least 1")
+    if not 0 < a.timeout <= MAX_TIMEOUT:
+        raise UsageError(
+            f"`--timeout` (={a.timeout:g}) must be more than 0 and at most {MAX_TIMEOUT} seconds"
+        )
     only = tuple(a.case)
     for prefix in only:
         if not any(c.id.startswith(prefix) for c in all_cases()):
@@ -44,7 +52,9 @@ def options_of(a: argparse.Namespace) -> Options:
         named = {c.level for c in all_cases() if any(c.id.startswith(p) for p in only)}
         levels = tuple(level for level in LEVELS if level in named)
     vectors = Path(a.report) / "vectors" if a.report else None
-    return Options(levels, a.seed, a.examples, a.timeout, only, vectors)
+    again = f"--testee {shlex.quote(a.testee)}"
+    again += f" --profile {a.profile}" if a.profile else ""
+    return Options(levels, a.seed, a.examples, a.timeout, only, vectors, again)
 
 
 def show(result: Result) -> None:
@@ -52,9 +62,10 @@ def show(result: Result) -> None:
     if result.outcome in ("passed", "not applicable"):
         return
     print(f"{MARKS[result.outcome]} {result.id} ({result.requirement}) {result.outcome}")
-    for line in (result.message, *result.diagnosis, result.reproduce):
-        if line:
-            print(textwrap.indent(textwrap.fill(line, 96), "    "))
+    for line in filter(None, (result.message, *result.diagnosis)):
+        print(textwrap.indent(textwrap.fill(line, 96), "    "))
+    if result.reproduce:
+        print(f"    {result.reproduce}")
 
 
 def conclude(finished: Run, folder: str | None, expectations: Any = None) -> int:
@@ -121,7 +132,8 @@ def judge_command(a: argparse.Namespace) -> int:
 
     testee = Folder(Path(a.folder))
     levels = testee.levels
-    return conclude(run(testee, Options(levels, testee.seed), show), a.report)
+    options = Options(levels, testee.seed, again=f"--testee {shlex.quote(f'dir:{a.folder}')}")
+    return conclude(run(testee, options, show), a.report)
 
 
 def mutants_command(a: argparse.Namespace) -> int:

@@ -58,10 +58,12 @@ class Expectations:
         return sentences
 
 
-def read(path: Path) -> Expectations:
+def read(path: Path, *, missing_ok: bool = False) -> Expectations:
     """The expectations in a file; raises `UsageError` naming the line that cannot be read."""
+    if missing_ok and not path.exists():
+        return Expectations(())
     try:
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the expected failures {path}: {error}") from None
     entries = []

@@ -6,6 +6,7 @@ testee is judged against the profile that it declares, never against somebody el
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from tsm_ref.errors import UsageError
 from tsm_ref.reference import folds_mit, folds_online, folds_paddle
 
 RULES = ("mit", "online", "paddle")
+MAX_FOLD_DIV = 256
+"""Every clip of the suite has a few times as many channels."""
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "rule": RULES,
     "fill": ("zero", "replicate", "circular"),
@@ -56,16 +59,27 @@ class Profile:
     average: str = "logits"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", tuple(self.mean))
-        object.__setattr__(self, "std", tuple(self.std))
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _per_colour(name, getattr(self, name)))
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise UsageError(
                     f"the profile field `{name}` (={getattr(self, name)!r}) must be one of "
                     f"{', '.join(allowed)}"
                 )
-        if type(self.fold_div) is not int or self.fold_div < 1:
-            raise UsageError(f"the profile field `fold_div` (={self.fold_div!r}) must be 1 or more")
+        if type(self.fold_div) is not int or not 1 <= self.fold_div <= MAX_FOLD_DIV:
+            raise UsageError(
+                f"the profile field `fold_div` (={self.fold_div!r}) must be a whole number from 1 "
+                f"to {MAX_FOLD_DIV}"
+            )
+        if type(self.every_block) is not bool:
+            raise UsageError(
+                f"the profile field `every_block` (={self.every_block!r}) must be true or false"
+            )
+        if not _is_number(self.scale) or not self.scale:
+            raise UsageError(
+                f"the profile field `scale` (={self.scale!r}) must be a number other than 0"
+            )
 
     def d(self, channels: int, fold_div: int | None = None) -> NDArray[np.int64]:
         """The shift of each channel in frames: +1 reads the past, -1 the future."""
@@ -84,6 +98,19 @@ class Profile:
         return asdict(self)
 
 
+def _per_colour(name: str, value: Any) -> tuple[float, ...]:
+    """Three numbers; a standard deviation divides, and is no zero."""
+    three = isinstance(value, (list, tuple)) and len(value) == 3 and all(map(_is_number, value))
+    if not three or (name == "std" and not all(value)):
+        need = "three numbers" + (" other than 0" if name == "std" else "")
+        raise UsageError(f"the profile field `{name}` (={value!r}) must be {need}")
+    return tuple(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and type(value) is not bool and isfinite(value)
+
+
 def profile_of(value: Any) -> Profile:
     """A profile from its name, or from an object with a known ``name`` and changed fields.
 
@@ -96,7 +123,7 @@ def profile_of(value: Any) -> Profile:
         return value
     given = {"name": value} if isinstance(value, str) else value
     known = {field.name for field in fields(Profile)}
-    if not isinstance(given, Mapping) or given.get("name", "mit") not in PROFILES:
+    if not isinstance(given, Mapping) or given.get("name", "mit") not in tuple(PROFILES):
         raise UsageError(f"there is no profile {value!r}; known are {', '.join(PROFILES)}")
     unknown = sorted(set(given) - known)
     if unknown:

@@ -11,7 +11,16 @@ import numpy as np
 from conformance.cases import Case, Problem, Setting, all_cases, make_problem
 from conformance.judges import REFUSALS, Finding, VacuousCase, same_bits
 from conformance.levels import reached
-from conformance.testees.base import Broken, Outputs, Refused, Reply, Skipped, Testee, Unsupported
+from conformance.testees.base import (
+    Broken,
+    Outputs,
+    Refused,
+    Reply,
+    Skipped,
+    Testee,
+    Unsupported,
+    printable,
+)
 
 OUTCOMES = ("passed", "failed", "unsupported", "skipped", "not applicable")
 COSTLY = 10
@@ -20,7 +29,10 @@ COSTLY = 10
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is made: which levels, from which seed, with how many drawn examples."""
+    """How a run is made: which levels, from which seed, with how many drawn examples.
+
+    ``again`` is how the command line names the testee, for the line that reproduces a failure.
+    """
 
     levels: tuple[str, ...] = ("L0", "L1", "L2", "L3")
     seed: int = 0
@@ -28,6 +40,7 @@ class Options:
     timeout: float = 20.0
     only: tuple[str, ...] = ()
     vectors: Path | None = None
+    again: str = "--testee ..."
 
 
 @dataclass(frozen=True)
@@ -104,7 +117,8 @@ def run_case(case: Case, testee: Testee, options: Options) -> Result:
     """Put one case to a testee; never raises for what the testee does."""
     began = time.perf_counter()
     outcome = _judged(case, testee, options)
-    line = f"tsm-conformance run --testee ... --case {case.id} --seed {options.seed}"
+    outcome["message"] = printable(outcome.get("message", ""))
+    line = f"tsm-conformance run {options.again} --case {case.id} --seed {options.seed}"
     return Result(
         case.id,
         case.level,

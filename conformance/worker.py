@@ -15,7 +15,7 @@ import numpy as np
 
 from conformance.arrays import Array
 from conformance.cases import Call
-from conformance.files import FILM, read_npy, write_npy
+from conformance.files import FILM, inside, read_npy, write_npy
 from conformance.testees.base import Broken, Outputs, Refused, Reply, Unsupported
 from conformance.testees.in_process import InProcess
 from conformance.testees.parse import load_object
@@ -86,7 +86,10 @@ def _read(name: str, path: Path) -> Array:
 def as_message(reply: Reply, out: Path) -> dict[str, Any]:
     """A reply as JSON, with its arrays written to a folder."""
     if isinstance(reply, Outputs):
-        return {"outputs": {name: _write(name, v, out) for name, v in reply.values.items()}}
+        try:
+            return {"outputs": {name: _write(name, v, out) for name, v in reply.values.items()}}
+        except (OSError, TypeError, ValueError) as error:
+            return {"error": {"kind": "failed", "message": f"cannot write its output: {error}"}}
     if isinstance(reply, Unsupported):
         return {"error": {"kind": "unsupported", "message": reply.message}}
     if isinstance(reply, Refused):
@@ -97,9 +100,9 @@ def as_message(reply: Reply, out: Path) -> dict[str, Any]:
 
 def _write(name: str, value: Any, out: Path) -> str:
     if isinstance(value, np.ndarray):
-        write_npy(out / f"{name}.npy", value)
+        write_npy(inside(out, f"{name}.npy"), value)
         return f"{name}.npy"
-    (out / f"{name}.json").write_text(json.dumps(value), "utf-8")
+    inside(out, f"{name}.json").write_text(json.dumps(value), "utf-8")
     return f"{name}.json"
 
 

@@ -60,6 +60,8 @@ def _check(rule: Mapping[str, Any], value: Any, where: str, root: Mapping[str, A
         raise Invalid(f"{here} (={value!r}) must be one of {allowed}")
     if "minimum" in rule and value < rule["minimum"]:
         raise Invalid(f"{here} (={value!r}) must be at least {rule['minimum']}")
+    if "minLength" in rule and len(value) < rule["minLength"]:
+        raise Invalid(f"{here} must have at least {rule['minLength']} characters")
     if "maxLength" in rule and len(value) > rule["maxLength"]:
         raise Invalid(f"{here} must have at most {rule['maxLength']} characters")
     if isinstance(value, dict):

@@ -143,6 +143,20 @@ class Testee(Protocol):
         ...
 
 
+LONGEST = 1000
+"""How many characters of what a testee says are kept."""
+
+
+def printable(text: str) -> str:
+    r"""A testee's words as one line that any terminal, UTF-8 and XML can hold.
+
+    >>> printable("out of\n\x1b[31mcheese \ud800")
+    'out of ?[31mcheese ?'
+    """
+    line = " ".join(text[:LONGEST].split())
+    return "".join(c if c.isprintable() else "?" for c in line)
+
+
 def declared(message: Mapping[str, Any], profile: str | None = None) -> Declaration:
     """A declaration from a ``start`` reply; `profile` overrides the one that it names.
 
@@ -163,9 +177,9 @@ def declared(message: Mapping[str, Any], profile: str | None = None) -> Declarat
     if layout not in LAYOUTS:
         raise UsageError(f"`layout` (={layout!r}) must be one of {', '.join(LAYOUTS)}")
     return Declaration(
-        message["name"],
-        message.get("version", ""),
-        message.get("language", ""),
+        printable(message["name"]),
+        printable(message.get("version", "")),
+        printable(message.get("language", "")),
         profile_of(profile or message.get("profile", "mit")),
         **capabilities,
     )

@@ -158,7 +158,7 @@ def _same(default: Any, value: Any) -> bool:
 def _call(function: Any, first: list[Any], rest: dict[str, Any], timeout: float) -> Reply:
     try:
         with time_limit(timeout), np.errstate(all="ignore"):
-            return Outputs(_named(function(*first, **rest)))
+            return _as_outputs(function(*first, **rest))
     except TimeLimit:
         return Broken(f"no reply within {timeout:g} seconds")
     except NotStreamable as error:
@@ -169,8 +169,18 @@ def _call(function: Any, first: list[Any], rest: dict[str, Any], timeout: float)
         return Broken(f"raised RecursionError: {_sentence(error)}")
     except INVALID as error:
         return Refused("invalid", f"{type(error).__name__}: {_sentence(error)}")
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return Broken(f"raised {type(error).__name__}: {_sentence(error)}")
+
+
+def _as_outputs(value: Any) -> Reply:
+    """What a callable returned as outputs; what is no array refuses nothing, it is broken."""
+    try:
+        return Outputs(_named(value))
+    except Exception as error:
+        return Broken(f"gave no usable output: {_sentence(error)}")
 
 
 def _named(value: Any) -> dict[str, Any]:
@@ -178,10 +188,15 @@ def _named(value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
         if "result" in value or "predictions" in value:
             return {"result": dict(value.get("result", value))}
-        return {str(name): as_numpy(v) for name, v in value.items()}
+        return {str(name): _own_array(v) for name, v in value.items()}
     if isinstance(value, tuple) and len(value) == 1:
         value = value[0]
-    return {"y": as_numpy(value)}
+    return {"y": _own_array(value)}
+
+
+def _own_array(value: Any) -> Array:
+    """A plain copy: the testee may use its memory again, and its class may compare as it likes."""
+    return np.array(as_numpy(value))
 
 
 def _sentence(error: BaseException) -> str:

@@ -34,7 +34,16 @@ from typing import Any
 from conformance.cases import Call
 from conformance.files import FILM, MAX_BYTES, BadFile, inside, read_npy, write_npy
 from conformance.schemas import Invalid, check
-from conformance.testees.base import Broken, Outputs, Refused, Reply, Skipped, Unsupported, declared
+from conformance.testees.base import (
+    Broken,
+    Outputs,
+    Refused,
+    Reply,
+    Skipped,
+    Unsupported,
+    declared,
+    printable,
+)
 from conformance.testees.layouts import from_testee, in_layout
 from tsm_ref.errors import UsageError
 
@@ -99,7 +108,8 @@ class Process:
             return self._talk.receive(START_SECONDS)
         except _Broke as error:
             self._end()
-            raise UsageError(f"{self.command[0]!r} did not introduce itself: {error}") from None
+            sentence = printable(f"{self.command[0]!r} did not introduce itself: {error}")
+            raise UsageError(sentence) from None
 
     def _ask(self, call: Call, timeout: float) -> Reply:
         talk = self._talk

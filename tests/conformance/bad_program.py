@@ -58,6 +58,9 @@ def misbehave(mode, message, folder):
         return json.dumps({"id": id, "error": {"kind": "failed", "message": "no device"}})
     elif mode == "refuses":
         return json.dumps({"id": id, "error": {"kind": "invalid", "message": "too small"}})
+    elif mode == "odd words":
+        text = "lone \ud800, \x1b[31mred, \x00 and\ntwo lines" + "!" * 100_000
+        return json.dumps({"id": id, "error": {"kind": "invalid", "message": text}})
     elif mode == "no file":
         return json.dumps(good)
     elif mode == "path":

@@ -27,7 +27,8 @@ def test_another_profile_fails_and_exits_with_1(capsys, tmp_path):
     assert "Reference" in out or "reference" in out
     assert "no level" in out
     assert "the direction is swapped" in out
-    assert "--case L0.shift.directions --seed 0" in out
+    again = "run --testee py:conformance.testees.reference:Reference --profile paddle --case L0."
+    assert again in out
     assert list((tmp_path / "vectors").glob("*.npz"))
 
 
@@ -78,6 +79,13 @@ def test_explain_says_what_and_why(capsys):
         (["run", "--testee", "reference", "--level", "L9"], "`--level` (='L9') must be one of"),
         (["run", "--testee", "reference", "--case", "L0.shfit.clips"], "L0.shift.clips"),
         (["run", "--testee", "reference", "--examples", "0"], "must be at least 1"),
+        (["run", "--testee", "reference", "--timeout", "nan"], "`--timeout` (=nan) must be"),
+        (["run", "--testee", "reference", "--timeout", "inf"], "`--timeout` (=inf) must be"),
+        (["run", "--testee", "reference", "--seed", "-1"], "the seed (=-1) must be 0 or more"),
+        (["run", "--testee", "reference", "--fix"], "`--fix` needs `--expected FILE`"),
+        (["run", "--testee", "reference", "--expected", "/no/file"], "cannot read the expected"),
+        (["explain", "L0.shift.clips", "--seed", "-1"], "the seed (=-1) must be 0 or more"),
+        (["export", "/no/folder", "--seed", "-1"], "the seed (=-1) must be 0 or more"),
         (["run", "--testee", "reference", "--profile", "caffe"], "there is no profile 'caffe'"),
         (["explain", "L0.nothing"], "there is no case 'L0.nothing'"),
         (["judge", "/no/folder"], "there is no manifest.json"),

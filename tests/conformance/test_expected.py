@@ -65,6 +65,7 @@ def test_a_line_that_cannot_be_read_is_named(tmp_path):
 def test_the_command_line_uses_the_file(tmp_path, capsys):
     path = tmp_path / "expected.txt"
     run_it = ["run", "--testee", "reference", "--case", "L0.shift", "--expected", str(path)]
+    assert main([*run_it, "--fix"]) == 0
     assert main(run_it) == 0
     path.write_text(RIGHT)
     assert main(run_it) == 1

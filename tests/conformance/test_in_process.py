@@ -44,6 +44,24 @@ def leave(x, fold_div=8):
     raise SystemExit(3)
 
 
+class Verdict(BaseException):
+    """What pytest's own outcomes are."""
+
+
+def judge_it(x, fold_div=8):
+    raise Verdict("all is well")
+
+
+class Flatterer(np.ndarray):
+    """An array that says that it equals anything."""
+
+    def __eq__(self, other):
+        return np.ones(self.shape, bool)
+
+    def astype(self, *rest, **more):
+        raise ZeroDivisionError
+
+
 def recurse(x, fold_div=8):
     return recurse(x)
 
@@ -52,6 +70,8 @@ BAD = {
     "hang": (spin, "no reply within 0.3 seconds"),
     "in place": (smear, "`temporal_shift` modified its input `x`"),
     "exit": (leave, "raised SystemExit: 3"),
+    "own exception": (judge_it, "raised Verdict: all is well"),
+    "own array": (lambda x, fold_div=8: (x * 0).view(Flatterer), "the value is 0.0; 11.0 is right"),
     "recursion": (recurse, "raised RecursionError"),
     "memory": (lambda x, fold_div=8: (_ for _ in ()).throw(MemoryError), "raised MemoryError"),
     "error": (lambda x, fold_div=8: x.nothing, "raised AttributeError"),
@@ -59,8 +79,8 @@ BAD = {
         lambda x, fold_div=8: np.reshape(x, 7),
         "refused a valid input (invalid): ValueErr",
     ),
-    "text": (lambda x, fold_div=8: "done", "returned str, which is no array"),
-    "nothing": (lambda x, fold_div=8: None, "returned NoneType, which is no array"),
+    "text": (lambda x, fold_div=8: "done", "gave no usable output: returned str, which is no"),
+    "nothing": (lambda x, fold_div=8: None, "gave no usable output: returned NoneType, which"),
     "objects": (lambda x, fold_div=8: mit(x).astype(object), "the output is object"),
     "shape": (lambda x, fold_div=8: mit(x)[:, :, 1:], "the output has shape (3, 19, 3, 2, 5)"),
     "scalar": (lambda x, fold_div=8: 0.0, "the output has shape ()"),
@@ -101,6 +121,23 @@ GOOD = {
 def test_any_memory_of_the_right_values_passes(name):
     result = outcome(GOOD[name])
     assert (result.outcome, result.message) == ("passed", "")
+
+
+def test_a_callable_may_use_its_memory_again():
+    memory = np.zeros(10_000, np.float32)
+
+    def shift(x, fold_div=8):
+        y = memory[: x.size].reshape(x.shape)
+        y[:] = mit(x)
+        return y
+
+    assert outcome(shift, "L0.shift.few-channels").outcome == "passed"
+
+
+def test_an_answer_that_is_no_array_refuses_nothing():
+    result = outcome(lambda x, fold_div=8: None, "R.shift.rank")
+    assert result.outcome == "failed"
+    assert result.message.startswith("gave no usable output")
 
 
 def test_an_attribute_that_is_not_taken_is_unsupported_and_no_pass():
@@ -154,7 +191,13 @@ def test_a_declared_list_of_operations_is_believed():
         ({"capabilities": {"layout": "CHWN"}}, "`capabilities.layout` (='CHWN') must be one of"),
         ({"capabilities": {"fast": True}}, "`capabilities.fast` is not known"),
         ({"profile": {"name": "mit", "fold": 3}}, "a profile has no field 'fold'"),
-        ({"profile": {"fold_div": 0}}, "`fold_div` (=0) must be 1 or more"),
+        ({"profile": {"fold_div": 0}}, "`fold_div` (=0) must be a whole number from 1 to 256"),
+        ({"profile": {"fold_div": 10**30}}, "must be a whole number from 1 to 256"),
+        ({"profile": {"mean": 5}}, "`mean` (=5) must be three numbers"),
+        ({"profile": {"std": [1, 0, 1]}}, "`std` (=[1, 0, 1]) must be three numbers other than 0"),
+        ({"profile": {"scale": float("nan")}}, "`scale` (=nan) must be a number other than 0"),
+        ({"profile": {"every_block": "maybe"}}, "`every_block` (='maybe') must be true or false"),
+        ({"profile": {"name": ["mit"]}}, "there is no profile"),
     ],
 )
 def test_a_wrong_declaration_is_refused(declaration, sentence):

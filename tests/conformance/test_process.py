@@ -10,6 +10,7 @@ import pytest
 from conformance.cases import find_case
 from conformance.runner import Options, run_case
 from conformance.schemas import check, schema
+from conformance.testees.base import LONGEST
 from conformance.testees.process import Process
 from tsm_ref.errors import UsageError
 
@@ -30,6 +31,7 @@ SENTENCES = {
     "skip": "skipped without having declared that it lacks anything: not today",
     "failed": "no device",
     "refuses": "refused a valid input (invalid): too small",
+    "odd words": "refused a valid input (invalid): lone ?, ?[31mred, ? and two lines!!!",
     "no file": "the file y.npy was not written",
     "path": "must be a plain name inside the output folder",
     "link": "wrote outside its folder: elsewhere.npy",
@@ -67,7 +69,8 @@ def test_a_bad_program_fails_one_case_and_the_run_goes_on(mode, tmp_path):
         testee.close()
     assert first.outcome == "failed"
     assert SENTENCES[mode] in first.message
-    assert "\n" not in first.message
+    assert first.message.isprintable()
+    assert len(first.message) <= LONGEST
     assert (again.outcome, again.message) == ("passed", "")
     assert not testee.folder.exists()
 
@@ -83,12 +86,20 @@ def test_a_bad_program_fails_one_case_and_the_run_goes_on(mode, tmp_path):
             "there is no profile 'pytorch'",
         ),
         ([sys.executable, "-c", "print('{\"nom\": 1}')"], "`name` is missing"),
+        ([sys.executable, "-c", 'print(\'{"name": ""}\')'], "must have at least 1 char"),
     ],
 )
 def test_a_program_that_does_not_introduce_itself_is_refused(command, sentence):
     with pytest.raises(UsageError) as caught:
         Process(command)
     assert sentence in str(caught.value)
+
+
+def test_what_a_program_calls_itself_is_printable():
+    name = r"{\"name\": \"lone \\ud800 \\u001b[31m\"}"
+    testee = Process([sys.executable, "-c", f"input(); print('{name}', flush=True); input()"])
+    testee.close()
+    assert testee.declaration.name == "lone ? ?[31m"
 
 
 def test_every_message_that_is_sent_is_what_the_schema_says(tmp_path):
@@ -134,3 +145,16 @@ def test_a_python_object_in_its_own_process_may_crash(tmp_path, monkeypatch):
         testee.close()
     assert "crashed (SIGABRT)" in results[0].message
     assert "values are wrong" in results[1].message
+
+
+def test_an_output_cannot_be_named_out_of_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "naming.py").write_text(
+        "def temporal_shift(x, fold_div=8):\n    return {'../../stolen': x}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    testee = Process([sys.executable, "-m", "conformance.worker", "naming:temporal_shift"])
+    try:
+        result = run_case(find_case("L0.shift.directions"), testee, Options(timeout=20))
+    finally:
+        testee.close()
+    assert "cannot write its output: the output file '../../stolen.npy' must" in result.message
