@@ -140,6 +140,14 @@ def test_sizes_of_an_onnx_file(source: Path, tmp_path: Path) -> None:
     assert load_checkpoint(target).inputs[0].shape == (2, 3, 8, 48, 64)
 
 
+def test_a_size_that_the_network_fixes(source: Path, tmp_path: Path, capsys: Any) -> None:
+    fixed, again = tmp_path / "fixed.onnx", str(tmp_path / "again.onnx")
+    assert main([str(source), str(fixed), "--height", "40"]) == 0
+    assert main([str(fixed), again, "--height", "40"]) == 0
+    assert main([str(fixed), again, "--height", "41"]) == 2
+    assert "H (=41) must be 40: the network fixes it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

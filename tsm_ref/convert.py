@@ -154,7 +154,13 @@ def _shift(found: files.Checkpoint) -> str:
 
 
 def _sizes(found: files.Checkpoint, given: Mapping[str, int]) -> dict[str, int]:
-    """What the named dimensions are: as asked for, or as the profile samples and crops."""
+    """What the named dimensions are: as asked for, or as the profile samples and crops.
+
+    Raises `UsageError` for another size than the one that the network fixes.
+    """
+    for letter, size in zip("NCTHW", found.graph.inputs[0].shape, strict=False):
+        if isinstance(size, int) and given.get(letter, size) != size:
+            raise UsageError(f"{letter} (={given[letter]}) must be {size}: the network fixes it")
     height, width = found.profile.preprocess.frame_size
     usual = {"T": found.profile.sampling.segments, "A": 1, "H": height or 224, "W": width or 224}
     return {**usual, **given}
