@@ -39,6 +39,13 @@ class Call:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     memory: Mapping[str, str] = field(default_factory=dict)
 
+    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        """The call as Python has it: the first input by position, and all else by name."""
+        plain = {k: v for k, v in self.inputs.items() if not k.startswith("weights/")}
+        weights = {k[8:]: v for k, v in self.inputs.items() if k.startswith("weights/")}
+        first, rest = list(plain.values())[:1], dict(list(plain.items())[1:])
+        return first, rest | ({"weights": weights} if weights else {}) | dict(self.attributes)
+
 
 @dataclass(frozen=True)
 class Question:

@@ -2,7 +2,8 @@
 
 import textwrap
 
-from conformance.cases import Case, Setting, make_problem
+from conformance.cases import Call, Case, Setting, make_problem
+from conformance.files import FILM
 from conformance.levels import LEVELS
 from conformance.profiles import profile_of
 
@@ -24,20 +25,27 @@ def explain(case: Case, profile: str = "mit", seed: int = 0) -> str:
 
 
 def reproduction(case: Case, profile: str, seed: int) -> str:
-    """Five lines that put the first question of the case to a function of your own."""
+    """Five lines that put the questions of the case to a function of your own."""
     if case.interactive is not None:
         return (
             f"tsm-conformance run --testee py:yours:object --case {case.id} --seed {seed}\n"
             "# hypothesis draws the questions; a failing one is shrunk and printed"
         )
+    question = make_problem(case, Setting(profile_of(profile), seed)).questions[0]
+    imports = "import numpy as np; from conformance import problem"
+    answer = f"y = np.asarray(your_{case.operation}(*first, **named))"
+    if case.operation == "stream":
+        imports += "; from conformance.streams import play"
+        answer = 'y = play(named.pop("script"), *first, lambda: your_stream(**named))'
+    elif FILM in question.call.inputs:
+        answer = f'first[0].tofile("film.avi"); y = your_{case.operation}("film.avi", **named)'
+    right = "  # an error is right" if question.judge.expects_refusal else ""
     return (
-        "import numpy as np; from conformance import problem\n"
-        f'question = problem("{case.id}", profile="{profile}", seed={seed}).questions[0]\n'
-        "x, *more = map(np.array, question.call.inputs.values())  # "
-        + _inputs(case, profile, seed)
-        + "\n"
-        f"y = your_{case.operation}(x, *more, **question.call.attributes)\n"
-        'print(question.judge.judge({"y": y}).message or "passed")'
+        f"{imports}\n"
+        f'for question in problem("{case.id}", profile="{profile}", seed={seed}).questions:\n'
+        f"    first, named = question.call.arguments()  # {_inputs(question.call)}\n"
+        f"    {answer}{right}\n"
+        "    print(question.judge.judge({question.judge.output: y}).message or 'passed')"
     )
 
 
@@ -48,10 +56,9 @@ def _rule(case: Case, profile: str, seed: int) -> str:
     return " ".join((type(question.judge).__doc__ or "").split())
 
 
-def _inputs(case: Case, profile: str, seed: int) -> str:
-    question = make_problem(case, Setting(profile_of(profile), seed)).questions[0]
-    shapes = [f"{k} {v.shape}" for k, v in question.call.inputs.items()]
-    return ", ".join(shapes[:3]) + (", ..." if len(shapes) > 3 else "")
+def _inputs(call: Call) -> str:
+    shapes = [f"{k} {v.shape}" for k, v in call.inputs.items()]
+    return ", ".join(shapes[:3] or call.attributes) + (", ..." if len(shapes) > 3 else "")
 
 
 def _wrapped(name: str, text: str) -> list[str]:

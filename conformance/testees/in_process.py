@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,14 +114,6 @@ def _asked(function: Any, call: Call, timeout: float) -> Reply:
     return reply
 
 
-def arguments(inputs: Mapping[str, Array]) -> tuple[list[Any], dict[str, Any]]:
-    """The inputs of a call as Python arguments: the first by position, ``weights/*`` as one."""
-    plain = {k: v for k, v in inputs.items() if not k.startswith("weights/")}
-    weights = {k[8:]: v for k, v in inputs.items() if k.startswith("weights/")}
-    first, rest = list(plain.values())[:1], dict(list(plain.items())[1:])
-    return first, rest | ({"weights": weights} if weights else {})
-
-
 def _accepted(function: Any, call: Call) -> dict[str, Any] | Unsupported:
     """The attributes that the callable takes; unsupported where one that matters is not taken."""
     try:
@@ -146,8 +139,7 @@ def _prepared(
     if FILM in given:
         given[FILM] = folder / "film.avi"
         given[FILM].write_bytes(arrays[FILM].tobytes())
-    first, rest = arguments(given)
-    return first, rest | dict(attributes)
+    return replace(call, inputs=given, attributes=attributes).arguments()
 
 
 def _same(default: Any, value: Any) -> bool:

@@ -1,13 +1,16 @@
 """The command line: what it prints, what it returns, and what it says about a wrong request."""
 
 import json
+import textwrap
 
 import pytest
 
+import conformance
 from conformance.__main__ import main
 from conformance.cases import all_cases
 from conformance.levels import LEVELS, parse_levels, reached, verdict
 from conformance.runner import Result
+from conformance.testees.reference import Reference
 from tsm_ref.errors import UsageError
 
 
@@ -45,19 +48,34 @@ def test_list_names_every_case_and_its_defect(capsys):
     assert all(c.id in line and c.defect in line for c, line in zip(cases, lines, strict=True))
 
 
-@pytest.mark.parametrize("case", ["L0.shift.clips", "L2.block.basic", "S.shift.state"])
-def test_explain_gives_five_lines_that_run(case, capsys):
+# One case per operation; those of full architectures are asked like small networks, in minutes.
+EACH = {c.operation: c.id for c in all_cases() if not c.interactive and c.level not in ("L4", "R")}
+
+
+@pytest.mark.parametrize(("operation", "case"), EACH.items())
+def test_explain_gives_five_lines_that_run(operation, case, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = five_lines(case, capsys)
+    exec(code, {f"your_{operation}": getattr(Reference(), operation)})
+    printed = capsys.readouterr().out.split()
+    assert printed == ["passed"] * len(conformance.problem(case).questions)
+    if operation == "temporal_shift":
+        exec(code, {"your_temporal_shift": lambda x, fold_div: x})
+        assert "values are wrong" in capsys.readouterr().out
+
+
+def test_explain_says_that_an_error_is_right_where_it_is(capsys):
+    code = five_lines("R.conv.groups", capsys)
+    assert "# an error is right" in code
+    with pytest.raises(ValueError, match="`groups`"):
+        exec(code, {"your_conv": Reference().conv})
+
+
+def five_lines(case, capsys):
     assert main(["explain", case]) == 0
-    text = capsys.readouterr().out
-    lines = [line.strip() for line in text.split("reproduce:")[1].splitlines() if line.strip()]
-    assert len(lines) == 5
-    operation = lines[3].split("your_")[1].split("(")[0]
-    code = "\n".join(lines[:3])
-    names = {}
-    exec(code, names)
-    call = names["question"].call
-    assert call.operation == operation
-    assert names["x"].shape == next(iter(call.inputs.values())).shape
+    code = textwrap.dedent(capsys.readouterr().out.split("reproduce:\n")[1]).strip()
+    assert code.count("\n") == 4
+    return code
 
 
 def test_explain_says_what_and_why(capsys):
