@@ -7,7 +7,7 @@ tracebacks.
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,14 @@ if TYPE_CHECKING:  # imported late: the number of threads has to be set before N
     from tsm_ref.model import Model
     from tsm_ref.profile import Profile
     from tsm_ref.recognize import Progress
+
+OF_CLIPS = ("sampling", "crops", "window", "stride")
+"""Options of a run over whole clips."""
+OF_STREAMS = (
+    *("jsonl", "raw", "realtime", "smooth", "dwell", "persist", "mask", "no_event"),
+    *("lookahead", "state"),
+)
+"""Options of ``--stream`` alone."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,6 +100,7 @@ def _main(options: argparse.Namespace) -> None:
     if options.list_models:
         _list_models()
         return
+    _check_mode(options)
     if options.stream is not None:
         _follow(options)
         return
@@ -99,13 +108,33 @@ def _main(options: argparse.Namespace) -> None:
         raise UsageError("no video was given (--help shows the options)")
     model = _model(options)
     if options.early:
-        _early(model, options)
+        _each(options, lambda path, space: _early(model, path, options))
         return
     profile = _profile(model, options)
+    _each(options, lambda path, space: _recognize(model, profile, path, options, space=space))
+
+
+def _check_mode(options: argparse.Namespace) -> None:
+    """Refuse an option that would do nothing."""
+    idle: tuple[str, ...]
+    if options.stream is not None:
+        where, idle = "with --stream", ("early", *OF_CLIPS)
+    elif options.early:
+        where, idle = "with --early", (*OF_CLIPS, *OF_STREAMS)
+    else:
+        where, idle = "for whole clips", (*OF_STREAMS, "every", "rate")
+    defaults = parser()
+    for name in idle:
+        if getattr(options, name) != defaults.get_default(name):
+            raise UsageError(f"--{name.replace('_', '-')} does nothing {where}")
+
+
+def _each(options: argparse.Namespace, show: Callable[[str, bool], None]) -> None:
+    """Show what there is to say about every video; one that fails does not stop the others."""
     shown = failed = 0
     for path in options.inputs:
         try:
-            _recognize(model, profile, path, options, space=shown > 0 and not options.json)
+            show(path, shown > 0 and not options.json)
             shown += 1
         except (WriteError, UsageError):
             raise
@@ -136,19 +165,21 @@ def _follow(options: argparse.Namespace) -> None:
         raise error.about(options.stream) from None
 
 
-def _early(model: "Model", options: argparse.Namespace) -> None:
+def _early(model: "Model", path: str, options: argparse.Namespace) -> None:
     from tsm_ref.live import Pace, early
     from tsm_ref.live.show import early_json, early_lines
     from tsm_ref.video import frames
 
     pace = Pace(options.every or 1, options.rate) if options.every or options.rate else None
-    for path in options.inputs:
-        try:
-            with frames(path, allow_partial=options.allow_partial) as source:
-                answers = early(model, source, pace=pace)
-        except VideoError as error:
-            raise error.about(path) from None
-        say(early_json(path, answers) if options.json else "\n".join(early_lines(answers)))
+    with frames(path, allow_partial=options.allow_partial) as source:
+        answers = early(model, source, pace=pace)
+    for warning in source.warnings:
+        tell(f"warning: {path}: {warning}")
+    if options.json:
+        say(early_json(path, answers))
+    else:
+        title = [path] if len(options.inputs) > 1 else []
+        say("\n".join([*title, *early_lines(answers)]))
 
 
 def _list_models() -> None:

@@ -109,6 +109,12 @@ def test_a_model_without_labels_for_frames_is_refused():
         Live(can)
 
 
+@pytest.mark.parametrize("smoother", [Smoother(masked=[1, 9]), Smoother(no_event=-1)])
+def test_a_class_that_there_is_not_is_refused(model, smoother):
+    with pytest.raises(UsageError, match=r"there is no class (9|-1); there are 0 to 8"):
+        Live(model, smoother=smoother)
+
+
 def test_early_answers_end_in_the_consensus():
     model = tsm_ref.load("camera-motion", engine="numba")
     path = SAMPLES / "zoom_in.mp4"

@@ -182,6 +182,15 @@ def test_early_is_one_bar_per_frame_or_json(capsys):
     assert json.loads(lines[0])["early"][-1]["label"] == "pan left"
 
 
+def test_early_goes_on_after_a_video_that_fails(capsys):
+    pan, zoom = (str(SAMPLES / name) for name in ("pan_left.mp4", "zoom_in.mp4"))
+    code, lines, err = run(capsys, "--early", "--every", "30", pan, "missing.mp4", zoom)
+    assert code == 6
+    assert [line for line in lines if line in (pan, zoom)] == [pan, zoom]
+    assert "error: missing.mp4: no such file" in err
+    assert "1 of 3 videos" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
@@ -191,6 +200,13 @@ def test_early_is_one_bar_per_frame_or_json(capsys):
         (["--stream", TOUR, "--rate", "-1"], 2, "`rate` (=-1.0) must be a number of frames"),
         (["--stream", TOUR, "--raw", "2x2"], 2, "give '-' as the source"),
         (["--stream", TOUR, "--state", "/"], 4, "this is a directory"),
+        (["--stream", TOUR, "--every", "2", "--rate", "5"], 2, "(=2) or `rate` (=5.0), not both"),
+        (["--stream", TOUR, *(f"--mask={k}" for k in range(9))], 2, "all 9 classes are masked"),
+        (["--stream", TOUR, "--early"], 2, "--early does nothing with --stream"),
+        (["--stream", TOUR, "--sampling", "dense"], 2, "--sampling does nothing with --stream"),
+        (["--early", TOUR, "--no-event", "static"], 2, "--no-event does nothing with --early"),
+        (["--state", "s.h5", TOUR], 2, "--state does nothing for whole clips"),
+        (["--every", "2", TOUR], 2, "--every does nothing for whole clips"),
         (["--early", "missing.mp4"], 3, "error: missing.mp4: no such file"),
         (["--early", "--model", "camera-motion-offline", TOUR], 2, "looks 5 frames ahead"),
     ],

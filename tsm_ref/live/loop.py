@@ -50,7 +50,8 @@ class Live:
     dropped there, all others wait. `state` holds everything, so a run that is stopped and one that
     goes on from its state give the same updates as a run that was never stopped.
 
-    Raises `NotStreamable`, and `UsageError` for a model of several inputs or without logits.
+    Raises `NotStreamable`, and `UsageError` for a model of several inputs or without logits and for
+    a smoother that names classes which there are not, or masks all of them.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Live:
             raise UsageError(f"the model {model.name!r} gives no labels for frames")
         self.model, self.top = model, top
         self.smoother = smoother or Smoother(window=model.profile.sampling.segments)
+        self._check_classes()
         self.pace = pace or default_pace(model)
         self.stream = model.stream(lookahead=lookahead)
         self.next_frame = 0  # the first frame of the source that was not looked at
@@ -150,6 +152,15 @@ class Live:
         self.smoother.state = {"numbers": values["label"], "logits": values["logits"][:rows]}
         self.pace.state = values["pace"]
         self._waiting = deque((int(i), float(t)) for i, t in values["waiting"][:waiting])
+
+    def _check_classes(self) -> None:
+        count, masked = self._classes(), set(self.smoother.masked)
+        none = self.smoother.no_event
+        for index in (*masked, *(() if none is None else (none,))):
+            if not 0 <= index < count:
+                raise UsageError(f"there is no class {index}; there are 0 to {count - 1}")
+        if len(masked) == count:
+            raise UsageError(f"all {count} classes are masked: one must be left to show")
 
     def _prepared(self, frame: Frame) -> Array:
         """A frame as the network wants it: (3, H, W), its centre where the profile has crops."""

@@ -130,6 +130,8 @@ class Pace:
             raise UsageError(f"`every` (={self.every}) must be at least 1 frame")
         if self.rate is not None and not 0 < self.rate < 1e6:
             raise UsageError(f"`rate` (={self.rate}) must be a number of frames a second")
+        if self.rate is not None and self.every > 1:
+            raise UsageError(f"give `every` (={self.every}) or `rate` (={self.rate}), not both")
         self._start = self._last = float("nan")
 
     @property
