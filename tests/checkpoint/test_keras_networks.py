@@ -249,6 +249,16 @@ def test_layers_without_names_are_refused(tmp_path: Path, refused: Any) -> None:
         load_checkpoint(path, PROFILES["mtts-can"])
 
 
+def test_heads_without_numbers_are_refused(tmp_path: Path, refused: Any) -> None:
+    _, values = ts_can(2)
+    names = {"output_1": "heart", "output_2": "breath"}
+    for ours, theirs in names.items():
+        for role in ("kernel", "bias"):
+            values[f"{theirs}/{role}"] = values.pop(f"{ours}/{role}")
+    with refused(CheckpointError, "'breath' and 'heart' do not tell which layer is of the pulse"):
+        load_checkpoint(save_keras_2(tmp_path / "w.h5", values), PROFILES["mtts-can"])
+
+
 def test_half_precision_is_recorded(tmp_path: Path) -> None:
     _, values = ts_can(2)
     halves = {key: value.astype("f2") for key, value in values.items()}

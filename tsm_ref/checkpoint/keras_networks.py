@@ -133,6 +133,10 @@ def _ts_can(table: LayerTable, profile: Profile) -> Network:
     hidden = [layer for layer in dense if layer not in last]
     if not sizes or not hidden or not last or max(*sizes, 1) > MAX_CHANNELS:
         raise CheckpointError("the convolutions and dense layers are not those of a TS-CAN")
+    for layers in (hidden, last):
+        if len({_number(layer) for layer in layers}) < len(layers):
+            names = " and ".join(map(shown, layers[:2]))
+            raise CheckpointError(f"the names {names} do not tell which layer is of the pulse")
     heads = ("pulse", "respiration")[: max(len(hidden), len(last))]
     graph = build_ts_can(
         heads=heads,
