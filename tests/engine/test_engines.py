@@ -44,6 +44,13 @@ def test_without_numba_auto_is_numpy(small, monkeypatch):
         make_engine(*small, "numba")
 
 
+def test_without_the_compiler_auto_is_numpy(small, monkeypatch):
+    monkeypatch.setattr("tsm_ref.kernels.cache.config.DISABLE_JIT", 1)
+    assert make_engine(*small).name == "numpy"
+    with pytest.raises(UsageError, match="NUMBA_DISABLE_JIT is set"):
+        make_engine(*small, "numba")
+
+
 @pytest.mark.parametrize(
     ("name", "threads", "message"),
     [("cuda", 1, "there is no engine 'cuda'; known are auto, numba"), ("numpy", 0, "`threads`")],

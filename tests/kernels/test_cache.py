@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tsm_ref.kernels import cache
 
 
@@ -54,6 +56,21 @@ def test_a_folder_that_cannot_be_written_costs_one_warning(tmp_path):
     _, folder, warnings = finish(start(blocked / "below", TMPDIR=str(spare)))
     assert Path(folder).is_relative_to(spare)
     assert warnings.count("cannot write compiled kernels") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners on this system")
+def test_a_spare_folder_of_somebody_else_is_left_alone(tmp_path, monkeypatch):
+    """Only the owner may change its permissions: to try would be an error."""
+    folder = tmp_path / "spare"
+    folder.mkdir()
+    folder.chmod(0o777)
+    user = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: user + 1)
+    assert not cache._is_ours(folder)
+    assert folder.stat().st_mode & 0o777 == 0o777
+    monkeypatch.undo()
+    assert cache._is_ours(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_another_processor_or_another_source_is_another_folder(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ __all__ = ["ENGINES", "Engine", "make_engine"]
 Array = NDArray[Any]
 
 ENGINES = ("auto", "numba", "numpy")
-"""The engines by name; ``auto`` is Numba where it is installed, NumPy elsewhere."""
+"""The engines by name; ``auto`` is Numba where it is installed and compiles, NumPy elsewhere."""
 
 
 MOST_THREADS = 256
@@ -64,7 +64,7 @@ def make_engine(
     if type(threads) is not int or not 1 <= threads <= MOST_THREADS:
         raise UsageError(f"`threads` (={threads!r}) must be 1 to {MOST_THREADS}")
     if name == "auto":
-        name = "numba" if _installed("numba") else "numpy"
+        name = "numba" if _compiles() else "numpy"
     if name == "numpy":
         from tsm_ref.engine.numpy_engine import NumpyEngine
 
@@ -74,6 +74,15 @@ def make_engine(
     from tsm_ref.engine.numba_engine import NumbaEngine
 
     return NumbaEngine(graph, weights, threads, again)
+
+
+def _compiles() -> bool:
+    """Whether Numba is there and was not told to leave functions as they are."""
+    if not _installed("numba"):
+        return False
+    from tsm_ref.kernels.cache import config
+
+    return not config.DISABLE_JIT
 
 
 def _installed(package: str) -> bool:
