@@ -28,7 +28,7 @@ FIELDS = {
     "p95_ms": "95 % did",
     "p99_ms": "99 % did",
     "frames_per_second": "of all streams together, by the median",
-    "first_ms": "the first call of all: plans are made and kernels fetched or compiled",
+    "first_ms": "the first call: plans are made; in an engine's first row, kernels are fetched too",
     "delay_frames": "frames that an output waits for a network that looks ahead",
     "state_bytes": "what is kept from frame to frame, for all streams",
 }

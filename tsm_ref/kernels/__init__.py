@@ -2,7 +2,7 @@
 
 ::
 
-    loops          every operation as plain loops over NCTHW: read these first; the fallback
+    loops          every operation as plain loops over NCTHW: read these first
     machine        vector length and tile sizes of the processor
     vector         LLVM vector instructions by name
     microkernel    the matrix tile in registers, from which every dense layer is made

@@ -1,9 +1,9 @@
 """Every operation as plain loops over (N, C, T, H, W) arrays: the kernels to read first.
 
 Each function says what the operation is, one scalar at a time, for any shape and any float type.
-Sums run in the order of the loops. The engine falls back on these where no fast path fits, and
-tests hold the fast paths against them. They are bound to Numba at the end of the file; with
-``NUMBA_DISABLE_JIT=1`` they run as the Python that is written here.
+Sums run in the order of the loops. Tests hold the fast paths against these; where no fast path
+fits, the engine takes NumPy, which is quicker than one scalar at a time. They are bound to Numba at
+the end of the file; with ``NUMBA_DISABLE_JIT=1`` they run as the Python that is written here.
 
 Sizes, strides, dilations are (T, H, W); `pads` lists the three begins, then the three ends, as in
 `tsm_ref.ops_table`. Nothing is checked here: shapes are the caller's duty.
