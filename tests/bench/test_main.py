@@ -82,6 +82,12 @@ def test_what_is_not_a_number_is_null():
         (["--rounds", "0"], "--rounds"),
         (["--threads", "-1"], "--threads"),
         (["--cores", "one"], "--cores"),
+        (["--cores", "9999"], "--cores (=9999) must be some of "),
+        (["--smoke", "--cores", "9999"], "--cores (=9999) must be some of "),
+        (["--seconds", "nan"], "'nan' must be 0 to 300 seconds"),
+        (["--seconds", "inf"], "'inf' must be 0 to 300 seconds"),
+        (["--seconds", "-1"], "'-1' must be 0 to 300 seconds"),
+        (["--seconds", "soon"], "'soon' must be 0 to 300 seconds"),
         (["--models", ","], "nothing to time"),
         (["--engines", ",", "--peers", "none"], "nothing to time"),
     ],
@@ -110,10 +116,33 @@ def test_a_plot_shows_the_layers(document, tmp_path):
     assert "smoke-resnet18" in (tmp_path / "roofline.svg").read_text()
 
 
-def test_a_result_that_cannot_be_written_is_exit_code_5(document, monkeypatch, capsys, tmp_path):
+@pytest.mark.parametrize("option", ["--json", "--roofline"])
+def test_a_result_that_cannot_be_written_is_known_at_once(option, monkeypatch, capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(command, "document", lambda *_: pytest.fail("it ran"))
+    assert command.main(["--smoke", option, str(tmp_path / "no" / "folder.png")]) == 5
+    assert "folder.png: its folder is not there" in capsys.readouterr().err
+
+
+def test_a_result_that_cannot_be_written_after_all_is_exit_code_5(
+    document, monkeypatch, capsys, tmp_path
+):
     monkeypatch.setattr(command, "document", lambda *_: document)
-    assert command.main(["--smoke", "--json", str(tmp_path / "no" / "folder.json")]) == 5
-    assert "folder.json" in capsys.readouterr().err
+    assert command.main(["--smoke", "--json", str(tmp_path)]) == 5
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_a_plot_of_an_unknown_kind_is_refused_at_once(monkeypatch, capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(command, "document", lambda *_: pytest.fail("it ran"))
+    assert command.main(["--smoke", "--roofline", str(tmp_path / "a.txt")]) == 2
+    assert "no plot can be a .txt file; known are" in capsys.readouterr().err
+
+
+def test_without_the_compiler_nothing_is_measured(monkeypatch, capsys):
+    monkeypatch.setattr(roofline.config, "DISABLE_JIT", 1)
+    assert command.main(["--smoke"]) == 2
+    assert "NUMBA_DISABLE_JIT is set" in capsys.readouterr().err
 
 
 def test_an_engine_of_ours_that_is_wrong_fails_the_run(document, monkeypatch, capsys):

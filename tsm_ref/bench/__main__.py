@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,9 @@ from tsm_ref.bench.runs import Settings, default_cores, figures, measure_all
 from tsm_ref.bench.workloads import SMOKE, WORKLOADS, workload
 from tsm_ref.command import Parser, guarded, positive, say, tell
 from tsm_ref.errors import UsageError, WriteError
+
+MOST_SECONDS = 300
+"""The longest that a round may be timed; a worker that answers nothing for longer has died."""
 
 
 def parser() -> Parser:
@@ -35,7 +39,7 @@ def parser() -> Parser:
     p.add_argument(
         "--runs", type=positive, default=5, help="least timed calls a round (%(default)s)"
     )
-    p.add_argument("--seconds", type=float, default=1.0, help="or as many as fit (%(default)s)")
+    p.add_argument("--seconds", type=_seconds, default=1.0, help="or as many as fit (%(default)s)")
     p.add_argument(
         "--threads", type=positive, default=1, help="threads of every engine (%(default)s)"
     )
@@ -58,11 +62,15 @@ def parser() -> Parser:
 def settings(options: argparse.Namespace) -> Settings:
     """What the options ask for; raises `UsageError` for what cannot be."""
     if options.roofline is not None:
-        roofline.check_plots()
+        roofline.check_plots(options.roofline)
+        _check_folder(options.roofline)
+    if options.json not in (None, "-"):
+        _check_folder(Path(options.json))
+    cores = default_cores(options.threads) if options.cores is None else _cores(options.cores)
     if options.smoke:
         return Settings(
             list(SMOKE), list(OURS), rounds=1, runs=2, seconds=0.0, threads=options.threads,
-            cores=default_cores(options.threads), first_start=False,
+            cores=cores, first_start=False,
         )  # fmt: skip
     models = _names(options.models)
     for model in models:
@@ -70,16 +78,37 @@ def settings(options: argparse.Namespace) -> Settings:
     engines = _known(_names(options.engines), OURS, "engine") + _peers(options.peers)
     if not models or not engines:
         raise UsageError("there is nothing to time: give at least one model and one engine")
-    cores = default_cores(options.threads)
-    if options.cores is not None:
-        try:
-            cores = [int(core) for core in _names(options.cores)]
-        except ValueError:
-            raise UsageError(f"--cores (={options.cores}) must be numbers of cores") from None
     return Settings(
         models, engines, options.rounds, options.threads, options.runs, options.seconds,
         cores, first_start=not options.no_first_start,
     )  # fmt: skip
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} must be 0 to {MOST_SECONDS} seconds")
+    return value
+
+
+def _cores(text: str) -> list[int]:
+    try:
+        cores = [int(core) for core in _names(text)]
+    except ValueError:
+        raise UsageError(f"--cores (={text}) must be numbers of cores") from None
+    known = default_cores(os.cpu_count() or 1)
+    if known and not set(cores) <= set(known):
+        raise UsageError(f"--cores (={text}) must be some of {', '.join(map(str, known))}")
+    return cores
+
+
+def _check_folder(path: Path) -> None:
+    """Raise `WriteError` where a result could not be written, before it has been measured."""
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise WriteError(f"{path}: its folder is not there, or may not be written")
 
 
 def _names(text: str) -> list[str]:

@@ -14,10 +14,10 @@ from tsm_ref.bench.workloads import Workload
 from tsm_ref.engine import lowering
 from tsm_ref.engine.numba_engine import NumbaEngine
 from tsm_ref.engine.numba_plan import NumbaPlan
-from tsm_ref.errors import MissingDependency, WriteError
+from tsm_ref.errors import MissingDependency, UsageError, WriteError
 from tsm_ref.graph import Graph
 from tsm_ref.kernels.blocked import aligned
-from tsm_ref.kernels.cache import compiled
+from tsm_ref.kernels.cache import compiled, config
 from tsm_ref.kernels.machine import HOST
 from tsm_ref.kernels.program import run
 from tsm_ref.kernels.vector import Emitter, Value, address, count, generated
@@ -50,7 +50,12 @@ fma_chains = compiled()(fma_chains)
 
 
 def measure_limits() -> dict[str, float]:
-    """Return ``fma_gflops`` and ``memory_gbs`` of one core: the best of many short trials."""
+    """Return ``fma_gflops`` and ``memory_gbs`` of one core: the best of many short trials.
+
+    Raises `UsageError` where Numba is told not to compile.
+    """
+    if config.DISABLE_JIT:
+        raise UsageError("NUMBA_DISABLE_JIT is set, and only machine code measures the machine")
     operands = aligned(256).view(np.float32)
     operands[:] = 1e-3
     fma_chains(operands.ctypes.data, 1)
@@ -120,18 +125,25 @@ def _bytes(layer: lowering.Layer, graph: Graph, shapes: Mapping[str, Sequence[in
     return 4 * sum(int(np.prod(shapes[name])) for name in names)
 
 
-def check_plots() -> None:
-    """Raise `MissingDependency` where there is no matplotlib, before anything is measured."""
+def check_plots(path: Path) -> None:
+    """Raise where a plot cannot be drawn, before anything is measured.
+
+    `MissingDependency` without matplotlib, `UsageError` for a kind of file that it does not write.
+    """
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingDependency("matplotlib", "draw a roofline")
+    kinds = importlib.import_module("matplotlib.backend_bases").FigureCanvasBase.filetypes
+    kind = path.suffix.removeprefix(".").lower()
+    if kind and kind not in kinds:
+        raise UsageError(f"no plot can be a .{kind} file; known are {', '.join(sorted(kinds))}")
 
 
 def plot(document: Mapping[str, Any], path: Path) -> None:
     """Draw the roofline of one core with every layer as a point, by operations per byte.
 
-    Raises `MissingDependency` without matplotlib, and `WriteError` where the file cannot be made.
+    Raises as `check_plots`, and `WriteError` where the file cannot be made.
     """
-    check_plots()
+    check_plots(path)
     matplotlib: Any = importlib.import_module("matplotlib")
     matplotlib.use("Agg")
     figures: Any = importlib.import_module("matplotlib.pyplot")
