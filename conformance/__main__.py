@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
 def _testee(p: argparse.ArgumentParser) -> None:
     p.add_argument("--testee", required=True, metavar="TESTEE", help=" ".join(KINDS.split()))
     p.add_argument("--profile", help="judge against this profile, whatever the testee declares")
-    p.add_argument("--in-process", action="store_true", help="run py: in this process")
+    p.add_argument("--in-process", action="store_true", help="run py: and onnx: in this process")
     p.add_argument("--timeout", type=float, default=20.0, help="seconds per answer (default 20)")
 
 

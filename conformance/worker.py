@@ -1,7 +1,7 @@
-"""A Python object behind the process protocol: ``python -m conformance.worker module:object``.
+"""A Python object behind the process protocol: ``python -m conformance.worker py:module:object``.
 
-Whatever the object prints goes to stderr, so that it cannot disturb the conversation. This file is
-also the protocol's example in Python.
+ONNX models too: ``onnx:model.onnx``. Whatever the object prints goes to stderr, so that it cannot
+disturb the conversation. This file is also the protocol's example in Python.
 """
 
 import json
@@ -18,19 +18,19 @@ from conformance.cases import Call
 from conformance.files import FILM, inside, read_npy, write_npy
 from conformance.testees.base import Broken, Outputs, Refused, Reply, Unsupported
 from conformance.testees.in_process import InProcess
-from conformance.testees.parse import load_object
+from conformance.testees.parse import load_target
 from tsm_ref.errors import TsmError
 
 NEVER = 1e6
 """Seconds: the time limit is kept by whoever asks."""
 
 
-def main(path: str) -> int:
-    """Serve the object at `path` until the input ends."""
+def main(text: str) -> int:
+    """Serve the object that a testee's specification names, until the input ends."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     try:
-        testee = InProcess(load_object(path))
+        testee = InProcess(load_target(text))
     except TsmError as error:
         print(error, file=sys.stderr)
         return 2

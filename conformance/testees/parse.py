@@ -20,24 +20,20 @@ dir:outputs/, or one of our own by name: reference, numpy, numba"""
 def make_testee(text: str, profile: str | None = None, *, isolate: bool = True) -> Testee:
     """The testee that a specification names.
 
-    ``py:`` objects run in a process of their own, where a crash or an endless loop ends only that;
-    ``isolate=False`` keeps them in this one. Raises `UsageError` for what cannot be a testee.
+    Objects and models run in a process of their own, where a crash or an endless loop ends only
+    that; ``isolate=False`` keeps them in this one. Raises `UsageError` for what cannot be a testee.
     """
     kind, colon, rest = text.partition(":")
     if text in SHORT_NAMES:
         return InProcess(own(text, profile), profile)
     if not colon or not rest:
         raise UsageError(f"`--testee` (={text!r}) must be {' '.join(KINDS.split())}")
-    if kind == "py":
-        return _python(rest, profile, isolate)
+    if kind in ("py", "onnx"):
+        return _loaded(text, profile, isolate)
     if kind == "cmd":
         from conformance.testees.process import Process
 
         return Process(shlex.split(rest), profile)
-    if kind == "onnx":
-        from conformance.testees.onnx import OnnxModels
-
-        return InProcess(OnnxModels(Path(rest)), profile)
     if kind == "dir":
         from conformance.testees.folder import Folder
 
@@ -54,6 +50,16 @@ def own(name: str, profile: str | None) -> Any:
     from conformance.testees.engines import EngineTestee
 
     return EngineTestee(name, profile or "mit")
+
+
+def load_target(text: str) -> Any:
+    """The object or the models that ``py:`` or ``onnx:`` name."""
+    kind, _, rest = text.partition(":")
+    if kind == "onnx":
+        from conformance.testees.onnx import OnnxModels
+
+        return OnnxModels(Path(rest))
+    return load_object(rest)
 
 
 def load_object(path: str) -> Any:
@@ -108,9 +114,9 @@ def _module_from_file(path: Path) -> Any:
     return module
 
 
-def _python(path: str, profile: str | None, isolate: bool) -> Testee:
+def _loaded(text: str, profile: str | None, isolate: bool) -> Testee:
     if not isolate:
-        return InProcess(load_object(path), profile)
+        return InProcess(load_target(text), profile)
     from conformance.testees.process import Process
 
-    return Process([sys.executable, "-m", "conformance.worker", path], profile)
+    return Process([sys.executable, "-m", "conformance.worker", text], profile)

@@ -17,7 +17,7 @@ from conformance.runner import Options, run, run_case
 from conformance.testees.frameworks import keras_layer, torch_module
 from conformance.testees.in_process import InProcess
 from conformance.testees.onnx import OnnxModels
-from conformance.testees.parse import load_object
+from conformance.testees.parse import load_object, make_testee
 from tsm_ref.errors import MissingDependency, UsageError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "conformance" / "examples"
@@ -121,6 +121,28 @@ def test_an_onnx_model_is_judged_where_its_shapes_fit(tmp_path):
     (tmp_path / "temporal_shift.onnx").unlink()
     result = run_case(find_case("L0.shift.directions"), InProcess(OnnxModels(tmp_path)), Options())
     assert "the direction is swapped" in result.diagnosis
+
+
+def test_an_onnx_model_that_never_ends_fails_a_case_and_the_run_goes_on(tmp_path):
+    x, y, v, w = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, tuple("NCTHW")) for name in "xyvw"
+    )
+    go, on = (helper.make_tensor_value_info(name, TensorProto.BOOL, ()) for name in ("go", "on"))
+    number = helper.make_tensor_value_info("i", TensorProto.INT64, ())
+    again = [helper.make_node("Identity", [a], [b]) for a, b in (("go", "on"), ("v", "w"))]
+    body = helper.make_graph(again, "body", [number, go, v], [on, w])
+    times = helper.make_tensor("times", TensorProto.INT64, (), [2**62])
+    loop = helper.make_node("Loop", ["times", "", "x"], ["y"], body=body)
+    graph = helper.make_graph([loop], "endless", [x], [y], [times])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.save(model, tmp_path / "temporal_shift.onnx")
+    testee = make_testee(f"onnx:{tmp_path}")
+    try:
+        result = run_case(find_case("L0.shift.clips"), testee, Options(timeout=2))
+    finally:
+        testee.close()
+    assert (result.outcome, result.message) == ("failed", "no reply within 2 seconds")
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path):

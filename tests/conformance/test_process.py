@@ -135,7 +135,7 @@ def test_a_python_object_in_its_own_process_may_crash(tmp_path, monkeypatch):
         "        return x\n"
     )
     monkeypatch.chdir(tmp_path)
-    testee = Process([sys.executable, "-m", "conformance.worker", "crashing:Crashing"])
+    testee = Process([sys.executable, "-m", "conformance.worker", "py:crashing:Crashing"])
     try:
         results = [
             run_case(find_case(f"L0.shift.{name}"), testee, Options(timeout=20))
@@ -152,7 +152,7 @@ def test_an_output_cannot_be_named_out_of_its_folder(tmp_path, monkeypatch):
         "def temporal_shift(x, fold_div=8):\n    return {'../../stolen': x}\n"
     )
     monkeypatch.chdir(tmp_path)
-    testee = Process([sys.executable, "-m", "conformance.worker", "naming:temporal_shift"])
+    testee = Process([sys.executable, "-m", "conformance.worker", "py:naming:temporal_shift"])
     try:
         result = run_case(find_case("L0.shift.directions"), testee, Options(timeout=20))
     finally:
