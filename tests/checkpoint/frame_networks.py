@@ -168,3 +168,99 @@ def residual_shapes(
                 found[stage, block, -1] = (wide, last, 1, 1)
             last = wide
     return found
+
+
+# PP-LCNetV2, as PP-TSMv2 has it
+
+LCNET = ((64, 3), (128, 3), (256, 5), (512, 5))
+"""Half of the channels of each stage, and its depthwise window."""
+
+
+def lcnet_shapes(
+    depths: Sequence[int] = (2, 2, 6, 2),
+    *,
+    scale: float = 1.0,
+    hidden: int = 1280,
+    classes: int = 400,
+    attention: int = 0,
+) -> Shapes:
+    """The tensors of a file of PP-TSMv2; `scale` must make multiples of 8."""
+    found: Shapes = {}
+
+    def layer(name: str, new: int, old: int, k: int) -> None:
+        found[f"backbone.{name}.conv.weight"] = (new, old, k, k)
+        for role in ("weight", "bias", "_mean", "_variance"):
+            found[f"backbone.{name}.bn.{role}"] = (new,)
+
+    first = int(32 * scale)
+    layer("stem.0", first, 3, 3)
+    layer("stem.1.dw_conv", first, 1, 3)
+    layer("stem.1.pw_conv", 2 * first, first, 1)
+    last = 2 * first
+    for stage, (half, kernel) in enumerate(LCNET):
+        wide = int(2 * half * scale)
+        for i in range(depths[stage]):
+            name = f"stages.{stage}.{i}"
+            if stage < 2:
+                layer(f"{name}.dw_conv", last, 1, kernel)
+            else:
+                for j, k in enumerate((5, 3) if i == 0 else (5, 3, 1)):
+                    layer(f"{name}.dw_conv_list.{j}", last, 1, k)
+                found[f"backbone.{name}.dw_conv.weight"] = (last, 1, 5, 5)
+                found[f"backbone.{name}.dw_conv.bias"] = (last,)
+            if stage == 2:
+                for j, (new, old) in enumerate(((last // 4, last), (last, last // 4)), start=1):
+                    found[f"backbone.{name}.se.conv{j}.weight"] = (new, old, 1, 1)
+                    found[f"backbone.{name}.se.conv{j}.bias"] = (new,)
+                layer(f"{name}.pw_conv_1", wide // 2, last, 1)
+                layer(f"{name}.pw_conv_2", wide, wide // 2, 1)
+            else:
+                layer(f"{name}.pw_conv", wide, last, 1)
+            last = wide
+    found["backbone.last_conv.weight"] = (hidden, last, 1, 1)
+    found["backbone.fc.weight"], found["backbone.fc.bias"] = (hidden, classes), (classes,)
+    if attention:
+        found["backbone.global_attention.fc.weight"] = (attention, attention)
+        found["backbone.global_attention.fc.bias"] = (attention,)
+    return found
+
+
+def lcnet(x: Array, p: Tensors, depths: Sequence[int], ratio: float) -> Array:
+    """The logits of a clip (T, 3, H, W)."""
+
+    def layer(x: Array, name: str, stride: int = 1, groups: int = 1) -> Array:
+        y = convolved(x, np.float64(p[f"backbone.{name}.conv.weight"]), stride, groups)
+        roles = ("weight", "bias", "_mean", "_variance")
+        return normalised(y, *(p[f"backbone.{name}.bn.{role}"] for role in roles))
+
+    def dense(x: Array, name: str) -> Array:
+        weight, bias = (np.float64(p[f"backbone.{name}.{role}"]) for role in ("weight", "bias"))
+        return x @ (weight[:, :, 0, 0].T if weight.ndim == 4 else weight) + bias
+
+    def separable(x: Array, name: str, stride: int, stage: int) -> Array:
+        channels = x.shape[1]
+        if stage < 2:
+            y = layer(x, f"{name}.dw_conv", stride, channels)
+        else:
+            branches = range(3 if stride == 1 else 2)
+            y = sum(layer(x, f"{name}.dw_conv_list.{j}", stride, channels) for j in branches)
+        y = relu(y)
+        if stage == 2:
+            gate = dense(relu(dense(y.mean((2, 3)), f"{name}.se.conv1")), f"{name}.se.conv2")
+            y = y * sigmoid(gate)[:, :, None, None]
+            return relu(layer(relu(layer(y, f"{name}.pw_conv_1")), f"{name}.pw_conv_2"))
+        y = relu(layer(y, f"{name}.pw_conv"))
+        return y + x if stage == 3 and stride == 1 else y
+
+    x = relu(layer(x, "stem.0", 2))
+    x = separable(x, "stem.1", 1, -1)
+    for stage, depth in enumerate(depths):
+        if stage == 2:
+            if "backbone.global_attention.fc.weight" in p:
+                gate = sigmoid(dense(x.mean((1, 2, 3)), "global_attention.fc"))
+                x = x * gate[:, None, None, None]
+            x = paddle_shift(x, ratio)
+        for i in range(depth):
+            x = separable(x, f"stages.{stage}.{i}", 2 if i == 0 else 1, stage)
+    features = relu(x.mean((2, 3)) @ np.float64(p["backbone.last_conv.weight"])[:, :, 0, 0].T)
+    return dense(0.8 * features.mean(0), "fc")

@@ -140,9 +140,14 @@ def test_the_shift_of_paddle_follows_the_segments() -> None:
     assert divisors["tsm-r50-k400-16f-mit"] == 8
 
 
-def test_a_published_name_that_cannot_be_read_says_why(refused: Any) -> None:
-    with refused(CheckpointError, "'pptsmv2-k400-8f-paddle' cannot be read: the PP-LCNet"):
-        registry.resolve("pptsmv2-k400-8f-paddle")
+def test_a_published_name_that_cannot_be_read_says_why(tmp_path: Path, refused: Any) -> None:
+    entry = vars(registry.published()["tsm-r50-k400-8f-mit"])
+    unread = {**entry, "readable": False, "note": "nobody knows what it is"}
+    rows = "\n".join(f"{key} = {json.dumps(value)}" for key, value in unread.items())
+    text = f"schema_version = 2\n[published.odd]\n{rows}"
+    (tmp_path / "registry.toml").write_text(text, encoding="utf-8")
+    with refused(CheckpointError, "'odd' cannot be read: nobody knows what it is"):
+        registry.resolve("odd", tmp_path)
 
 
 def test_the_wheel_is_preferred_and_its_absence_said(

@@ -103,7 +103,7 @@ def profile_for(found: Translation, file_name: str, wanted: Profile | None) -> P
         ) from None
 
 
-_PADDLE = ("PaddleVideo", "PaddleCV")
+_PADDLE = ("PaddleVideo", "PaddleVideo PP-TSMv2", "PaddleCV")
 """The families whose names tell nothing of shifts, and whose file names do."""
 
 
@@ -117,7 +117,7 @@ def _with_file_name(profile: Profile, file_name: str, family: str) -> Profile:
     if segments:
         count = int(next(group for group in segments.groups() if group))
         sampling = replace(sampling, segments=count)
-        if family == "PaddleVideo":
+        if family.startswith("PaddleVideo"):
             shift = replace(shift, divisor=count)
     if "dense" in file_name and sampling.policy == "uniform":
         sampling = replace(sampling, policy="dense")

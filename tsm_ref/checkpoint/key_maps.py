@@ -14,7 +14,11 @@ from tsm_ref.checkpoint.contents import shown
 from tsm_ref.errors import CheckpointError
 from tsm_ref.models.mobilenet_v2 import STAGES
 
-_IGNORED = re.compile(r"(.*\.)?num_batches_tracked|data_preprocessor\..*")
+_IGNORED = re.compile(
+    r"(.*\.)?num_batches_tracked|data_preprocessor\..*"
+    r"|backbone\.stages\.\d+\.\d+\.dw_conv\.(weight|bias)"
+)
+"""Counters, what normalises a picture, and a window that is made of its branches for inference."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,15 @@ def _paddle(name: str) -> str:
     )(name)
 
 
+_pp_tsm_v2 = _renamer(
+    (r"^backbone\.", ""),
+    (r"^global_attention\.", "attention."),
+    (r"\._mean$", ".running_mean"),
+    (r"\._variance$", ".running_var"),
+)
+"""Our names of PP-LCNetV2 are Paddle's, but for the statistics."""
+
+
 _PADDLECV_LAYERS = {
     **{("res", f"2{letter}"): f"conv{i}" for i, letter in enumerate("abc", start=1)},
     **{("bn", f"2{letter}"): f"bn{i}" for i, letter in enumerate("abc", start=1)},
@@ -170,6 +183,7 @@ NAMINGS = (
         unmarked="tsn",
     ),
     Naming("PaddleVideo", r"^backbone\.(res2a|bb_0_0)\.", _paddle, turned=True),
+    Naming("PaddleVideo PP-TSMv2", r"^backbone\.stem\.1\.dw_conv\.", _pp_tsm_v2, turned=True),
     Naming("PaddleCV", r"^res2a_branch2a_weights$", _paddlecv, turned=True),
     Naming(
         "CIFAR ResNet",

@@ -13,7 +13,14 @@ from tsm_ref.checkpoint.contents import Float32
 from tsm_ref.checkpoint.key_maps import Translation
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
-from tsm_ref.models import RESNETS, ResNetSpec, build_mobilenet_v2, build_resnet
+from tsm_ref.models import (
+    RESNETS,
+    ResNetSpec,
+    build_mobilenet_v2,
+    build_pp_lcnet,
+    build_resnet,
+)
+from tsm_ref.models.pp_lcnet import DEPTHS, FIXED
 from tsm_ref.ops_table import Shape
 from tsm_ref.profile import Profile, ShiftRule
 
@@ -38,16 +45,24 @@ def network_for(shapes: Shapes, profile: Profile, found: Translation, file_name:
     """
     if "features.0.0.weight" in shapes:
         return Network(_mobilenet(shapes, profile))
+    if "stem.1.dw_conv.conv.weight" in shapes:
+        graph = _pp_lcnet(shapes, profile)
+        return Network(graph, {name: FIXED[name] for name in graph.parameters if name in FIXED})
     stem = next((name for name in ("conv1.weight", "conv1.0.weight") if name in shapes), None)
     if stem and "layer1.0.conv1.weight" in shapes:
         graph = _resnet(shapes, profile, found, stem, _non_local(shapes, file_name))
         return _with_plain_shortcuts(graph, shapes)
-    known = "ResNet (conv1, layer1, fc) and MobileNetV2 (features, classifier)"
+    known = "ResNet (conv1, layer1, fc), MobileNetV2 (features, classifier), PP-LCNetV2 (stem)"
     raise CheckpointError(f"the tensors are those of no known architecture; known are {known}")
 
 
 def stored_shape(name: str, shape: Shape, found: Translation) -> Shape:
-    """The shape that a file gives a tensor: a 2-D convolution has no axis of time."""
+    """The shape that a file gives a tensor: a 2-D convolution has no axis of time.
+
+    The attention of PP-TSMv2 is a linear layer there, and a convolution in time here.
+    """
+    if name.startswith("attention.fc."):
+        return (shape[2],) * (1 if name.endswith("bias") else 2)
     if len(shape) == 2 and found.naming.turned:
         return shape[::-1]
     return shape if _is_3d(name) else _stored(shape)
@@ -141,6 +156,37 @@ def _mobilenet(shapes: Shapes, profile: Profile) -> Graph:
         return sum(shapes.get(name) != _stored(shape) for name, shape in graph.parameters.items())
 
     return min(graphs, key=misses)
+
+
+def _pp_lcnet(shapes: Shapes, profile: Profile) -> Graph:
+    """Width and features from the first and the last convolution, blocks from their names."""
+    classes = _classes(shapes, "fc.weight", turned=True)
+    first, last = (shapes.get(f"{name}.weight", ())[:1] for name in ("stem.0.conv", "last_conv"))
+    depths = [
+        len({name.split(".")[2] for name in shapes if name.startswith(f"stages.{stage}.")})
+        for stage in range(len(DEPTHS))
+    ]
+    frames, segments = shapes.get("attention.fc.bias", ())[:1], profile.sampling.segments
+    if frames and frames[0] != segments:
+        raise CheckpointError(
+            f"the attention over time weighs {frames[0]} frames, and {segments} are sampled: give "
+            f"a profile of {frames[0]} segments, or name the file ..._{frames[0]}f"
+        )
+    if profile.placement == "block":
+        raise CheckpointError("a PP-LCNetV2 shifts in front of its third stage, not of its blocks")
+    rule = ShiftRule("none") if profile.placement == "none" else profile.shift
+    try:
+        return build_pp_lcnet(
+            num_classes=classes,
+            width=(first[0] if first else 32) / 32,
+            depths=depths,
+            hidden=last[0] if last else 1280,
+            attention=frames[0] if frames else 0,
+            shift=rule,
+            name=f"{'tsn' if rule.rule == 'none' else 'tsm'}-pp-lcnet",
+        )
+    except ValueError as error:
+        raise CheckpointError(f"the tensors make no PP-LCNetV2: {error}") from None
 
 
 def _stored(shape: Shape) -> Shape:

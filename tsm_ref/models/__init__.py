@@ -1,6 +1,7 @@
 """Architectures written as graphs, one file per family."""
 
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
+from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.models.resnet import RESNETS, ResNetSpec, build_resnet
 from tsm_ref.models.ts_can import build_ts_can
 from tsm_ref.models.weights import random_weights
@@ -14,6 +15,7 @@ __all__ = [
     "architecture_named",
     "build_graph",
     "build_mobilenet_v2",
+    "build_pp_lcnet",
     "build_resnet",
     "build_ts_can",
     "random_weights",

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.graph import Graph, Node
+from tsm_ref.models.pp_lcnet import FIXED
 
 Float32 = NDArray[np.float32]
 
@@ -13,7 +14,8 @@ def random_weights(graph: Graph, seed: int = 0) -> dict[str, Float32]:
 
     Convolutions and linear layers are drawn with variance ``2 / fan_in`` (He et al. 2015) and
     ``1 / fan_in``; the last batch norm of a residual branch is scaled down, so that a deep network
-    keeps its signal near 1.
+    keeps its signal near 1. What a network does not learn (`tsm_ref.models.pp_lcnet.FIXED`) is
+    what it always is.
 
     >>> from tsm_ref.models import build_mobilenet_v2
     >>> graph = build_mobilenet_v2(num_classes=5, width=0.35)
@@ -27,7 +29,8 @@ def random_weights(graph: Graph, seed: int = 0) -> dict[str, Float32]:
         for name, role in zip(node.inputs, node.rule.inputs, strict=False):
             if name in graph.parameters and name not in weights:
                 shape = graph.parameters[name]
-                value = _draw(rng, graph, node, role.rstrip("?"), shape)
+                fixed = FIXED.get(name)
+                value = fixed(shape) if fixed else _draw(rng, graph, node, role.rstrip("?"), shape)
                 weights[name] = value.astype(np.float32)
     return {name: weights[name] for name in graph.parameters}
 
