@@ -3,7 +3,7 @@
 from typing import Any
 
 from conformance.cases import Problem, Setting, find_case, make_problem
-from conformance.levels import parse_levels, verdict
+from conformance.levels import parse_levels
 from conformance.profiles import profile_of
 from conformance.runner import Options, Run, run
 from conformance.testees.in_process import InProcess
@@ -44,7 +44,7 @@ def assert_conforms(
     finished = run_testee(testee, profile=profile, level=level, seed=seed)
     if finished.conforms:
         return
-    lines = [f"{finished.declaration.name} reaches {verdict(finished.reached)}, not {level}"]
+    lines = [f"{finished.declaration.name} reaches {finished.verdict}, not {level}"]
     wrong = [r for r in finished.results if r.outcome == "failed"]
     wrong += [r for r in finished.results if r.outcome in ("unsupported", "skipped")]
     for result in wrong[:SHOWN]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from conformance.cases import Case, Problem, Setting, all_cases, make_problem
 from conformance.judges import REFUSALS, Finding, VacuousCase, same_bits
-from conformance.levels import reached
+from conformance.levels import reached, verdict
 from conformance.testees.base import (
     Broken,
     Outputs,
@@ -74,13 +74,23 @@ class Run:
 
     @property
     def reached(self) -> tuple[str, ...]:
-        """The levels that hold."""
-        return reached(self.results)
+        """The levels that hold; some of its cases say nothing of a level."""
+        return () if self.options.only else reached(self.results)
 
     @property
     def conforms(self) -> bool:
-        """True if every level that was asked for is reached."""
+        """True if every level, or every single case, that was asked for holds."""
+        if self.options.only:
+            return all(r.outcome in ("passed", "not applicable") for r in self.results)
         return set(self.options.levels) <= set(self.reached)
+
+    @property
+    def verdict(self) -> str:
+        """The levels reached in words, or how many of single cases passed."""
+        if self.options.only:
+            passed = sum(r.outcome == "passed" for r in self.results)
+            return f"{passed} of {len(self.results)} cases"
+        return verdict(self.reached)
 
 
 def run(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.cases import find_case
-from conformance.levels import LEVELS, verdict
+from conformance.levels import LEVELS
 from conformance.runner import OUTCOMES, Run
 from tsm_ref.errors import WriteError
 
@@ -43,7 +43,7 @@ def as_report(run: Run) -> dict[str, Any]:
         "examples": run.options.examples,
         "asked": list(run.options.levels),
         "reached": list(run.reached),
-        "verdict": verdict(run.reached),
+        "verdict": run.verdict,
         "conforms": run.conforms,
         "seconds": round(run.seconds, 3),
         "counts": counts(run),

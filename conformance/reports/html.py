@@ -80,8 +80,8 @@ def _lead(report: Report) -> str:
 def _ladder(report: Report) -> str:
     rungs = []
     for level, what in LEVELS.items():
-        asked = level in report["counts"]
-        mark = "yes" if level in report["reached"] else "no" if asked else "unasked"
+        missed = level in report["counts"] and not report["conforms"]
+        mark = "yes" if level in report["reached"] else "no" if missed else "unasked"
         rungs.append(
             f'<div class="rung {mark}"><b>{level}</b><span>{escape(what)}</span>'
             f"{_bar(report['counts'].get(level, {}))}</div>"

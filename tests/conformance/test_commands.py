@@ -35,9 +35,14 @@ def test_another_profile_fails_and_exits_with_1(capsys, tmp_path):
     assert list((tmp_path / "vectors").glob("*.npz"))
 
 
-def test_one_case_is_run_and_reported(capsys):
-    assert main(["run", "--testee", "reference", "--case", "L1.conv.taps"]) == 0
-    assert "✓ 1 passed" in capsys.readouterr().out
+def test_one_case_is_run_and_reported_and_is_no_level(capsys, tmp_path):
+    arguments = ["run", "--testee", "reference", "--case", "L0.shift.clips"]
+    assert main([*arguments, "--report", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "✓ 1 passed" in out
+    assert "reference: 1 of 1 cases" in out
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["conforms"], report["reached"]) == (True, [])
 
 
 def test_list_names_every_case_and_its_defect(capsys):
