@@ -472,6 +472,17 @@ def test_ops_on_other_axes(check: Check, op: str, attrs: dict[str, Any], words: 
     assert words in refusal(check, s, s.head(s.do(op, s.stem(), **attrs)))
 
 
+def test_constants_of_impossible_axes(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    new = s.do("Unsqueeze", s.const(np.ones(3)), s.const(np.array([0, 0])))
+    text = refusal(check, s, s.head(s.do("Add", s.stem(), new)))
+    assert "the axes (0, 0) are not all different" in text
+    s = Sketch((8, 3, 12, 12))
+    deep = s.do("Unsqueeze", s.const(np.ones(3)), s.const(np.arange(39)))
+    text = refusal(check, s, s.head(s.do("Add", s.stem(), s.do("Add", deep, deep))))
+    assert "dimensions" in text
+
+
 def test_constants_that_vary_in_space(check: Check) -> None:
     s = Sketch((8, 3, 12, 12))
     assert "varies along T, H or W" in refusal(

@@ -85,6 +85,8 @@ def _unsqueeze(call: Call, inputs: Arrays, old: tuple[int, ...]) -> tuple[int, .
     axes = call.ints("axes", inputs, 1) or ()
     rank = len(old) + len(axes)
     new = {axis % rank for axis in axes}
+    if len(new) < len(axes):
+        raise ValueError(f"the axes {tuple(axes)} are not all different")
     rest = iter(old)
     return tuple(1 if axis in new else next(rest) for axis in range(rank))
 

@@ -142,7 +142,7 @@ class Reading:
                 raise
             except (
                 ValueError, TypeError, KeyError, IndexError, OverflowError, ArithmeticError,
-                MemoryError, AttributeError,
+                MemoryError, AttributeError, RuntimeError,
             ) as error:  # fmt: skip
                 raise NotUnderstood(f"the node {node}: {error}") from None
             for name, value in zip(node.outputs, results, strict=False):
