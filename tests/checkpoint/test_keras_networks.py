@@ -315,5 +315,16 @@ def test_a_model_within_a_model_is_read_by_its_own_layers(tmp_path: Path) -> Non
     )
 
 
+def test_a_layer_is_called_as_its_group_is(tmp_path: Path) -> None:
+    """What Keras 2 writes inside the group is the name under which the variable was made."""
+    values = values_of(keras_writer.resnet((1, 1, 1, 1), 4, 5))
+    path = save_keras_2(tmp_path / "w.h5", values)
+    with h5py.File(path, "r+") as file:
+        for layer in list(file):
+            file.move(f"{layer}/{layer}", f"{layer}/made")
+    found = load_checkpoint(path, profile_of("none"))
+    np.testing.assert_array_equal(found.weights["fc.bias"], values["predictions/bias"])
+
+
 def test_shapes_of_the_table_are_those_of_keras() -> None:
     assert keras_shape((8, 4, 1, 3, 5)) == (3, 5, 4, 8)
