@@ -6,6 +6,7 @@ from tsm_ref.engine.numba_engine import NumbaEngine
 from tsm_ref.engine.numpy_engine import NumpyEngine
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models import RESNETS, build_mobilenet_v2, build_resnet, random_weights
+from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.profile import ShiftRule
 
 NETWORKS = {
@@ -64,6 +65,21 @@ def test_a_network_is_what_the_numpy_engine_computes_in_float64(name, threads):
     assert all(
         engine.graph.node[n].op in ("Consensus", "TemporalShift") for n in engine.fallbacks()
     )
+
+
+def test_blocks_that_share_a_convolution_are_not_both_fused():
+    """As in MobileNetV1: every 1x1 convolution ends one block and begins the next."""
+    graph = build_pp_lcnet(num_classes=3, width=0.25, depths=(3, 1, 1, 1))
+    weights = random_weights(graph)
+    engine = NumbaEngine(graph, weights)
+    kinds = [
+        layer.kind for layer in lower(engine.graph, engine.graph.shapes({"x": (1, 3, 4, 64, 64)}))
+    ]
+    assert kinds.count("inverted") == 3
+    x = clip((1, 3, 4, 64, 64))
+    expected = NumpyEngine(graph, weights, np.float64).run({"x": x})["consensus"]
+    y = engine.run({"x": x})["consensus"]
+    assert np.abs(y - expected).max() <= 2e-5 * np.abs(expected).max()
 
 
 def test_a_residual_stage_runs_by_frames_and_whole_with_the_same_bits():

@@ -157,8 +157,11 @@ def _is_depthwise(node: Node, x: Shape, weight: Shape) -> bool:
 
 
 def _inverted_residuals(graph: Graph, shapes: Shapes) -> dict[str, Layer]:
-    """Return the chains expand - depthwise - project that nothing else looks into, by their end."""
-    found = {}
+    """Return the chains expand - depthwise - project that nothing else looks into, by their end.
+
+    Where the end of a chain is the beginning of another, as in MobileNetV1, the first is taken.
+    """
+    found: dict[str, Layer] = {}
     for middle in graph.select("FusedConv"):
         first = graph.node.get(middle.inputs[0])
         readers = graph.consumers.get(middle.name, ())
@@ -168,6 +171,7 @@ def _inverted_residuals(graph: Graph, shapes: Shapes) -> dict[str, Layer]:
         chain = (first, middle, last)
         if (
             last.op == "FusedConv"
+            and first.name not in found
             and last.inputs[0] == middle.name
             and graph.consumers[first.name] == (middle,)
             and not {first.name, middle.name} & set(graph.outputs)
