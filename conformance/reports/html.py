@@ -69,8 +69,8 @@ def _lead(report: Report) -> str:
     missing = len(_not_offered(report))
     if report["conforms"]:
         return f"Everything that was asked for holds: {passed} of {len(cases)} cases passed."
-    sentences = [d for c in failed for d in c["diagnosis"]]
-    named = [d.removeprefix(KNOWN) for d in sentences if d.startswith(KNOWN)] or sentences
+    known = [d.removeprefix(KNOWN) for c in failed for d in c["diagnosis"] if d.startswith(KNOWN)]
+    named = known or [d for c in failed if c["picture"] for d in c["diagnosis"]]
     parts = [f"{passed} of {len(cases)} cases passed"]
     parts += [f"{len(failed)} failed"] if failed else []
     parts += [f"{missing} that are required are not offered"] if missing else []

@@ -85,6 +85,13 @@ def test_the_page_is_whole_and_needs_no_other_file(report, tmp_path):
     assert all(case["id"] in text for case in report["cases"])
 
 
+def test_a_kept_example_is_not_what_a_mistake_looks_like(report, tmp_path):
+    case = next(c for c in report["cases"] if c["id"] == "L0.identity.convolution")
+    kept = case | {"outcome": "failed", "diagnosis": ["the smallest failing example is kept in x"]}
+    write(report | {"cases": [kept]}, tmp_path)
+    assert "It looks like this" not in (tmp_path / "report.html").read_text()
+
+
 def test_hostile_names_are_escaped(report, tmp_path):
     testee = report["testee"] | {"name": "<script>alert(1)</script>\x00"}
     write(report | {"testee": testee}, tmp_path)
@@ -111,6 +118,7 @@ VALUES = [
     ("run_reply", {"id": 1, "skipped": {"message": "m"}, "outputs": {}}),
     ("run_reply", []),
     ("start_reply", {"name": "x" * 201}),
+    ("start_reply", {"name": ""}),
     ("start_reply", {"name": "x", "profile": None}),
     ("start_reply", {"name": "x", "capabilities": {"dtypes": ["int8"]}}),
     ("start_reply", {"name": "x", "capabilities": {"dtypes": ["float16"], "streaming": True}}),
