@@ -12,7 +12,7 @@ from tests.checkpoint.test_networks import write
 from tsm_ref.checkpoint import load_checkpoint
 from tsm_ref.checkpoint.key_maps import translate
 from tsm_ref.checkpoint.networks import network_for, stored_shape
-from tsm_ref.engine.numpy_engine import NumpyEngine
+from tsm_ref.engine import make_engine
 from tsm_ref.engine.oracle import run_oracle, run_with_bound
 from tsm_ref.errors import CheckpointError
 from tsm_ref.models.pp_lcnet import FIXED
@@ -59,11 +59,12 @@ def test_the_graph_computes_what_the_network_does(name: str, tmp_path: Path) -> 
     assert np.abs(theirs - backwards).max() > 1e-3 * np.abs(theirs).max()  # time matters
 
 
-def test_an_engine_stays_within_the_bound(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+def test_an_engine_stays_within_the_bound(engine: str, tmp_path: Path) -> None:
     found = load_checkpoint(write(tmp_path, "PPTSMv2_x_8f.pdparams", tensors(8)))
     x = {"x": np.random.default_rng(2).normal(size=(1, 3, 8, 33, 41)).astype(np.float32)}
     bound = run_with_bound(found.graph, found.weights, x, 2**-24)["consensus"]
-    y = NumpyEngine(found.graph, found.weights).run(x)["consensus"]
+    y = make_engine(found.graph, found.weights, engine).run(x)["consensus"]
     assert (np.abs(y - bound.value) <= bound.tolerance()).all()
 
 

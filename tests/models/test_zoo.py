@@ -19,7 +19,7 @@ OPTIONS = {"num_classes": 7, "placement": "blockres", "shift": RULE}
 
 def test_the_names_that_people_use():
     networks = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet50-vd", "mobilenetv2"}
-    assert networks | {"ts-can", "mtts-can"} <= set(ARCHITECTURES)
+    assert networks | {"pp-lcnet", "ts-can", "mtts-can"} <= set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("name", RESNETS)

@@ -8,6 +8,7 @@ from typing import Any
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
+from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.models.resnet import RESNETS, build_resnet
 from tsm_ref.models.ts_can import build_ts_can
 from tsm_ref.profile import ShiftRule
@@ -52,6 +53,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         for name, spec in RESNETS.items()
     },
     "mobilenetv2": Architecture(_unplaced(build_mobilenet_v2)),
+    "pp-lcnet": Architecture(_unplaced(build_pp_lcnet), profile="paddle"),
     "ts-can": _pulse("pulse"),
     "mtts-can": _pulse("pulse", "respiration"),
 }
