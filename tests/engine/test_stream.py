@@ -120,6 +120,13 @@ FAMILIES = {
         Node("g", "Add", ("f", "p")),
         Node("y", "Add", ("g", "x")),
     ),
+    "two fills of a value that also waits": lambda: small_graph(
+        Node("a", "Conv", ("x", "point", "bias")),
+        Node("r", "TemporalShift", ("a",), {"d": BOTH, "fill": "replicate"}),
+        Node("w", "Add", ("r", "a")),
+        Node("s", "TemporalShift", ("a",), {"d": (-1,) * 24}),
+        Node("y", "Add", ("w", "s")),
+    ),
     "branches that look differently far ahead": lambda: small_graph(
         Node("s", "TemporalShift", ("x",), {"d": (-3,) * 20 + (2,) * 4}),
         Node("a", "Conv", ("s", "point", "bias")),

@@ -232,7 +232,7 @@ class _Pass:
         if len(set(lags)) == 1:
             lags = lags[:1]
         name = f"{x} for {node.name}" if node.inputs.index(x) == at else f"{x} added to {node.name}"
-        attrs = {"d": lags, "before": window.span, "past": window.past or "zero"}
+        attrs = {"d": lags, "before": window.span, "past": window.past}
         self.nodes.append(Node(name, "History", (x,), attrs))
         self.clocks[name] = replace(self.clocks[node.name])
         return name
@@ -284,12 +284,9 @@ class _Pass:
 
     def _settled(self, node: Node) -> Node:
         """A node that only waits reads the state that is kept for another reader of the value."""
-        if node.op != "History":
+        if node.op != "History" or node.attrs["past"]:
             return node
-        past = self._pasts(node.inputs[0])
-        return node if node.attrs["past"] in past else replace(
-            node, attrs={**node.attrs, "past": past[0]}
-        )  # fmt: skip
+        return replace(node, attrs={**node.attrs, "past": self._pasts(node.inputs[0])[0]})
 
     def _pasts(self, value: str) -> list[str]:
         return [past for past in self.kept[value] if past] or ["zero"]
