@@ -8,6 +8,7 @@ The plugin is found by its entry point where the package is installed; ``-p conf
 loads it from a checkout.
 """
 
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,7 @@ def as_test(
             made.append(
                 make_testee(testee, profile) if is_text else InProcess(adapted(testee), profile)
             )
+            weakref.finalize(test, made[0].close)
         check_case(made[0], case_id, seed)
 
     return test

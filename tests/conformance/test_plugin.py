@@ -59,3 +59,15 @@ def test_one_line_in_ones_own_tests(tmp_path, profile, outcome):
     assert f" {outcome}" in found.stdout
     assert ("the direction is swapped" in found.stdout) == (outcome == "failed")
     assert "Traceback" not in found.stdout
+
+
+def test_a_testee_of_its_own_process_is_ended_and_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / "private").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "private"))
+    (tmp_path / "mine.py").write_text("def shift(x, fold_div=8):\n    return x\n")
+    (tmp_path / "test_mine.py").write_text(
+        "import conformance\ntest_tsm = conformance.as_test('py:mine:shift')\n"
+    )
+    found = pytest_in(tmp_path, "test_mine.py", "-k", "clips or one-frame")
+    assert "the value is" in found.stdout
+    assert not list((tmp_path / "private").glob("tsm-conformance-*"))
