@@ -296,6 +296,8 @@ def changed(name: str, **config: Any) -> list[dict[str, Any]]:
         (mobile()[1:], "not one that Keras writes"),
         (changed("expand", filters="many"), "not one that Keras writes"),
         (changed("expand", strides=[0, 0]), "the strides (0, 0)"),
+        (changed("expand", strides=[np.inf, 1]), "not one that Keras writes"),
+        (changed("bn_Conv1", epsilon=np.inf), "not one that Keras writes"),
         (
             [
                 *mobile()[:2],

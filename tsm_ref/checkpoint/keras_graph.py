@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from tsm_ref.checkpoint.contents import shown
-from tsm_ref.errors import CheckpointError
+from tsm_ref.errors import CheckpointError, GraphError
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.ops_table import OPS, Shape
 
@@ -99,15 +99,18 @@ def graph_of(text: str) -> tuple[Graph, dict[str, Variable]]:
                 )
             net.values[name] = LAYERS[kind](net, name, config, _sources(net, layer))
         output = _averaged(net, net.values[str(layers[-1]["config"]["name"])])
+        if len(inputs) != 1:
+            raise CheckpointError(f"the network has {len(inputs)} inputs; one is supported")
+        graph = Graph("keras", tuple(inputs), tuple(net.nodes), (output,), net.parameters)
     except CheckpointError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+    except (
+        KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError,
+        RecursionError, GraphError,
+    ) as error:  # fmt: skip
         raise CheckpointError(
             f"the network in the file is not one that Keras writes: {error}"
         ) from None
-    if len(inputs) != 1:
-        raise CheckpointError(f"the network has {len(inputs)} inputs; one is supported")
-    graph = Graph("keras", tuple(inputs), tuple(net.nodes), (output,), net.parameters)
     return graph, net.variables
 
 
