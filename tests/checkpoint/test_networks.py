@@ -272,6 +272,13 @@ def test_the_profile_of_a_file(
     assert profile.shift == rule
 
 
+def test_dense_sampling_is_in_the_name_of_a_file(tmp_path: Path) -> None:
+    """PaddleVideo's rule is MIT's: ten clips whose starts are spread evenly."""
+    path = write(tmp_path, "ppTSM_k400_dense.pdparams", CASES["ppTSM"].tensors())
+    sampling = load_checkpoint(path).profile.sampling
+    assert (sampling.policy, sampling.segments) == ("dense", 8)
+
+
 @pytest.mark.parametrize("name", ["ppTSM", "PaddleCV"])
 def test_a_file_that_does_not_say_tsm_needs_a_profile(
     name: str, tmp_path: Path, refused: Any

@@ -247,3 +247,23 @@ def test_every_activation_is_leaky():
     assert len(leaky) == len(list(build("resnet50").select("Relu"))) + 2
     assert {node.attrs["alpha"] for node in leaky} == {0.01}
     assert not list(g.select("Relu"))
+
+
+# A pool over time (MIT's option `temporal_pool`)
+
+
+def test_a_pool_over_time_halves_the_frames_of_the_later_stages():
+    """SEMANTICS 3: kernel 3, stride 2, padding 1, in front of layer2."""
+    g = build("resnet50", temporal_pool=True)
+    pool = g.node["temporal_pool"]
+    assert pool.inputs == ("layer1.2.relu",)
+    assert {node.name for node in g.consumers["temporal_pool"]} == {
+        "layer2.0.shift",
+        "layer2.0.downsample.0",
+    }
+    for frames, half in ((8, 4), (7, 4), (1, 1)):
+        shapes = g.shapes({"x": (1, 3, frames, 64, 64)})
+        assert shapes["layer1.2.relu"] == (1, 256, frames, 16, 16)
+        assert shapes["temporal_pool"] == (1, 256, half, 16, 16)
+        assert shapes["fc"] == (1, 400, half)
+    assert build("resnet50").parameters == g.parameters

@@ -119,7 +119,7 @@ def _with_file_name(profile: Profile, file_name: str, family: str) -> Profile:
         sampling = replace(sampling, segments=count)
         if family.startswith("PaddleVideo"):
             shift = replace(shift, divisor=count)
-    if "dense" in file_name and sampling.policy == "uniform":
+    if "dense" in file_name and sampling.policy in ("uniform", "paddle"):
         sampling = replace(sampling, policy="dense")
     folds = re.search(r"shift(\d+)_", file_name)
     if folds and shift.rule == "mit":
