@@ -90,6 +90,12 @@ FAMILIES = {
     "temporal taps without padding": lambda: small_graph(
         Node("y", "Conv", ("x", "taps", "bias")),
     ),
+    "one tap with padding in time": lambda: small_graph(
+        Node("s", "TemporalShift", ("x",), {"d": BOTH}),
+        Node("a", "Conv", ("s", "point", "bias"), {"pads": (2, 0, 0, 0, 0, 0)}),
+        Node("b", "Conv", ("a", "spatial", "bias"), {"pads": (0, 1, 1, 1, 1, 1)}),
+        Node("y", "TemporalShift", ("b",), {"d": BOTH}),
+    ),
     "a stride in time": lambda: small_graph(
         Node("a", "Conv", ("x", "taps", "bias"), {"pads": (1, 0, 0, 1, 0, 0),
              "strides": (2, 1, 1)}),

@@ -170,9 +170,14 @@ def test_a_shift_that_two_convolutions_read_is_taken_into_both():
     }
 
 
-def test_temporal_padding_and_strides_go_with_the_shift():
+def test_a_stride_in_time_goes_with_the_shift():
+    fused(network(SHIFT, conv("c", "s", strides=(2, 1, 1))))
+
+
+def test_a_shift_before_padding_in_time_is_left_apart():
     """With one tap, padding in time adds frames of zeros; a shift must not reach into them."""
-    fused(network(SHIFT, conv("c", "s", pads=(1, 1, 1, 2, 1, 1), strides=(2, 1, 1))))
+    result = fused(network(SHIFT, conv("c", "s", pads=(1, 1, 1, 2, 1, 1), strides=(2, 1, 1))))
+    assert summary(result) == {"s": ("TemporalShift", "x"), "c": ("FusedConv", "s")}
 
 
 @given(graphs())

@@ -23,7 +23,13 @@ X = (Input("x", ("N", 8, "T", "H", "W")),)
 
 
 def graph_of(*nodes, inputs=X, outputs=None):
-    shapes = {"w": (8, 8, 1, 1, 1), "t": (8, 8, 3, 1, 1), "f": (5, 8), "m": (1, 8, 4, 1, 1)}
+    shapes = {
+        "w": (8, 8, 1, 1, 1),
+        "t": (8, 8, 3, 1, 1),
+        "f": (5, 8),
+        "m": (1, 8, 4, 1, 1),
+        "z": (8,),
+    }
     used = {name for node in nodes for name in node.inputs}
     kept = {name: shape for name, shape in shapes.items() if name in used}
     return Graph("test", inputs, nodes, outputs or (nodes[-1].name,), kept)
@@ -166,6 +172,13 @@ REFUSED = {
     "a weight for each frame": (
         [Node("y", "Mul", ("x", "m"))],
         r"'y' \(Mul\).*'m' has a value for each of 4 frames",
+    ),
+    "padding of what a shift has filled": (
+        [
+            Node("b", "Relu", ("x",)),
+            Node("y", "FusedConv", ("b", "w", "z"), {"d": (1,) * 8, "pads": (1, 0, 0, 0, 0, 0)}),
+        ],
+        r"'y' \(FusedConv\).*pads in time what its own shift has filled",
     ),
     "frames at different times": (
         [

@@ -34,8 +34,9 @@ class _Fusion:
 def fuse(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, NDArray[Any]]]:
     """Replace every convolution by a `FusedConv` that takes in as much as it can.
 
-    A shift is taken in when all its readers are convolutions with temporal kernel 1; an addition
-    when nothing else reads the convolution and the other operand has the same shape.
+    A shift is taken in when all its readers are convolutions with temporal kernel 1 and no padding
+    in time; an addition when nothing else reads the convolution and the other operand has the same
+    shape.
     """
     sizes = extents(graph)
     shifts = {node.name for node in graph.select("TemporalShift") if _absorbable(graph, node)}
@@ -67,7 +68,9 @@ def fuse(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, NDArray[Any]]
 def _absorbable(graph: Graph, shift: Node) -> bool:
     readers = graph.consumers.get(shift.name, ())
     return shift.name not in graph.outputs and all(
-        reader.op == "Conv" and graph.parameters.get(reader.inputs[1], (0,) * 5)[2] == 1
+        reader.op == "Conv"
+        and graph.parameters.get(reader.inputs[1], (0,) * 5)[2] == 1
+        and not any(reader.rule.value(reader.attrs, "pads")[::3])
         for reader in readers
     )
 

@@ -223,7 +223,7 @@ class _Pass:
         """The value that a node reads instead of an input: itself, or some of its frames later."""
         x = node.inputs[at]
         lags = window.lags(wait // self.clocks[x].period)
-        if not (any(lags) or window.span or window.ahead or node.op == "TemporalShift"):
+        if window.direct and not any(lags) and node.op != "TemporalShift":
             return x
         depths = tuple(max(0, lag + window.span) for lag in lags)
         if window.past == "replicate" and window.ahead:
@@ -258,9 +258,14 @@ class _Pass:
             dilation=node.rule.value(node.attrs, "dilations")[0],
             stride=node.rule.value(node.attrs, "strides")[0],
             pad=pads[0],
+            after=pads[3],
             past="zero",
         )
-        return shifted(node, window) if any(node.attrs.get("d", ())) else window
+        if not any(node.attrs.get("d", ())):
+            return window
+        if window.pad or window.after:
+            raise refusal(node, "it pads in time what its own shift has filled")
+        return shifted(node, window)
 
     def _check_axes(self, node: Node) -> None:
         """Refuse a softmax over time, a squeezed axis of time, a parameter that varies in time."""

@@ -34,13 +34,15 @@ class Window:
     """What a node reads of one input in time, and ``past`` where there is no such frame.
 
     Tap `k` of frame `o` is frame ``o * stride + k * dilation - pad - d[c]``; a `d` of one entry is
-    that of every channel.
+    that of every channel. ``after`` frames of padding behind the end let it fire when nothing comes
+    any more.
     """
 
     taps: int = 1
     dilation: int = 1
     stride: int = 1
     pad: int = 0
+    after: int = 0
     d: tuple[int, ...] = (0,)
     past: str = ""
 
@@ -48,6 +50,11 @@ class Window:
     def span(self) -> int:
         """Frames from the first tap to the last."""
         return (self.taps - 1) * self.dilation
+
+    @property
+    def direct(self) -> bool:
+        """True where frame `o` of the input is all that is ever read for frame `o`."""
+        return not (self.span or self.ahead or self.after)
 
     @property
     def near(self) -> list[int]:
@@ -98,6 +105,7 @@ def pooled(node: Node) -> Window:
         dilation=1 if mean else node.rule.value(node.attrs, "dilations")[0],
         stride=strides[0],
         pad=pads[0],
+        after=pads[3],
         past="zero" if mean else "lowest",
     )
     counted = mean and node.rule.value(node.attrs, "count_include_pad")
