@@ -98,8 +98,9 @@ def convert(
 ) -> list[str]:
     """Write `target` from `source`; returns what was read, what was written, and how they differ.
 
-    Raises `UsageError` for an ending that names no kind, `CheckpointError` for a source that is not
-    understood or a result that differs by more than storage rounds, `WriteError`.
+    Raises `UsageError` for an ending that names no kind and for options that do not fit it or the
+    network, `CheckpointError` for a source that is not understood or a result that differs by more
+    than storage rounds, `WriteError`.
     """
     kind = KINDS.get(Path(target).suffix.lower())
     if kind is None:

@@ -283,6 +283,30 @@ def test_a_missing_layer_of_ts_can_is_named(
         load_checkpoint(save_keras_2(tmp_path / "w.h5", values), PROFILES["mtts-can"])
 
 
+@pytest.mark.parametrize(
+    ("gone", "words"),
+    [
+        ("conv2d_3", "2 tensors are missing ('conv2d_3/kernel', 'conv2d_3/bias')"),
+        ("dense", "are not those of a TS-CAN"),
+        ("dense_1", "are not those of a TS-CAN"),
+    ],
+)
+def test_a_whole_layer_of_ts_can_that_is_missing(
+    tmp_path: Path, refused: Any, gone: str, words: str
+) -> None:
+    _, values = ts_can(1)
+    kept = {key: value for key, value in values.items() if key.partition("/")[0] != gone}
+    with refused(CheckpointError, words):
+        load_checkpoint(save_keras_2(tmp_path / "w.h5", kept), PROFILES["mtts-can"])
+
+
+def test_convolutions_without_a_mask_are_no_ts_can(tmp_path: Path, refused: Any) -> None:
+    _, values = ts_can(1)
+    kept = {key: value for key, value in values.items() if value.shape[-1] != 1}
+    with refused(CheckpointError, "no known Keras network has these layers"):
+        load_checkpoint(save_keras_2(tmp_path / "w.h5", kept), PROFILES["mtts-can"])
+
+
 def test_a_ts_can_of_another_size_is_counted(tmp_path: Path, refused: Any) -> None:
     _, values = ts_can(1)
     values["dense/kernel"] = np.ones((3136 + 64, 128), "f4")
