@@ -157,6 +157,7 @@ def test_a_size_that_the_network_fixes(source: Path, tmp_path: Path, capsys: Any
         (["{in}", "{dir}/x.h5", "--stream"], 2, "only an ONNX file"),
         (["{in}", "{dir}/x.onnx", "--storage", "float16"], 2, "only an HDF5 file"),
         (["{in}", "{dir}/x.onnx", "--opset", "5"], 2, "`opset` (=5) must be"),
+        (["{in}", "{dir}/x.onnx", "--frames", "9" * 10], 2, "of 1 to 999999999"),
         (["{in}", "{dir}/x.h5", "--profile", "mine"], 2, "no profile 'mine'"),
         (["{dir}/absent.pth", "{dir}/x.h5"], 4, "absent.pth"),
         (["{in}", "{dir}/x.h5", "--profile", "mmaction2"], 0, ""),

@@ -54,10 +54,10 @@ def positive(text: str) -> int:
 
     >>> positive("0")
     Traceback (most recent call last):
-    argparse.ArgumentTypeError: '0' must be a whole number of at least 1
+    argparse.ArgumentTypeError: '0' must be a whole number of 1 to 999999999
     """
     if not text.isdecimal() or len(text) > 9 or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text[:20]!r} must be a whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} must be a whole number of 1 to 999999999")
     return int(text)
 
 
