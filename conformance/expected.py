@@ -80,15 +80,20 @@ def read(path: Path, *, missing_ok: bool = False) -> Expectations:
 
 
 def write(path: Path, run: Run, before: Expectations) -> None:
-    """Rewrite the file so that it expects exactly what happened, keeping the urls."""
+    """Rewrite the file so that it expects exactly what happened, keeping the urls.
+
+    Entries of cases that were not run stay as they are.
+    """
     urls = {entry.case: entry.url for entry in before.entries}
-    failed = [
+    not_run = {case.id for case in all_cases()} - {result.id for result in run.results}
+    entries = [entry for entry in before.entries if entry.case in not_run]
+    entries += [
         Entry(r.id, r.message[:60].replace("  # ", " "), urls.get(r.id, ""))
         for r in run.results
         if r.outcome == "failed" or (r.requirement == "MUST" and r.outcome in FAILING)
     ]
     text = "# case  # beginning of the message  # url\n"
     try:
-        path.write_text(text + "".join(entry.line() + "\n" for entry in failed), "utf-8")
+        path.write_text(text + "".join(entry.line() + "\n" for entry in entries), "utf-8")
     except OSError as error:
         raise WriteError(f"cannot write the expected failures {path}: {error}") from None

@@ -55,6 +55,13 @@ def test_fix_rewrites_the_file_and_keeps_the_urls(finished, tmp_path):
     assert again.problems(finished) == []
 
 
+def test_fix_keeps_what_was_not_run(finished, tmp_path):
+    path = tmp_path / "expected.txt"
+    path.write_text("L3.network.deep  # refused  # https://example.org/2\n" + RIGHT)
+    expected.write(path, finished, expected.read(path))
+    assert [entry.url[-1] for entry in expected.read(path).entries] == ["2", "1"]
+
+
 def test_a_line_that_cannot_be_read_is_named(tmp_path):
     path = tmp_path / "expected.txt"
     path.write_text("one two three\n")
