@@ -38,13 +38,14 @@ class Recognition:
         told = outputs[self.output]
         if told["frames"] != self.frames.tolist():
             return Finding(f"the frames are {told['frames']}; {self.frames.tolist()} are right")
-        found = {entry["index"]: entry["probability"] for entry in told["predictions"]}
-        if sorted(found) != list(range(CLASSES)):
-            return Finding(f"there are predictions for {sorted(found)}; all {CLASSES} are needed")
-        listed = list(found.values())
+        classes = [entry["index"] for entry in told["predictions"]]
+        if sorted(classes) != list(range(CLASSES)):
+            need = f"each of the {CLASSES} is needed once"
+            return Finding(f"there are predictions for {sorted(classes)}; {need}")
+        listed = [entry["probability"] for entry in told["predictions"]]
         if listed != sorted(listed, reverse=True):
             return Finding("the predictions are not in falling order of probability")
-        return self._close(np.array([found[k] for k in range(CLASSES)]))
+        return self._close(np.array(listed)[np.argsort(classes)])
 
     def nearness(self, actual: Any, other: Any) -> bool:
         """Equal frames, and probabilities that agree to three digits."""

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conformance.cases import Setting, all_cases, make_problem
+from conformance.cases import Setting, all_cases, find_case, make_problem
 from conformance.judges import Bits, Refuses, VacuousCase, Values, Within
 from conformance.mutants import MUTANTS
 from conformance.profiles import PROFILES
-from conformance.runner import Options, judge_reply, run
+from conformance.runner import Options, judge_reply, run, run_case
 from conformance.testees.base import Broken, Outputs, Refused, Skipped, Unsupported
 from conformance.testees.in_process import InProcess
+from conformance.testees.reference import Reference
 from tsm_ref.reference.bounds import Bounded
 
 
@@ -126,3 +127,23 @@ def test_few_bits_are_judged_as_they_are_declared(mutant, accumulation, reached,
     assert finished.reached == reached
     assert ("failed" in outcomes.values()) == is_wrong
     assert (outcomes["L1.conv.bound"] == "skipped") == (accumulation == "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda found: found * 2, "each of the 5 is needed once"),
+        (lambda found: found[1:], "each of the 5 is needed once"),
+        (lambda found: found[::-1], "not in falling order"),
+        (lambda found: [e | {"probability": float("nan")} for e in found], "is nan"),
+    ],
+)
+def test_a_film_has_every_class_once_in_falling_order(change, sentence):
+    class Changed(Reference):
+        def recognize(self, *arguments, **how):
+            result = super().recognize(*arguments, **how)
+            return result | {"predictions": change(result["predictions"])}
+
+    result = run_case(find_case("L6.film.short"), InProcess(Changed()), Options())
+    assert result.outcome == "failed"
+    assert sentence in result.message
