@@ -264,6 +264,7 @@ def test_every_output_arrives_delay_frames_late():
     given = [stream.step(x[0, :, t]) is None for t in range(6)]
     assert given == [True, True, True, False, False, False]
     assert stream.flush().shape == (1, 3, 5)
+    assert stream.frames.tolist() == [6]
 
 
 def test_a_stride_in_time_gives_an_output_every_other_step():

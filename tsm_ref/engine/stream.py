@@ -113,7 +113,7 @@ class Stream:
 
     @property
     def frames(self) -> NDArray[np.int64]:
-        """How many frames every stream has been given since its start or end."""
+        """How many frames every stream has been given since its start."""
         return self._ticks.copy()
 
     @property
@@ -181,8 +181,9 @@ class Stream:
             clock, at = self._step.clocks[name], self._line.index[name]
             last = max(last, *(clock.delay + clock.period * (int(t[at]) - 1) - int(tick)
                                for t, tick in zip(totals, self._ticks, strict=True)))  # fmt: skip
+        given = self._ticks.copy()
         parts = [self._advance({}, 1, True, totals) for _ in range(last + 1)]
-        self._ended[:] = True
+        self._ticks[:], self._ended[:] = given, True
         return self._joined(parts)
 
     def reset(self, i: int | None = None) -> None:
