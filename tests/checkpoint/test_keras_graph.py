@@ -211,8 +211,9 @@ def save(tmp_path: Path) -> Save:
 
 
 def test_layers_compute_what_keras_says(save: Save) -> None:
-    model = {"config": {"layers": mobile()}}
-    found = check(save(mobile()), model)
+    for axis in ([3], 3, -1):
+        model = {"config": {"layers": changed("bn_Conv1", axis=axis)}}
+        found = check(save(model["config"]["layers"]), model)
     depthwise = found.graph.node["depthwise"]
     assert found.graph.parameters[depthwise.inputs[1]] == (24, 1, 1, 3, 3)
 
@@ -249,10 +250,12 @@ def test_a_sequence_is_linked_one_after_another(save: Save) -> None:
     ]
     for entry in layers:
         entry["inbound_nodes"] = []
-    found = load_checkpoint(save(layers, "Sequential"))
-    assert [node.op for node in found.graph.nodes] == [
-        *("Conv", "Relu", "GlobalAveragePool", "Flatten", "Linear", "Consensus")
-    ]
+    begin = layer("InputLayer", "begin", batch_input_shape=[None, 8, 8, 3])
+    for whole in (layers, [begin, *layers]):
+        found = load_checkpoint(save(whole, "Sequential"))
+        assert [node.op for node in found.graph.nodes] == [
+            *("Conv", "Relu", "GlobalAveragePool", "Flatten", "Linear", "Consensus")
+        ]
 
 
 def test_every_layer_of_the_table_is_judged() -> None:
@@ -279,6 +282,15 @@ def changed(name: str, **config: Any) -> list[dict[str, Any]]:
     return layers
 
 
+def padded_pool(kind: str, source: str) -> list[dict[str, Any]]:
+    """A pool of a value with zeros around it; of `mobile` only "Conv1_relu" has none below 0."""
+    return [
+        *mobile()[:5],
+        layer("ZeroPadding2D", "around", source, padding=[[1, 1], [1, 1]]),
+        layer(kind, "p", "around", pool_size=[2, 2], strides=[2, 2], padding="valid"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("layers", "words"),
     [
@@ -298,15 +310,10 @@ def changed(name: str, **config: Any) -> list[dict[str, Any]]:
         (changed("expand", strides=[0, 0]), "the strides (0, 0)"),
         (changed("expand", strides=[np.inf, 1]), "not one that Keras writes"),
         (changed("bn_Conv1", epsilon=np.inf), "not one that Keras writes"),
-        (
-            [
-                *mobile()[:2],
-                layer(
-                    "MaxPooling2D", "p", "pad", pool_size=[2, 2], strides=[2, 2], padding="valid"
-                ),
-            ],
-            "sees zeros",
-        ),
+        (padded_pool("MaxPooling2D", "input"), "sees zeros"),
+        (padded_pool("MaxPooling2D", "Conv1"), "sees zeros"),
+        (padded_pool("AveragePooling2D", "Conv1_relu"), "sees zeros"),
+        (padded_pool("MaxPooling2D", "Conv1_relu"), "ends in pictures"),
     ],
 )
 def test_networks_that_are_not_understood(
