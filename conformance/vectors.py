@@ -13,6 +13,7 @@ as ONNX's own test data instead (see `onnx_export`).
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,10 @@ import numpy as np
 from conformance.cases import Call, Case, Setting, all_cases, make_problem
 from conformance.files import FILM, write_npy
 from conformance.profiles import profile_of
+from conformance.schemas import Invalid, check
 from tsm_ref.errors import UsageError, WriteError
+
+PLACE = re.compile(r"[\w.-]*\w/\d+")
 
 
 @dataclass(frozen=True)
@@ -91,14 +95,17 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of an exported folder; raises `UsageError` if there is none."""
     try:
         tree = json.loads((folder / "manifest.json").read_text("utf-8"))
-        return Manifest(
-            int(tree["seed"]), tree["profile"], tuple(tree["levels"]), dict(tree["places"])
-        )
+        check("manifest", tree)
+        for place in tree["places"].values():
+            if not PLACE.fullmatch(place):
+                raise Invalid(f"the place {place!r} must be a case and a number")
+        levels, places = tuple(tree["levels"]), tree["places"]
+        return Manifest(int(tree["seed"]), tree["profile"], levels, places)
     except FileNotFoundError:
         raise UsageError(
             f"there is no manifest.json in {folder}: `tsm-conformance export` writes one"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{folder / 'manifest.json'} is not as it should be: {error}") from None
 
 

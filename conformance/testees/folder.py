@@ -27,10 +27,11 @@ class Folder:
     def __init__(self, folder: Path, profile: str | None = None) -> None:
         self.folder = folder
         self.manifest: Manifest = read_manifest(folder)
-        told = {"name": folder.name}
+        told: Any = {"name": folder.resolve().name}
         if (folder / "testee.json").is_file():
             told = _json(folder / "testee.json")
-        told = {"profile": self.manifest.profile, **told}
+        if isinstance(told, dict):
+            told = {"profile": self.manifest.profile, **told}
         self.declaration = declared(told, profile)
         self._asked: dict[str, int] = {}
 

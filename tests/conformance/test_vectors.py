@@ -122,3 +122,30 @@ def test_onnx_test_data_runs_on_onnx(tmp_path):
 
 def read_tensor(path: Path):
     return onnx.numpy_helper.to_array(onnx.load_tensor(path))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"seed": -1}, "`seed` (=-1) must be at least 0"),
+        ({"seed": float("inf")}, "`seed` is float; integer is needed"),
+        ({"levels": ["L9"]}, "`levels[0]` (='L9') must be one of"),
+        ({"places": {"x": 5}}, "`places.x` is int; string is needed"),
+        ({"places": {"x": "../../etc/0"}}, "the place '../../etc/0' must be a case and a number"),
+    ],
+)
+def test_a_manifest_is_what_its_schema_says(tmp_path, change, sentence):
+    right = {"format": 1, "seed": 0, "profile": "mit", "levels": ["L0"], "places": {"x": "L0.a/0"}}
+    (tmp_path / "manifest.json").write_text(json.dumps(right))
+    Folder(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps(right | change))
+    with pytest.raises(UsageError) as caught:
+        Folder(tmp_path)
+    assert sentence in str(caught.value)
+
+
+def test_who_answers_is_a_dictionary(tmp_path):
+    export(tmp_path, ("L0",), "mit", 0, "npy")
+    (tmp_path / "testee.json").write_text('"me"')
+    with pytest.raises(UsageError, match="the message is str; object is needed"):
+        Folder(tmp_path)
