@@ -59,7 +59,7 @@ def test_a_film_is_told_in_order(model):
         assert {u.event for u in middle} == {part["label"] != "static"}
 
 
-@pytest.mark.parametrize("stop", [1, 9, 40])
+@pytest.mark.parametrize("stop", [1, 9, 40, -2])  # the last two are told when the film has ended
 def test_stopped_and_resumed_is_as_if_never_stopped(model, stop, tmp_path):
     path = SAMPLES / "tour.mp4"
     make = lambda: Live(model, smoother=Smoother(window=6, dwell=2), pace=Pace(rate=5))  # noqa: E731
@@ -67,7 +67,7 @@ def test_stopped_and_resumed_is_as_if_never_stopped(model, stop, tmp_path):
     first = make()
     with frames(path) as source:
         run = first.run(source)
-        found = [next(run) for _ in range(stop)]
+        found = [next(run) for _ in range(stop % len(expected))]
         first.save(tmp_path / "state.h5")
         next(run)  # what happens after the state was saved is lost
     second = make()

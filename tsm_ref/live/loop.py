@@ -93,10 +93,13 @@ class Live:
             logits = self.stream.step(self._prepared(frame))
             if logits is not None:
                 yield self._update(np.asarray(logits)[0], begin, dropped)
-        tail = self.stream.flush()
+        ended = self.stream.copy()  # takes over when all is told: a state saved before goes on
+        tail = ended.flush()
         if tail is not None:
-            for logits in np.asarray(tail)[0]:
+            late = np.asarray(tail)[0]
+            for logits in late[len(late) - len(self._waiting) :]:
                 yield self._update(logits, None, dropped)
+        self.stream = ended
 
     def _awaited(self, source: FrameSource) -> Iterator[Frame]:
         """The frames of a source, and `idle` while each is waited for."""
