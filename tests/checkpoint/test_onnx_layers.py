@@ -284,6 +284,15 @@ def test_normalising_constants(check: Check) -> None:
     check(s, s.head(s.stem(x)))
 
 
+def test_constants_with_a_number_for_each_frame(check: Check) -> None:
+    """As an attention over time has them."""
+    s = Sketch((2, 3, 4, 12, 12))
+    x = s.do("Conv", "x", s.random(C, 3, 1, 3, 3))
+    x = s.do("Relu", s.do("Add", x, s.random(1, 1, 4, 1, 1)))
+    found = check(s, s.do("Mul", s.random(4, 1, 1), x))
+    assert ops(found) == ["Conv", "Add", "Relu", "Mul"]
+
+
 def test_subtracting_data(check: Check) -> None:
     s = Sketch((8, 3, 12, 12))
     check(s, s.head(s.do("Sub", s.stem(), s.stem())))

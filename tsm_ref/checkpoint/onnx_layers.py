@@ -49,7 +49,7 @@ def _clip(reading: Reading, node: OnnxNode) -> list[Value]:
 
 
 def _leaky_relu(reading: Reading, node: OnnxNode) -> list[Value]:
-    alpha = float(node.attrs.get("alpha", 0.01))
+    alpha = _short(node.attrs.get("alpha", 0.01))
     return [activated(reading, node, reading.data(node, 0), "LeakyRelu", alpha=alpha)]
 
 
@@ -126,8 +126,25 @@ def per_channel(view: View, values: Array) -> Array | None:
     return None
 
 
-def _constant_operand(reading: Reading, node: OnnxNode) -> tuple[View | Scores, Array, int] | None:
-    """The value and the constant of a node that has one of each, and the place of the constant."""
+def per_frame(view: View, values: Array) -> Array | None:
+    """A constant beside a value, one number per frame: along T of our axes; None otherwise."""
+    if values.ndim > len(view.groups):
+        return None
+    values = values.reshape((1,) * (len(view.groups) - values.ndim) + values.shape)
+    axes = [axis for axis, size in enumerate(values.shape) if size > 1]
+    if [view.letters(axis) for axis in axes] != [("T",)] or values.size != view.base.size["T"]:
+        return None
+    return values.reshape([-1 if letter == "T" else 1 for letter in view.base.axes])
+
+
+def _constant_operand(
+    reading: Reading, node: OnnxNode, *, frames: bool = False
+) -> tuple[View | Scores, Array, int] | None:
+    """The value and the constant of a node that has one of each, and the place of the constant.
+
+    The constant is a number, or one per channel; where ``frames`` are meant too, one per frame has
+    all our axes.
+    """
     for place in (0, 1):
         values = reading.values[node.inputs[place]]
         if isinstance(values, np.ndarray):
@@ -136,6 +153,8 @@ def _constant_operand(reading: Reading, node: OnnxNode) -> tuple[View | Scores, 
                 return other, values, place
             view = reading.data(node, 1 - place)
             aligned = per_channel(view, values)
+            if aligned is None and frames:
+                aligned = per_frame(view, values)
             if aligned is None:
                 raise NotUnderstood(f"the node {node} has a constant that varies along T, H or W")
             return view, aligned, place
@@ -143,7 +162,7 @@ def _constant_operand(reading: Reading, node: OnnxNode) -> tuple[View | Scores, 
 
 
 def _add(reading: Reading, node: OnnxNode) -> list[Value]:
-    found = _constant_operand(reading, node)
+    found = _constant_operand(reading, node, frames=True)
     if found is None:
         return [combined(reading, node, "Add", reading.data(node, 0), reading.data(node, 1))]
     view, values, place = found
@@ -151,8 +170,18 @@ def _add(reading: Reading, node: OnnxNode) -> list[Value]:
         raise NotUnderstood(f"the node {node} adds to the attention of a non-local block")
     if not np.any(values):
         return [view]
+    if values.ndim > 1:
+        return [_with_frames(reading, node, "Add", view, values, node.inputs[place])]
     biased = _with_bias(reading, node, view, values, node.inputs[place])
     return [biased or affine(reading, node.outputs[0], view, 1.0, values)]
+
+
+def _with_frames(
+    reading: Reading, node: OnnxNode, op: str, view: View, values: Array, name: str
+) -> View:
+    """A value and a constant of one number per frame."""
+    inputs = [view.base.name, reading.parameter(name, values)]
+    return View(reading.emit(op, node.outputs[0], inputs, view.base.axes), view.groups)
 
 
 def _with_bias(
@@ -188,10 +217,13 @@ def _sub(reading: Reading, node: OnnxNode) -> list[Value]:
 
 
 def _mul(reading: Reading, node: OnnxNode) -> list[Value]:
-    found = _constant_operand(reading, node)
+    found = _constant_operand(reading, node, frames=True)
     if found is None:
         return [combined(reading, node, "Mul", reading.data(node, 0), reading.data(node, 1))]
-    return [_times(reading, node, *found[:2])]
+    value, values, place = found
+    if isinstance(value, View) and values.ndim > 1:
+        return [_with_frames(reading, node, "Mul", value, values, node.inputs[place])]
+    return [_times(reading, node, value, values)]
 
 
 def _times(reading: Reading, node: OnnxNode, value: View | Scores, factor: Array) -> Value:
