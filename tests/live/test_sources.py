@@ -196,10 +196,20 @@ def test_frames_that_the_pace_leaves_out_are_not_dropped():
     assert len(seen) + source.dropped == 5
 
 
-def test_an_error_of_the_source_reaches_who_asks():
-    source = Newest(Listed(1, error=VideoError("cut")))
-    with pytest.raises(VideoError, match="cut"):
+@pytest.mark.parametrize("error", [VideoError("cut"), OSError("cut"), MemoryError("cut")])
+def test_an_error_of_the_source_reaches_who_asks(error):
+    source = Newest(Listed(1, error=error))
+    with pytest.raises(type(error), match="cut"):
         list(source)
+
+
+def test_a_source_that_is_being_read_is_not_closed():
+    ready = threading.Semaphore(1)
+    source = Newest(inner := Listed(2, ready))
+    assert next(iter(source)).index == 0
+    source.close()  # the thread waits for the second frame
+    assert not inner.closed
+    ready.release()
 
 
 def test_playing_takes_as_long_as_the_film():

@@ -200,7 +200,7 @@ class Newest:
         self.dropped = 0
         self._source, self._pace = source, pace or Pace()
         self._newest: Frame | None = None
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         self._ended = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -223,11 +223,12 @@ class Newest:
             yield frame
 
     def close(self) -> None:
-        """Stop reading."""
+        """Stop reading; a source that keeps the thread waiting is left to it."""
         self._ended = True
         if self._thread.is_alive():
             self._thread.join(timeout=1.0)
-        self._source.close()
+        if not self._thread.is_alive():  # a decoder may not be closed while it reads
+            self._source.close()
 
     def _read(self) -> None:
         try:
@@ -239,7 +240,7 @@ class Newest:
                         self.dropped += self._newest is not None
                         self._newest = frame
                         self._changed.notify()
-        except (VideoError, OSError) as error:
+        except Exception as error:  # whatever it is, it belongs to who asks for frames
             self._error = error
         finally:
             with self._changed:
