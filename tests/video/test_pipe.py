@@ -16,6 +16,10 @@ from tsm_ref.video import Pipe, frames
 Make = Callable[..., Path]
 
 
+NOISE = np.random.default_rng(0).integers(0, 255, (40, 96, 96, 3), np.uint8)
+"""Pictures of a film that is larger than what FFmpeg reads at once."""
+
+
 class Interrupted(KeyboardInterrupt):
     """What a signal handler may raise."""
 
@@ -46,8 +50,7 @@ def test_a_pipe_gives_the_frames_of_the_file(make_clip: Make, name: str) -> None
 @pytest.mark.parametrize("part", [0.0, 0.6])
 def test_an_interrupted_wait_ends_it(make_clip: Make, part: float, capfd) -> None:
     """At the opening, and on the way; PyAV would print the exception and go on."""
-    noise = np.random.default_rng(0).integers(0, 255, (40, 96, 96, 3), np.uint8)
-    data = make_clip("a.mkv", noise, codec="mpeg2video", pix_fmt="yuv420p").read_bytes()
+    data = make_clip("a.mkv", NOISE, codec="mpeg2video", pix_fmt="yuv420p").read_bytes()
     stream = Waiting(data[: int(part * len(data))])
     seen = []
     with pytest.raises(Interrupted), Pipe(stream) as pipe:
@@ -61,3 +64,9 @@ def test_what_is_no_video_is_refused_and_closed() -> None:
     with pytest.raises(VideoError, match="not a video that can be read"):
         Pipe(stream)
     assert stream.closed
+
+
+def test_an_mp4_whose_index_is_behind_is_told_so(make_clip: Make) -> None:
+    data = make_clip("a.mp4", NOISE, codec="mpeg4", pix_fmt="yuv420p").read_bytes()
+    with Pipe(io.BytesIO(data)) as pipe, pytest.raises(VideoError, match="its index in front"):
+        list(pipe)

@@ -45,6 +45,11 @@ class Pipe(VideoFile):
         finally:
             self._reader.heed()
 
+    def _damaged(self, what: str) -> None:
+        if self._container.format.name.startswith("mov"):
+            what = f"{what}; through a pipe, an MP4 file needs its index in front"
+        super()._damaged(what)
+
     def close(self) -> None:
         """Close the stream; nothing happens the second time."""
         super().close()
