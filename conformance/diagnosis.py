@@ -12,6 +12,7 @@ import numpy as np
 
 from conformance.arrays import Array
 from conformance.cases import Question
+from conformance.files import ALLOWED_KINDS
 from conformance.profiles import Profile
 from conformance.testees.base import Outputs
 
@@ -25,11 +26,17 @@ MAX_NUMBERS = 1_000_000
 def diagnose(question: Question, reply: Outputs, profile: Profile) -> dict[str, Any]:
     """The fields ``diagnosis`` and ``picture`` of a failed `Result`."""
     actual = reply.values.get(question.judge.output)
+    if isinstance(actual, np.ndarray) and actual.dtype.kind not in ALLOWED_KINDS:
+        return {}
     sentences: list[str] = []
     picture = None
-    if question.call.operation == "temporal_shift" and isinstance(actual, np.ndarray):
+    expected = getattr(question.judge, "expected", None)
+    if (
+        question.call.operation == "temporal_shift"
+        and isinstance(actual, np.ndarray)
+        and isinstance(expected, np.ndarray)
+    ):
         x = question.call.inputs["x"]
-        expected = np.asarray(getattr(question.judge, "expected", x))
         if actual.shape == x.shape == expected.shape and len(np.unique(x)) == x.size:
             sentences += source_sentences(x, actual, expected)
             picture = picture_of(x, actual, expected)

@@ -49,11 +49,13 @@ class Recognition:
 
     def nearness(self, actual: Any, other: Any) -> bool:
         """Equal frames, and probabilities that agree to three digits."""
-        if not (isinstance(actual, dict) and isinstance(other, dict)):
+        try:
+            check("result", actual)
+        except Invalid:
             return False
-        if actual.get("frames") != other.get("frames"):
+        if actual["frames"] != other["frames"]:
             return False
-        pairs = zip(actual.get("predictions", ()), other.get("predictions", ()), strict=False)
+        pairs = zip(actual["predictions"], other["predictions"], strict=False)
         return all(
             a["index"] == b["index"] and abs(a["probability"] - b["probability"]) < 1e-3
             for a, b in pairs

@@ -15,7 +15,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from conformance.arrays import Array, as_numpy
+from conformance.arrays import Array
 from tsm_ref.errors import MissingDependency
 
 
@@ -57,12 +57,9 @@ class _Bound:
         self.__signature__ = inspect.signature(forward)
 
     def __call__(self, *arrays: Array, **rest: Any) -> Any:
-        """Call the framework and bring back NumPy."""
+        """Call the framework; what comes back is brought to NumPy as that of any other object."""
         more = {name: self._tensors(value) for name, value in rest.items()}
-        result = self.function(*map(self.convert, arrays), **more)
-        if isinstance(result, Mapping):
-            return {name: as_numpy(value) for name, value in result.items()}
-        return as_numpy(result)
+        return self.function(*map(self.convert, arrays), **more)
 
     def _tensors(self, value: Any) -> Any:
         if isinstance(value, Mapping):

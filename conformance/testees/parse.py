@@ -85,7 +85,14 @@ def load_object(path: str) -> Any:
         if not hasattr(target, part):
             raise UsageError(f"{module_name!r} has no {attribute!r}")
         target = getattr(target, part)
-    return adapted(target() if isinstance(target, type) else target)
+    if isinstance(target, type):
+        try:
+            target = target()
+        except Exception as error:
+            raise UsageError(
+                f"cannot make a {attribute!r}: {type(error).__name__}: {error}"
+            ) from error
+    return adapted(target)
 
 
 def adapted(target: Any) -> Any:

@@ -96,6 +96,7 @@ def test_explain_says_what_and_why(capsys):
         (["run", "--testee", "torch"], "`--testee` (='torch') must be py:"),
         (["run", "--testee", "py:no_such_module:x", "--in-process"], "cannot import"),
         (["run", "--testee", "py:json:nothing", "--in-process"], "'json' has no 'nothing'"),
+        (["run", "--testee", "py:types:GenericAlias", "--in-process"], "cannot make a 'Generic"),
         (["run", "--testee", "cmd:/no/such/program"], "cannot start '/no/such/program'"),
         (["run", "--testee", "onnx:/no/model.onnx"], "there is no ONNX model"),
         (["run", "--testee", "dir:/no/folder"], "there is no manifest.json"),

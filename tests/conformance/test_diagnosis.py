@@ -75,3 +75,23 @@ def test_an_unknown_mistake_is_not_given_a_name():
     result = run_case(find_case("L0.shift.negative"), InProcess(Strange()), Options())
     assert result.outcome == "failed"
     assert result.diagnosis == ()
+
+
+@pytest.mark.parametrize(
+    ("operation", "case", "answer"),
+    [
+        ("temporal_shift", "R.shift.rank", lambda x, **rest: x * 0),
+        ("conv", "L1.conv.taps", lambda x, *_, **rest: np.full((2, 15, 2, 6, 9), "text")),
+        ("recognize", "L6.film.short", lambda path, *_, **rest: {"predictions": [{}], "frames": 1}),
+        (
+            "recognize",
+            "L6.film.short",
+            lambda path, *_, **rest: {"predictions": [{}], "frames": [[0, 2, 4, 6, 8, 10]]},
+        ),
+    ],
+)
+def test_no_answer_is_too_strange_to_be_judged(operation, case, answer):
+    strange = type("Strange", (), {operation: staticmethod(answer)})
+    result = run_case(find_case(case), InProcess(strange()), Options())
+    assert result.outcome == "failed"
+    assert result.picture is None
