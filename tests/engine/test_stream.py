@@ -94,7 +94,8 @@ FAMILIES = {
         Node("s", "TemporalShift", ("x",), {"d": BOTH}),
         Node("a", "Conv", ("s", "point", "bias"), {"pads": (2, 0, 0, 0, 0, 0)}),
         Node("b", "Conv", ("a", "spatial", "bias"), {"pads": (0, 1, 1, 1, 1, 1)}),
-        Node("y", "TemporalShift", ("b",), {"d": BOTH}),
+        Node("c", "Conv", ("b", "depth"), {"pads": (1, 1, 1, 2, 1, 1), "group": 24}),
+        Node("y", "TemporalShift", ("c",), {"d": BOTH}),
     ),
     "a stride in time": lambda: small_graph(
         Node("a", "Conv", ("x", "taps", "bias"), {"pads": (1, 0, 0, 1, 0, 0),

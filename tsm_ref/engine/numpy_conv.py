@@ -69,9 +69,8 @@ def _panel(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
 
 
 def _is_spatial(kernel: tuple[int, ...], attr: dict[str, Any]) -> bool:
-    """True where time is left alone and no tap is skipped."""
-    still = kernel[0] == 1 == attr["strides"][0] and not attr["pads"][0] and not attr["pads"][3]
-    return still and attr["dilations"] == (1, 1, 1)
+    """True where a frame is made of one frame, and no tap is skipped."""
+    return kernel[0] == 1 == attr["strides"][0] and attr["dilations"] == (1, 1, 1)
 
 
 def _finisher(bias: Array, activate: InPlace | None) -> Finish:
@@ -210,11 +209,11 @@ def _depthwise(
     offset; results at the padding are computed and not used. A stride s splits the scratch into
     s * s images of every s-th pixel, on which the stride is 1.
     """
-    channels, time, height, width = frames.x.shape
+    channels, _, height, width = frames.x.shape
     kernel_h, kernel_w = weight.shape[3:]
     _, sh, sw = attr["strides"]
-    top, left = attr["pads"][1:3]
-    _, _, out_height, out_width = y.shape
+    first, top, left = attr["pads"][:3]
+    _, time, out_height, out_width = y.shape
     rows = max(-(-(height + top) // sh), out_height + (kernel_h - 1) // sh)
     cols = max(-(-(width + left) // sw), out_width + (kernel_w - 1) // sw)
     area = rows * cols
@@ -231,7 +230,7 @@ def _depthwise(
         for i in range(kernel_h)
         for j in range(kernel_w)
     ]
-    copies = frames.copies(0, time)
+    copies = frames.copies(-first, time - first)
     planes = [
         (p, (a - top) % sh, (b - left) % sw, a, b)
         for p, (a, b) in enumerate((a, b) for a in range(sh) for b in range(sw))
