@@ -70,7 +70,7 @@ def _panel(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
 
 def _is_spatial(kernel: tuple[int, ...], attr: dict[str, Any]) -> bool:
     """True where a frame is made of one frame, and no tap is skipped."""
-    return kernel[0] == 1 == attr["strides"][0] and attr["dilations"] == (1, 1, 1)
+    return bool(kernel[0] == 1 == attr["strides"][0] and attr["dilations"] == (1, 1, 1))
 
 
 def _finisher(bias: Array, activate: InPlace | None) -> Finish:
