@@ -190,6 +190,23 @@ def test_a_missing_stage_is_counted(tmp_path: Path, refused: Any) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "count", "words"),
+    [
+        ("conv{}_block1_1_conv", 20, "`blocks` (=(1, 1, 1, 1, 1, 1, 1, 1))"),
+        ("conv2_block{}_1_conv", 300, "100 tensors are not expected ('conv2_block201_1_conv/"),
+    ],
+)
+def test_stages_and_blocks_without_end_are_not_counted(
+    tmp_path: Path, refused: Any, name: str, count: int, words: str
+) -> None:
+    """Nobody's time is spent on a network that is made of names alone."""
+    values = values_of(keras_writer.resnet((1, 1, 1, 1), 4, 5))
+    more = {f"{name.format(i)}/kernel": np.ones((1, 1, 4, 4), "f4") for i in range(1, count + 1)}
+    with refused(CheckpointError, words):
+        load_checkpoint(save_keras_2(tmp_path / "w.h5", more | values), profile_of("none"))
+
+
 # TS-CAN and MTTS-CAN, whose layers have no names of their own
 
 IN_CODE = (

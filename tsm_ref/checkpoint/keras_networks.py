@@ -7,7 +7,8 @@ pads as TensorFlow does, and has an epsilon of 1e-3. Their softmax is left out: 
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from tsm_ref.checkpoint.contents import shown
@@ -19,6 +20,7 @@ from tsm_ref.models import RESNETS, ResNetSpec, build_mobilenet_v2, build_resnet
 from tsm_ref.profile import Profile, ShiftRule
 
 MAX_CHANNELS = 2**16
+MAX_STAGES, MAX_BLOCKS = 8, 200
 
 OPEN_RPPG = {
     "motion_conv1": "inner/d1/layers/conv2d",
@@ -172,14 +174,18 @@ def _width(table: LayerTable, layer: str) -> int:
     return kernel[3]
 
 
+def _blocks(found: Collection[str], stage: int) -> int:
+    """How many blocks of a stage follow one another."""
+    names = (f"conv{stage}_block{i}_1_conv" for i in range(1, MAX_BLOCKS + 1))
+    return sum(1 for _ in takewhile(found.__contains__, names))
+
+
 def _resnet(table: LayerTable, profile: Profile) -> Network:
-    found, blocks = set(table.layers), list[int]()
+    found = set(table.layers)
     if any("preact" in layer for layer in found):
         raise CheckpointError("a ResNet that normalises before its convolutions is not supported")
-    while f"conv{len(blocks) + 2}_block1_1_conv" in found:
-        pattern = re.compile(rf"conv{len(blocks) + 2}_block\d+_1_conv")
-        blocks.append(sum(bool(pattern.fullmatch(layer)) for layer in found))
-    plain = (tuple(blocks), "conv2_block1_3_conv" in found)
+    counts = (_blocks(found, stage) for stage in range(2, 2 + MAX_STAGES))
+    plain = (tuple(takewhile(bool, counts)), "conv2_block1_3_conv" in found)
     known = (name for name, spec in RESNETS.items() if (spec.blocks, spec.bottleneck) == plain)
     classifier, classes = _classifier(table)
     try:
