@@ -100,6 +100,12 @@ def test_a_written_file_is_read(written: Path) -> None:
     )
 
 
+def test_a_profile_that_places_no_shift_has_none(written: Path) -> None:
+    still = load_keras(written, PROFILE.with_changes(placement="none"))
+    shifts = [node.attrs["d"] for node in still.graph.select("TemporalShift")]
+    assert not any(any(d) for d in shifts)
+
+
 def test_mixed_precision_is_recorded(written: Path) -> None:
     with h5py.File(written, "r+") as file:
         values = file["inner/d/layers/dense/vars/0"][()]

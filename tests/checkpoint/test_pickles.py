@@ -42,6 +42,13 @@ def test_numpy_scalars_and_shared_values() -> None:
     assert found[1] is found[2]
 
 
+def test_a_dictionary_in_one_opcode() -> None:
+    items = text("a") + number(1) + text("b") + number(2)
+    assert read(b"\x80\x02(" + items + b"d.") == {"a": 1, "b": 2}
+    with pytest.raises(CheckpointError):
+        read(b"\x80\x02(" + items + text("c") + b"d.")
+
+
 def test_the_log_of_a_trainer_is_left_out() -> None:
     """MMAction2 1.x keeps the losses of a training in objects of its own, beside the weights."""
     history = pickle.dumps(np.arange(3.0), 2)[2:-1]

@@ -98,7 +98,7 @@ def _misses(table: LayerTable, network: Network) -> int:
 
 
 def _open_rppg(table: LayerTable, profile: Profile) -> Network:
-    return Network(build_ts_can(shift=profile.shift), OPEN_RPPG)
+    return Network(build_ts_can(shift=rule_under(profile)), OPEN_RPPG)
 
 
 def _number(layer: str) -> int:
