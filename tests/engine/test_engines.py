@@ -3,6 +3,7 @@
 import copy
 import gc
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -123,6 +124,18 @@ def test_inputs_of_other_layouts_and_types(small, name):
     for change in (np.asfortranarray, np.float64, lambda v: v[:, ::-1][:, ::-1], np.ndarray.tolist):
         same = {key: change(value) for key, value in x.items()}
         assert engine.run(same)["pulse"].tobytes() == expected
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_threads_take_turns(small, name):
+    engine = make_engine(*small, name)
+    given = [{"motion": clips(1, 3, 20, 36, 36) * s, "appearance": clips(1, 3, 1, 36, 36) * s}
+             for s in (1, 2, 3, 4)]  # fmt: skip
+    expected = [make_engine(*small, name).run(x)["pulse"].tobytes() for x in given]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            found = pool.map(lambda x: engine.run(x)["pulse"].tobytes(), given)
+            assert list(found) == expected
 
 
 @pytest.mark.parametrize(("name", "threads"), [("numpy", 1), ("numba", 1), ("numba", 2)])

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
@@ -541,6 +542,17 @@ def test_streams_share_their_plans_and_let_go_of_the_engine(kind):
     gone = weakref.ref(made)
     del made, streams
     assert gone() is None
+
+
+@pytest.mark.parametrize("kind", ["numpy", "numba"])
+def test_streams_of_one_engine_take_turns(kind):
+    name = "mobilenet, causal"
+    x = clip(family(name)[0], 4, 24)["x"]
+    expected = [Stream(engine(name, kind)).steps(x[i : i + 1]) for i in range(4)]
+    made = make_engine(*family(name), kind)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: Stream(made).steps(x[i : i + 1]), range(4)))
+    assert all(same(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def test_an_interrupted_step_has_not_happened(monkeypatch):

@@ -4,6 +4,7 @@ The engines are imported when one is made, so that NumPy alone is enough where N
 """
 
 import importlib.util
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -24,10 +25,15 @@ MOST_THREADS = 256
 
 
 class Engine(Protocol):
-    """What every engine offers; arrays are NCTHW."""
+    """What every engine offers; arrays are NCTHW.
+
+    Several threads may use one engine. They take turns: whoever runs holds the ``lock``, since a
+    plan has one set of buffers.
+    """
 
     name: str
     graph: Graph
+    lock: threading.RLock
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The graph's outputs for one batch of inputs; raises `GraphError` for bad shapes."""

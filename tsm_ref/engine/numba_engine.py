@@ -7,6 +7,7 @@ batch run one after another, so memory does not grow with N and no result depend
 """
 
 import copy
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
@@ -58,19 +59,23 @@ class NumbaEngine:
         self.threads = threads
         more = None if again is None else lambda: optimize(graph, again())[1]
         self.weights = PackedWeights(self.graph, plain, more)
+        self.lock = threading.RLock()
         self._plans: dict[Shapes, NumbaPlan] = {}
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """An engine of its own over the same weights: plans hold addresses, so it makes its own."""
         twin = copy.copy(self)
-        twin._plans = {}
+        twin._plans, twin.lock = {}, threading.RLock()
         twin._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
         return twin
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for one batch of inputs, NCTHW; raises `GraphError` for bad shapes."""
-        arrays = real_arrays(inputs)
+        with self.lock:
+            return self._results(real_arrays(inputs))
+
+    def _results(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         shapes = {name: value.shape for name, value in arrays.items()}
         plan = self.plan(shapes)
         batch = next(iter(shapes.values()))[0]
@@ -103,7 +108,8 @@ class NumbaEngine:
 
     def memory_bytes(self, shapes: Mapping[str, Sequence[int]]) -> int:
         """Bytes of the arena for one clip of these input shapes."""
-        return self.plan(shapes).arena_bytes
+        with self.lock:
+            return self.plan(shapes).arena_bytes
 
     def fallbacks(self) -> list[str]:
         """Nodes that the NumPy engine computes, in the plans made so far."""

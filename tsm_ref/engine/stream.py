@@ -41,7 +41,7 @@ class Stream:
 
     Raises `NotStreamable` with the node and the reason, and `UsageError` for `n` below 1.
 
-    Streams of one engine take turns: they may not be stepped from several threads at once.
+    Streams of one engine may be stepped from several threads, each from one; they take turns.
 
     >>> from tsm_ref.engine.numpy_engine import NumpyEngine
     >>> from tsm_ref.models import build_mobilenet_v2, random_weights
@@ -276,6 +276,16 @@ class Stream:
         totals: list[NDArray[np.int64]] | None = None,
     ) -> dict[str, Array | None]:
         """Run `t` ticks of all streams; the state changes when all have been run."""
+        with self._engine.lock:
+            return self._run(inputs, t, update, totals)
+
+    def _run(
+        self,
+        inputs: Mapping[str, Array],
+        t: int,
+        update: bool,
+        totals: list[NDArray[np.int64]] | None,
+    ) -> dict[str, Array | None]:
         steps = self._plan(t)
         outputs = self.outputs
         made: dict[str, Array | None] = dict.fromkeys(outputs)
@@ -350,6 +360,10 @@ class Stream:
                         f"stream has begun with {self._shapes[name][1:2] + self._shapes[name][3:]}"
                     )
             return
+        with self._engine.lock:
+            self._begin(given)
+
+    def _begin(self, given: Mapping[str, Shape]) -> None:
         shapes = self._step.graph.shapes(given)
         self._shapes = shapes
         self._steps = self._shared.plans(tuple(sorted(given.items())))
