@@ -46,6 +46,14 @@ class Node:
         """The row of the op table."""
         return OPS[self.op]
 
+    def attr(self, name: str) -> Any:
+        """An attribute, or its default where the node does not say.
+
+        >>> Node("pool", "MaxPool", ("x",), {"kernel_shape": (1, 3, 3)}).attr("strides")
+        (1, 1, 1)
+        """
+        return self.rule.value(self.attrs, name)
+
 
 @dataclass(frozen=True)
 class Graph:

@@ -110,8 +110,8 @@ class Model:
             Shift(
                 node.name,
                 np.array(node.attrs["d"], np.int64),
-                node.rule.value(node.attrs, "fill"),
-                node.rule.value(node.attrs, "segment"),
+                node.attr("fill"),
+                node.attr("segment"),
             )
             for node in nodes
         ]

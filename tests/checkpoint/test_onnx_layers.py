@@ -230,7 +230,7 @@ def test_flatten_of_places_in_both_orders(check: Check) -> None:
         x = s.do("Gemm", s.do("Flatten", x), s.random(5, 9 * C), transB=1)
         found = check(s, s.do("ReduceMean", s.reshape(x, -1, T, 5), axes=[1], keepdims=0))
         (flatten,) = found.graph.select("Flatten")
-        assert flatten.rule.value(flatten.attrs, "order") == order
+        assert flatten.attr("order") == order
 
 
 # Layers

@@ -136,10 +136,10 @@ class _Rewriter:
     def _shifted(self, node: Node, x: str) -> str:
         """Write the shift in front of a convolution; return the value that it makes."""
         shape = self.network.shapes[x]
-        parts = runs(node.rule.value(node.attrs, "d"), shape[1])
+        parts = runs(node.attr("d"), shape[1])
         if all(part.d == 0 for part in parts):
             return x
-        if node.rule.value(node.attrs, "fill") != "zero":
+        if node.attr("fill") != "zero":
             raise UsageError(f"node {node.name!r}: other runtimes are not timed on this fill")
         made = []
         for i, part in enumerate(parts):
@@ -175,9 +175,7 @@ class _Rewriter:
 
     def _max_pool(self, node: Node) -> None:
         x = self._value(node.inputs[0])
-        kernel, stride, pad = (
-            node.rule.value(node.attrs, n)[-1] for n in ("kernel_shape", "strides", "pads")
-        )
+        kernel, stride, pad = (node.attr(n)[-1] for n in ("kernel_shape", "strides", "pads"))
         frames, channels, *sizes = self.network.shapes[x]
         shape = (frames, channels, *((n + 2 * pad - kernel) // stride + 1 for n in sizes))
         self._add("max_pool", node.name, [x], shape, kernel=kernel, stride=stride, pad=pad)

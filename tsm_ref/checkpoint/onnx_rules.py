@@ -39,10 +39,6 @@ def write_nodes(
 Rule = Callable[[Writer, Node, Weights], None]
 
 
-def _attr(node: Node, name: str) -> Any:
-    return node.rule.value(node.attrs, name)
-
-
 def _float32(values: Array) -> Array:
     return np.ascontiguousarray(values, np.float32)
 
@@ -53,15 +49,15 @@ def _parameters(writer: Writer, names: Sequence[str], weights: Weights) -> list[
 
 def _flat_in_time(node: Node, kernel: int) -> bool:
     """True where a window sees one frame, so that frames can stand in rows."""
-    pads = _attr(node, "pads")
-    return kernel == 1 and _attr(node, "strides")[0] == 1 and pads[0] == pads[3] == 0
+    pads = node.attr("pads")
+    return kernel == 1 and node.attr("strides")[0] == 1 and pads[0] == pads[3] == 0
 
 
 def _window_attrs(node: Node, flat: bool, *names: str) -> dict[str, Any]:
     """Attributes of a window over H and W, or over T, H and W."""
     first = int(flat)
-    attrs = {name: list(_attr(node, name)[first:]) for name in names}
-    pads = _attr(node, "pads")
+    attrs = {name: list(node.attr(name)[first:]) for name in names}
+    pads = node.attr("pads")
     return attrs | {"pads": [*pads[first:3], *pads[3 + first :]]}
 
 
@@ -70,7 +66,7 @@ def _conv(writer: Writer, node: Node, weights: Weights) -> None:
     weight = _float32(weights[name])
     flat = _flat_in_time(node, weight.shape[2])
     attrs = _window_attrs(node, flat, "strides", "dilations")
-    attrs |= {"group": _attr(node, "group"), "kernel_shape": list(weight.shape[2 + flat :])}
+    attrs |= {"group": node.attr("group"), "kernel_shape": list(weight.shape[2 + flat :])}
     tensors = [writer.tensor(name, weight[:, :, 0] if flat else weight)]
     tensors += _parameters(writer, bias, weights)
     _windowed(writer, node, flat, "Conv", [x], tensors, attrs)
@@ -97,9 +93,9 @@ def _windowed(
 def _pool(writer: Writer, node: Node, weights: Weights) -> None:
     flat = _flat_in_time(node, node.attrs["kernel_shape"][0])
     attrs = _window_attrs(node, flat, "strides", "kernel_shape")
-    attrs["ceil_mode"] = int(_attr(node, "ceil_mode"))
+    attrs["ceil_mode"] = int(node.attr("ceil_mode"))
     if node.op == "AveragePool":
-        attrs["count_include_pad"] = int(_attr(node, "count_include_pad"))
+        attrs["count_include_pad"] = int(node.attr("count_include_pad"))
     elif "dilations" in node.attrs:
         attrs["dilations"] = list(node.attrs["dilations"][int(flat) :])
     _windowed(writer, node, flat, node.op, node.inputs, [], attrs)
@@ -107,7 +103,7 @@ def _pool(writer: Writer, node: Node, weights: Weights) -> None:
 
 def _batch_norm(writer: Writer, node: Node, weights: Weights) -> None:
     tensors = _parameters(writer, node.inputs[1:], weights)
-    attrs = {"epsilon": float(_attr(node, "epsilon"))}
+    attrs = {"epsilon": float(node.attr("epsilon"))}
     _windowed(writer, node, True, "BatchNormalization", node.inputs[:1], tensors, attrs)
 
 
@@ -115,7 +111,7 @@ def _plain(op: str, *names: str, **fixed: Any) -> Rule:
     """An op that ONNX has under a name, with the attributes of these names."""
 
     def write(writer: Writer, node: Node, weights: Weights) -> None:
-        attrs = {name: _attr(node, name) for name in names} | fixed
+        attrs = {name: node.attr(name) for name in names} | fixed
         _windowed(writer, node, True, op, node.inputs, [], attrs)
 
     return write
@@ -131,7 +127,7 @@ def _clip(writer: Writer, node: Node, weights: Weights) -> None:
 
 def _softmax(writer: Writer, node: Node, weights: Weights) -> None:
     """Along C in rows as in our layout; along another axis in our layout."""
-    axis = _attr(node, "axis")
+    axis = node.attr("axis")
     attrs = {"axis": axis}
     _windowed(writer, node, axis == 1, "Softmax", node.inputs, [], attrs)
 
@@ -153,7 +149,7 @@ def _binary(writer: Writer, node: Node, weights: Weights) -> None:
 
 def _flatten(writer: Writer, node: Node, weights: Weights) -> None:
     rows = writer.rows[node.inputs[0]]
-    if _attr(node, "order") == "HWC":
+    if node.attr("order") == "HWC":
         rows = writer.step("Transpose", [rows], node.name, perm=[0, 2, 3, 1])
     writer.rows[node.name] = writer.node("Flatten", [rows], writer.row_name(node.name), axis=1)
 
@@ -202,7 +198,7 @@ def _non_local(writer: Writer, node: Node, weights: Weights) -> None:
     theta, phi, g = flat
     theta, g = (writer.step("Transpose", [v], node.name, perm=[0, 2, 1]) for v in (theta, g))
     scores = writer.step("MatMul", [theta, phi], node.name)
-    if _attr(node, "mode") == "dot_product":
+    if node.attr("mode") == "dot_product":
         count = np.prod(writer.shapes[node.inputs[1]][2:])
         places_of = writer.tensor(f"float {count}", np.array(count, np.float32))
         scores = writer.step("Div", [scores, places_of], node.name)

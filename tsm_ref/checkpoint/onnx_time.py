@@ -18,7 +18,7 @@ def temporal_shift(writer: Writer, node: Node) -> None:
     The clip is (N, T, C, H, W); a run of channels that is shifted by d starts d frames early.
     """
     (x,) = node.inputs
-    fill, segment = (node.rule.value(node.attrs, name) for name in ("fill", "segment"))
+    fill, segment = (node.attr(name) for name in ("fill", "segment"))
     frames = segment or writer.frames(x)
     d = [_bounded(v, frames, fill) for v in node.attrs["d"]]
     reach = max(abs(v) for v in d)
@@ -79,7 +79,7 @@ def history(writer: Writer, node: Node, states: Mapping[str, State], kept: dict[
     (x,) = node.inputs
     channels = writer.shapes[x][1]
     lags = node.attrs["d"] if len(node.attrs["d"]) > 1 else node.attrs["d"] * channels
-    before = node.rule.value(node.attrs, "before")
+    before = node.attr("before")
     depths: list[tuple[int, str]] = [(0, "")] * channels
     for name, state in states.items():
         if state.value == x:

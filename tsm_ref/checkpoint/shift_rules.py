@@ -20,7 +20,7 @@ def rule_of(shifts: Sequence[Node]) -> ShiftRule | None:
     """
     if not shifts:
         return ShiftRule("none")
-    given = {(n.rule.value(n.attrs, "fill"), n.rule.value(n.attrs, "segment")) for n in shifts}
+    given = {(n.attr("fill"), n.attr("segment")) for n in shifts}
     if len(given) > 1:
         return None
     fill, segment = given.pop()
@@ -76,7 +76,7 @@ def fitted(profile: Profile, graph: Graph) -> Profile:
 
 def _check(shifts: Sequence[Node], rule: ShiftRule) -> None:
     for node in shifts:
-        d, fill = node.attrs["d"], node.rule.value(node.attrs, "fill")
+        d, fill = node.attrs["d"], node.attr("fill")
         if rule.d(len(d)).tolist() != list(d) or rule.fill != fill:
             found = rule_of([node])
             raise CheckpointError(

@@ -7,7 +7,6 @@ a clip is cut up.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tsm_ref.graph import Graph, Node
 from tsm_ref.kernels.machine import BLOCK
@@ -62,11 +61,6 @@ class Layer:
         return self.kind
 
 
-def attr(node: Node, name: str) -> Any:
-    """An attribute of a node, or its default."""
-    return node.rule.value(node.attrs, name)
-
-
 def lower(graph: Graph, shapes: Shapes) -> list[Layer]:
     """Return the layers that carry out an optimised graph, in order.
 
@@ -95,7 +89,7 @@ def _kind(node: Node, shapes: Shapes) -> tuple[str, int]:
     if node.op == "FusedConv":
         return _convolution_kind(node, shapes)
     if node.op in ("MaxPool", "AveragePool"):
-        kernel, strides, pads = (attr(node, n) for n in ("kernel_shape", "strides", "pads"))
+        kernel, strides, pads = (node.attr(n) for n in ("kernel_shape", "strides", "pads"))
         flat = kernel[0] == 1 and strides[0] == 1 and pads[0] == pads[3] == 0
         plain = flat and tuple(node.attrs.get("dilations", (1, 1, 1))) == (1, 1, 1)
         return (POOL if plain else NUMPY), 0
@@ -110,7 +104,7 @@ def _kind(node: Node, shapes: Shapes) -> tuple[str, int]:
 
 def _convolution_kind(node: Node, shapes: Shapes) -> tuple[str, int]:
     x, weight = shapes[node.inputs[0]], shapes[node.inputs[1]]
-    group = attr(node, "group")
+    group = node.attr("group")
     if group == 1:
         tile = _winograd_tile(node, x, weight)
         return (WINOGRAD, tile) if tile else (DIRECT, 0)
@@ -119,9 +113,9 @@ def _convolution_kind(node: Node, shapes: Shapes) -> tuple[str, int]:
 
 def _winograd_tile(node: Node, x: Shape, weight: Shape) -> int:
     """Return m, or 0 where the direct sum is better."""
-    if weight[2:] != (1, 3, 3) or attr(node, "strides") != (1, 1, 1):
+    if weight[2:] != (1, 3, 3) or node.attr("strides") != (1, 1, 1):
         return 0
-    if attr(node, "pads") != (0, 1, 1, 0, 1, 1) or attr(node, "dilations") != (1, 1, 1):
+    if node.attr("pads") != (0, 1, 1, 0, 1, 1) or node.attr("dilations") != (1, 1, 1):
         return 0
     if min(weight[:2]) < BLOCK or min(x[3:]) < 4:
         return 0
@@ -142,16 +136,16 @@ def _best_tile(height: int, width: int, filters: int) -> int:
 
 
 def _is_depthwise(node: Node, x: Shape, weight: Shape) -> bool:
-    strides = attr(node, "strides")
+    strides = node.attr("strides")
     return (
         weight == (x[1], 1, 1, 3, 3)
-        and attr(node, "group") == x[1]
+        and node.attr("group") == x[1]
         and strides[0] == 1
         and strides[1] == strides[2]
         and strides[1] in (1, 2)
-        and attr(node, "pads") == (0, 1, 1, 0, 1, 1)
-        and attr(node, "dilations") == (1, 1, 1)
-        and not any(attr(node, "d"))
+        and node.attr("pads") == (0, 1, 1, 0, 1, 1)
+        and node.attr("dilations") == (1, 1, 1)
+        and not any(node.attr("d"))
         and len(node.inputs) < 4
     )
 
@@ -178,7 +172,7 @@ def _inverted_residuals(graph: Graph, shapes: Shapes) -> dict[str, Layer]:
             and _is_depthwise(middle, shapes[first.name], shapes[middle.inputs[1]])
             and _is_expand(first, shapes)
             and _is_project(last, shapes)
-            and all(attr(node, "activation") in ("", "Relu", "Clip") for node in chain)
+            and all(node.attr("activation") in ("", "Relu", "Clip") for node in chain)
             and _passes_zero(first)
         ):
             found[last.name] = Layer(INVERTED, chain)
@@ -193,13 +187,13 @@ def _passes_zero(node: Node) -> bool:
 
 def _is_expand(node: Node, shapes: Shapes) -> bool:
     weight = shapes[node.inputs[1]]
-    size, pads, strides = weight[-1], attr(node, "pads"), attr(node, "strides")
+    size, pads, strides = weight[-1], node.attr("pads"), node.attr("strides")
     return (
-        attr(node, "group") == 1
+        node.attr("group") == 1
         and len(node.inputs) < 4
         and weight[2:] in ((1, 1, 1), (1, 3, 3))
         and tuple(pads) == (0, size // 2, size // 2) * 2
-        and attr(node, "dilations") == (1, 1, 1)
+        and node.attr("dilations") == (1, 1, 1)
         and strides[0] == 1
         and strides[1] == strides[2]
     )
@@ -208,20 +202,20 @@ def _is_expand(node: Node, shapes: Shapes) -> bool:
 def _is_project(node: Node, shapes: Shapes) -> bool:
     return (
         shapes[node.inputs[1]][2:] == (1, 1, 1)
-        and attr(node, "group") == 1
-        and attr(node, "strides") == (1, 1, 1)
-        and not any(attr(node, "pads"))
-        and not any(attr(node, "d"))
+        and node.attr("group") == 1
+        and node.attr("strides") == (1, 1, 1)
+        and not any(node.attr("pads"))
+        and not any(node.attr("d"))
     )
 
 
 def limits(node: Node) -> tuple[float, float]:
     """Return the clamp that a convolution applies; unlimited where its activation is none."""
-    activation = attr(node, "activation")
+    activation = node.attr("activation")
     if activation == "Relu":
         return 0.0, float("inf")
     if activation == "Clip":
-        return attr(node, "min"), attr(node, "max")
+        return node.attr("min"), node.attr("max")
     return -float("inf"), float("inf")
 
 
@@ -233,8 +227,8 @@ def border(layer: Layer, shapes: Shapes) -> tuple[int, int]:
     if layer.kind == WINOGRAD:
         height, width = shapes[layer.x][3:]
         return 1, 1 + max(-height % layer.tile, -width % layer.tile)
-    kernel, strides, pads = shapes[node.inputs[1]][3:], attr(node, "strides"), attr(node, "pads")
-    dilations, x, y = attr(node, "dilations"), shapes[layer.x], shapes[node.name]
+    kernel, strides, pads = shapes[node.inputs[1]][3:], node.attr("strides"), node.attr("pads")
+    dilations, x, y = node.attr("dilations"), shapes[layer.x], shapes[node.name]
     after = [
         (y[3 + i] - 1) * strides[1 + i] + (kernel[i] - 1) * dilations[1 + i] - pads[1 + i]
         - (x[3 + i] - 1)
@@ -276,14 +270,14 @@ def _frame_by_frame(layer: Layer, shapes: Shapes) -> bool:
         return True
     if layer.kind not in (DIRECT, WINOGRAD, DEPTHWISE):
         return False
-    still = shapes[node.inputs[1]][2] == 1 and attr(node, "strides")[0] == 1
-    unpadded = attr(node, "pads")[0] == attr(node, "pads")[3] == 0
-    return still and unpadded and attr(node, "activation") in ("", "Relu", "Clip")
+    still = shapes[node.inputs[1]][2] == 1 and node.attr("strides")[0] == 1
+    unpadded = node.attr("pads")[0] == node.attr("pads")[3] == 0
+    return still and unpadded and node.attr("activation") in ("", "Relu", "Clip")
 
 
 def _shifts(layer: Layer) -> bool:
     node = layer.nodes[0]
-    return node.op == "FusedConv" and any(attr(node, "d"))
+    return node.op == "FusedConv" and any(node.attr("d"))
 
 
 def _chain(layers: tuple[Layer, ...], graph: Graph, shapes: Shapes) -> Chain:
@@ -299,8 +293,8 @@ def _chain(layers: tuple[Layer, ...], graph: Graph, shapes: Shapes) -> Chain:
         if layer.node.op == "FusedConv"
     )
     first = layers[0].nodes[0]
-    d = attr(first, "d") if _shifts(layers[0]) else ()
-    turning = any(d) and attr(first, "fill") == "circular"
+    d = first.attr("d") if _shifts(layers[0]) else ()
+    turning = any(d) and first.attr("fill") == "circular"
     return Chain(layers, 2 * weights <= widest and not turning, max(0, *d, 0))
 
 

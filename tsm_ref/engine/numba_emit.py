@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine import lowering
-from tsm_ref.engine.lowering import Layer, attr, limits
+from tsm_ref.engine.lowering import Layer, limits
 from tsm_ref.graph import Node
 from tsm_ref.kernels import move, tables
 from tsm_ref.kernels.blocked import FLOAT_BYTES, PIXEL, Layout
@@ -52,18 +52,18 @@ _ACTIVATIONS: Mapping[str, tuple[int, float | None, float]] = {
 
 def frame_sources_of(node: Node, x: Layout, taps: int = 1) -> NDArray[np.int64]:
     """Return which frame each output frame of a convolution reads: (frames, taps, channels)."""
-    pads = attr(node, "pads")
+    pads = node.attr("pads")
     return tables.frame_sources(
         1,
         x.frames,
         x.channels,
-        np.array(attr(node, "d")) if attr(node, "d") else None,
-        _FILLS[attr(node, "fill")],
+        np.array(node.attr("d")) if node.attr("d") else None,
+        _FILLS[node.attr("fill")],
         taps,
-        attr(node, "strides")[0],
-        attr(node, "dilations")[0],
+        node.attr("strides")[0],
+        node.attr("dilations")[0],
         (pads[0], pads[3]),
-        attr(node, "segment"),
+        node.attr("segment"),
     )
 
 
@@ -76,13 +76,13 @@ def _segments(planner: "Planner", node: Node, x: Layout, start: int) -> tables.T
         [x.start(frame) for frame in range(x.frames)],
         planner.zeros - start,
         (kernel[1], kernel[2]),
-        attr(node, "dilations")[1:],
+        node.attr("dilations")[1:],
     )
 
 
 def _direct(planner: "Planner", layer: Layer) -> list[Piece]:
     node, x, y = layer.node, planner.layouts[layer.x], planner.layouts[layer.name]
-    strides, pads = attr(node, "strides"), attr(node, "pads")
+    strides, pads = node.attr("strides"), node.attr("pads")
     start, end = planner.blocked(layer.x), planner.blocked(layer.name)
     residual, r, at = layer.residual, None, 0
     if residual is not None:
@@ -191,7 +191,7 @@ def _depthwise(planner: "Planner", layer: Layer) -> list[Piece]:
     plan = plan_depthwise(
         x,
         y,
-        attr(node, "strides")[1],
+        node.attr("strides")[1],
         planner.pack(node.inputs[1], "depthwise", pack_depthwise),
         planner.pack(node.inputs[2], "bias", pack_bias),
         x=planner.blocked(layer.x),
@@ -222,11 +222,11 @@ def _inverted(planner: "Planner", layer: Layer) -> list[Piece]:
             planner.weight(project.inputs[2]),
         ),
         _segments(planner, expand, x, start),
-        attr(middle, "strides")[1],
+        middle.attr("strides")[1],
         (limits(expand), limits(middle), limits(project)),
         r,
         parts=planner.threads,
-        expand_step=attr(expand, "strides")[1],
+        expand_step=expand.attr("strides")[1],
     )
     planner.release(node.inputs[1] for node in layer.nodes)
     ring = planner.working(plan.ring, plan.ring_bytes)
@@ -240,12 +240,12 @@ def _pool(planner: "Planner", layer: Layer) -> list[Piece]:
     if node.op == "GlobalAveragePool":
         kind, kernel, strides, pads = MEAN, (x.height, x.width), (1, 1), (0, 0, 0, 0)
     else:
-        kernel, strides = attr(node, "kernel_shape")[1:], attr(node, "strides")[1:]
-        all_pads = attr(node, "pads")
+        kernel, strides = node.attr("kernel_shape")[1:], node.attr("strides")[1:]
+        all_pads = node.attr("pads")
         pads = (all_pads[1], all_pads[2], all_pads[4], all_pads[5])
         kind = MAXIMUM
         if node.op == "AveragePool":
-            kind = MEAN_WITH_PADDING if attr(node, "count_include_pad") else MEAN
+            kind = MEAN_WITH_PADDING if node.attr("count_include_pad") else MEAN
     addresses = {"x": planner.blocked(layer.x), "y": planner.blocked(layer.name)}
     plan = plan_pool(x, y, kind, kernel, strides, pads, **addresses)
     return _kept(planner, POOL_STEP, plan)
@@ -309,7 +309,7 @@ def _kept(planner: "Planner", kind: int, plan: Plan) -> list[Piece]:
 
 def _activated(planner: "Planner", layer: Layer, pieces: list[Piece]) -> list[Piece]:
     """Add the activation of a convolution, if it is not a clamp that the kernel applies itself."""
-    name = attr(layer.node, "activation")
+    name = layer.node.attr("activation")
     if name not in _ACTIVATIONS:
         return pieces
     kind, alpha, beta = _ACTIVATIONS[name]
@@ -318,7 +318,7 @@ def _activated(planner: "Planner", layer: Layer, pieces: list[Piece]) -> list[Pi
         kind=kind,
         x=planner.blocked(layer.name),
         count=planner.layouts[layer.name].size // FLOAT_BYTES,
-        alpha=attr(layer.node, "alpha") if alpha is None else alpha,
+        alpha=layer.node.attr("alpha") if alpha is None else alpha,
         beta=beta,
     )
     return pieces + _kept(planner, ACTIVATION_STEP, plan)

@@ -21,10 +21,6 @@ Step = Callable[[], None]
 StepMaker = Callable[[Node, Sequence[Array], Array], Step]
 
 
-def _attr(node: Node, name: str) -> Any:
-    return node.rule.value(node.attrs, name)
-
-
 def _fused_conv(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     x, weight, bias, *residual = inputs
     return conv_step(node, x, weight, bias, residual[0] if residual else None, y)
@@ -32,7 +28,7 @@ def _fused_conv(node: Node, inputs: Sequence[Array], y: Array) -> Step:
 
 def _batch_norm(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     x, scale, bias, mean, variance = inputs
-    factor = scale / np.sqrt(variance.astype(np.float64) + _attr(node, "epsilon"))
+    factor = scale / np.sqrt(variance.astype(np.float64) + node.attr("epsilon"))
     shape = (-1, *[1] * (x.ndim - 1))
     gain = factor.astype(y.dtype).reshape(shape)
     offset = (bias - mean * factor).astype(y.dtype).reshape(shape)
@@ -58,7 +54,7 @@ def _activation(node: Node, inputs: Sequence[Array], y: Array) -> Step:
 def _softmax(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     """Frame by frame, as `_linear`, unless it is over the frames or there are none."""
     x = inputs[0]
-    axis = _attr(node, "axis")
+    axis = node.attr("axis")
     axis = (axis - 1 if axis > 0 else axis) % y.ndim
     work = [(x, y)]
     if axis != 1 and y.ndim > 1:
@@ -88,7 +84,7 @@ def _windows(node: Node, x: Array, y: Array, dilations: Sequence[int]) -> tuple[
 
     Padding beyond the input, which ``ceil_mode`` may ask for, is added behind.
     """
-    kernel, strides, pads = (_attr(node, n) for n in ("kernel_shape", "strides", "pads"))
+    kernel, strides, pads = (node.attr(n) for n in ("kernel_shape", "strides", "pads"))
     reach = [
         (y.shape[i + 1] - 1) * strides[i] + dilations[i] * (kernel[i] - 1) + 1 for i in range(3)
     ]
@@ -102,7 +98,7 @@ def _windows(node: Node, x: Array, y: Array, dilations: Sequence[int]) -> tuple[
 
 
 def _inside(node: Node, x: Array, padded: Array) -> Array:
-    pads = _attr(node, "pads")
+    pads = node.attr("pads")
     t, h, w = (slice(pads[i], pads[i] + x.shape[i + 1]) for i in range(3))
     return padded[:, t, h, w]
 
@@ -115,7 +111,7 @@ def _taps(view: Array) -> list[Array]:
 def _max_pool(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     """A maximum over a box is one over rows, then one over columns of those, then over frames."""
     x = inputs[0]
-    dilations = _attr(node, "dilations")
+    dilations = node.attr("dilations")
     padded, _ = _windows(node, x, y, dilations)
     padded.fill(-np.inf)
     inside, values = _inside(node, x, padded), padded
@@ -124,8 +120,8 @@ def _max_pool(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     for axis in axes:
         shape = (*values.shape[:axis], y.shape[axis], *values.shape[axis + 1 :])
         target = y if axis == axes[-1] else np.empty(shape, y.dtype)
-        lines, stride = np.moveaxis(values, axis, 0), _attr(node, "strides")[axis - 1]
-        starts = range(0, _attr(node, "kernel_shape")[axis - 1] * dilations[axis - 1],
+        lines, stride = np.moveaxis(values, axis, 0), node.attr("strides")[axis - 1]
+        starts = range(0, node.attr("kernel_shape")[axis - 1] * dilations[axis - 1],
                        dilations[axis - 1])  # fmt: skip
         taps = [
             lines[start : start + stride * (y.shape[axis] - 1) + 1 : stride] for start in starts
@@ -149,8 +145,8 @@ def _average_pool(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     padded, view = _windows(node, x, y, (1, 1, 1))
     inside, taps = _inside(node, x, padded), _taps(view)
     padded.fill(0)
-    if _attr(node, "count_include_pad"):
-        pads = _attr(node, "pads")
+    if node.attr("count_include_pad"):
+        pads = node.attr("pads")
         t, h, w = (slice(0, x.shape[i + 1] + pads[i] + pads[i + 3]) for i in range(3))
         padded[:, t, h, w] = 1
     else:
@@ -177,7 +173,7 @@ def _flatten(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     """(C, T, H, W) -> (C*H*W, T), with the channels slowest (CHW) or fastest (HWC)."""
     x = inputs[0]
     c, t, h, w = x.shape
-    if _attr(node, "order") == "CHW":
+    if node.attr("order") == "CHW":
         source, target = x.transpose(0, 2, 3, 1), y.reshape(c, h, w, t)
     else:
         source, target = x.transpose(2, 3, 0, 1), y.reshape(h, w, c, t)
@@ -202,7 +198,7 @@ def _linear(node: Node, inputs: Sequence[Array], y: Array) -> Step:
 
 
 def _temporal_shift(node: Node, inputs: Sequence[Array], y: Array) -> Step:
-    frames = ShiftedFrames(inputs[0], *(_attr(node, name) for name in ("d", "fill", "segment")))
+    frames = ShiftedFrames(inputs[0], *(node.attr(name) for name in ("d", "fill", "segment")))
     copies = frames.copies(0, y.shape[1])
     return lambda: copy_frames(y, frames.x, copies)
 
@@ -224,7 +220,7 @@ def _non_local(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     """Attention over all places in time and space (Wang et al. 2018), a frame of rows at a time."""
     theta, phi, g = inputs
     keys, values = phi.reshape(phi.shape[0], -1), g.reshape(g.shape[0], -1)
-    mode = _attr(node, "mode")
+    mode = node.attr("mode")
 
     def step() -> None:
         for t in range(theta.shape[1]):

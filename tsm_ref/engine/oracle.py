@@ -107,47 +107,43 @@ def _clip_bounded(x: Bounded, low: float, high: float) -> Bounded:
     return Bounded(np.clip(x.value, low, high), x.variance)
 
 
-def _attr(node: Node, name: str) -> Any:
-    return node.rule.value(node.attrs, name)
-
-
 def _pads(node: Node) -> tuple[tuple[int, int], ...]:
     """ONNX's begins and ends as one (before, after) pair per axis."""
-    pads = _attr(node, "pads")
+    pads = node.attr("pads")
     return tuple(zip(pads[:3], pads[3:], strict=True))
 
 
 def _conv(f: Any, node: Node, x: Any, weight: Array, bias: Array | None = None) -> Any:
-    stride, dilation, groups = (_attr(node, n) for n in ("strides", "dilations", "group"))
+    stride, dilation, groups = (node.attr(n) for n in ("strides", "dilations", "group"))
     return f.conv(x, weight, bias, stride, _pads(node), dilation, groups)
 
 
 def _batch_norm(
     f: Any, node: Node, x: Any, scale: Array, shift: Array, mean: Array, variance: Array
 ) -> Any:
-    return f.batch_norm(x, mean, variance, scale, shift, _attr(node, "epsilon"))
+    return f.batch_norm(x, mean, variance, scale, shift, node.attr("epsilon"))
 
 
 def _max_pool(f: Any, node: Node, x: Any) -> Any:
-    kernel, stride, dilation = (_attr(node, n) for n in ("kernel_shape", "strides", "dilations"))
-    return f.max_pool(x, kernel, stride, _pads(node), dilation, _attr(node, "ceil_mode"))
+    kernel, stride, dilation = (node.attr(n) for n in ("kernel_shape", "strides", "dilations"))
+    return f.max_pool(x, kernel, stride, _pads(node), dilation, node.attr("ceil_mode"))
 
 
 def _average_pool(f: Any, node: Node, x: Any) -> Any:
-    kernel, stride = (_attr(node, n) for n in ("kernel_shape", "strides"))
-    rest = _attr(node, "ceil_mode"), _attr(node, "count_include_pad")
+    kernel, stride = (node.attr(n) for n in ("kernel_shape", "strides"))
+    rest = node.attr("ceil_mode"), node.attr("count_include_pad")
     return f.avg_pool(x, kernel, stride, _pads(node), *rest)
 
 
 def _flatten(f: Any, node: Node, x: Any) -> Any:
     """(N, C, T, H, W) -> (N, C*H*W, T)."""
-    axes = (0, 1, 3, 4, 2) if _attr(node, "order") == "CHW" else (0, 3, 4, 1, 2)
+    axes = (0, 1, 3, 4, 2) if node.attr("order") == "CHW" else (0, 3, 4, 1, 2)
     return f.moved(x, lambda v: v.transpose(axes).reshape(v.shape[0], -1, v.shape[2]))
 
 
 def _temporal_shift(f: Any, node: Node, x: Any) -> Any:
     """A shift inside each segment: the segments are moved into the batch and back."""
-    d, fill, segment = (_attr(node, name) for name in ("d", "fill", "segment"))
+    d, fill, segment = (node.attr(name) for name in ("d", "fill", "segment"))
     if not segment:
         return f.temporal_shift(x, d, fill)
 
@@ -168,23 +164,23 @@ _RULES: Mapping[str, Rule] = {
     "BatchNormalization": _batch_norm,
     "Relu": lambda f, node, x: f.relu(x),
     "Clip": lambda f, node, x: f.clip(x, node.attrs["min"], node.attrs["max"]),
-    "LeakyRelu": lambda f, node, x: f.leaky_relu(x, _attr(node, "alpha")),
+    "LeakyRelu": lambda f, node, x: f.leaky_relu(x, node.attr("alpha")),
     "HardSwish": lambda f, node, x: f.hard_swish(x),
     "HardSigmoid": lambda f, node, x: f.hard_sigmoid(x),
     "Tanh": lambda f, node, x: f.tanh(x),
     "Sigmoid": lambda f, node, x: f.sigmoid(x),
-    "Softmax": lambda f, node, x: f.softmax(x, _attr(node, "axis")),
+    "Softmax": lambda f, node, x: f.softmax(x, node.attr("axis")),
     "Add": lambda f, node, a, b: f.add(a, b),
     "Mul": lambda f, node, a, b: f.multiply(a, b),
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
     "GlobalAveragePool": lambda f, node, x: f.global_avg_pool(x, keepdims=True),
     "Flatten": _flatten,
-    "Squeeze": lambda f, node, x: f.moved(x, lambda v: v.squeeze(_attr(node, "axes"))),
+    "Squeeze": lambda f, node, x: f.moved(x, lambda v: v.squeeze(node.attr("axes"))),
     "Linear": lambda f, node, x, weight, bias=None: f.linear(x, weight, bias),
     "TemporalShift": _temporal_shift,
     "Consensus": lambda f, node, x: f.consensus(x),
     "AttentionMask": lambda f, node, x: f.attention_mask(x),
-    "NonLocal": lambda f, node, theta, phi, g: f.non_local(theta, phi, g, _attr(node, "mode")),
+    "NonLocal": lambda f, node, theta, phi, g: f.non_local(theta, phi, g, node.attr("mode")),
 }
 """One rule per op that a graph may hold before it is optimised."""

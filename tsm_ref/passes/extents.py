@@ -53,7 +53,7 @@ def _extent(node: Node, inputs: Sequence[Extent], unknown: Extent) -> Extent:
     if node.op == "NonLocal":
         return (x[0], inputs[2][1], *x[2:])
     if node.op == "History":
-        return (*x[:2], _longer(x[2], node.rule.value(node.attrs, "before")), *x[3:])
+        return (*x[:2], _longer(x[2], node.attr("before")), *x[3:])
     return unknown
 
 
@@ -70,7 +70,7 @@ def _longer(size: Any, by: int) -> Any:
 
 def _windows(node: Node, x: Extent, kernel: Extent) -> Extent:
     """``floor((size + slack) / stride) + 1`` per axis; the slack is the padding less the reach."""
-    strides, pads = (node.rule.value(node.attrs, name) for name in ("strides", "pads"))
+    strides, pads = (node.attr(name) for name in ("strides", "pads"))
     dilations = node.attrs.get("dilations", (1, 1, 1))
     ceil = node.attrs.get("ceil_mode", False)
     result: list[Any] = []

@@ -70,7 +70,7 @@ def _absorbable(graph: Graph, shift: Node) -> bool:
     return shift.name not in graph.outputs and all(
         reader.op == "Conv"
         and graph.parameters.get(reader.inputs[1], (0,) * 5)[2] == 1
-        and not any(reader.rule.value(reader.attrs, "pads")[::3])
+        and not any(reader.attr("pads")[::3])
         for reader in readers
     )
 

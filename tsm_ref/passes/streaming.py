@@ -133,7 +133,7 @@ def without_lookahead(graph: Graph, mode: str) -> Graph:
     for node in graph.nodes:
         d = node.attrs.get("d", ())
         if any(v < 0 for v in d):
-            if mode == "zero" and node.rule.value(node.attrs, "fill") != "zero":
+            if mode == "zero" and node.attr("fill") != "zero":
                 raise UsageError(f"the fill of {node.name!r} is not zero: use 'past'")
             instead = tuple(v if v >= 0 else (FAR if mode == "zero" else -v) for v in d)
             node = replace(node, attrs={**node.attrs, "d": instead})
@@ -252,11 +252,11 @@ class _Pass:
             return shifted(node, HERE)
         if "Pool" in node.op:
             return pooled(node)
-        pads = node.rule.value(node.attrs, "pads")
+        pads = node.attr("pads")
         window = Window(
             taps=self.source.parameters[node.inputs[1]][2],
-            dilation=node.rule.value(node.attrs, "dilations")[0],
-            stride=node.rule.value(node.attrs, "strides")[0],
+            dilation=node.attr("dilations")[0],
+            stride=node.attr("strides")[0],
             pad=pads[0],
             after=pads[3],
             past="zero",
@@ -271,7 +271,7 @@ class _Pass:
         """Refuse a softmax over time, a squeezed axis of time, a parameter that varies in time."""
         rank = self.ranks[next(name for name in node.inputs if name in self.ranks)]
         time = min(2, rank - 1)
-        if node.op == "Softmax" and node.rule.value(node.attrs, "axis") in (time, time - rank):
+        if node.op == "Softmax" and node.attr("axis") in (time, time - rank):
             raise refusal(node, "its softmax is over time")
         if node.op == "Squeeze" and time in node.attrs["axes"]:
             raise refusal(node, "it drops the axis of time")

@@ -86,7 +86,7 @@ HERE = Window()
 
 def shifted(node: Node, window: Window) -> Window:
     """The window of a node, behind the shift that it carries."""
-    fill, segment = (node.rule.value(node.attrs, name) for name in ("fill", "segment"))
+    fill, segment = (node.attr(name) for name in ("fill", "segment"))
     if fill == "circular":
         raise refusal(node, "a circular shift reads the end of the clip at its beginning")
     if segment:
@@ -96,21 +96,19 @@ def shifted(node: Node, window: Window) -> Window:
 
 def pooled(node: Node) -> Window:
     """The window of a pool; refuses a mean that is over fewer frames at the ends of the clip."""
-    kernel, strides, pads = (
-        node.rule.value(node.attrs, n) for n in ("kernel_shape", "strides", "pads")
-    )
+    kernel, strides, pads = (node.attr(n) for n in ("kernel_shape", "strides", "pads"))
     mean = node.op == "AveragePool"
     window = Window(
         taps=kernel[0],
-        dilation=1 if mean else node.rule.value(node.attrs, "dilations")[0],
+        dilation=1 if mean else node.attr("dilations")[0],
         stride=strides[0],
         pad=pads[0],
         after=pads[3],
         past="zero" if mean else "lowest",
     )
-    counted = mean and node.rule.value(node.attrs, "count_include_pad")
+    counted = mean and node.attr("count_include_pad")
     padded = (pads[0] or pads[3]) and not counted
-    if mean and kernel[0] > 1 and (padded or node.rule.value(node.attrs, "ceil_mode")):
+    if mean and kernel[0] > 1 and (padded or node.attr("ceil_mode")):
         raise refusal(node, "its mean is over fewer frames at the ends of the clip")
     return window
 
