@@ -132,8 +132,9 @@ def test_an_onnx_model_that_never_ends_fails_a_case_and_the_run_goes_on(tmp_path
     again = [helper.make_node("Identity", [a], [b]) for a, b in (("go", "on"), ("v", "w"))]
     body = helper.make_graph(again, "body", [number, go, v], [on, w])
     times = helper.make_tensor("times", TensorProto.INT64, (), [2**62])
-    loop = helper.make_node("Loop", ["times", "", "x"], ["y"], body=body)
-    graph = helper.make_graph([loop], "endless", [x], [y], [times])
+    start = helper.make_tensor("start", TensorProto.BOOL, (), [True])
+    loop = helper.make_node("Loop", ["times", "start", "x"], ["y"], body=body)
+    graph = helper.make_graph([loop], "endless", [x], [y], [times, start])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
     onnx.save(model, tmp_path / "temporal_shift.onnx")
