@@ -50,24 +50,3 @@ def test_with_a_source_only_small_originals_are_kept(rng):
     assert not reads
     assert (weights.get("large") == plain["large"]).all()
     assert len(reads) == 1
-
-
-def test_what_is_released_is_read_again_all_at_once(rng):
-    reads = []
-
-    def again(plain):
-        reads.append(1)
-        return plain
-
-    weights, plain = store(rng, again)
-    weights.release(SHAPES)
-    assert not weights.plain
-    for name in SHAPES:
-        assert (weights.get(name) == plain[name]).all()
-    assert len(reads) == 1
-
-
-def test_without_a_source_nothing_is_released(rng):
-    weights, plain = store(rng)
-    weights.release(SHAPES)
-    assert weights.plain.keys() == plain.keys()

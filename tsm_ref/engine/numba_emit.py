@@ -228,7 +228,6 @@ def _inverted(planner: "Planner", layer: Layer) -> list[Piece]:
         parts=planner.threads,
         expand_step=expand.attr("strides")[1],
     )
-    planner.release(node.inputs[1] for node in layer.nodes)
     ring = planner.working(plan.ring, plan.ring_bytes)
     rows = planner.working("rows", plan.row_bytes)
     bind_inverted(plan, start, planner.blocked(layer.name), at, ring, rows)

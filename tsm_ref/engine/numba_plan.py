@@ -76,7 +76,7 @@ class Planner:
         threads: int,
     ) -> None:
         self.graph, self.shapes = graph, shapes
-        self.pack, self.weight, self.release = weights.pack, weights.get, weights.release
+        self.pack, self.weight = weights.pack, weights.get
         self.threads = threads
         self.layers = self._lower()
         self.readers = lowering.readers(self.layers, graph)

@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -30,7 +30,6 @@ class PackedWeights:
     ) -> None:
         self.graph, self.plain, self.again = graph, plain, again
         self.packed: dict[tuple[str, str], Any] = {}
-        self.released: set[str] = set()
 
     def pack(self, name: str, form: str, make: Callable[[Array], Any]) -> Any:
         """Return a parameter in the form that a kernel reads; made once for all plans."""
@@ -54,21 +53,8 @@ class PackedWeights:
                 shape = self.graph.parameters[name]
                 self.plain[name] = unpack_weights(forms[direct], shape, lanes)
             elif self.again is not None:
-                found = self.again()
-                self.plain |= {wanted: found[wanted] for wanted in self.released | {name}}
-                self.released.clear()
+                self.plain[name] = self.again()[name]
         return self.plain[name]
-
-    def release(self, names: Iterable[str]) -> None:
-        """Forget parameters that a plan has packed for itself, if they can be read once more.
-
-        The next plan that wants one of them reads all of them.
-        """
-        if self.again is not None:
-            for name in names:
-                self.released.add(name)
-                del self.plain[name]
-            _trim()
 
 
 def _trim() -> None:
