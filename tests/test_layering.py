@@ -9,11 +9,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
-    ("errors", "kernels", "command"),
+    ("errors", "kernels", "command", "clock"),
     ("ops_table", "graph", "reference", "profile"),
     ("passes", "models", "video"),
     ("engine", "checkpoint"),
-    ("file_form", "model", "stream"),
+    ("file_form", "model", "stream", "summary"),
     ("recognize", "onnx_backend"),
     ("render", "live"),
     ("tsm_ref",),
@@ -22,12 +22,14 @@ FLOORS = (
 """The rooms of each floor, the lowest first; "tsm_ref" is the package itself, its public names."""
 
 NEIGHBOURS = {
+    ("clock", "kernels"),
     ("command", "errors"),
     ("command", "kernels"),
     ("graph", "ops_table"),
     ("kernels", "errors"),
     ("model", "file_form"),
     ("model", "stream"),
+    ("model", "summary"),
     ("profile", "reference"),
 }
 """The rooms that may look into another one of their own floor."""

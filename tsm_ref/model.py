@@ -1,8 +1,7 @@
 """A model: a graph, what it means, and an engine that runs it; load, build, save."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from os import PathLike, fspath
 from pathlib import Path
@@ -13,14 +12,14 @@ from numpy.typing import NDArray
 
 from tsm_ref import checkpoint as files
 from tsm_ref.engine import Engine, make_engine
-from tsm_ref.errors import CheckpointError, GraphError, NotStreamable, TsmError, UsageError
+from tsm_ref.errors import CheckpointError, GraphError, TsmError, UsageError
 from tsm_ref.file_form import FileForm
 from tsm_ref.graph import Graph
 from tsm_ref.models import architecture_named, build_graph, random_weights
-from tsm_ref.passes import streaming
 from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
 from tsm_ref.reference import consensus
 from tsm_ref.stream import ModelStream
+from tsm_ref.summary import Shift, shifts_of, summary_lines
 
 if TYPE_CHECKING:
     from tsm_ref.recognize import Recognition
@@ -32,26 +31,6 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 MOST = 2**31 - 1
 """The most classes, parameters or seeds that `build` accepts."""
-
-
-@dataclass(frozen=True)
-class Shift:
-    """One temporal shift of a model: ``out[n, c, t] = x[n, c, t - d[c]]``.
-
-    ``segment`` > 0 keeps it inside each run of that many frames.
-    """
-
-    name: str
-    d: NDArray[np.int64]
-    fill: str
-    segment: int
-
-    @property
-    def streaming(self) -> bool:
-        """True where no channel reads the future (as a circular fill does), so that a cache of past
-        frames replaces the frames themselves.
-        """
-        return bool((self.d >= 0).all()) and self.fill != "circular"
 
 
 class Model:
@@ -105,16 +84,7 @@ class Model:
     @property
     def shifts(self) -> list[Shift]:
         """Every temporal shift, in graph order."""
-        nodes = self.graph.select("TemporalShift")
-        return [
-            Shift(
-                node.name,
-                np.array(node.attrs["d"], np.int64),
-                node.attr("fill"),
-                node.attr("segment"),
-            )
-            for node in nodes
-        ]
+        return shifts_of(self.graph)
 
     def __call__(self, clip: Array) -> Array:
         """Logits (N, K) of preprocessed clips, float (N, C, T, H, W).
@@ -188,7 +158,10 @@ class Model:
 
         ``shapes`` are those of the inputs; one clip of the profile's size unless given.
         """
-        return "\n".join(_summary(self, shapes or self.input_shapes()))
+        lines = summary_lines(
+            self.name, self.graph, self.engine, shapes or self.input_shapes(), self.profile.measured
+        )
+        return "\n".join(lines)
 
     def input_shapes(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
         """The shapes of the inputs for `batch` clips as the profile samples and crops them."""
@@ -387,55 +360,3 @@ def _floats(name: str, value: Array) -> Array:
             f"the input {name!r} is {array.dtype}: preprocessed values are floating point"
         )
     return array
-
-
-def _summary(model: Model, inputs: Mapping[str, Sequence[int]]) -> Iterator[str]:
-    graph = model.graph
-    shapes, macs = graph.shapes(inputs), graph.multiply_adds(inputs)
-    yield f"{model.name}: {graph.name} on the {model.engine.name} engine"
-    width = max(len(node.name) for node in graph.nodes)
-    yield f"{'node':{width}}  {'op':18}  {'output':20}  {'parameters':>10}  {'multiply-adds':>14}"
-    seen: set[str] = set()
-    for node in graph.nodes:
-        own = [n for n in node.inputs if n in graph.parameters and n not in seen]
-        seen.update(own)
-        count = sum(int(np.prod(graph.parameters[n])) for n in own if n not in graph.statistics)
-        output = "x".join(str(size) for size in shapes[node.name])
-        yield (
-            f"{node.name:{width}}  {node.op:18}  {output:20}  {count or '':>10}  "
-            f"{macs[node.name] or '':>14}"
-        )
-    yield from _shift_lines(model.shifts)
-    yield f"streaming      {_streaming(model)}"
-    yield f"parameters     {graph.parameter_count:,}"
-    total = sum(macs.values())
-    given = ", ".join(f"{name} {tuple(shape)}" for name, shape in inputs.items())
-    yield f"multiply-adds  {total / 1e9:.3f} G ({2 * total / 1e9:.3f} GFLOP) for {given}"
-    yield f"buffers        {model.engine.memory_bytes(inputs) / 1e6:.1f} MB"
-    if model.engine.name == "numba":
-        yield f"on NumPy       {', '.join(model.engine.fallbacks()) or 'nothing'}"
-    if model.profile.measured:
-        yield f"measured       {model.profile.measured}"
-
-
-def _streaming(model: Model) -> str:
-    """Whether the model runs frame by frame, how late, and how far back it remembers."""
-    try:
-        stream = streaming(model.graph)
-    except NotStreamable as error:
-        return f"no: {error}"
-    delay = f"{stream.delay} frames late" if stream.delay else "no delay"
-    return f"{delay}, each output depends on {stream.receptive_field} frames"
-
-
-def _shift_lines(shifts: Sequence[Shift]) -> Iterator[str]:
-    """One line per shift: how many channels read which frame."""
-    for shift in shifts:
-        values, counts = np.unique(shift.d, return_counts=True)
-        folds = ", ".join(
-            f"{count} x t{-value:+d}" if value else f"{count} x t"
-            for value, count in zip(values.tolist(), counts.tolist(), strict=True)
-        )
-        segment = f", within {shift.segment} frames" if shift.segment else ""
-        kind = "causal" if shift.streaming else "bi-directional"
-        yield f"shift {shift.name}: channels {folds}; fill {shift.fill}{segment}; {kind}"

@@ -1,21 +1,20 @@
 """A video file to predictions: decode, sample, preprocess, run, average, label."""
 
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from os import PathLike
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.checkpoint import sha256_of
+from tsm_ref.clock import Clock
 from tsm_ref.errors import CheckpointError, UsageError, VideoError
-from tsm_ref.kernels import notice
 from tsm_ref.model import Model
 from tsm_ref.profile import Preprocess, Profile, Sampling
 from tsm_ref.reference import softmax
@@ -37,9 +36,6 @@ __all__ = ["Prediction", "Recognition", "Segment", "recognize", "sampled"]
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
-T = TypeVar("T")
-
-STAGES = ("decode", "preprocess", "compile", "run", "total")
 
 CROPS = {1: "center", 3: "three", 5: "five", 10: "ten"}
 """How many crops of each frame, and what the preprocessing calls them."""
@@ -92,46 +88,6 @@ class Recognition:
     warnings: tuple[str, ...]
 
 
-@dataclass
-class _Clock:
-    """Seconds spent in each stage."""
-
-    spent: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.spent[name] += time.perf_counter() - begin
-
-    @contextmanager
-    def compiling(self) -> Iterator[None]:
-        """Count what is compiled on the way to a stage of its own, not to the network."""
-        begin = 0.0
-
-        def hear(event: notice.Compiling) -> None:
-            nonlocal begin
-            if not event.done and event.depth == 1:
-                begin = time.perf_counter()
-            elif event.done and event.depth == 0:
-                spent = time.perf_counter() - begin
-                self.spent["compile"] += spent
-                self.spent["run"] -= spent
-
-        stop = notice.listen(hear)
-        try:
-            yield
-        finally:
-            stop()
-
-    def timed(self, name: str, call: Callable[[], T]) -> T:
-        """What `call` returns, its time counted to a stage."""
-        with self.stage(name):
-            return call()
-
-
 @dataclass(frozen=True)
 class _Seen:
     """The logits (views, K) of every clip in turn, and the frames behind them."""
@@ -174,7 +130,7 @@ def recognize(
     check_classifies(model)
     profile, labels = profile or model.profile, model.labels
     before = _stamp(path)
-    clock = _Clock()
+    clock = Clock()
     with clock.stage("total"), clock.compiling():
         look = _windows if profile.sampling.policy == "windows" else _clips
         seen = look(model, profile, path, allow_partial, clock, progress)
@@ -288,7 +244,7 @@ def _clips(
     profile: Profile,
     path: str | PathLike[str],
     allow_partial: bool,
-    clock: _Clock,
+    clock: Clock,
     progress: Progress,
 ) -> _Seen:
     """A fixed number of clips, spread over the video by the rule that the profile names."""
@@ -317,7 +273,7 @@ def _windows(
     profile: Profile,
     path: str | PathLike[str],
     allow_partial: bool,
-    clock: _Clock,
+    clock: Clock,
     progress: Progress,
 ) -> _Seen:
     """Windows over the whole video, each run as soon as its last frame is decoded."""
@@ -371,7 +327,7 @@ class _WindowCutter:
             yield np.stack([kept[min(i, newest)] for i in rows.popleft()])
 
 
-def _run(model: Model, pixels: Array, spec: Preprocess, clock: _Clock) -> Array:
+def _run(model: Model, pixels: Array, spec: Preprocess, clock: Clock) -> Array:
     """Logits (V, K) of the views of one clip, uint8 (T, V, h, w, 3)."""
     with clock.stage("preprocess"):
         clip = normalize(pixels, spec)

@@ -1,5 +1,6 @@
 """Mistakes in single layers: convolution, batch norm, activations, heads, precision."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,54 +52,50 @@ def _(self: Reference, x: Array, weight: Array, bias: Any = None, *rest: Any, **
     return reference.conv(x, weight, None, *rest, **more)
 
 
+def strided(change: Callable[[Array, Any], tuple[Array, Any]]) -> Callable[..., Array]:
+    """The convolution of an input and a stride that are changed first."""
+
+    def conv(
+        self: Reference,
+        x: Array,
+        weight: Array,
+        bias: Any = None,
+        stride: Any = 1,
+        *rest: Any,
+        **more: Any,
+    ) -> Array:
+        x, stride = change(x, stride)
+        return reference.conv(x, weight, bias, stride, *rest, **more)
+
+    return conv
+
+
 @mutant("conv-stride-swapped", "stride position", "conv", "the strides of H and W are exchanged")
-def _(
-    self: Reference,
-    x: Array,
-    weight: Array,
-    bias: Any = None,
-    stride: Any = 1,
-    *rest: Any,
-    **k: Any,
-) -> Array:
-    if not isinstance(stride, int):
-        stride = [stride[0], stride[2], stride[1]]
-    return reference.conv(x, weight, bias, stride, *rest, **k)
+@strided
+def _(x: Array, stride: Any) -> tuple[Array, Any]:
+    return x, stride if isinstance(stride, int) else [stride[0], stride[2], stride[1]]
 
 
 @mutant("conv-stride-late", "stride position", "conv", "strided windows start one place late")
-def _(
-    self: Reference,
-    x: Array,
-    weight: Array,
-    bias: Any = None,
-    stride: Any = 1,
-    *rest: Any,
-    **k: Any,
-) -> Array:
-    if np.max(stride) > 1:
-        x = np.roll(x, -1, axis=-1)
-    return reference.conv(x, weight, bias, stride, *rest, **k)
+@strided
+def _(x: Array, stride: Any) -> tuple[Array, Any]:
+    return np.roll(x, -1, axis=-1) if np.max(stride) > 1 else x, stride
 
 
 @mutant("conv-time-stride-late", "stride position", "conv", "the stride over time starts one late")
-def _(
-    self: Reference,
-    x: Array,
-    weight: Array,
-    bias: Any = None,
-    stride: Any = 1,
-    *rest: Any,
-    **k: Any,
-) -> Array:
-    if not isinstance(stride, int) and stride[0] > 1:
-        x = np.roll(x, -1, axis=2)
-    return reference.conv(x, weight, bias, stride, *rest, **k)
+@strided
+def _(x: Array, stride: Any) -> tuple[Array, Any]:
+    late = not isinstance(stride, int) and stride[0] > 1
+    return np.roll(x, -1, axis=2) if late else x, stride
+
+
+def _groups(rest: tuple[Any, ...], more: dict[str, Any]) -> int:
+    return int(more.get("groups", rest[4] if len(rest) > 4 else 1))
 
 
 @mutant("conv-groups-interleaved", "layouts", "conv", "groups take every g-th channel")
 def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Array:
-    groups = more.get("groups", rest[4] if len(rest) > 4 else 1)
+    groups = _groups(rest, more)
     if groups > 1 and x.shape[1] % groups == 0:
         x = x.reshape(len(x), -1, groups, *x.shape[2:]).swapaxes(1, 2).reshape(x.shape)
     return reference.conv(x, weight, *rest, **more)
@@ -108,7 +105,7 @@ def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Arra
     "conv-depthwise-shuffled", "layouts", "conv", "depthwise kernels belong to the next channel"
 )
 def _(self: Reference, x: Array, weight: Array, *rest: Any, **more: Any) -> Array:
-    groups = more.get("groups", rest[4] if len(rest) > 4 else 1)
+    groups = _groups(rest, more)
     depthwise = groups > 1 and weight.shape[1] == 1
     return reference.conv(x, np.roll(weight, 1, 0) if depthwise else weight, *rest, **more)
 

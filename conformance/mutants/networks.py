@@ -34,16 +34,16 @@ def _(self: Reference, x: Array, shifted: Array, placement: str) -> Array:
 
 
 @mutant("downsample-shifted", "skip path", "residual_block", "the downsampling conv sees the shift")
-def _(self: Reference, x: Array, weights: Any, **a: Any) -> Array:
+def _(self: Reference, x: Array, weights: Any, **a: Any) -> Any:
     if "downsample.0.weight" in weights:
         a["placement"] = "block"
-    return Structure.residual_block(self, x, weights, **a)  # type: ignore[no-any-return]
+    return Structure.residual_block(self, x, weights, **a)
 
 
 @mutant("shift-behind-conv1", "placement", "residual_block", "the shift stands behind conv1")
-def _(self: Reference, x: Array, weights: Any, **a: Any) -> Array:
+def _(self: Reference, x: Array, weights: Any, **a: Any) -> Any:
     if a["kind"] == "inverted_residual":
-        return Structure.residual_block(self, x, weights, **a)  # type: ignore[no-any-return]
+        return Structure.residual_block(self, x, weights, **a)
     steps = self.strides(a["kind"], a["stride"])
     y = x
     for i, step in enumerate(steps, start=1):
@@ -58,15 +58,15 @@ def _(self: Reference, x: Array, weights: Any, **a: Any) -> Array:
 
 
 @mutant("shift-missing", "placement", "residual_block", "blocks are not shifted at all")
-def _(self: Reference, x: Array, weights: Any, **a: Any) -> Array:
+def _(self: Reference, x: Array, weights: Any, **a: Any) -> Any:
     a["shifted"] = False
-    return Structure.residual_block(self, x, weights, **a)  # type: ignore[no-any-return]
+    return Structure.residual_block(self, x, weights, **a)
 
 
 @mutant("shift-everywhere", "placement", "residual_block", "networks without shifts are shifted")
-def _(self: Reference, x: Array, weights: Any, **a: Any) -> Array:
+def _(self: Reference, x: Array, weights: Any, **a: Any) -> Any:
     a["shifted"] = True
-    return Structure.residual_block(self, x, weights, **a)  # type: ignore[no-any-return]
+    return Structure.residual_block(self, x, weights, **a)
 
 
 @mutant("stride-on-conv1", "stride position", "strides", "a bottleneck strides in its 1x1 (Caffe)")
@@ -97,7 +97,7 @@ def _(self: Reference, skips: bool) -> bool:
 @mutant(
     "mobile-skip-shifted", "skip path", "inverted_residual", "the skip of a mobile block is shifted"
 )
-def _(self: Reference, x: Array, weights: Any, *, stride: int, fold_div: int) -> Array:
+def _(self: Reference, x: Array, weights: Any, *, stride: int, fold_div: int) -> Any:
     y: Array = Structure.inverted_residual(self, x, weights, stride=stride, fold_div=fold_div)
     if y.shape == x.shape and "conv.6.weight" in weights:
         y = y - x + self.temporal_shift(x, fold_div)
@@ -105,15 +105,13 @@ def _(self: Reference, x: Array, weights: Any, *, stride: int, fold_div: int) ->
 
 
 @mutant("mobile-depthwise-shift", "placement", "inverted_residual", "the depthwise conv is shifted")
-def _(self: Reference, x: Array, weights: Any, *, stride: int, fold_div: int) -> Array:
+def _(self: Reference, x: Array, weights: Any, *, stride: int, fold_div: int) -> Any:
     w = _below(weights, "conv.")
     if "6.weight" not in w or stride != 1 or w["6.weight"].shape[0] != x.shape[1]:
-        return Structure.inverted_residual(  # type: ignore[no-any-return]
-            self, x, weights, stride=stride, fold_div=fold_div
-        )
+        return Structure.inverted_residual(self, x, weights, stride=stride, fold_div=fold_div)
     y = self.temporal_shift(self.relu6(self.conv_bn(x, w, "0", "1")), fold_div)
     y = self.relu6(self.conv_bn(y, w, "3", "4", stride, y.shape[1]))
-    return self.conv_bn(y, w, "6", "7") + x  # type: ignore[no-any-return]
+    return self.conv_bn(y, w, "6", "7") + x
 
 
 @mutant("n-round-ignored", "n_round", "plan", "every block of a deep network is shifted")
@@ -134,8 +132,8 @@ def _(self: Reference, blocks: Any, placement: str) -> list[Array]:
 
 
 @mutant("stem-pool-unpadded", "pooling edge rules", "resnet", "the stem's pool is left out")
-def _(self: Reference, x: Array, weights: Any, **a: Any) -> Array:
-    return Structure.resnet(self, x, weights, **{**a, "stem_pool": False})  # type: ignore[no-any-return]
+def _(self: Reference, x: Array, weights: Any, **a: Any) -> Any:
+    return Structure.resnet(self, x, weights, **{**a, "stem_pool": False})
 
 
 @mutant("softmax-first", "consensus", "head_consensus", "probabilities are averaged, not logits")

@@ -1,0 +1,59 @@
+"""Where the time of a recognition goes, stage by stage."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from tsm_ref.kernels import notice
+
+T = TypeVar("T")
+
+STAGES = ("decode", "preprocess", "compile", "run", "total")
+
+
+@dataclass
+class Clock:
+    """Seconds spent in each stage, all of them from the start.
+
+    >>> clock = Clock()
+    >>> clock.timed("decode", lambda: 7), clock.spent["run"]
+    (7, 0.0)
+    """
+
+    spent: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count what happens inside to a stage."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent[name] += time.perf_counter() - begin
+
+    @contextmanager
+    def compiling(self) -> Iterator[None]:
+        """Count what is compiled on the way to a stage of its own, not to the network."""
+        begin = 0.0
+
+        def hear(event: notice.Compiling) -> None:
+            nonlocal begin
+            if not event.done and event.depth == 1:
+                begin = time.perf_counter()
+            elif event.done and event.depth == 0:
+                spent = time.perf_counter() - begin
+                self.spent["compile"] += spent
+                self.spent["run"] -= spent
+
+        stop = notice.listen(hear)
+        try:
+            yield
+        finally:
+            stop()
+
+    def timed(self, name: str, call: Callable[[], T]) -> T:
+        """What `call` returns, its time counted to a stage."""
+        with self.stage(name):
+            return call()

@@ -1,0 +1,111 @@
+"""What a model says about itself: its shifts, its layers with their shapes and costs, as text."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.engine import Engine
+from tsm_ref.errors import NotStreamable
+from tsm_ref.graph import Graph
+from tsm_ref.passes import streaming
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One temporal shift of a model: ``out[n, c, t] = x[n, c, t - d[c]]``.
+
+    ``segment`` > 0 keeps it inside each run of that many frames.
+    """
+
+    name: str
+    d: NDArray[np.int64]
+    fill: str
+    segment: int
+
+    @property
+    def streaming(self) -> bool:
+        """True where no channel reads the future (as a circular fill does), so that a cache of past
+        frames replaces the frames themselves.
+        """
+        return bool((self.d >= 0).all()) and self.fill != "circular"
+
+
+def shifts_of(graph: Graph) -> list[Shift]:
+    """Every temporal shift of a network, in its order.
+
+    >>> from tsm_ref.models import build_mobilenet_v2
+    >>> [shift.name for shift in shifts_of(build_mobilenet_v2(num_classes=2))][:2]
+    ['features.3.shift', 'features.5.shift']
+    """
+    return [
+        Shift(
+            node.name,
+            np.array(node.attrs["d"], np.int64),
+            node.attr("fill"),
+            node.attr("segment"),
+        )
+        for node in graph.select("TemporalShift")
+    ]
+
+
+def summary_lines(
+    name: str,
+    graph: Graph,
+    engine: Engine,
+    inputs: Mapping[str, Sequence[int]],
+    measured: str = "",
+) -> Iterator[str]:
+    """A line per node with its shape and costs, then the shifts, streaming and the totals.
+
+    ``inputs`` are the shapes of one batch; ``measured`` is the accuracy that a profile tells.
+    """
+    shapes, macs = graph.shapes(inputs), graph.multiply_adds(inputs)
+    yield f"{name}: {graph.name} on the {engine.name} engine"
+    width = max(len(node.name) for node in graph.nodes)
+    yield f"{'node':{width}}  {'op':18}  {'output':20}  {'parameters':>10}  {'multiply-adds':>14}"
+    seen: set[str] = set()
+    for node in graph.nodes:
+        own = [n for n in node.inputs if n in graph.parameters and n not in seen]
+        seen.update(own)
+        count = sum(int(np.prod(graph.parameters[n])) for n in own if n not in graph.statistics)
+        output = "x".join(str(size) for size in shapes[node.name])
+        yield (
+            f"{node.name:{width}}  {node.op:18}  {output:20}  {count or '':>10}  "
+            f"{macs[node.name] or '':>14}"
+        )
+    yield from _shift_lines(shifts_of(graph))
+    yield f"streaming      {_streaming(graph)}"
+    yield f"parameters     {graph.parameter_count:,}"
+    total = sum(macs.values())
+    given = ", ".join(f"{name} {tuple(shape)}" for name, shape in inputs.items())
+    yield f"multiply-adds  {total / 1e9:.3f} G ({2 * total / 1e9:.3f} GFLOP) for {given}"
+    yield f"buffers        {engine.memory_bytes(inputs) / 1e6:.1f} MB"
+    if engine.name == "numba":
+        yield f"on NumPy       {', '.join(engine.fallbacks()) or 'nothing'}"
+    if measured:
+        yield f"measured       {measured}"
+
+
+def _streaming(graph: Graph) -> str:
+    """Whether a network runs frame by frame, how late, and how far back it remembers."""
+    try:
+        stream = streaming(graph)
+    except NotStreamable as error:
+        return f"no: {error}"
+    delay = f"{stream.delay} frames late" if stream.delay else "no delay"
+    return f"{delay}, each output depends on {stream.receptive_field} frames"
+
+
+def _shift_lines(shifts: Sequence[Shift]) -> Iterator[str]:
+    """One line per shift: how many channels read which frame."""
+    for shift in shifts:
+        values, counts = np.unique(shift.d, return_counts=True)
+        folds = ", ".join(
+            f"{count} x t{-value:+d}" if value else f"{count} x t"
+            for value, count in zip(values.tolist(), counts.tolist(), strict=True)
+        )
+        segment = f", within {shift.segment} frames" if shift.segment else ""
+        kind = "causal" if shift.streaming else "bi-directional"
+        yield f"shift {shift.name}: channels {folds}; fill {shift.fill}{segment}; {kind}"
