@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from conformance.cases import Problem, Setting, find_case, make_problem
-from conformance.levels import parse_levels
-from conformance.profiles import profile_of
-from conformance.runner import Options, Run, run
+from conformance.judging.runner import Options, Run, run
+from conformance.questions.case import Problem, Setting, find_case, make_problem
+from conformance.questions.conventions import profile_of
+from conformance.questions.levels import parse_levels
 from conformance.testees.in_process import InProcess
 from conformance.testees.parse import adapted, make_testee
 

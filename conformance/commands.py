@@ -6,9 +6,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from conformance.cases import all_cases, find_case
-from conformance.levels import LEVELS, parse_levels
-from conformance.runner import Options, Result, Run, run
+from conformance.judging.runner import Options, Result, Run, run
+from conformance.questions.case import all_cases, find_case
+from conformance.questions.levels import LEVELS, parse_levels
 from tsm_ref.errors import UsageError
 
 MAX_TIMEOUT = 86400
@@ -17,7 +17,7 @@ MARKS = {"passed": "✓", "failed": "✗", "unsupported": "?", "skipped": "-", "
 
 def run_command(a: argparse.Namespace) -> int:
     """Put the cases to a testee, print the verdict, write the report."""
-    from conformance import expected as known
+    from conformance.judging import expected as known
     from conformance.testees.parse import make_testee
 
     options = options_of(a)
@@ -116,7 +116,7 @@ def explain_command(a: argparse.Namespace) -> int:
 
 def export_command(a: argparse.Namespace) -> int:
     """Write the questions to a folder."""
-    from conformance.vectors import export
+    from conformance.exchange.vectors import export
 
     levels = parse_levels(a.level)
     count = export(Path(a.folder), levels, a.profile, a.seed, a.format)
@@ -136,7 +136,7 @@ def judge_command(a: argparse.Namespace) -> int:
 
 def mutants_command(a: argparse.Namespace) -> int:
     """The kill matrix."""
-    from conformance.mutants.matrix import kill_matrix, summary, write_matrix
+    from conformance.judging.kill_matrix import kill_matrix, summary, write_matrix
 
     matrix = kill_matrix(parse_levels(a.level))
     print(summary(matrix))

@@ -2,10 +2,10 @@
 
 import textwrap
 
-from conformance.cases import Call, Case, Setting, make_problem
-from conformance.files import FILM
-from conformance.levels import LEVELS
-from conformance.profiles import profile_of
+from conformance.questions.case import Call, Case, Setting, make_problem
+from conformance.questions.conventions import profile_of
+from conformance.questions.files import FILM
+from conformance.questions.levels import LEVELS
 
 
 def explain(case: Case, profile: str = "mit", seed: int = 0) -> str:
@@ -35,7 +35,7 @@ def reproduction(case: Case, profile: str, seed: int) -> str:
     imports = "import numpy as np; from conformance import problem"
     answer = f"y = np.asarray(your_{case.operation}(*first, **named))"
     if case.operation == "stream":
-        imports += "; from conformance.streams import play"
+        imports += "; from conformance.questions.streams import play"
         answer = 'y = play(named.pop("script"), *first, lambda: your_stream(**named))'
     elif FILM in question.call.inputs:
         answer = f'first[0].tofile("film.avi"); y = your_{case.operation}("film.avi", **named)'

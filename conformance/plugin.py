@@ -44,8 +44,8 @@ def tsm_testee(request: pytest.FixtureRequest) -> "Iterator[Testee]":
 
 def case_ids(level: str) -> list[str]:
     """The identifiers of the cases of some levels."""
-    from conformance.cases import all_cases
-    from conformance.levels import parse_levels
+    from conformance.questions.case import all_cases
+    from conformance.questions.levels import parse_levels
 
     levels = parse_levels(level)
     return [case.id for case in all_cases() if case.level in levels]
@@ -56,8 +56,8 @@ def check_case(testee: "Testee", case_id: str, seed: int = 0) -> None:
 
     An operation that is not offered fails a MUST case, and skips any other with the reason.
     """
-    from conformance.cases import find_case
-    from conformance.runner import Options, run_case
+    from conformance.judging.runner import Options, run_case
+    from conformance.questions.case import find_case
 
     result = run_case(find_case(case_id), testee, Options(seed=seed))
     required = result.requirement == "MUST"

@@ -13,9 +13,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from conformance.arrays import Array
-from conformance.cases import Call
-from conformance.files import FILM, inside, read_npy, write_npy
+from conformance.questions.arrays import Array
+from conformance.questions.case import Call
+from conformance.questions.files import FILM, inside, read_npy, write_npy
 from conformance.testees.base import Broken, Outputs, Refused, Reply, Unsupported
 from conformance.testees.in_process import InProcess
 from conformance.testees.parse import load_target

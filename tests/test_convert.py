@@ -11,7 +11,7 @@ from tests.checkpoint.torch_writer import zip_file
 from tsm_ref import checkpoint
 from tsm_ref.checkpoint import load_checkpoint, save
 from tsm_ref.convert import main
-from tsm_ref.engine.numpy_engine import NumpyEngine
+from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.graph import Graph
 from tsm_ref.models import ResNetSpec, build_mobilenet_v2, build_resnet, random_weights
 from tsm_ref.profile import PROFILES, Preprocess, Sampling, ShiftRule

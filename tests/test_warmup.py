@@ -11,7 +11,7 @@ from tsm_ref.kernels import cache
 
 RUN = """
 import numpy as np
-from tsm_ref.engine.numba_engine import NumbaEngine
+from tsm_ref.engine.on_numba.engine import NumbaEngine
 from tsm_ref.kernels import notice
 from tsm_ref.models import RESNETS, build_resnet, random_weights
 if {shown}:

@@ -109,7 +109,7 @@ def test_the_shipped_model_runs_and_streams():
 
 def test_the_core_needs_numpy_alone():
     code = """
-        from tsm_ref.engine.numpy_engine import NumpyEngine
+        from tsm_ref.engine.on_numpy.engine import NumpyEngine
         from tsm_ref.models import build_ts_can, random_weights
         from tsm_ref.profile import PROFILES
         graph = build_ts_can(shift=PROFILES["mtts-can"].shift)

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from tsm_ref import checkpoint as files
 from tsm_ref.command import Parser, guarded, positive, say
-from tsm_ref.engine.numpy_engine import NumpyEngine
-from tsm_ref.engine.stream import Stream
+from tsm_ref.engine.on_numpy.engine import NumpyEngine
+from tsm_ref.engine.stream.stream import Stream
 from tsm_ref.errors import CheckpointError, UsageError, WriteError
-from tsm_ref.file_form import FileForm
 from tsm_ref.graph import Graph
-from tsm_ref.model import named_profile
+from tsm_ref.model.file_form import FileForm
+from tsm_ref.model.model import named_profile
 
 __all__ = ["convert", "main", "parser"]
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from conformance.arrays import Array
-from conformance.cases import Call, Problem, Question, Setting
-from conformance.judges import Bits, Judge, Values, Within
-from conformance.structure import Oracle
+from conformance.questions.arrays import Array
+from conformance.questions.case import Call, Problem, Question, Setting
+from conformance.questions.judges import Bits, Judge, Values, Within
+from conformance.questions.structure import Oracle
 from tsm_ref.reference import bounds, temporal_shift
 from tsm_ref.reference.bounds import Bounded
 

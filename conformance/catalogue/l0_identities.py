@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.cases import identity
-from conformance.identities import Dialogue
-from conformance.streams import steps
+from conformance.judging.identities import Dialogue
+from conformance.questions.case import identity
+from conformance.questions.streams import steps
 from tsm_ref.reference import (
     shift_into_conv3d_weight,
     temporal_shift,

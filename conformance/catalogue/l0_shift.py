@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arrays import Array
-from conformance.cases import Call, Problem, Question, Register, Setting, case
 from conformance.catalogue._questions import fold_channels, shift_problem, shift_question
-from conformance.judges import Bits
-from conformance.strategies import coded, small_integers, specials
+from conformance.questions.arrays import Array
+from conformance.questions.case import Call, Problem, Question, Register, Setting, case
+from conformance.questions.data import coded, small_integers, specials
+from conformance.questions.judges import Bits
 from tsm_ref.reference import temporal_shift, temporal_shift_adjoint
 
 SHIFT = "out[n, c, t] = x[n, c, t - d[c]]; d = +1 reads the past, -1 the future"

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.cases import Problem, Register, Setting, case
 from conformance.catalogue._questions import both, layer
-from conformance.strategies import normal, one_hot_taps, small_integers, sparse_12_bit
+from conformance.questions.case import Problem, Register, Setting, case
+from conformance.questions.data import normal, one_hot_taps, small_integers, sparse_12_bit
 
 CONV = "y[n, o, p] = bias[o] + sum over c, k of w[o, c, k] x[n, c, p * stride + k * dilation - pad]"
 LINEAR = "y[n, k, t] = bias[k] + sum over c of w[k, c] x[n, c, t]"

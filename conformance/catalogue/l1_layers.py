@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arrays import Array
-from conformance.cases import Call, Problem, Question, Register, Setting, case
 from conformance.catalogue._questions import both, layer
-from conformance.judges import Within
-from conformance.strategies import normal, small_integers
+from conformance.questions.arrays import Array
+from conformance.questions.case import Call, Problem, Question, Register, Setting, case
+from conformance.questions.data import normal, small_integers
+from conformance.questions.judges import Within
 from tsm_ref.reference import bounds
 
 BATCH_NORM = "y = (x - mean) / sqrt(variance + eps) * scale + shift, per channel"

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from conformance.cases import Problem, Register, Setting, case
 from conformance.catalogue._questions import both, layer
-from conformance.strategies import normal, small_integers
+from conformance.questions.case import Problem, Register, Setting, case
+from conformance.questions.data import normal, small_integers
 
 MAX = "y[p] = max over k of x[p * stride + k - pad]; padding never wins"
 AVERAGE = "y[p] = sum over the window / places counted"

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from conformance.cases import Call, Problem, Question, Register, Setting, case
 from conformance.catalogue._questions import composed
-from conformance.judges import Bits
-from conformance.strategies import block_shapes, draw_weights, normal
-from conformance.structure import Structure
+from conformance.questions.case import Call, Problem, Question, Register, Setting, case
+from conformance.questions.data import block_shapes, draw_weights, normal
+from conformance.questions.judges import Bits
+from conformance.questions.structure import Structure
 
 BLOCK = "y = relu(skip(x) + bn(conv(... shift(x))))"
 IN_PLACE = "blockres: skip(x); block: skip(shift(x))"

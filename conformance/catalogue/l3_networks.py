@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arrays import Array
-from conformance.cases import Problem, Register, Setting, case
 from conformance.catalogue._questions import composed
-from conformance.strategies import (
+from conformance.questions.arrays import Array
+from conformance.questions.case import Problem, Register, Setting, case
+from conformance.questions.data import (
     draw_weights,
     mobilenet_shapes,
     normal,

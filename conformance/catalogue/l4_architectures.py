@@ -1,7 +1,7 @@
 """L4: the published architectures at full width, within the propagated bound, and in order."""
 
-from conformance.cases import Problem, Register, Setting, case
 from conformance.catalogue import l3_networks as small
+from conformance.questions.case import Problem, Register, Setting, case
 
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
           (6, 160, 3, 2), (6, 320, 1, 1))  # fmt: skip

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance import pixels
-from conformance.arrays import Array
-from conformance.cases import Call, Problem, Question, Setting, case
-from conformance.judges import Bits, Judge, Within
+from conformance.questions import pixels
+from conformance.questions.arrays import Array
+from conformance.questions.case import Call, Problem, Question, Setting, case
+from conformance.questions.judges import Bits, Judge, Within
 from tsm_ref.reference.bounds import Bounded
 
 LENGTHS = (1, 4, 9, 10, 37, 40, 64, 100, 300)

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from conformance import film, pixels
-from conformance.arrays import Array
-from conformance.cases import Call, Problem, Question, Setting, case
 from conformance.catalogue.l5_frames import bounded_pixels, plain
-from conformance.judges import Finding, VacuousCase
-from conformance.schemas import Invalid, check
-from conformance.strategies import draw_weights, resnet_shapes
-from conformance.structure import Oracle
+from conformance.exchange.schemas import Invalid, check
+from conformance.questions import film, pixels
+from conformance.questions.arrays import Array
+from conformance.questions.case import Call, Problem, Question, Setting, case
+from conformance.questions.data import draw_weights, resnet_shapes
+from conformance.questions.judges import Finding, VacuousCase
+from conformance.questions.structure import Oracle
 from tsm_ref.reference.bounds import Bounded
 
 CLASSES = 5

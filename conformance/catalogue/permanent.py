@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arrays import Array
-from conformance.cases import Problem, Setting, case
 from conformance.catalogue._questions import shift_question
 from conformance.catalogue.l0_shift import SHIFT
+from conformance.questions.arrays import Array
+from conformance.questions.case import Problem, Setting, case
 
 FOLDER = Path(__file__).resolve().parent.parent / "permanent"
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arrays import Array
-from conformance.cases import Call, Problem, Question, Register, Setting, case
 from conformance.catalogue._questions import network_call
 from conformance.catalogue.streaming import residual_net
-from conformance.judges import Refuses
-from conformance.strategies import block_shapes, coded, draw_weights, normal
-from conformance.streams import steps
+from conformance.questions.arrays import Array
+from conformance.questions.case import Call, Problem, Question, Register, Setting, case
+from conformance.questions.data import block_shapes, coded, draw_weights, normal
+from conformance.questions.judges import Refuses
+from conformance.questions.streams import steps
 
 RULE = "an error of the kind `invalid`, and no output"
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arrays import Array
-from conformance.cases import Call, Problem, Question, Register, Setting, case
 from conformance.catalogue._questions import fold_channels
 from conformance.catalogue.l3_networks import MOBILE
-from conformance.judges import Bits, Judge, Within
-from conformance.strategies import coded, draw_weights, mobilenet_shapes, normal, resnet_shapes
-from conformance.streams import Event, outcome, steps
-from conformance.structure import Oracle
+from conformance.questions.arrays import Array
+from conformance.questions.case import Call, Problem, Question, Register, Setting, case
+from conformance.questions.data import coded, draw_weights, mobilenet_shapes, normal, resnet_shapes
+from conformance.questions.judges import Bits, Judge, Within
+from conformance.questions.streams import Event, outcome, steps
+from conformance.questions.structure import Oracle
 from tsm_ref.reference import temporal_shift
 from tsm_ref.reference.bounds import Bounded
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from conformance.cases import Call
 from conformance.mutants import layers, networks, pools, refusals, shifts, streams, video
 from conformance.mutants.base import Mutant, Recorder
-from conformance.profiles import Profile
+from conformance.questions.case import Call
+from conformance.questions.conventions import Profile
 from conformance.testees.base import Outputs
 from conformance.testees.in_process import InProcess
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from conformance.profiles import Profile
+from conformance.questions.conventions import Profile
 from conformance.testees.reference import Reference
 from conformance.testees.reference_stream import ReferenceStream
 

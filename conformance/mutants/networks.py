@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arrays import Array
 from conformance.mutants.base import Catalogue
-from conformance.structure import Structure, _below
+from conformance.questions.arrays import Array
+from conformance.questions.structure import Structure, _below
 from conformance.testees.reference import Reference
 from tsm_ref import reference
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arrays import Array
 from conformance.mutants.base import Catalogue, Mutant
+from conformance.questions.arrays import Array
 from conformance.testees.reference import Reference
 
 CATALOGUE = Catalogue()

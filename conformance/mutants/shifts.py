@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arrays import Array
 from conformance.mutants.base import Catalogue
+from conformance.questions.arrays import Array
 from conformance.testees.reference import Reference
 from tsm_ref import reference
 

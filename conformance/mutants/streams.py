@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from conformance.arrays import Array
 from conformance.mutants.base import Catalogue
+from conformance.questions.arrays import Array
 from conformance.testees.reference_stream import ReferenceStream
 
 CATALOGUE = Catalogue()

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance import pixels
-from conformance.arrays import Array
 from conformance.mutants.base import Catalogue
+from conformance.questions import pixels
+from conformance.questions.arrays import Array
 from conformance.testees.reference import Reference
 
 CATALOGUE = Catalogue()

@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from conformance.cases import find_case
-from conformance.levels import LEVELS
-from conformance.runner import OUTCOMES, Run
+from conformance.judging.runner import OUTCOMES, Run
+from conformance.questions.case import find_case
+from conformance.questions.levels import LEVELS
 from tsm_ref.errors import WriteError
 
 

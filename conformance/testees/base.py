@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from conformance.arrays import LAYOUTS
-from conformance.cases import Call
-from conformance.profiles import PROFILES, Profile, profile_of
-from conformance.schemas import Invalid, check
+from conformance.exchange.schemas import Invalid, check
+from conformance.questions.arrays import LAYOUTS
+from conformance.questions.case import Call
+from conformance.questions.conventions import PROFILES, Profile, profile_of
 from tsm_ref.errors import UsageError
 
 OPERATIONS: Mapping[str, str] = {

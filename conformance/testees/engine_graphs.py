@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arrays import Array
-from conformance.profiles import Profile
+from conformance.questions.arrays import Array
+from conformance.questions.conventions import Profile
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models.builder import Builder
 from tsm_ref.models.resnet import ResNetSpec, build_resnet
@@ -184,7 +184,7 @@ def recognition_profile(how: Mapping[str, Any]) -> EngineProfile:
 
 
 class ChunkStream:
-    """`tsm_ref.engine.stream.Stream` with chunks and outputs as the suite's scripts want them."""
+    """A `Stream` of ours with chunks and outputs as the scripts of the suite want them."""
 
     def __init__(
         self, testee: Any, subject: str, weights: Weights, attributes: Mapping[str, Any]
@@ -215,7 +215,7 @@ class ChunkStream:
         self.stream.state = saved
 
     def _open(self, chunk: Array) -> None:
-        from tsm_ref.engine.stream import Stream
+        from tsm_ref.engine.stream.stream import Stream
 
         profile = self.testee.profile.streaming
         if self.subject == "temporal_shift":

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arrays import Array
-from conformance.profiles import Profile, profile_of
+from conformance.questions.arrays import Array
+from conformance.questions.conventions import Profile, profile_of
 from conformance.testees import engine_graphs as graphs
 
 Weights = Mapping[str, Array]
@@ -196,7 +196,7 @@ class EngineTestee:
 
     def recognize(self, film: Any, weights: Weights, **how: Any) -> dict[str, Any]:
         """A video file to JSON, as `tsm_ref.Model.recognize` sees it."""
-        from tsm_ref.model import Model
+        from tsm_ref.model.model import Model
 
         graph = graphs.network(how, self.profile)
         tensors = graphs.tensors(graph, weights)

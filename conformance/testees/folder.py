@@ -10,12 +10,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from conformance.cases import Call
-from conformance.files import BadFile, inside, read_npy
-from conformance.schemas import Invalid, check
+from conformance.exchange.schemas import Invalid, check
+from conformance.exchange.vectors import Manifest, read_manifest
+from conformance.questions.case import Call
+from conformance.questions.files import BadFile, inside, read_npy
 from conformance.testees.base import Broken, Outputs, Refused, Reply, Unsupported, declared
 from conformance.testees.layouts import from_testee
-from conformance.vectors import Manifest, read_manifest
 from tsm_ref.errors import UsageError
 
 MAX_JSON = 1 << 20

@@ -15,7 +15,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from conformance.arrays import Array
+from conformance.questions.arrays import Array
 from tsm_ref.errors import MissingDependency
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arrays import MEMORY, Array, as_numpy
-from conformance.cases import Call
-from conformance.files import FILM
-from conformance.streams import play
+from conformance.questions.arrays import MEMORY, Array, as_numpy
+from conformance.questions.case import Call
+from conformance.questions.files import FILM
+from conformance.questions.streams import play
 from conformance.testees.base import (
     OPERATIONS,
     Broken,

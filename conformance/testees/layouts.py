@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arrays import from_layout, to_layout
-from conformance.cases import Call
+from conformance.questions.arrays import from_layout, to_layout
+from conformance.questions.case import Call
 from conformance.testees.base import Outputs, Reply
 
 MOVED = ("temporal_shift", "temporal_shift_adjoint", "shift_by", "residual_block", "network",

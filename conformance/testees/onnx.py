@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arrays import Array
+from conformance.questions.arrays import Array
 from tsm_ref.errors import MissingDependency, UsageError
 
 

@@ -11,8 +11,8 @@
     <- {"id": 1, "error": {"kind": "invalid", "message": "..."}}
     -> {"op": "stop"}
 
-The files of `conformance.schemas` say exactly what a message may hold. Paths are relative to the
-folder; the input ``film`` is a video file. Errors: ``invalid`` and ``not_streamable`` refuse
+The files of `conformance.exchange.schemas` say exactly what a message may hold. Paths are relative
+to the folder; the input ``film`` is a video file. Errors: ``invalid`` and ``not_streamable`` refuse
 the input, ``unsupported`` the operation, ``failed`` is anything else. A program that crashes, hangs
 or talks nonsense fails the case, and is started afresh for the next.
 """
@@ -31,9 +31,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from conformance.cases import Call
-from conformance.files import FILM, MAX_BYTES, BadFile, inside, read_npy, write_npy
-from conformance.schemas import Invalid, check
+from conformance.exchange.schemas import Invalid, check
+from conformance.questions.case import Call
+from conformance.questions.files import FILM, MAX_BYTES, BadFile, inside, read_npy, write_npy
 from conformance.testees.base import (
     Broken,
     Outputs,

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance import film, pixels
-from conformance.arrays import Array
-from conformance.profiles import Profile, profile_of
-from conformance.structure import Structure, Weights
+from conformance.questions import film, pixels
+from conformance.questions.arrays import Array
+from conformance.questions.conventions import Profile, profile_of
+from conformance.questions.structure import Structure, Weights
 from conformance.testees.reference_stream import ReferenceStream
 from tsm_ref import reference
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arrays import Array
+from conformance.questions.arrays import Array
 
 
 class ReferenceStream:

@@ -7,7 +7,7 @@ from onnx.reference import ReferenceEvaluator
 from tsm_ref.bench.formats import write_ncnn, write_onnx
 from tsm_ref.bench.frames import as_frames
 from tsm_ref.bench.workloads import Workload
-from tsm_ref.engine.numpy_engine import NumpyEngine
+from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models import build_resnet, random_weights

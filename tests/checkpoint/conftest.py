@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tsm_ref.checkpoint import native
+from tsm_ref.checkpoint.hdf5 import native
 from tsm_ref.errors import TsmError
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.profile import PROFILES

@@ -7,8 +7,8 @@ from typing import Any
 import h5py
 import pytest
 
-from tsm_ref.checkpoint import native
 from tsm_ref.checkpoint.files import load_checkpoint
+from tsm_ref.checkpoint.hdf5 import native
 from tsm_ref.errors import CheckpointError
 from tsm_ref.profile import PROFILES, Sampling, ShiftRule
 

@@ -7,9 +7,9 @@ import pytest
 
 import conformance
 from conformance.__main__ import main
-from conformance.cases import all_cases
-from conformance.levels import LEVELS, parse_levels, reached, verdict
-from conformance.runner import Result
+from conformance.judging.runner import Result
+from conformance.questions.case import all_cases
+from conformance.questions.levels import LEVELS, parse_levels, reached, verdict
 from conformance.testees.reference import Reference
 from tsm_ref.errors import UsageError
 

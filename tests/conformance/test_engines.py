@@ -2,9 +2,9 @@
 
 import pytest
 
-from conformance.levels import LEVELS
-from conformance.profiles import PROFILES
-from conformance.runner import Options, run
+from conformance.judging.runner import Options, run
+from conformance.questions.conventions import PROFILES
+from conformance.questions.levels import LEVELS
 from conformance.testees.parse import make_testee
 
 QUICK = tuple(level for level in LEVELS if level != "L4")

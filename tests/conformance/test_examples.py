@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.levels import parse_levels
-from conformance.runner import Options, run
+from conformance.judging.runner import Options, run
+from conformance.questions.levels import parse_levels
 from conformance.testees.process import Process
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "conformance" / "examples"

@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from conformance.cases import find_case
-from conformance.onnx_export import shift_nodes
-from conformance.profiles import PROFILES
-from conformance.runner import Options, run, run_case
+from conformance.exchange.onnx_layout import shift_nodes
+from conformance.judging.runner import Options, run, run_case
+from conformance.questions.case import find_case
+from conformance.questions.conventions import PROFILES
 from conformance.testees.frameworks import keras_layer, torch_module
 from conformance.testees.in_process import InProcess
 from conformance.testees.onnx import OnnxModels
@@ -26,7 +26,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "conformance" / "examples"
 def test_no_framework_is_imported_by_the_suite():
     code = (
         "import sys, conformance.testees.parse, conformance.testees.frameworks\n"
-        "from conformance.runner import run\n"
+        "from conformance.judging.runner import run\n"
         "print(sorted({'torch', 'keras', 'tensorflow', 'onnx', 'numba', 'av'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import conformance
-from conformance.cases import find_case
-from conformance.runner import Options, run_case
+from conformance.judging.runner import Options, run_case
+from conformance.questions.case import find_case
 from conformance.testees.in_process import InProcess
 from conformance.testees.reference import Reference
 from tsm_ref.errors import UsageError

@@ -2,9 +2,9 @@
 
 import json
 
-from conformance.levels import LEVELS
+from conformance.judging.kill_matrix import Matrix, kill_matrix, summary, write_matrix
 from conformance.mutants import MUTANTS
-from conformance.mutants.matrix import Matrix, kill_matrix, summary, write_matrix
+from conformance.questions.levels import LEVELS
 
 CLASSES = """direction, wrap, edge, fold arithmetic, reshape order, leaking clips, in-place smear,
 placement, skip path, n_round, cache content, cache slice, reset, aliasing, stream mix-up,

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import conformance
-from conformance.cases import all_cases
-from conformance.levels import LEVELS
 from conformance.mutants import MUTANTS
+from conformance.questions.case import all_cases
+from conformance.questions.levels import LEVELS
 from conformance.testees.base import OPERATIONS
 
 FOLDER = Path(conformance.__file__).parent

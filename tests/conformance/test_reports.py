@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
+from conformance.exchange.schemas import FOLDER, Invalid, check, schema
+from conformance.judging.runner import Options, run
 from conformance.mutants import MUTANTS
 from conformance.reports import as_report, write
-from conformance.runner import Options, run
-from conformance.schemas import FOLDER, Invalid, check, schema
 from conformance.testees.in_process import InProcess
 from tsm_ref.errors import WriteError
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tsm_ref.engine.numpy_engine import NumpyEngine
+from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.errors import GraphError, NotStreamable, UsageError
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models import (

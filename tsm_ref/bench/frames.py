@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.engine.frames import runs
+from tsm_ref.engine.on_numpy.frames import runs
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph, Node
 from tsm_ref.passes import optimize

@@ -12,7 +12,7 @@ import numpy as np
 
 from tsm_ref.bench.workloads import Workload
 from tsm_ref.engine import make_engine
-from tsm_ref.engine.stream import Stream
+from tsm_ref.engine.stream.stream import Stream
 
 __all__ = ["FIELDS", "STREAMS", "latencies", "lines"]
 

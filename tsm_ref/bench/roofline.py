@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from tsm_ref.bench.workloads import Workload
-from tsm_ref.engine import lowering
-from tsm_ref.engine.numba_engine import NumbaEngine
-from tsm_ref.engine.numba_plan import NumbaPlan
+from tsm_ref.engine.on_numba import lowering
+from tsm_ref.engine.on_numba.engine import NumbaEngine
+from tsm_ref.engine.on_numba.plan import NumbaPlan
 from tsm_ref.errors import MissingDependency, UsageError, WriteError
 from tsm_ref.graph import Graph
 from tsm_ref.kernels.blocked import aligned

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.engine.numpy_engine import NumpyEngine
+from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.models import build_graph, random_weights

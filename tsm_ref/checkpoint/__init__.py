@@ -2,12 +2,12 @@
 
 from tsm_ref.checkpoint.contents import Checkpoint, FileState
 from tsm_ref.checkpoint.files import load_checkpoint, sha256_of
-from tsm_ref.checkpoint.keras import load_keras
-from tsm_ref.checkpoint.native import load, save
-from tsm_ref.checkpoint.onnx_export import export_onnx, export_onnx_stream
-from tsm_ref.checkpoint.onnx_import import load_onnx
+from tsm_ref.checkpoint.hdf5.native import load, save
+from tsm_ref.checkpoint.keras.load import load_keras
+from tsm_ref.checkpoint.onnx_in.load import load_onnx
+from tsm_ref.checkpoint.onnx_out.export import export_onnx, export_onnx_stream
 from tsm_ref.checkpoint.registry import names, resolve, weights_folder
-from tsm_ref.checkpoint.safetensors_files import save_safetensors
+from tsm_ref.checkpoint.tensors.safetensors import save_safetensors
 from tsm_ref.checkpoint.views import FileView
 
 __all__ = [

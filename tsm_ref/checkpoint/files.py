@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tsm_ref.checkpoint import keras, native, onnx_import
-from tsm_ref.checkpoint.architectures import load_tensors
 from tsm_ref.checkpoint.contents import Checkpoint, under
 from tsm_ref.checkpoint.disk import StrPath, read_head, sha256_of
-from tsm_ref.checkpoint.hdf5 import SIGNATURE, open_hdf5
-from tsm_ref.checkpoint.safetensors_files import load_safetensors
-from tsm_ref.checkpoint.torch_files import ZIP_HEAD, read_torch
+from tsm_ref.checkpoint.hdf5 import native
+from tsm_ref.checkpoint.hdf5.guard import SIGNATURE, open_hdf5
+from tsm_ref.checkpoint.keras import load as keras
+from tsm_ref.checkpoint.onnx_in import load as onnx_import
+from tsm_ref.checkpoint.tensors.architectures import load_tensors
+from tsm_ref.checkpoint.tensors.safetensors import load_safetensors
+from tsm_ref.checkpoint.tensors.torch import ZIP_HEAD, read_torch
 from tsm_ref.errors import CheckpointError
 from tsm_ref.profile import PROFILES, Profile
 
@@ -39,7 +41,7 @@ def load_checkpoint(path: StrPath, profile: Profile | None = None) -> Checkpoint
     says nothing about its shift, so there a profile is needed. An ONNX file says everything about
     its shift and nothing about pictures; a given profile must agree with what it does. Of a file of
     tensors (PyTorch, Paddle, safetensors) names and shapes tell the network, and some of them the
-    shift; see `tsm_ref.checkpoint.architectures`.
+    shift; see `tsm_ref.checkpoint.tensors.architectures`.
 
     Raises `CheckpointError` in one sentence without the path.
 

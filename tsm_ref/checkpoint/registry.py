@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tsm_ref.checkpoint import native
 from tsm_ref.checkpoint.contents import shown
 from tsm_ref.checkpoint.disk import StrPath, sha256_of, write_whole
 from tsm_ref.checkpoint.files import load_checkpoint
+from tsm_ref.checkpoint.hdf5 import native
 from tsm_ref.errors import CheckpointError
 from tsm_ref.profile import PROFILES, Profile
 

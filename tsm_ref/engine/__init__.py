@@ -72,12 +72,12 @@ def make_engine(
     if name == "auto":
         name = "numba" if _compiles() else "numpy"
     if name == "numpy":
-        from tsm_ref.engine.numpy_engine import NumpyEngine
+        from tsm_ref.engine.on_numpy.engine import NumpyEngine
 
         return NumpyEngine(graph, weights)
     if not _installed("numba"):
         raise MissingDependency("numba", "run the compiled engine (the engine 'numpy' needs none)")
-    from tsm_ref.engine.numba_engine import NumbaEngine
+    from tsm_ref.engine.on_numba.engine import NumbaEngine
 
     return NumbaEngine(graph, weights, threads, again)
 

@@ -7,7 +7,7 @@ import numpy as np
 from tsm_ref.errors import UsageError
 from tsm_ref.live.loop import Live, label_of
 from tsm_ref.live.sources import Pace
-from tsm_ref.model import Model
+from tsm_ref.model.model import Model
 from tsm_ref.reference import softmax
 from tsm_ref.video import FrameSource
 

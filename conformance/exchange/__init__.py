@@ -1,0 +1,1 @@
+"""What leaves the process: messages and their schemas, exported questions, ONNX files."""

@@ -1,0 +1,119 @@
+"""Questions in a folder: exported for machines that cannot be talked to, and found again there.
+
+::
+
+    manifest.json                   seed, profile, levels, and every call with its place
+    cases/L0.shift.clips/0/x.npy    the inputs of call 0; weights are weights.NAME.npy
+    cases/L0.shift.clips/0/call.json   operation, attributes, the names of the inputs
+    outputs/L0.shift.clips/0/y.npy  where the answer belongs
+
+Nothing in the folder tells an expected output. ``--format onnx`` writes the layers among the cases
+as ONNX's own test data instead (see `onnx_export`).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conformance.exchange.schemas import Invalid, check
+from conformance.questions.case import Call, Case, Setting, all_cases, make_problem
+from conformance.questions.conventions import profile_of
+from conformance.questions.files import FILM, write_npy
+from tsm_ref.errors import UsageError, WriteError
+
+PLACE = re.compile(r"[\w.-]*\w/\d+")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was exported: from which seed, for which profile, and where every call lies."""
+
+    seed: int
+    profile: Any
+    levels: tuple[str, ...]
+    places: Mapping[str, str]
+
+    def find(self, call: Call) -> str | None:
+        """The place ``CASE/i`` of a call, by its content."""
+        return self.places.get(fingerprint(call))
+
+
+def export(folder: Path, levels: tuple[str, ...], profile: str, seed: int, format: str) -> int:
+    """Write the questions of some levels to a folder; returns how many cases there are."""
+    setting = Setting(profile_of(profile), seed)
+    places: dict[str, str] = {}
+    count = 0
+    try:
+        for case, calls in questions(setting, levels):
+            count += 1
+            if format == "onnx":
+                from conformance.exchange.onnx_layout import write_case
+
+                count -= not write_case(folder, case, setting)
+                continue
+            for i, call in enumerate(calls):
+                places[fingerprint(call)] = f"{case.id}/{i}"
+                write_call(folder / "cases" / case.id / str(i), call)
+        if format == "npy":
+            manifest = {"format": 1, "seed": seed, "profile": setting.profile.as_dict()}
+            text = json.dumps(manifest | {"levels": list(levels), "places": places}, indent=1)
+            (folder / "manifest.json").write_text(text + "\n", "utf-8")
+    except OSError as error:
+        raise WriteError(f"cannot export to {folder}: {error}") from None
+    return count
+
+
+def questions(setting: Setting, levels: tuple[str, ...]) -> Iterator[tuple[Case, list[Call]]]:
+    """The cases that can be asked without a conversation, with their calls."""
+    for case in all_cases():
+        if case.level in levels and case.interactive is None and case.applies(setting.profile):
+            yield case, [question.call for question in make_problem(case, setting).questions]
+
+
+def write_call(folder: Path, call: Call) -> None:
+    """One call as a folder of arrays and a ``call.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for name, x in call.inputs.items():
+        if name == FILM:
+            files[name] = "film.avi"
+            (folder / files[name]).write_bytes(x.tobytes())
+            continue
+        files[name] = name.replace("/", ".") + ".npy"
+        write_npy(folder / files[name], x)
+    told = {"operation": call.operation, "attributes": dict(call.attributes), "inputs": files}
+    (folder / "call.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an exported folder; raises `UsageError` if there is none."""
+    try:
+        tree = json.loads((folder / "manifest.json").read_text("utf-8"))
+        check("manifest", tree)
+        for place in tree["places"].values():
+            if not PLACE.fullmatch(place):
+                raise Invalid(f"the place {place!r} must be a case and a number")
+        levels, places = tuple(tree["levels"]), tree["places"]
+        return Manifest(int(tree["seed"]), tree["profile"], levels, places)
+    except FileNotFoundError:
+        raise UsageError(
+            f"there is no manifest.json in {folder}: `tsm-conformance export` writes one"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{folder / 'manifest.json'} is not as it should be: {error}") from None
+
+
+def fingerprint(call: Call) -> str:
+    """A digest of everything that a call says."""
+    digest = hashlib.sha256(call.operation.encode())
+    digest.update(json.dumps(dict(call.attributes), sort_keys=True).encode())
+    for name, x in call.inputs.items():
+        digest.update(f"{name} {x.dtype} {x.shape}".encode())
+        digest.update(np.ascontiguousarray(x).tobytes())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""Cases put to a testee: results, diagnosis, expected failures, the kill matrix."""

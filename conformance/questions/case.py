@@ -1,0 +1,187 @@
+"""What a case is: the question put to a testee, and how the answer is judged.
+
+A case is known by its identifier and states which defect it exists to catch. For a `Setting` (the
+testee's profile and accuracy, a seed) it makes a `Problem`: calls of operations, each with its
+judge. Nothing that a testee is sent contains an expected output.
+"""
+
+import difflib
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from conformance.questions.arrays import Array
+from conformance.questions.conventions import Profile
+from conformance.questions.judges import Judge
+from conformance.questions.levels import LEVELS
+from tsm_ref.errors import UsageError
+from tsm_ref.reference.bounds import unit_roundoff
+
+REQUIREMENTS = ("MUST", "SHOULD", "MAY")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation with named arrays and attributes.
+
+    An input ``weights/NAME`` is one entry of the dictionary `weights`. ``defaults`` are attributes
+    that a callable without such a parameter may be called without. ``memory`` says in which kind of
+    memory (`arrays.MEMORY`) an in-process testee gets an input.
+    """
+
+    operation: str
+    inputs: Mapping[str, Array]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    memory: Mapping[str, str] = field(default_factory=dict)
+
+    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        """The call as Python has it: the first input by position, and all else by name."""
+        plain = {k: v for k, v in self.inputs.items() if not k.startswith("weights/")}
+        weights = {k[8:]: v for k, v in self.inputs.items() if k.startswith("weights/")}
+        first, rest = list(plain.values())[:1], dict(list(plain.items())[1:])
+        return first, rest | ({"weights": weights} if weights else {}) | dict(self.attributes)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A call and the judge of its answer."""
+
+    call: Call
+    judge: Judge
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The questions of a case; with `same_bits` their answers must also be equal to the bit."""
+
+    questions: tuple[Question, ...]
+    same_bits: bool = False
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a case is made for: a profile, the accuracy that is declared, and a seed."""
+
+    profile: Profile
+    seed: int = 0
+    accumulation: str = "float32"
+    exact: bool = True
+    case_id: str = ""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise UsageError(f"the seed (={self.seed}) must be 0 or more")
+
+    @property
+    def u(self) -> float:
+        """Unit roundoff of the type that the testee accumulates in.
+
+        Results are stored as float32 even where sums are made in more, so it is at least that.
+        """
+        return max(unit_roundoff(self.accumulation), unit_roundoff("float32"))
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """Random numbers that depend on the seed and on the case alone."""
+        return np.random.default_rng([self.seed, zlib.crc32(self.case_id.encode())])
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing that an implementation must, should or may do.
+
+    ``needs`` names declared capabilities without which the case is skipped; ``applies`` is False
+    for profiles that the case says nothing about; ``cost`` marks the cases that take seconds.
+    ``interactive`` cases choose their questions by the answers (hypothesis), and cannot be
+    exported.
+    """
+
+    id: str
+    requirement: str
+    operation: str
+    checks: str
+    formula: str
+    defect: str
+    build: Callable[[Setting], Problem]
+    needs: tuple[str, ...] = ()
+    applies: Callable[[Profile], bool] = lambda profile: True
+    costly: bool = False
+    interactive: Callable[[Any], None] | None = None
+
+    @property
+    def level(self) -> str:
+        """The level that the case belongs to."""
+        return self.id.split(".", 1)[0]
+
+
+Build = Callable[[Setting], Problem]
+Register = Callable[[Build], Build]
+"""What `case` and the shorthands of the catalogue return: a decorator of builders."""
+
+CASES: dict[str, Case] = {}
+
+
+def case(
+    id: str, requirement: str = "MUST", *, operation: str, formula: str, defect: str, **options: Any
+) -> Register:
+    """Register the decorated builder; its docstring says what the case checks."""
+
+    def register(build: Build) -> Build:
+        checks = " ".join((build.__doc__ or "").split())
+        if id in CASES or requirement not in REQUIREMENTS or id.split(".")[0] not in LEVELS:
+            raise ValueError(f"the case {id!r} is registered twice, or not as it should be")
+        CASES[id] = Case(id, requirement, operation, checks, formula, defect, build, **options)
+        return build
+
+    return register
+
+
+Property = Callable[[Any], None]
+
+
+def identity(
+    id: str, *, operation: str, formula: str, defect: str, **options: Any
+) -> Callable[[Property], Property]:
+    """Register a property that hypothesis explores, a function of an `identities.Dialogue`."""
+
+    def register(prop: Property) -> Property:
+        def nothing_fixed(setting: Setting) -> Problem:
+            return Problem(())
+
+        nothing_fixed.__doc__ = prop.__doc__
+        more = {"interactive": prop, "costly": True, **options}
+        case(id, "SHOULD", operation=operation, formula=formula, defect=defect, **more)(
+            nothing_fixed
+        )
+        return prop
+
+    return register
+
+
+def all_cases() -> Iterator[Case]:
+    """Every case of the suite, level by level, in the order of the catalogue."""
+    from conformance import catalogue
+
+    for module in catalogue.MODULES:
+        __import__(f"conformance.catalogue.{module}")
+    order = list(LEVELS)
+    yield from sorted(CASES.values(), key=lambda c: order.index(c.level))
+
+
+def find_case(id: str) -> Case:
+    """The case of this identifier; raises `UsageError` naming similar ones."""
+    known = {c.id: c for c in all_cases()}
+    if id not in known:
+        close = difflib.get_close_matches(id, known, 3, 0.4)
+        raise UsageError(f"there is no case {id!r}; similar are {', '.join(close) or 'none'}")
+    return known[id]
+
+
+def make_problem(c: Case, setting: Setting) -> Problem:
+    """The problem of a case in a setting, with the random numbers that belong to it."""
+    return c.build(replace(setting, case_id=c.id))

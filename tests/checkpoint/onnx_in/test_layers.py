@@ -1,0 +1,517 @@
+"""ONNX graphs as exporters write them, node by node; the judge is the onnx package's evaluator."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from tsm_ref.checkpoint import Checkpoint, load_checkpoint
+from tsm_ref.engine.on_numpy.engine import NumpyEngine
+from tsm_ref.engine.oracle import run_with_bound
+from tsm_ref.errors import CheckpointError
+
+T, C = 4, 8
+RNG = np.random.default_rng(11)
+
+
+class Sketch:
+    """A small ONNX graph that is written down line by line; `x` is its input."""
+
+    def __init__(self, shape: Sequence[int | str], opset: int = 13) -> None:
+        self.opset = opset
+        self.inputs = {"x": shape}
+        self.nodes: list[Any] = []
+        self.tensors: list[Any] = []
+
+    def const(self, values: Any) -> str:
+        values = np.asarray(values)
+        if values.dtype == np.float64:
+            values = values.astype(np.float32)
+        name = f"c{len(self.tensors)}"
+        self.tensors.append(numpy_helper.from_array(values, name))
+        return name
+
+    def random(self, *shape: int) -> str:
+        return self.const(RNG.normal(size=shape) / np.sqrt(max(1, np.prod(shape[1:]))))
+
+    def do(self, op: str, *inputs: str, outs: int = 1, **attrs: Any) -> Any:
+        names = [f"v{len(self.nodes)}.{i}" for i in range(outs)]
+        self.nodes.append(helper.make_node(op, list(inputs), names, **attrs))
+        return names if outs > 1 else names[0]
+
+    def reshape(self, x: str, *shape: int) -> str:
+        return str(self.do("Reshape", x, self.const(np.array(shape, np.int64))))
+
+    def cut(self, x: str, start: int, end: int, axis: int) -> str:
+        return str(self.do("Slice", x, *(self.const(np.array([v])) for v in (start, end, axis))))
+
+    def stem(self, x: str = "x") -> str:
+        """Rows of pictures (rows, 3, 12, 12) as (rows, 8, 12, 12)."""
+        return self.do("Relu", self.do("Conv", x, self.random(C, 3, 3, 3), pads=[1, 1, 1, 1]))
+
+    def shift(self, x: str, size: int, channels: int = C, fold: int = 1) -> str:
+        """The shift of MMAction2: slices, and zeros made by subtracting a slice from itself."""
+        x = self.reshape(x, -1, T, channels, size)
+        first = self.cut(x, 0, fold, 2)
+        second = self.cut(x, fold, 2 * fold, 2)
+        rest = self.cut(x, 2 * fold, 2**31, 2)
+        ahead = self.cut(self.do("Sub", first, first), 0, 1, 1)
+        first = self.do("Concat", self.cut(first, 1, 2**31, 1), ahead, axis=1)
+        behind = self.cut(self.do("Sub", second, second), 0, 1, 1)
+        second = self.do("Concat", behind, self.cut(second, 0, -1, 1), axis=1)
+        return str(self.do("Concat", first, second, rest, axis=2))
+
+    def head(self, rows: str, channels: int = C) -> str:
+        x = self.do("Flatten", self.do("GlobalAveragePool", rows))
+        x = self.do("Gemm", x, self.random(5, channels), self.random(5), transB=1)
+        return str(self.do("ReduceMean", self.reshape(x, -1, T, 5), axes=[1], keepdims=0))
+
+    def model(self, output: str) -> Any:
+        kind = TensorProto.FLOAT
+        graph = helper.make_graph(
+            self.nodes,
+            "sketch",
+            [helper.make_tensor_value_info(n, kind, list(s)) for n, s in self.inputs.items()],
+            [helper.make_tensor_value_info(output, kind, None)],
+            self.tensors,
+        )
+        opset = [helper.make_opsetid("", self.opset)]
+        return helper.make_model(graph, opset_imports=opset, ir_version=8)
+
+
+Check = Callable[..., Checkpoint]
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    """Import the sketch, and compare what it computes with the evaluator of the onnx package."""
+
+    def run(sketch: Sketch, output: str, **open_sizes: int) -> Checkpoint:
+        model = sketch.model(output)
+        path = tmp_path / "sketch.onnx"
+        path.write_bytes(model.SerializeToString())
+        found = load_checkpoint(path)
+        given = {
+            name: RNG.normal(size=[open_sizes.get(str(d), d) for d in shape]).astype(np.float32)
+            for name, shape in sketch.inputs.items()
+        }
+        (expected,) = ReferenceEvaluator(model).run(None, given)
+        x = {view.value: view.to_graph(given[view.name]) for view in found.inputs}
+        (view,) = found.outputs
+        y = view.to_file(NumpyEngine(found.graph, found.weights).run(x)[view.value])
+        bound = run_with_bound(found.graph, found.weights, x, 2**-24)[view.value]
+        assert y.shape == expected.shape
+        assert (np.abs(y - expected) <= 2 * view.to_file(bound.tolerance()) + 1e-7).all()
+        return found
+
+    return run
+
+
+def ops(found: Checkpoint) -> list[str]:
+    return [node.op for node in found.graph.nodes]
+
+
+def d_of(found: Checkpoint) -> list[tuple[int, ...]]:
+    return [node.attrs["d"] for node in found.graph.select("TemporalShift")]
+
+
+MIT_D = (-1, 1, 0, 0, 0, 0, 0, 0)
+
+
+# Layouts of the input
+
+
+@pytest.mark.parametrize(
+    ("shape", "prepare", "layout"),
+    [
+        ((8, 3, 12, 12), lambda s: "x", "(N*T, C, H, W)"),
+        (("B", 3, 12, 12), lambda s: "x", "(N*T, C, H, W)"),
+        ((2, 12, 12, 12), lambda s: s.reshape("x", -1, 3, 12, 12), "(N, T*C, H, W)"),
+        ((2, 4, 3, 12, 12), lambda s: s.reshape("x", -1, 3, 12, 12), "(N, T, C, H, W)"),
+        (
+            (2, 3, 4, 12, 12),
+            lambda s: s.reshape(s.do("Transpose", "x", perm=[0, 2, 1, 3, 4]), -1, 3, 12, 12),
+            "(N, C, T, H, W)",
+        ),
+        ((8, 12, 12, 3), lambda s: s.do("Transpose", "x", perm=[0, 3, 1, 2]), "(N*T, H, W, C)"),
+        (
+            (2, 4, 12, 12, 3),
+            lambda s: s.do("Transpose", s.reshape("x", -1, 12, 12, 3), perm=[0, 3, 1, 2]),
+            "(N, T, H, W, C)",
+        ),
+    ],
+)
+def test_every_layout_of_the_input_is_understood(
+    check: Check, shape: Any, prepare: Callable[[Sketch], str], layout: str
+) -> None:
+    s = Sketch(shape)
+    rows = s.stem(prepare(s))
+    rows = s.reshape(s.shift(rows, 144), -1, C, 12, 12)
+    found = check(s, s.head(s.do("Conv", rows, s.random(C, C, 1, 1))), B=8)
+    assert str(found.inputs[0]) == f"x {layout}"
+    assert d_of(found) == [MIT_D]
+    assert found.graph.inputs[0].shape == ("N", 3, T, 12, 12)
+
+
+def test_open_height_and_width_stay_open(check: Check) -> None:
+    s = Sketch(("B", 3, "H", "W"))
+    found = check(s, s.head(s.stem()), B=8, H=10, W=14)
+    assert found.graph.inputs[0].shape == ("N", 3, T, "H", "W")
+
+
+def test_a_network_that_depends_on_an_open_size_is_refused(check: Check) -> None:
+    """The window of the pool is the whole picture, whatever that is at the export."""
+    s = Sketch(("B", 3, "H", "W"))
+    sizes = s.do("Slice", s.do("Shape", "x"), s.const(np.array([3])), s.const(np.array([4])))
+    width = s.do("Cast", sizes, to=1)
+    with pytest.raises(CheckpointError, match="another one for other sizes"):
+        check(s, s.head(s.do("Mul", s.stem(), width)), B=8, H=10, W=14)
+
+
+# Heads
+
+
+@pytest.mark.parametrize("style", ["two means", "one mean", "global", "window", "matmul"])
+def test_every_head_is_understood(check: Check, style: str) -> None:
+    s = Sketch((8, 3, 12, 12))
+    x = s.stem()
+    if style == "two means":
+        x = s.do("ReduceMean", s.do("ReduceMean", x, axes=[3], keepdims=0), axes=[2], keepdims=0)
+    elif style == "one mean":
+        x = s.do("ReduceMean", x, axes=[-1, -2], keepdims=0)
+    elif style == "window":
+        x = s.reshape(s.do("AveragePool", x, kernel_shape=[12, 12]), -1, C)
+    else:
+        x = s.do("Squeeze", s.do("GlobalAveragePool", x), s.const(np.array([2, 3])))
+    if style == "matmul":
+        x = s.do("Add", s.do("MatMul", x, s.random(C, 5)), s.random(5))
+    else:
+        x = s.do("Gemm", x, s.random(C, 5), s.random(5), alpha=0.5, beta=2.0)
+    found = check(s, s.do("ReduceMean", s.reshape(x, -1, T, 5), axes=[1], keepdims=0))
+    pool = "AveragePool" if style == "window" else "GlobalAveragePool"
+    assert ops(found) == ["Conv", "Relu", pool, "Flatten", "Linear", "Consensus"]
+
+
+def test_a_linear_layer_behind_the_consensus_moves_in_front_of_it(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    x = s.reshape(s.do("GlobalAveragePool", s.stem()), -1, T, C)
+    x = s.do("ReduceMean", x, axes=[1], keepdims=0)
+    found = check(s, s.do("Gemm", x, s.random(5, C), s.random(5), transB=1))
+    assert ops(found)[-2:] == ["Linear", "Consensus"]
+    assert found.graph.frame_logits is not None
+
+
+def test_a_mean_over_all_axes_at_once(check: Check) -> None:
+    s = Sketch((2, 3, T, 12, 12))
+    x = s.do("Conv", "x", s.random(C, 3, 1, 3, 3), pads=[0, 1, 1, 0, 1, 1])
+    x = s.do("ReduceMean", x, axes=[2, 3, 4], keepdims=0)
+    found = check(s, s.do("Gemm", x, s.random(5, C), transB=1))
+    assert ops(found)[1:] == ["GlobalAveragePool", "Flatten", "Linear", "Consensus"]
+
+
+def test_softmax_over_the_classes(check: Check) -> None:
+    for opset in (11, 13):
+        s = Sketch((8, 3, 12, 12), opset)
+        axis = {} if opset < 13 else {"axis": -1}
+        found = check(s, s.do("Softmax", s.head(s.stem()), **axis))
+        assert ops(found)[-2:] == ["Consensus", "Softmax"]
+
+
+def test_flatten_of_places_in_both_orders(check: Check) -> None:
+    for order in ("CHW", "HWC"):
+        s = Sketch((8, 3, 12, 12))
+        x = s.do("MaxPool", s.stem(), kernel_shape=[4, 4], strides=[4, 4])
+        if order == "HWC":
+            x = s.do("Transpose", x, perm=[0, 2, 3, 1])
+        x = s.do("Gemm", s.do("Flatten", x), s.random(5, 9 * C), transB=1)
+        found = check(s, s.do("ReduceMean", s.reshape(x, -1, T, 5), axes=[1], keepdims=0))
+        (flatten,) = found.graph.select("Flatten")
+        assert flatten.attr("order") == order
+
+
+# Layers
+
+
+def test_activations(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    x = s.do("Conv", "x", s.random(C, 3, 3, 3))
+    for op, attrs in [
+        ("LeakyRelu", {"alpha": 0.2}),
+        ("Tanh", {}),
+        ("Sigmoid", {}),
+        ("HardSigmoid", {"alpha": 1 / 6}),
+        ("HardSigmoid", {"alpha": 0.3, "beta": 0.4}),
+    ]:
+        x = s.do(op, x, **attrs)
+    x = s.do("Clip", x, "", s.const(np.float32(0.5)))
+    x = s.do("Clip", x, s.const(np.float32(0)), s.const(np.float32(np.inf)))
+    x = s.do("PRelu", x, s.const(np.full((C, 1, 1), 0.3)))
+    found = check(s, s.head(x))
+    assert ops(found)[1:10] == [
+        *("LeakyRelu", "Tanh", "Sigmoid", "HardSigmoid", "BatchNormalization", "Clip"),
+        *("Clip", "Relu", "LeakyRelu"),
+    ]
+
+
+def test_hard_swish_written_out(check: Check) -> None:
+    """x * clip(x + 3, 0, 6) / 6, as exporters wrote it before there was an op."""
+    s = Sketch((8, 3, 12, 12))
+    x = s.do("Conv", "x", s.random(C, 3, 3, 3))
+    gate = s.do("Add", x, s.const(np.float32(3)))
+    gate = s.do("Clip", gate, s.const(np.float32(0)), s.const(np.float32(6)))
+    check(s, s.head(s.do("Div", s.do("Mul", x, gate), s.const(np.float32(6)))))
+
+
+def test_squeeze_and_excitation(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    x = s.stem()
+    gate = s.do("Relu", s.do("Conv", s.do("GlobalAveragePool", x), s.random(4, C, 1, 1)))
+    gate = s.do("HardSigmoid", s.do("Conv", gate, s.random(C, 4, 1, 1)), alpha=1 / 6)
+    assert "Mul" in ops(check(s, s.head(s.do("Mul", gate, x))))
+
+
+def test_normalising_constants(check: Check) -> None:
+    """(1 - (x - mean) / std) * 2 + offset, per channel, before the first layer."""
+    s = Sketch((8, 3, 12, 12))
+    x = s.do("Sub", "x", s.const(np.array([[[0.4]], [[0.5]], [[0.6]]])))
+    x = s.do("Div", x, s.const(np.full((1, 3, 1, 1), 0.25)))
+    x = s.do("Sub", s.const(np.float32(1)), x)
+    x = s.do("Add", s.do("Mul", s.const(np.float32(2)), x), s.const(np.zeros((3, 1, 1)) - 1))
+    check(s, s.head(s.stem(x)))
+
+
+def test_constants_with_a_number_for_each_frame(check: Check) -> None:
+    """As an attention over time has them."""
+    s = Sketch((2, 3, 4, 12, 12))
+    x = s.do("Conv", "x", s.random(C, 3, 1, 3, 3))
+    x = s.do("Relu", s.do("Add", x, s.random(1, 1, 4, 1, 1)))
+    found = check(s, s.do("Mul", s.random(4, 1, 1), x))
+    assert ops(found) == ["Conv", "Add", "Relu", "Mul"]
+
+
+def test_subtracting_data(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    check(s, s.head(s.do("Sub", s.stem(), s.stem())))
+
+
+def test_a_bias_of_its_own_joins_its_convolution(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    x = s.do("Add", s.do("Conv", "x", s.random(C, 3, 3, 3)), s.random(1, C, 1, 1))
+    found = check(s, s.head(s.do("Relu", x)))
+    assert ops(found)[:2] == ["Conv", "Relu"]
+    assert len(found.graph.nodes[0].inputs) == 3
+
+
+@pytest.mark.parametrize("auto", ["SAME_UPPER", "SAME_LOWER", "VALID"])
+def test_padding_by_name(check: Check, auto: str) -> None:
+    s = Sketch((8, 3, 11, 12))
+    x = s.do("Conv", "x", s.random(C, 3, 3, 3), auto_pad=auto, strides=[2, 2])
+    if auto != "SAME_LOWER":  # which the judge pads at the wrong end, in pools only
+        x = s.do("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], auto_pad=auto)
+    check(s, s.head(x))
+
+
+def test_pools_with_all_their_attributes(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    x = s.do("MaxPool", s.stem(), kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
+    x = s.do("AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)
+    x = s.do("MaxPool", x, kernel_shape=[2, 2], dilations=[2, 2])
+    check(s, s.head(s.do("Dropout", x)))
+
+
+def test_batch_norm(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12), opset=15)  # the judge takes older ones for training
+    variance = s.const(RNG.uniform(0.5, 2, C))
+    x = s.do("BatchNormalization", s.stem(), *(s.random(C) for _ in range(3)), variance)
+    found = check(s, s.head(x))
+    assert next(found.graph.select("BatchNormalization")).attrs["epsilon"] == 1e-5
+
+
+def test_half_precision_casts_are_passed_over(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    check(s, s.head(s.do("Cast", s.stem(), to=TensorProto.FLOAT)))
+
+
+# Time
+
+
+def test_a_temporal_convolution_over_places_folded_into_the_batch(check: Check) -> None:
+    """(N*H*W, C, T), as a Conv1d sees it: a convolution of ours with a temporal kernel."""
+    s = Sketch((8, 3, 12, 12))
+    x = s.do("Transpose", s.reshape(s.stem(), 2, T, C, 144), perm=[0, 3, 2, 1])
+    x = s.do("Conv", s.reshape(x, -1, C, T), s.random(C, C, 3), pads=[2, 0])
+    x = s.do("Transpose", s.reshape(x, 2, 144, C, T), perm=[0, 3, 2, 1])
+    found = check(s, s.head(s.reshape(x, -1, C, 12, 12)))
+    conv = list(found.graph.select("Conv"))[1]
+    assert found.graph.parameters[conv.inputs[1]] == (C, C, 3, 1, 1)
+    assert conv.attrs["pads"] == (2, 0, 0, 0, 0, 0)
+
+
+def test_a_temporal_pool_between_stages(check: Check) -> None:
+    s = Sketch((16, 3, 12, 12))
+    x = s.do("Transpose", s.reshape(s.stem(), 2, 2 * T, C, 12, 12), perm=[0, 2, 1, 3, 4])
+    x = s.do("MaxPool", x, kernel_shape=[3, 1, 1], strides=[2, 1, 1], pads=[1, 0, 0, 1, 0, 0])
+    x = s.reshape(s.do("Transpose", x, perm=[0, 2, 1, 3, 4]), -1, C, 12, 12)
+    x = s.reshape(s.shift(x, 144), -1, C, 12, 12)
+    found = check(s, s.head(s.do("Conv", x, s.random(C, C, 1, 1))))
+    assert found.graph.inputs[0].shape[2] == 2 * T
+    assert d_of(found) == [MIT_D]
+
+
+def test_a_shift_with_two_readers_is_one_shift(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    x = s.reshape(s.shift(s.stem(), 144), -1, C, 12, 12)
+    a, b = (s.do("Conv", x, s.random(C, C, 1, 1)) for _ in range(2))
+    assert len(d_of(check(s, s.head(s.do("Add", s.do("Add", a, b), x))))) == 1
+
+
+@pytest.mark.parametrize("mode", ["softmax", "dot product"])
+def test_a_non_local_block(check: Check, mode: str) -> None:
+    s = Sketch((8, 3, 12, 12))
+    x = s.do("Transpose", s.reshape(s.stem(), 2, T, C, 12, 12), perm=[0, 2, 1, 3, 4])
+    theta, phi, g = (s.do("Conv", x, s.random(4, C, 1, 1, 1)) for _ in range(3))
+    pool = {"kernel_shape": [1, 2, 2], "strides": [1, 2, 2]}
+    phi, g = (s.do("MaxPool", v, **pool) for v in (phi, g))
+    theta, phi, g = (s.reshape(v, 2, 4, -1) for v in (theta, phi, g))
+    theta, g = (s.do("Transpose", v, perm=[0, 2, 1]) for v in (theta, g))
+    scores = s.do("MatMul", theta, phi)
+    if mode == "softmax":
+        scores = s.do("Softmax", scores, axis=-1)
+    else:
+        scores = s.do("Div", scores, s.const(np.float32(T * 36)))
+    y = s.do("Transpose", s.do("MatMul", scores, g), perm=[0, 2, 1])
+    y = s.do("Conv", s.reshape(y, 2, 4, T, 12, 12), s.random(C, 4, 1, 1, 1))
+    x = s.do("Transpose", s.do("Add", y, x), perm=[0, 2, 1, 3, 4])
+    found = check(s, s.head(s.reshape(x, -1, C, 12, 12)))
+    (block,) = found.graph.select("NonLocal")
+    assert (block.attrs["mode"] == "dot_product") == (mode == "dot product")
+
+
+def test_ts_can_with_six_channels_cut_in_two(check: Check) -> None:
+    """Motion and appearance in one input; the mask is x / sum(x) * H * W * 0.5."""
+    s = Sketch((8, 6, 12, 12))
+    motion, appearance = s.do("Split", "x", s.const(np.array([3, 3])), outs=2, axis=1)
+    motion = s.reshape(s.shift(motion, 144, channels=3), -1, 3, 12, 12)
+    motion, appearance = s.stem(motion), s.stem(appearance)
+    mask = s.do("Sigmoid", s.do("Conv", appearance, s.random(1, C, 1, 1)))
+    total = s.do("ReduceSum", mask, s.const(np.array([2])), keepdims=1)
+    total = s.do("ReduceSum", total, s.const(np.array([3])), keepdims=1)
+    mask = s.do("Div", mask, total)
+    for factor in (12, 12, 0.5):
+        mask = s.do("Mul", mask, s.const(np.float32(factor)))
+    x = s.do("AveragePool", s.do("Mul", motion, mask), kernel_shape=[4, 4], strides=[4, 4])
+    x = s.do("Tanh", s.do("Gemm", s.do("Flatten", x), s.random(4, 9 * C), transB=1))
+    found = check(s, s.do("Gemm", x, s.random(1, 4), s.random(1), transB=1))
+    assert [view.channels for view in found.inputs] == [(0, 3), (3, 6)]
+    assert [entry.shape[1] for entry in found.graph.inputs] == [3, 3]
+    assert ops(found).count("AttentionMask") == 1
+    assert "BatchNormalization" not in ops(found)
+
+
+# What is not understood
+
+
+def refusal(check: Check, sketch: Sketch, output: str) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        check(sketch, output)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_shift_that_mixes_clips_is_no_shift(check: Check) -> None:
+    """Rows are moved across the border of the clips."""
+    s = Sketch((8, 3, 12, 12))
+    x = s.stem()
+    x = s.do("Concat", s.cut(x, 1, 8, 0), s.cut(x, 0, 1, 0), axis=0)
+    y = s.reshape(s.shift(s.stem(), 144), -1, C, 12, 12)
+    text = refusal(check, s, s.head(s.do("Conv", s.do("Add", x, y), s.random(C, C, 1, 1))))
+    assert "no temporal shift and no known layout" in text
+
+
+def test_channels_that_are_swapped_are_no_shift(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    x = s.do("Gather", s.stem(), s.const(np.array([1, 0, *range(2, C)])), axis=1)
+    text = refusal(check, s, s.head(s.do("Conv", x, s.random(C, C, 1, 1))))
+    assert "no temporal shift and no known layout" in text
+
+
+def test_a_constant_among_data_is_no_shift(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    x = s.do("Concat", s.cut(s.stem(), 0, 7, 1), s.const(np.ones((8, 1, 12, 12))), axis=1)
+    text = refusal(check, s, s.head(s.do("Conv", x, s.random(C, C, 1, 1))))
+    assert "joins a constant that is not zero to data" in text
+
+
+def test_padding_with_ones_is_no_shift(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    pads = s.const(np.array([0, 1, 0, 0, 0, 0, 0, 0]))
+    x = s.cut(s.do("Pad", s.stem(), pads, s.const(np.float32(1))), 0, C, 1)
+    text = refusal(check, s, s.head(s.do("Conv", x, s.random(C, C, 1, 1))))
+    assert "pads with 1.0" in text
+
+
+def test_two_fills_in_one_shift_are_no_shift(check: Check) -> None:
+    """The first fold goes round, the second is filled with zeros."""
+    s = Sketch((8, 3, 12, 12))
+    x = s.reshape(s.stem(), -1, T, C, 144)
+    first = s.cut(x, 0, 1, 2)
+    first = s.do("Concat", s.cut(first, 1, 9, 1), s.cut(first, 0, 1, 1), axis=1)
+    rest = s.cut(s.reshape(s.shift(s.reshape(x, -1, C, 12, 12), 144), -1, T, C, 144), 1, C, 2)
+    x = s.reshape(s.do("Concat", first, rest, axis=2), -1, C, 12, 12)
+    text = refusal(check, s, s.head(s.do("Conv", x, s.random(C, C, 1, 1))))
+    assert "no temporal shift and no known layout" in text
+
+
+@pytest.mark.parametrize(
+    ("op", "attrs", "words"),
+    [
+        ("ReduceMean", {"axes": [1]}, "averages over C"),
+        ("Softmax", {"axis": 2}, "not along the channels"),
+        ("Sqrt", {}, "supported on constants only"),
+        ("Cast", {"to": 7}, "integers"),
+    ],
+)
+def test_ops_on_other_axes(check: Check, op: str, attrs: dict[str, Any], words: str) -> None:
+    s = Sketch((8, 3, 12, 12))
+    assert words in refusal(check, s, s.head(s.do(op, s.stem(), **attrs)))
+
+
+def test_constants_of_impossible_axes(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    new = s.do("Unsqueeze", s.const(np.ones(3)), s.const(np.array([0, 0])))
+    text = refusal(check, s, s.head(s.do("Add", s.stem(), new)))
+    assert "the axes (0, 0) are not all different" in text
+    s = Sketch((8, 3, 12, 12))
+    deep = s.do("Unsqueeze", s.const(np.ones(3)), s.const(np.arange(39)))
+    text = refusal(check, s, s.head(s.do("Add", s.stem(), s.do("Add", deep, deep))))
+    assert "dimensions" in text
+
+
+def test_constants_that_vary_in_space(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    assert "varies along T, H or W" in refusal(
+        check, s, s.head(s.do("Add", s.stem(), s.random(12, 12)))
+    )
+
+
+def test_dividing_by_data_or_zero(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    assert "not the mean of a frame" in refusal(check, s, s.head(s.do("Div", s.stem(), s.stem())))
+    s = Sketch((8, 3, 12, 12))
+    assert "divides a constant, or by zero" in refusal(
+        check, s, s.head(s.do("Div", s.stem(), s.const(np.float32(0))))
+    )
+
+
+def test_a_state_that_nothing_hands_on(check: Check) -> None:
+    s = Sketch((2, 3, 12, 12))
+    s.inputs["old"] = (2, 1, 12, 12)
+    x = s.do("Concat", "old", s.cut(s.stem(), 1, C, 1), axis=1)
+    rows = s.do("Flatten", s.do("GlobalAveragePool", s.do("Conv", x, s.random(C, C, 1, 1))))
+    text = refusal(check, s, s.do("Gemm", rows, s.random(5, C), transB=1))
+    assert "no output hands the state 'old' on" in text

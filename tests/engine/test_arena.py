@@ -1,0 +1,133 @@
+"""Lifetimes and places in the arena: nothing alive is written over, and what is dead is reused."""
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import graphs
+from tsm_ref.engine.arena import ALIGNMENT, lifetimes, place, plan_memory
+from tsm_ref.graph import Graph, Input, Node
+from tsm_ref.models import RESNETS, build_mobilenet_v2, build_resnet, build_ts_can, random_weights
+from tsm_ref.passes import optimize
+
+
+def relus(*links: tuple[str, str], outputs: tuple[str, ...]) -> Graph:
+    nodes = tuple(Node(name, "Relu", (x,)) for name, x in links)
+    return Graph("g", (Input("x", ("N", 1)),), nodes, outputs, {})
+
+
+def test_a_value_lives_from_its_maker_to_its_last_reader():
+    nodes = (
+        Node("a", "Relu", ("x",)),
+        Node("b", "Relu", ("a",)),
+        Node("c", "Add", ("a", "b")),
+        Node("unread", "Relu", ("x",)),
+        Node("d", "Relu", ("c",)),
+    )
+    graph = Graph("g", (Input("x", ("N", 1)),), nodes, ("d", "b"), {})
+    assert lifetimes(graph) == {
+        "x": (-1, 3),
+        "a": (0, 2),
+        "b": (1, 5),
+        "c": (2, 4),
+        "unread": (3, 3),
+        "d": (4, 5),
+    }
+
+
+def overlapping(sizes, alive, plan) -> list[tuple[str, str]]:
+    """The pairs that are needed at one moment and share a byte."""
+    return [
+        (a, b)
+        for a, b in combinations(sizes, 2)
+        if not (alive[a][1] < alive[b][0] or alive[b][1] < alive[a][0])
+        and plan.offsets[a] < plan.offsets[b] + sizes[b]
+        and plan.offsets[b] < plan.offsets[a] + sizes[a]
+    ]
+
+
+@st.composite
+def blocks(draw):
+    count = draw(st.integers(1, 25))
+    starts = [draw(st.integers(0, 20)) for _ in range(count)]
+    alive = {f"v{i}": (s, s + draw(st.integers(0, 8))) for i, s in enumerate(starts)}
+    return {name: draw(st.integers(1, 2000)) for name in alive}, alive
+
+
+@given(blocks())
+def test_no_two_blocks_that_live_together_overlap(drawn):
+    sizes, alive = drawn
+    plan = place(sizes, alive)
+    assert overlapping(sizes, alive, plan) == []
+    assert all(offset % ALIGNMENT == 0 for offset in plan.offsets.values())
+    assert all(plan.offsets[n] + sizes[n] <= plan.size for n in sizes)
+    together = max(
+        sum(size for n, size in sizes.items() if alive[n][0] <= step <= alive[n][1])
+        for step in range(30)
+    )
+    assert plan.size >= together
+
+
+@given(graphs())
+def test_no_two_live_values_of_a_network_overlap(drawn):
+    graph, shapes = drawn
+    fused, _ = optimize(graph, random_weights(graph))
+    found = fused.shapes(shapes)
+    names = [*(entry.name for entry in fused.inputs), *(node.name for node in fused.nodes)]
+    sizes = {name: 4 * _count(found[name][1:]) for name in names}
+    assert overlapping(sizes, lifetimes(fused), plan_memory(fused, sizes)) == []
+
+
+def test_overlaps_would_be_seen():
+    sizes, alive = {"a": 100, "b": 100}, {"a": (0, 1), "b": (1, 2)}
+    plan = place(sizes, {"a": (0, 0), "b": (1, 2)})
+    assert overlapping(sizes, alive, plan) == [("a", "b")]
+
+
+def test_a_chain_needs_two_places_however_long_it_is():
+    names = [f"v{i}" for i in range(50)]
+    links = zip(names, ["x", *names], strict=False)
+    graph = relus(*links, outputs=(names[-1],))
+    plan = plan_memory(graph, dict.fromkeys(["x", *names], 640))
+    assert plan.size == 2 * 640
+
+
+def test_an_output_is_never_written_over():
+    graph = relus(("a", "x"), ("b", "a"), ("c", "b"), ("d", "c"), outputs=("a", "d"))
+    sizes = dict.fromkeys("xabcd", 64)
+    plan = plan_memory(graph, sizes)
+    assert all(plan.offsets[name] != plan.offsets["a"] for name in "bcd")
+
+
+@pytest.mark.parametrize(
+    ("graph", "shapes", "share"),
+    [
+        (build_resnet(RESNETS["resnet50"], num_classes=400), {"x": (1, 3, 8, 224, 224)}, 0.25),
+        (build_resnet(RESNETS["resnet101"], num_classes=400), {"x": (1, 3, 8, 224, 224)}, 0.16),
+        (build_mobilenet_v2(num_classes=27), {"x": (1, 3, 8, 224, 224)}, 0.35),
+        (
+            build_ts_can(),
+            {"motion": (1, 3, 40, 36, 36), "appearance": (1, 3, 1, 36, 36)},
+            0.6,
+        ),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_an_arena_is_much_smaller_than_its_values_together(graph, shapes, share):
+    weights = random_weights(graph)
+    fused, _ = optimize(graph, weights)
+    found = fused.shapes(shapes)
+    names = [*(entry.name for entry in fused.inputs), *(node.name for node in fused.nodes)]
+    sizes = {name: 4 * _count(found[name][1:]) for name in names}
+    plan = plan_memory(fused, sizes)
+    assert overlapping(sizes, lifetimes(fused), plan) == []
+    assert plan.size < share * sum(sizes.values())
+
+
+def _count(shape) -> int:
+    result = 1
+    for size in shape:
+        result *= size
+    return result

@@ -1,0 +1,290 @@
+"""A video to predictions: what is sampled, averaged and cut into a timeline, on real pictures."""
+
+import json
+import os
+import time
+import weakref
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tsm_ref
+from tsm_ref.checkpoint import export_onnx_stream, sha256_of, weights_folder
+from tsm_ref.errors import CheckpointError, UsageError, VideoError
+from tsm_ref.kernels import notice
+from tsm_ref.live.session import Session, follow
+from tsm_ref.model.model import Model
+from tsm_ref.profile import PROFILES, Preprocess, Sampling
+from tsm_ref.recognition import recognize as room
+from tsm_ref.recognition.recognize import recognize, sampled
+from tsm_ref.video import Windows, preprocess, read_frames, sliding_windows
+
+SAMPLES = weights_folder() / "samples"
+
+
+@pytest.fixture(scope="module")
+def camera() -> Model:
+    return tsm_ref.load("camera-motion", engine="numpy")
+
+
+@pytest.mark.parametrize("sample", ["pan_left", "zoom_in", "roll_clockwise"])
+def test_names_the_motion_of_every_sample(camera: Model, sample: str) -> None:
+    result = recognize(camera, SAMPLES / f"{sample}.mp4")
+    assert result.predictions[0].label == sample.replace("_", " ")
+    assert result.predictions[0].probability > 0.9
+    assert [segment.label for segment in result.segments] == [sample.replace("_", " ")]
+    assert result.sha256 == sha256_of(SAMPLES / f"{sample}.mp4")
+
+
+def test_timeline_of_the_tour_is_the_truth_within_a_stride(camera: Model) -> None:
+    truth = json.loads((SAMPLES / "tour.json").read_text())["segments"]
+    found = recognize(camera, SAMPLES / "tour.mp4").segments
+    assert [s.label for s in found] == [s["label"] for s in truth]
+    for segment, real in zip(found, truth, strict=True):
+        assert abs(segment.start - real["start"]) <= camera.profile.sampling.stride
+        assert abs(segment.end - real["end"]) <= camera.profile.sampling.stride
+
+
+def test_prediction_is_the_mean_of_the_windows_run_by_hand(camera: Model) -> None:
+    result = recognize(camera, SAMPLES / "tour.mp4", top=9)
+    logits = []
+    for indices in result.indices:
+        clip = preprocess(
+            read_frames(SAMPLES / "tour.mp4", indices).pixels, camera.profile.preprocess
+        )
+        logits.append(camera(clip)[0].astype(np.float64))
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    for prediction in result.predictions:
+        assert prediction.probability == pytest.approx(shares.mean(0)[prediction.index])
+        assert prediction.logit == pytest.approx(np.mean(logits, 0)[prediction.index])
+    assert [p.rank for p in result.predictions] == list(range(1, 10))
+    ordered = [p.probability for p in result.predictions]
+    assert ordered == sorted(ordered, reverse=True)
+
+
+def test_reversed_frames_swap_the_direction(camera: Model) -> None:
+    frames = read_frames(SAMPLES / "pan_left.mp4", np.arange(20, 44, 3)).pixels
+    forward = preprocess(frames, camera.profile.preprocess)
+    assert camera.labels[int(camera(forward).argmax())] == "pan left"
+    backward = np.ascontiguousarray(forward[:, :, ::-1])
+    assert camera.labels[int(camera(backward).argmax())] == "pan right"
+
+
+@pytest.mark.parametrize(
+    ("policy", "crops", "clips", "views"),
+    [("uniform", 1, 1, 1), ("twice", 3, 2, 3), ("uniform", 5, 1, 5), ("dense", 10, 10, 10)],
+)
+def test_clips_and_crops_are_all_run_and_averaged(
+    policy: str, crops: int, clips: int, views: int
+) -> None:
+    model = tsm_ref.build("mobilenetv2", num_classes=4, width=0.35, segments=2, engine="numpy")
+    small = Preprocess(short_side=40, crop=(32, 32))
+    profile = sampled(replace(model.profile, preprocess=small), policy=policy, crops=crops)
+    result = recognize(model, SAMPLES / "zoom_in.mp4", profile=profile, top=4)
+    assert result.indices.shape == (clips, 2)
+    batch = np.concatenate(
+        [
+            preprocess(read_frames(SAMPLES / "zoom_in.mp4", row).pixels, profile.preprocess)
+            for row in result.indices
+        ]
+    )
+    assert len(batch) == clips * views
+    mean = model(batch).mean(0, dtype=np.float64)
+    for prediction in result.predictions:
+        assert prediction.logit == pytest.approx(mean[prediction.index], rel=1e-6)
+        share = np.exp(mean[prediction.index]) / np.exp(mean).sum()
+        assert prediction.probability == pytest.approx(share, rel=1e-6)
+        assert prediction.label == f"class {prediction.index}"
+    assert result.segments == ()
+
+
+def test_a_clip_shorter_than_the_model_repeats_frames_and_says_so(
+    camera: Model, tmp_path: Path
+) -> None:
+    path = _clip(tmp_path / "one.mkv", 1)
+    result = recognize(camera, path)
+    assert result.predictions[0].label == "static"
+    assert (result.indices == 0).all()
+    assert any("1 frame and the model sees 8" in warning for warning in result.warnings)
+
+
+def test_a_window_cutter_survives_frames_that_are_missing() -> None:
+    """Fewer frames than promised: begun windows repeat the last one, the others are left out."""
+
+    class Source:
+        def shown(self):
+            return ((i, i / 10, lambda i=i: np.full((1, 1), i)) for i in range(5))
+
+    rows = np.array([[0, 1, 2], [2, 3, 4], [4, 5, 6], [6, 7, 8]])
+    windows = Windows(np.arange(4.0), np.arange(4.0) + 1, rows)
+    cutter = room._WindowCutter(Source(), windows, lambda frame: frame)  # type: ignore[arg-type]
+    got = [clip[:, 0, 0].tolist() for clip in cutter]
+    assert got == [[0, 1, 2], [2, 3, 4], [4, 4, 4]]
+    assert cutter.decoded == 5
+
+
+def test_only_the_frames_of_open_windows_are_held() -> None:
+    alive: weakref.WeakSet[np.ndarray] = weakref.WeakSet()
+
+    class Picture(np.ndarray):
+        __hash__ = object.__hash__  # type: ignore[assignment]
+
+    class Source:
+        def shown(self):
+            return ((i, i / 10, lambda: np.zeros((1, 1))) for i in range(1000))
+
+    def convert(frame):
+        picture = frame.view(Picture)
+        alive.add(picture)
+        return picture
+
+    windows = sliding_windows(np.arange(1000) / 10, 5, window=1.0, stride=0.5)
+    most = max(
+        len(alive)
+        for _ in room._WindowCutter(Source(), windows, convert)  # type: ignore[arg-type]
+    )
+    assert 5 <= most <= 10
+
+
+def test_windows_report_progress(camera: Model) -> None:
+    told: list[tuple[int, int]] = []
+    recognize(camera, SAMPLES / "zoom_in.mp4", progress=lambda *done: told.append(done))
+    assert told == [(i, 6) for i in range(1, 7)]
+
+
+def test_sampled_changes_only_what_is_asked() -> None:
+    profile = PROFILES["mit"]
+    assert sampled(profile) == profile
+    assert sampled(profile, policy="dense").sampling == Sampling("dense", 8)
+    assert sampled(profile, window=2.0).sampling == Sampling("windows", 8, 2.0, 1.0)
+    assert sampled(profile, window=2.0, stride=0.5).sampling == Sampling("windows", 8, 2.0, 0.5)
+    assert sampled(profile, crops=10).preprocess.crops == "ten"
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"policy": "nonsense"}, "nonsense"),
+        ({"policy": "dense", "window": 1.0}, "cannot be combined"),
+        ({"crops": 4}, r"`crops` \(=4\)"),
+        ({"window": -1.0}, "window"),
+        ({"stride": 0.0}, "stride"),
+        ({"window": float("nan")}, "window"),
+        ({"window": float("inf")}, "window"),
+        ({"stride": 1e10}, "stride"),
+    ],
+)
+def test_sampled_refuses_what_cannot_be(asked: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        sampled(PROFILES["mit"], **asked)  # type: ignore[arg-type]
+
+
+def test_a_whole_frame_model_has_no_crops(camera: Model) -> None:
+    with pytest.raises(UsageError, match="whole frame"):
+        sampled(camera.profile, crops=3)
+
+
+def test_refuses_a_model_that_labels_nothing() -> None:
+    model = tsm_ref.build("ts-can", engine="numpy")
+    with pytest.raises(CheckpointError, match="motion, appearance and gives pulse"):
+        recognize(model, SAMPLES / "zoom_in.mp4")
+
+
+def test_a_file_that_runs_frame_by_frame_labels_what_its_network_does(
+    camera: Model, tmp_path: Path
+) -> None:
+    """It has no consensus of its own: what it gives for the frames of a clip is averaged."""
+    path = tmp_path / "step.onnx"
+    export_onnx_stream(
+        camera.graph, camera.weights, path, sizes={"H": 64, "W": 64}, profile=camera.profile
+    )
+    step = tsm_ref.load(path, engine="numpy")
+    wanted = recognize(camera, SAMPLES / "zoom_in.mp4", top=9).predictions
+    assert recognize(step, SAMPLES / "zoom_in.mp4", top=9).predictions == wanted
+    lines: list[str] = []
+    follow(step, Session(str(SAMPLES / "zoom_in.mp4")), lines.append, lambda text: None)
+    assert "zoom in" in lines[-1]
+
+
+def test_refuses_a_model_that_gives_something_else(camera: Model) -> None:
+    pictures = Model(camera.graph.with_outputs(["relu1"]), lambda: camera.weights, camera.profile)
+    with pytest.raises(CheckpointError, match=r"does not label clips: .* shape \(16, 8, 32, 32\)"):
+        recognize(pictures, SAMPLES / "zoom_in.mp4")
+
+
+def test_refuses_values_that_are_not_finite(camera: Model, monkeypatch) -> None:
+    monkeypatch.setattr(Model, "__call__", lambda self, clip: np.full((1, 9), np.nan, np.float32))
+    with pytest.raises(CheckpointError, match="not finite"):
+        recognize(camera, SAMPLES / "zoom_in.mp4")
+
+
+def test_errors_of_the_video_come_through(camera: Model, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes((SAMPLES / "tour.mp4").read_bytes()[:20000])
+    with pytest.raises(VideoError, match="cut"):
+        recognize(camera, cut)
+    with pytest.raises(UsageError, match="top"):
+        recognize(camera, cut, top=0)
+
+
+def test_the_timeline_of_real_clips_has_no_gaps(camera: Model, shared_data: Path) -> None:
+    for name in ("archery.avi", "arm_wrestling.mp4"):
+        result = recognize(camera, shared_data / "clips" / name)
+        assert result.segments[0].start == 0
+        assert result.segments[-1].end == pytest.approx(result.video.duration, abs=0.1)
+        for before, after in zip(result.segments, result.segments[1:], strict=False):
+            assert before.end == after.start
+            assert before.label != after.label
+
+
+def _clip(path: Path, count: int) -> Path:
+    """A gray clip of so many frames."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=10)
+        stream.width, stream.height = 64, 48
+        for _ in range(count):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 128, np.uint8))
+            file.mux(stream.encode(picture))
+        file.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("asked", [{"stride": 1e-9}, {"window": 1e-9}])
+def test_windows_without_number_are_refused_before_any_memory_is_taken(camera, asked) -> None:
+    with pytest.raises(UsageError, match="more than 262144 windows"):
+        recognize(camera, SAMPLES / "zoom_in.mp4", profile=sampled(camera.profile, **asked))
+
+
+def test_a_rule_that_cannot_be_followed_is_a_mistake_of_usage() -> None:
+    model = tsm_ref.build("mobilenetv2", num_classes=3, width=0.35, segments=65, engine="numpy")
+    dense = sampled(model.profile, policy="dense")
+    with pytest.raises(UsageError, match="at most 64"):
+        recognize(model, SAMPLES / "zoom_in.mp4", profile=dense)
+
+
+def test_a_video_that_changes_meanwhile_is_refused(camera: Model, tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes((SAMPLES / "zoom_in.mp4").read_bytes())
+
+    def touch(done: int, total: int) -> None:
+        os.utime(path, ns=(0, done))
+
+    with pytest.raises(VideoError, match="changed while"):
+        recognize(camera, path, progress=touch)
+
+
+def test_what_is_compiled_is_not_counted_to_the_network(camera: Model, monkeypatch) -> None:
+    call = Model.__call__
+
+    def slow(self: Model, clip: np.ndarray) -> np.ndarray:
+        with notice.compiling("kernel"), notice.compiling("inner"):
+            time.sleep(0.02)
+        return call(self, clip)
+
+    monkeypatch.setattr(Model, "__call__", slow)
+    timing = recognize(camera, SAMPLES / "zoom_in.mp4").timing
+    assert timing["compile"] >= 6 * 0.02
+    assert 0 < timing["run"] < timing["total"] - timing["compile"]

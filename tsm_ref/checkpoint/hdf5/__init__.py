@@ -1,0 +1,1 @@
+"""HDF5 under guard: our own model format and the states of streams."""

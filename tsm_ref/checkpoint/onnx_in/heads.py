@@ -1,0 +1,224 @@
+"""ONNX means, sums and products of matrices: pools, linear layers, consensus, non-local blocks."""
+
+from math import prod
+
+import numpy as np
+
+from tsm_ref.checkpoint.onnx_in.guard import OnnxNode
+from tsm_ref.checkpoint.onnx_in.reading import Array, NotUnderstood, Reading, Scores, Value
+from tsm_ref.checkpoint.onnx_in.scaling import scaled
+from tsm_ref.checkpoint.onnx_in.values import Base, View
+from tsm_ref.checkpoint.views import Groups
+
+
+def global_average_pool(reading: Reading, node: OnnxNode) -> list[Value]:
+    """The mean over every axis behind the second."""
+    view = reading.data(node, 0)
+    return [_mean(reading, node, view, range(2, len(view.groups)), keep=True)]
+
+
+def reduce_mean(reading: Reading, node: OnnxNode) -> list[Value]:
+    """The mean over some axes."""
+    view, axes, keep = _reduction(reading, node)
+    return [_mean(reading, node, view, axes, keep)]
+
+
+def reduce_sum(reading: Reading, node: OnnxNode) -> list[Value]:
+    """The sum over some axes: their mean, times how many there are."""
+    view, axes, keep = _reduction(reading, node)
+    count = prod(view.shape[axis] for axis in axes)
+    mean = _mean(reading, node, view, axes, keep, suffix=".mean")
+    return [scaled(reading, node.outputs[0], mean, float(count))]
+
+
+def _reduction(reading: Reading, node: OnnxNode) -> tuple[View, list[int], bool]:
+    view = reading.data(node, 0)
+    given = reading.constant(node, 1)
+    axes = node.attrs.get("axes") if given is None else tuple(int(v) for v in given.reshape(-1))
+    rank = len(view.groups)
+    if not axes and node.attrs.get("noop_with_empty_axes"):
+        axes = ()
+    elif not axes:
+        axes = tuple(range(rank))
+    return view, sorted({axis % rank for axis in axes}), bool(node.attrs.get("keepdims", 1))
+
+
+def _mean(
+    reading: Reading,
+    node: OnnxNode,
+    view: View,
+    axes: "range | list[int]",
+    keep: bool,
+    suffix: str = "",
+) -> View:
+    gone = {letter for axis in axes for letter in view.groups[axis]}
+    wide = {letter for letter in gone if view.base.size[letter] > 1}
+    groups = tuple(
+        () if axis in axes else group
+        for axis, group in enumerate(view.groups)
+        if keep or axis not in axes
+    )
+    if not wide:
+        return View(view.base, groups)
+    source, factor = reading.scales.get(view.base.name, (view, 1.0))
+    name = node.outputs[0] + suffix
+    base = _averaged(reading, node, source.base, wide, gone, name if factor == 1 else f"{name}.of")
+    result = View(base, _kept(groups, base))
+    return result if factor == 1 else scaled(reading, name, result, factor)
+
+
+def _averaged(
+    reading: Reading, node: OnnxNode, base: Base, wide: set[str], gone: set[str], name: str
+) -> Base:
+    """The mean over H and W, over one of them, over T, or over all three."""
+    if wide & {"N", "C"}:
+        raise NotUnderstood(f"the node {node} averages over {', '.join(sorted(wide))}")
+    place = wide & {"H", "W"}
+    if place:
+        inner = name if "T" not in wide else f"{name}.frames"
+        base = _over_place(reading, base, place, inner)
+    if "T" in wide:
+        if len(base.shape) == 5:
+            base = flattened(reading, base, "CHW", f"{name}.flat")
+        if base.axes != "NCT":
+            raise NotUnderstood(f"the node {node} averages {base.axes} over time")
+        frames = base
+        base = reading.emit("Consensus", name, [base.name], "NC")
+        reading.frames[base.name] = View(frames, (("N",), ("C",), ("T",)))
+    return base
+
+
+def _over_place(reading: Reading, base: Base, place: set[str], name: str) -> Base:
+    """Over H and W at once, also where two nodes do one each."""
+    source = reading.means.get(base.name, base)
+    size = base.size
+    if all(letter in place or size[letter] == 1 for letter in "HW"):
+        return reading.emit("GlobalAveragePool", name, [source.name])
+    kernel = (1, *(size[letter] if letter in place else 1 for letter in "HW"))
+    result = reading.emit("AveragePool", name, [base.name], kernel_shape=kernel)
+    reading.means[result.name] = base
+    return result
+
+
+def _kept(groups: Groups, base: Base) -> Groups:
+    """A layout without the letters that a value does not have."""
+    return tuple(tuple(letter for letter in group if letter in base.axes) for group in groups)
+
+
+def flattened(reading: Reading, base: Base, order: str, name: str) -> Base:
+    """(N, C, T, H, W) as (N, C*H*W, T), in one of two orders."""
+    return reading.emit(
+        "Flatten", name, [base.name], **({} if order == "CHW" else {"order": order})
+    )
+
+
+def gemm(reading: Reading, node: OnnxNode) -> list[Value]:
+    """``alpha x W + beta b`` with the factors folded into the constants."""
+    weight, bias = reading.constant(node, 1), reading.constant(node, 2)
+    if weight is None or node.attrs.get("transA"):
+        raise NotUnderstood(f"the node {node} has no constant weight, or transposes its data")
+    weight = weight if node.attrs.get("transB") else weight.T
+    alpha, beta = node.attrs.get("alpha", 1.0), node.attrs.get("beta", 1.0)
+    weight = weight if alpha == 1 else weight * np.float32(alpha)
+    if bias is not None:
+        bias = np.broadcast_to(bias if beta == 1 else bias * np.float32(beta), (1, weight.shape[0]))
+        bias = bias.reshape(-1)
+    return [_linear(reading, node, weight, bias)]
+
+
+def matmul(reading: Reading, node: OnnxNode) -> list[Value]:
+    """A linear layer, or one of the two products of a non-local block."""
+    a, b = (reading.values[name] for name in node.inputs)
+    if isinstance(a, Scores):
+        return [_attend(reading, node, a)]
+    if isinstance(b, np.ndarray):
+        if b.ndim != 2:
+            raise NotUnderstood(f"the node {node} multiplies with a weight of {b.ndim} axes")
+        return [_linear(reading, node, b.T, None)]
+    if isinstance(a, np.ndarray):
+        raise NotUnderstood(f"the node {node} multiplies a constant with data")
+    theta, phi = reading.data(node, 0), reading.data(node, 1)
+    if _wide(theta) != ["N", "T*H*W", "C"] or _wide(phi) != ["N", "C", "T*H*W"]:
+        raise NotUnderstood(f"the node {node} multiplies data with data, but not as attention does")
+    return [Scores(theta.base, phi.base)]
+
+
+def _wide(view: View) -> list[str]:
+    """The layout on paper, the axes of size 1 among the places included."""
+    shown = []
+    for axis, group in enumerate(view.groups):
+        letters = view.letters(axis)
+        places = bool(set(letters) & set("THW")) and not set(letters) & set("NC")
+        in_order = list(letters) == [v for v in "THW" if v in letters]
+        shown.append("T*H*W" if places and in_order else "*".join(letters or group))
+    return shown
+
+
+def _attend(reading: Reading, node: OnnxNode, scores: Scores) -> View:
+    """Attention times values: the end of a non-local block."""
+    g = reading.data(node, 1)
+    if _wide(g) != ["N", "T*H*W", "C"] or not scores.mode:
+        raise NotUnderstood(f"the node {node} is no attention over places")
+    inputs = [scores.theta.name, scores.phi.name, g.base.name]
+    base = reading.emit("NonLocal", node.outputs[0], inputs, mode=scores.mode)
+    return View(base, (("N",), ("T", "H", "W"), ("C",)))
+
+
+def _linear(reading: Reading, node: OnnxNode, weight: Array, bias: Array | None) -> View:
+    view = reading.data(node, 0)
+    averaged = reading.frames.get(view.base.name)
+    if view.base.axes == "NC" and averaged is not None:
+        return _linear_before_consensus(reading, node, view, averaged, weight, bias)
+    if len(view.base.shape) == 5 and view.letters(len(view.groups) - 1) == ("C",):
+        outer = {v for axis in range(len(view.groups) - 1) for v in view.letters(axis)}
+        if outer & {"H", "W"}:
+            return _pointwise(reading, node, view, weight, bias)
+    frames = _frames(reading, node, view)
+    inputs = _tensors(reading, node, frames.base.name, weight, bias)
+    return View(reading.emit("Linear", node.outputs[0], inputs, "NCT"), frames.groups)
+
+
+def _tensors(
+    reading: Reading, node: OnnxNode, x: str, weight: Array, bias: Array | None
+) -> list[str]:
+    names = [x, reading.parameter(node.inputs[1], weight)]
+    return names if bias is None else [*names, reading.parameter(node.inputs[2], bias)]
+
+
+def _frames(reading: Reading, node: OnnxNode, view: View) -> View:
+    """A value with one row of features per frame, (N, C, T)."""
+    last = view.letters(len(view.groups) - 1)
+    if view.base.axes == "NCT":
+        if last not in (("C",), ()):
+            raise NotUnderstood(f"the node {node} is linear along {'*'.join(last)}, not C")
+        return view
+    wide = [letter for letter in "CHW" if view.base.size.get(letter, 1) > 1]
+    orders = {tuple(v for v in order if v in wide): order for order in ("HWC", "CHW")}
+    if view.base.axes != "NCTHW" or last not in orders:
+        raise NotUnderstood(f"the node {node} is linear along {'*'.join(last)}, not C, H, W")
+    key = (view.base.name, orders[last])
+    if key not in reading.flat:
+        reading.flat[key] = flattened(reading, view.base, orders[last], node.inputs[0])
+    base = reading.flat[key]
+    outer = tuple(tuple(v for v in group if v in "NT") for group in view.groups[:-1])
+    return View(base, (*outer, ("C",)))
+
+
+def _pointwise(
+    reading: Reading, node: OnnxNode, view: View, weight: Array, bias: Array | None
+) -> View:
+    """A linear layer at every place is a 1x1 convolution."""
+    kernel = weight.reshape(*weight.shape, 1, 1, 1)
+    inputs = _tensors(reading, node, view.base.name, kernel, bias)
+    return View(reading.emit("Conv", node.outputs[0], inputs), view.groups)
+
+
+def _linear_before_consensus(
+    reading: Reading, node: OnnxNode, view: View, frames: View, weight: Array, bias: Array | None
+) -> View:
+    """A linear layer of a mean is the mean of the linear layer: the logits per frame exist too."""
+    inputs = _tensors(reading, node, frames.base.name, weight, bias)
+    rows = reading.emit("Linear", f"{node.outputs[0]}.frames", inputs, "NCT")
+    base = reading.emit("Consensus", node.outputs[0], [rows.name], "NC")
+    reading.frames[base.name] = View(rows, frames.groups)
+    return View(base, view.groups)

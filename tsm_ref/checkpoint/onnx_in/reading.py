@@ -1,0 +1,386 @@
+"""The interpretation of an ONNX file: node after node, into the nodes of our graph.
+
+A `Reading` is one attempt under one assumption about what the axes of the inputs mean. Ops that
+move elements are carried out on the numbers of the elements; ops that compute become nodes of our
+graph, in front of which a shift is put where the numbers tell one. An attempt that fails says why.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.checkpoint.contents import shown
+from tsm_ref.checkpoint.onnx_in.guard import OnnxModel, OnnxNode
+from tsm_ref.checkpoint.onnx_in.moves import (
+    FOLDS,
+    MOVES,
+    REPORTS,
+    Call,
+    checked,
+    permutation,
+    target_shape,
+)
+from tsm_ref.checkpoint.onnx_in.values import (
+    AXES,
+    ZERO,
+    Base,
+    Codes,
+    Moved,
+    View,
+    explain,
+    explain_state,
+)
+from tsm_ref.errors import CheckpointError
+from tsm_ref.graph import Node
+from tsm_ref.ops_table import OPS, Shape
+
+Array = NDArray[Any]
+
+
+class NotUnderstood(CheckpointError):
+    """An attempt that fails where another assumption about the axes may not."""
+
+
+class Broken(CheckpointError):
+    """The file is wrong under every assumption."""
+
+
+class Budget:
+    """How many elements one file may move about, over all attempts, so that none takes for ever.
+
+    A file may move the more, the more it holds: large networks have large weights.
+    """
+
+    FREE, PER_BYTE, MOST = 2**28, 64, 2**34
+
+    def __init__(self, file_size: int) -> None:
+        self.total = self.left = min(self.FREE + self.PER_BYTE * file_size, self.MOST)
+
+    def spend(self, count: int) -> None:
+        """Take so many elements off; raises `Broken` where they are not left."""
+        self.left -= count
+        if self.left < 0:
+            raise Broken(f"the file moves more than the {self.total} values accepted for its size")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How much each place of `theta` looks at each place of `phi`, inside a non-local block."""
+
+    theta: Base
+    phi: Base
+    mode: str = ""
+
+    @property
+    def shape(self) -> Shape:
+        """The shape in the file: (N, places, places)."""
+        n, _, *here = self.theta.shape
+        return n, prod(here), prod(self.phi.shape[2:])
+
+
+Value = Any
+"""An array (a constant), a `View`, a `Moved`, or `Scores`."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A state of a file that runs frame by frame: its input, and the channels that it keeps."""
+
+    input: str
+    kept: Base
+    start: int
+    stop: int
+
+
+class Reading:
+    """One attempt to read a model; `run` fills `nodes` and `parameters`."""
+
+    def __init__(
+        self, model: OnnxModel, layers: Mapping[str, Any], budget: Budget | None = None
+    ) -> None:
+        self.model = model
+        self.layers = layers
+        self.values: dict[str, Value] = dict(model.constants)
+        self.nodes: list[Node] = []
+        self.parameters: dict[str, Array] = {}
+        self.bases: dict[str, Base] = {}
+        self.states: list[State] = []
+        self.parts: dict[str, tuple[str, int, int]] = {}
+        self.scales: dict[str, tuple[View, float]] = {}
+        self.means: dict[str, Base] = {}
+        self.frames: dict[str, View] = {}
+        self.flat: dict[tuple[str, str], Base] = {}
+        self.done = 0
+        self._starts: list[Base] = []
+        self._next = 0
+        self._budget = budget or Budget(model.size)
+        self._shifts: dict[tuple[Any, ...], Base] = {}
+        self._readers = Counter(name for node in model.nodes for name in node.inputs)
+
+    def add_input(self, name: str, base_shape: Shape, groups: tuple[tuple[str, ...], ...]) -> View:
+        """Declare a graph input; `base_shape` is (N, C, T, H, W), (N, C, T) or (N, C)."""
+        try:
+            view = View(self._base(name, base_shape), groups)
+        except ValueError as error:
+            raise Broken(f"the input {shown(name)}: {error}") from None
+        self.values[name] = view
+        return view
+
+    def run(self) -> None:
+        """Interpret every node; raises `NotUnderstood`, or `Broken` where no other try can help."""
+        last = {name: i for i, node in enumerate(self.model.nodes) for name in node.inputs}
+        for place, node in enumerate(self.model.nodes):
+            try:
+                results = self._carry_out(node)
+            except CheckpointError:
+                raise
+            except (
+                ValueError, TypeError, KeyError, IndexError, OverflowError, ArithmeticError,
+                MemoryError, AttributeError, RuntimeError,
+            ) as error:  # fmt: skip
+                raise NotUnderstood(f"the node {node}: {error}") from None
+            for name, value in zip(node.outputs, results, strict=False):
+                if name in last or name in self.model.outputs:
+                    self.values[name] = value
+            for name in node.inputs:
+                if last[name] == place and name not in self.model.outputs:
+                    self.values.pop(name, None)
+            self.done = place + 1
+
+    # What nodes make
+
+    def emit(
+        self, op: str, name: str, inputs: Sequence[str], letters: str | None = None, **attrs: Any
+    ) -> Base:
+        """Add a node to the graph; returns its value."""
+        shapes = [
+            self.bases[i].shape if i in self.bases else self.parameters[i].shape for i in inputs
+        ]
+        shape = OPS[op].shape(shapes, attrs)
+        checked(shape)
+        name = self._unused(name)
+        self.nodes.append(Node(name, op, tuple(inputs), attrs))
+        return self._base(name, shape, letters)
+
+    def parameter(self, name: str, values: Array) -> str:
+        """Keep a tensor for the weights; returns its name, a new one where the name is taken."""
+        values = np.ascontiguousarray(values, np.float32)
+        if not np.isfinite(values).all():
+            raise Broken(f"the tensor {shown(name)} holds a NaN or an infinity")
+        old = self.parameters.get(name)
+        if old is None or old.shape != values.shape or not np.array_equal(old, values):
+            name = self._unused(name)
+            self.parameters[name] = values
+        return name
+
+    def replace_last(self, base: Base, node: Node) -> Base:
+        """Put another node in the place of the last one, whose value nothing else has read."""
+        del self.bases[base.name]
+        self.nodes[-1] = node
+        made = replace(base, name=node.name)
+        self.bases[node.name] = made
+        self._starts[self._starts.index(base)] = made
+        return made
+
+    def only_reader(self, tensor: str) -> bool:
+        """True where one node reads a tensor, and it is no output."""
+        return self._readers[tensor] == 1 and tensor not in self.model.outputs
+
+    # What nodes read
+
+    def data(self, node: OnnxNode, place: int) -> View:
+        """An input that must be a value of our graph; a shift is made where it is shifted."""
+        value = self.values.get(node.inputs[place])
+        if isinstance(value, np.ndarray):
+            raise Broken(
+                f"the node {node} no longer depends on the input of the graph: its operand "
+                f"{shown(node.inputs[place])} is a constant. This export is broken (an old "
+                "exporter drops the assignments of a shift); export again with opset 11 or newer"
+            )
+        return self.resolved(value, node.inputs[place], str(node))
+
+    def resolved(self, value: Value, name: str, reader: str) -> View:
+        """A value as a `View`; numbers of elements are explained first."""
+        if isinstance(value, View):
+            return value
+        if not isinstance(value, Moved):
+            raise NotUnderstood(f"{reader} cannot read {shown(name)}")
+        view = self._explained(value.codes, name)
+        if view is None:
+            raise NotUnderstood(
+                f"what {reader} reads ({shown(name)}) is no temporal shift and no known layout"
+            )
+        self.values[name] = view
+        return view
+
+    def constant(self, node: OnnxNode, place: int) -> Array | None:
+        """An input that must be a constant; None where it is absent."""
+        if place >= len(node.inputs) or not node.inputs[place]:
+            return None
+        value = self.values[node.inputs[place]]
+        if not isinstance(value, np.ndarray):
+            raise NotUnderstood(f"the node {node} needs a constant as operand {place}")
+        return value
+
+    def call(self, node: OnnxNode) -> Call:
+        """The node with the opset of the file."""
+        return Call(node, self.model.opset)
+
+    # Carrying out
+
+    def _carry_out(self, node: OnnxNode) -> Sequence[Value]:
+        inputs = [self.values[name] if name else None for name in node.inputs]
+        while inputs and inputs[-1] is None:
+            inputs.pop()
+        fixed = all(isinstance(v, np.ndarray) or v is None for v in inputs)
+        if node.op in REPORTS:
+            shape = self.values[node.inputs[0]].shape
+            whole = node.op == "Shape"
+            part = shape[slice(node.attrs.get("start"), node.attrs.get("end"))]
+            return [np.array(part if whole else prod(shape), np.int64)]
+        if fixed and (node.op in MOVES or node.op in FOLDS):
+            function = MOVES[node.op][0] if node.op in MOVES else FOLDS[node.op]
+            with np.errstate(all="ignore"):
+                return self._spent(
+                    self._several(function(self.call(node), [_array(v) for v in inputs]))
+                )
+        if node.op in MOVES:
+            return self._move(node, inputs)
+        if node.op in self.layers:
+            results: Sequence[Value] = self.layers[node.op](self, node)
+            return results
+        raise NotUnderstood(f"the node {node} is supported on constants only")
+
+    def _move(self, node: OnnxNode, inputs: list[Value]) -> Sequence[Value]:
+        call = replace(self.call(node), zero=ZERO)
+        x = inputs[0]
+        if isinstance(x, View):
+            if node.op == "Identity":
+                return [x]
+            if node.op == "Transpose":
+                return [x.transposed(permutation(call, len(x.groups)))]
+            if node.op in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
+                rest = [None, *(_array(v) for v in inputs[1:])]
+                folded = x.reshaped(target_shape(call, rest, x.shape))
+                if folded is not None:
+                    return [folded]
+        function, places = MOVES[node.op]
+        arrays = [
+            self._codes(v) if not places or i in places else _array(v) for i, v in enumerate(inputs)
+        ]
+        return [
+            np.broadcast_to(np.float32(0), part.shape)
+            if (part.size and part.max() == ZERO)
+            else Moved(part)
+            for part in self._spent(self._several(function(call, arrays)))
+        ]
+
+    def _codes(self, value: Value) -> Codes:
+        """A value as numbers of elements; zeros are `ZERO`."""
+        checked(value.shape)
+        if isinstance(value, np.ndarray):
+            if np.any(value):
+                raise NotUnderstood("joins a constant that is not zero to data")
+            return np.broadcast_to(np.int64(ZERO), value.shape)
+        if isinstance(value, Moved):
+            return value.codes
+        self._budget.spend(prod(value.shape))
+        codes: Codes = value.codes()
+        return codes
+
+    def _spent(self, parts: list[Array]) -> list[Array]:
+        self._budget.spend(sum(part.size for part in parts if part.flags.owndata))
+        return parts
+
+    def _several(self, result: "Array | list[Array]") -> list[Array]:
+        return [np.asarray(part) for part in (result if isinstance(result, list) else [result])]
+
+    def _explained(self, codes: Codes, name: str) -> View | None:
+        self._budget.spend(4 * codes.size)
+        high, low = int(codes.max()), int(codes[codes != ZERO].min())
+        base, lowest = self._owner(high), self._owner(low)
+        if base != lowest:
+            return self._with_state(codes, name, {base.name: base, lowest.name: lowest})
+        found = explain(codes, base)
+        if found is None and base.name in dict(self.model.inputs):
+            base, codes = self._part(base, codes)
+            found = explain(codes, base)
+        if found is None:
+            return None
+        if any(found.d):
+            base = self._shifted(base, name, found.d, found.fill, found.segment)
+        return View(base, found.groups)
+
+    def _part(self, base: Base, codes: Codes) -> tuple[Base, Codes]:
+        """Some channels of an input as an input of its own, and the numbers of its elements."""
+        width, place = base.shape[1], prod(base.shape[2:])
+        numbers = codes - base.start
+        channel = numbers // place % width
+        read = codes != ZERO
+        start = int(channel.min(where=read, initial=width))
+        stop = int(channel.max(where=read, initial=0)) + 1
+        name = f"{base.name}[{start}:{stop}]"
+        if name not in self.parts:
+            self.parts[name] = (base.name, start, stop)
+            self._base(name, (base.shape[0], stop - start, *base.shape[2:]))
+        part = self.bases[name]
+        row = numbers // (place * width) * (stop - start) + channel - start
+        return part, np.where(read, part.start + row * place + numbers % place, ZERO)
+
+    def _with_state(self, codes: Codes, name: str, bases: Mapping[str, Base]) -> View | None:
+        """Numbers that join a state input with a value: a causal shift, one frame at a time."""
+        inputs = {entry for entry, _ in self.model.inputs}
+        for kept in bases.values():
+            for state in bases.values():
+                if kept is state or state.name not in inputs or kept.shape[2] != 1:
+                    continue
+                found = explain_state(codes, kept, state)
+                if found is not None:
+                    groups, channels = found
+                    d = tuple(int(c in channels) for c in range(kept.shape[1]))
+                    base = self._shifted(kept, name, d, "zero", 0)
+                    start, stop = channels[0], channels[-1] + 1
+                    if stop - start != len(channels) or any(
+                        (s.kept, s.start) == (kept, start) for s in self.states
+                    ):
+                        raise NotUnderstood(f"the state {shown(state.name)} keeps a strange past")
+                    self.states.append(State(state.name, kept, start, stop))
+                    return View(base, groups)
+        return None
+
+    def _shifted(self, base: Base, name: str, d: tuple[int, ...], fill: str, segment: int) -> Base:
+        key = (base.name, d, fill, segment)
+        if key not in self._shifts:
+            self._shifts[key] = self.emit(
+                "TemporalShift", name, [base.name], base.axes, d=d, fill=fill, segment=segment
+            )
+        return self._shifts[key]
+
+    def _owner(self, code: int) -> Base:
+        return self._starts[bisect_right(self._starts, code, key=lambda base: base.start) - 1]
+
+    def _base(self, name: str, shape: Shape, axes: str | None = None) -> Base:
+        base = Base(name, shape, self._next, axes or AXES[len(shape)])
+        self._next += prod(checked(shape))
+        self._starts.append(base)
+        self.bases[name] = base
+        return base
+
+    def _unused(self, name: str) -> str:
+        taken, unique, count = {*self.bases, *self.parameters}, name, 1
+        while unique in taken:
+            count += 1
+            unique = f"{name}#{count}"
+        return unique
+
+
+def _array(value: Value) -> Any:
+    if value is not None and not isinstance(value, np.ndarray):
+        raise ValueError("needs constants where it has data")
+    return value

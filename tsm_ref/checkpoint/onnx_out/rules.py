@@ -1,0 +1,241 @@
+"""How each op of our graph is written in ONNX, one small function each."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.checkpoint.onnx_in.in_time import history, temporal_shift
+from tsm_ref.checkpoint.onnx_out.writer import Writer
+from tsm_ref.errors import GraphError
+from tsm_ref.graph import Graph, Node
+from tsm_ref.passes.streaming import State
+
+Array = NDArray[Any]
+Weights = Mapping[str, Array]
+
+
+def write_nodes(
+    writer: Writer,
+    graph: Graph,
+    weights: Weights,
+    states: Mapping[str, State] | None = None,
+    kept: dict[str, str] | None = None,
+) -> None:
+    """Write every node of a graph; the frames that a step keeps go into `kept`.
+
+    Raises `GraphError` for a node that has no form in ONNX.
+    """
+    for node in graph.nodes:
+        if node.op == "History":
+            history(writer, node, states or {}, {} if kept is None else kept)
+        elif node.op in RULES:
+            RULES[node.op](writer, node, weights)
+        else:
+            raise GraphError(f"node {node.name!r} ({node.op}) has no form in ONNX")
+
+
+Rule = Callable[[Writer, Node, Weights], None]
+
+
+def _float32(values: Array) -> Array:
+    return np.ascontiguousarray(values, np.float32)
+
+
+def _parameters(writer: Writer, names: Sequence[str], weights: Weights) -> list[str]:
+    return [writer.tensor(name, _float32(weights[name])) for name in names]
+
+
+def _flat_in_time(node: Node, kernel: int) -> bool:
+    """True where a window sees one frame, so that frames can stand in rows."""
+    pads = node.attr("pads")
+    return kernel == 1 and node.attr("strides")[0] == 1 and pads[0] == pads[3] == 0
+
+
+def _window_attrs(node: Node, flat: bool, *names: str) -> dict[str, Any]:
+    """Attributes of a window over H and W, or over T, H and W."""
+    first = int(flat)
+    attrs = {name: list(node.attr(name)[first:]) for name in names}
+    pads = node.attr("pads")
+    return attrs | {"pads": [*pads[first:3], *pads[3 + first :]]}
+
+
+def _conv(writer: Writer, node: Node, weights: Weights) -> None:
+    x, name, *bias = node.inputs
+    weight = _float32(weights[name])
+    flat = _flat_in_time(node, weight.shape[2])
+    attrs = _window_attrs(node, flat, "strides", "dilations")
+    attrs |= {"group": node.attr("group"), "kernel_shape": list(weight.shape[2 + flat :])}
+    tensors = [writer.tensor(name, weight[:, :, 0] if flat else weight)]
+    tensors += _parameters(writer, bias, weights)
+    _windowed(writer, node, flat, "Conv", [x], tensors, attrs)
+
+
+def _windowed(
+    writer: Writer,
+    node: Node,
+    flat: bool,
+    op: str,
+    values: Sequence[str],
+    tensors: Sequence[str],
+    attrs: Mapping[str, Any],
+) -> None:
+    """A node on rows where it sees one frame, on the layout of our graph where it sees more."""
+    if flat:
+        inputs = [*(writer.rows[v] for v in values), *tensors]
+        writer.rows[node.name] = writer.node(op, inputs, writer.row_name(node.name), **attrs)
+    else:
+        inputs = [*(writer.natural(v) for v in values), *tensors]
+        writer.from_natural(node.name, writer.step(op, inputs, node.name, **attrs))
+
+
+def _pool(writer: Writer, node: Node, weights: Weights) -> None:
+    flat = _flat_in_time(node, node.attrs["kernel_shape"][0])
+    attrs = _window_attrs(node, flat, "strides", "kernel_shape")
+    attrs["ceil_mode"] = int(node.attr("ceil_mode"))
+    if node.op == "AveragePool":
+        attrs["count_include_pad"] = int(node.attr("count_include_pad"))
+    elif "dilations" in node.attrs:
+        attrs["dilations"] = list(node.attrs["dilations"][int(flat) :])
+    _windowed(writer, node, flat, node.op, node.inputs, [], attrs)
+
+
+def _batch_norm(writer: Writer, node: Node, weights: Weights) -> None:
+    tensors = _parameters(writer, node.inputs[1:], weights)
+    attrs = {"epsilon": float(node.attr("epsilon"))}
+    _windowed(writer, node, True, "BatchNormalization", node.inputs[:1], tensors, attrs)
+
+
+def _plain(op: str, *names: str, **fixed: Any) -> Rule:
+    """An op that ONNX has under a name, with the attributes of these names."""
+
+    def write(writer: Writer, node: Node, weights: Weights) -> None:
+        attrs = {name: node.attr(name) for name in names} | fixed
+        _windowed(writer, node, True, op, node.inputs, [], attrs)
+
+    return write
+
+
+def _clip(writer: Writer, node: Node, weights: Weights) -> None:
+    limits = [
+        writer.tensor(f"float {node.attrs[k]!r}", np.array(node.attrs[k], np.float32))
+        for k in ("min", "max")
+    ]
+    _windowed(writer, node, True, "Clip", node.inputs, limits, {})
+
+
+def _softmax(writer: Writer, node: Node, weights: Weights) -> None:
+    """Along C in rows as in our layout; along another axis in our layout."""
+    axis = node.attr("axis")
+    attrs = {"axis": axis}
+    _windowed(writer, node, axis == 1, "Softmax", node.inputs, [], attrs)
+
+
+def _binary(writer: Writer, node: Node, weights: Weights) -> None:
+    values = [name for name in node.inputs if name in writer.rows]
+    frames = {writer.shapes[name][2:3] for name in node.inputs}
+    if len(values) == 2:
+        _windowed(writer, node, len(frames) == 1, node.op, values, [], {})
+        return
+    tensors = {
+        name: writer.tensor(name, _float32(weights[name]))
+        for name in node.inputs
+        if name not in values
+    }
+    inputs = [tensors.get(name) or writer.natural(name) for name in node.inputs]
+    writer.from_natural(node.name, writer.step(node.op, inputs, node.name))
+
+
+def _flatten(writer: Writer, node: Node, weights: Weights) -> None:
+    rows = writer.rows[node.inputs[0]]
+    if node.attr("order") == "HWC":
+        rows = writer.step("Transpose", [rows], node.name, perm=[0, 2, 3, 1])
+    writer.rows[node.name] = writer.node("Flatten", [rows], writer.row_name(node.name), axis=1)
+
+
+def _linear(writer: Writer, node: Node, weights: Weights) -> None:
+    tensors = _parameters(writer, node.inputs[1:], weights)
+    _windowed(writer, node, True, "Gemm", node.inputs[:1], tensors, {"transB": 1})
+
+
+def _reduce_mean(writer: Writer, x: str, axes: list[int], keep: int, name: str) -> str:
+    """The mean over some axes, which are an attribute before opset 18 and an input since."""
+    if writer.opset < 18:
+        return writer.node("ReduceMean", [x], name, axes=axes, keepdims=keep)
+    return writer.node("ReduceMean", [x, writer.ints(*axes)], name, keepdims=keep)
+
+
+def _consensus(writer: Writer, node: Node, weights: Weights) -> None:
+    x = node.inputs[0]
+    clips = writer.clips(x, writer.rows[x])
+    writer.rows[node.name] = _reduce_mean(writer, clips, [1], 0, writer.row_name(node.name))
+
+
+def _squeeze(writer: Writer, node: Node, weights: Weights) -> None:
+    """In our layout; what is left is read by nothing but an output."""
+    inputs = [writer.natural(node.inputs[0]), writer.ints(*node.attrs["axes"])]
+    writer.rows[node.name] = writer.node("Squeeze", inputs, writer.row_name(node.name))
+    if len(writer.shapes[node.name]) > 2:
+        raise GraphError(f"node {node.name!r} (Squeeze) leaves more than two axes")
+
+
+def _attention_mask(writer: Writer, node: Node, weights: Weights) -> None:
+    x = writer.rows[node.inputs[0]]
+    mean = _reduce_mean(writer, x, [2, 3], 1, writer.unused(f"{node.name}/mean"))
+    share = writer.step("Div", [x, mean], node.name)
+    half = writer.tensor("float 0.5", np.array(0.5, np.float32))
+    writer.rows[node.name] = writer.node("Mul", [share, half], writer.row_name(node.name))
+
+
+def _non_local(writer: Writer, node: Node, weights: Weights) -> None:
+    """softmax(theta^T phi) g^T over all places of a clip."""
+    flat = []
+    for value in node.inputs:
+        _, channels, *places = writer.shapes[value]
+        shape = writer.ints(-1, channels, int(np.prod(places)))
+        flat.append(writer.step("Reshape", [writer.natural(value), shape], node.name))
+    theta, phi, g = flat
+    theta, g = (writer.step("Transpose", [v], node.name, perm=[0, 2, 1]) for v in (theta, g))
+    scores = writer.step("MatMul", [theta, phi], node.name)
+    if node.attr("mode") == "dot_product":
+        count = np.prod(writer.shapes[node.inputs[1]][2:])
+        places_of = writer.tensor(f"float {count}", np.array(count, np.float32))
+        scores = writer.step("Div", [scores, places_of], node.name)
+    else:
+        scores = writer.step("Softmax", [scores], node.name, axis=2)
+    seen = writer.step("MatMul", [scores, g], node.name)
+    turned = writer.step("Transpose", [seen], node.name, perm=[0, 2, 1])
+    target = writer.ints(-1, *writer.shapes[node.name][1:])
+    writer.from_natural(node.name, writer.step("Reshape", [turned, target], node.name))
+
+
+def _shift(writer: Writer, node: Node, weights: Weights) -> None:
+    temporal_shift(writer, node)
+
+
+RULES: Mapping[str, Rule] = {
+    "Conv": _conv,
+    "BatchNormalization": _batch_norm,
+    "Relu": _plain("Relu"),
+    "Clip": _clip,
+    "LeakyRelu": _plain("LeakyRelu", "alpha"),
+    "HardSwish": _plain("HardSwish"),
+    "HardSigmoid": _plain("HardSigmoid", alpha=1 / 6, beta=0.5),
+    "Tanh": _plain("Tanh"),
+    "Sigmoid": _plain("Sigmoid"),
+    "Softmax": _softmax,
+    "Add": _binary,
+    "Mul": _binary,
+    "MaxPool": _pool,
+    "AveragePool": _pool,
+    "GlobalAveragePool": _plain("GlobalAveragePool"),
+    "Flatten": _flatten,
+    "Squeeze": _squeeze,
+    "Linear": _linear,
+    "TemporalShift": _shift,
+    "Consensus": _consensus,
+    "AttentionMask": _attention_mask,
+    "NonLocal": _non_local,
+}
+"""One rule per op that a graph may hold before it is optimised."""

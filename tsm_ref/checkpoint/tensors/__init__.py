@@ -1,0 +1,1 @@
+"""Files of named tensors (PyTorch, Paddle, safetensors), and which networks they are."""

@@ -1,0 +1,1 @@
+"""The Numba engine: a graph lowered to kernels that were compiled for this machine."""

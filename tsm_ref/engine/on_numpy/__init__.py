@@ -1,0 +1,1 @@
+"""The NumPy engine: any graph, op by op, with nothing installed but NumPy."""

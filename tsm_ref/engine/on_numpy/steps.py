@@ -1,0 +1,213 @@
+"""Runs a step graph with the NumPy engine."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.engine.arena import plan_memory
+from tsm_ref.engine.on_numpy.engine import NumpyEngine
+from tsm_ref.engine.on_numpy.frames import runs
+from tsm_ref.engine.on_numpy.ops import STEPS
+from tsm_ref.engine.stream.ticks import (
+    ABSENT,
+    FIRST,
+    NORMAL,
+    VIRTUAL,
+    Place,
+    Statuses,
+    Timeline,
+    place_states,
+)
+from tsm_ref.graph import Node
+from tsm_ref.ops_table import Shape
+from tsm_ref.passes.streaming import NEVER
+
+Array = NDArray[Any]
+Copy = Callable[[Sequence[Array], Sequence[Array], Array, Array], None]
+
+
+@dataclass(frozen=True)
+class _History:
+    """What a ``History`` does: (current banks, next banks, x, y) -> None, by circumstance."""
+
+    x: int  # where the statuses of x and y stand
+    y: int
+    replicate: bool
+    fill: Copy
+    read: Copy
+    read_first: Copy
+    save: Copy
+    save_first: Copy
+
+
+class NumpySteps:
+    """`frames` ticks of one stream with NumPy; see `tsm_ref.engine.stream.ticks.Steps`."""
+
+    def __init__(self, engine: NumpyEngine, line: Timeline, shapes: Mapping[str, Shape]) -> None:
+        graph = line.step.graph
+        inputs = {entry.name: shapes[entry.name] for entry in graph.inputs}
+        self.frames = next(iter(inputs.values()))[2]
+        self.dtype = engine.dtype
+        self.places = place_states(line.step, shapes, self.dtype.itemsize)
+        known = [*inputs, *graph.node]
+        sizes = {n: int(np.prod(shapes[n][1:])) * self.dtype.itemsize for n in known}
+        memory = plan_memory(graph, sizes)
+        arena = np.zeros(memory.size, np.uint8)
+        self.arrays: dict[str, Array] = dict(engine.weights)
+        for name in known:
+            block = arena[memory.offsets[name] : memory.offsets[name] + sizes[name]]
+            self.arrays[name] = block.view(self.dtype).reshape(shapes[name][1:])
+        self._inputs = list(inputs)
+        self._steps: list[tuple[int, Callable[[], None] | None, _History | None, Node]] = []
+        saved: set[tuple[str, str]] = set()
+        for node in graph.nodes:
+            at = line.index[node.name]
+            if node.op == "History":
+                key = (node.inputs[0], node.attrs["past"])
+                history = self._history(node, line, saves=key not in saved)
+                saved.add(key)
+                self._steps.append((at, None, history, node))
+            else:
+                arrays = [self.arrays[name] for name in node.inputs]
+                step = STEPS[node.op](node, arrays, self.arrays[node.name])
+                self._steps.append((at, step, None, node))
+
+    def run(
+        self, inputs: Mapping[str, Array], memory: Array, banks: NDArray[np.uint8], now: Statuses
+    ) -> None:
+        """Run one stream; see `Steps.run`."""
+        for name, value in inputs.items():
+            np.copyto(self.arrays[name], value, casting="same_kind")
+        current = [self._bank(p, memory, int(b)) for p, b in zip(self.places, banks, strict=True)]
+        after = [self._bank(p, memory, 1 - int(b)) for p, b in zip(self.places, banks, strict=True)]
+        for at, step, history, node in self._steps:
+            if step is not None:
+                if now[at] in (FIRST, NORMAL):
+                    step()
+            elif history is not None:
+                self._recall(history, node, current, after, now)
+
+    def _recall(
+        self,
+        history: _History,
+        node: Node,
+        current: Sequence[Array],
+        after: Sequence[Array],
+        now: Statuses,
+    ) -> None:
+        x, y = self.arrays[node.inputs[0]], self.arrays[node.name]
+        x, y = (v.reshape(*v.shape[:2], *(v.shape[2:] or (1, 1))) for v in (x, y))
+        status = now[history.x]
+        first = status == FIRST and history.replicate
+        if status == VIRTUAL:
+            history.fill(current, after, x, y)
+        if now[history.y] in (FIRST, NORMAL):
+            (history.read_first if first else history.read)(current, after, x, y)
+        if status != ABSENT:
+            (history.save_first if first else history.save)(current, after, x, y)
+
+    def read(self, name: str) -> Array:
+        """A copy of an output."""
+        return self.arrays[name].copy()
+
+    def get(self, place: Place, memory: Array, bank: int) -> Array:
+        """A copy of a state as (channels, depth, H, W)."""
+        return self._bank(place, memory, bank).swapaxes(0, 1).copy()
+
+    def put(self, place: Place, memory: Array, bank: int, value: Array) -> None:
+        """Set a state from (channels, depth, H, W)."""
+        self._bank(place, memory, bank)[...] = value.swapaxes(0, 1)
+
+    def _bank(self, place: Place, memory: Array, which: int) -> Array:
+        return place.bank(memory, which, self.dtype).reshape(place.shape)
+
+    def _history(self, node: Node, line: Timeline, saves: bool) -> _History:
+        x, past = node.inputs[0], node.attrs["past"]
+        mine = [
+            (i, place)
+            for i, place in enumerate(self.places)
+            if (place.state.value, place.state.past) == (x, past)
+        ]
+        read, read_first = (self._reads(node, mine, first) for first in (False, True))
+        save, save_first = (self._saves(mine if saves else [], first) for first in (False, True))
+        return _History(
+            line.index[x],
+            line.index[node.name],
+            past == "replicate",
+            _filling(past, mine),
+            read,
+            read_first,
+            save,
+            save_first,
+        )
+
+    def _reads(self, node: Node, mine: Sequence[tuple[int, Place]], first: bool) -> Copy:
+        """Copy every frame of every channel to `y`: from `x`, or from the state."""
+        channels = self.arrays[node.inputs[0]].shape[0]
+        d, before = node.attrs["d"], node.attrs["before"]
+        d = d * channels if len(d) == 1 else d
+        work: list[tuple[slice, int, int, int, slice]] = []
+        for run in runs(d, channels):
+            for frame in range(before + self.frames):
+                source = frame - before - run.d
+                if run.d == NEVER:
+                    work.append((slice(run.start, run.stop), frame, -2, 0, slice(0)))
+                elif source >= 0 or first:
+                    work.append((slice(run.start, run.stop), frame, -1, max(source, 0), slice(0)))
+                else:
+                    work += [
+                        (slice(a, b), frame, i, source, slice(a - start, b - start))
+                        for i, start, a, b in _overlaps(mine, run.start, run.stop)
+                    ]
+
+        def copy(current: Sequence[Array], after: Sequence[Array], x: Array, y: Array) -> None:
+            for channel, frame, place, source, inside in work:
+                if place == -2:
+                    y[channel, frame] = 0
+                elif place == -1:
+                    y[channel, frame] = x[channel, source]
+                else:
+                    y[channel, frame] = current[place][source, inside]
+
+        return copy
+
+    def _saves(self, mine: Sequence[tuple[int, Place]], first: bool) -> Copy:
+        """Copy the last frames of `x`, and of the state where `x` has too few, to the next bank."""
+
+        def copy(current: Sequence[Array], after: Sequence[Array], x: Array, y: Array) -> None:
+            for i, place in mine:
+                channel = slice(*place.channels)
+                for lag in range(1, place.state.depth + 1):
+                    source = 0 if first else self.frames - lag
+                    new = x[channel, source] if source >= 0 else current[i][source]
+                    after[i][-lag] = new
+
+        return copy
+
+
+def _overlaps(
+    mine: Sequence[tuple[int, Place]], start: int, stop: int
+) -> list[tuple[int, int, int, int]]:
+    """The states that hold channels ``start .. stop - 1``: (index, its first channel, from, to)."""
+    found = []
+    for i, place in mine:
+        a, b = max(start, place.channels[0]), min(stop, place.channels[1])
+        if a < b:
+            found.append((i, place.channels[0], a, b))
+    return found
+
+
+def _filling(past: str, mine: Sequence[tuple[int, Place]]) -> Copy:
+    """Put in place of a frame of `x` behind the end what its readers get instead."""
+
+    def copy(current: Sequence[Array], after: Sequence[Array], x: Array, y: Array) -> None:
+        if past != "replicate":
+            x[...] = -np.inf if past == "lowest" else 0
+            return
+        for i, place in mine:
+            x[slice(*place.channels), 0] = current[i][-1]
+
+    return copy

@@ -1,0 +1,1 @@
+"""Streams: a graph one frame at a time, with explicit state, on either engine."""

@@ -1,0 +1,420 @@
+"""A stream: one frame in, the outputs for that frame out, for ever; many streams as a batch."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.engine import Engine
+from tsm_ref.engine.inputs import real_arrays
+from tsm_ref.engine.stream.ticks import ABSENT, FIRST, NORMAL, Steps, make_steps, shared_plans
+from tsm_ref.errors import GraphError, UsageError
+from tsm_ref.graph import Graph
+from tsm_ref.ops_table import Shape
+from tsm_ref.passes.streaming import streaming, without_lookahead
+
+__all__ = ["Outputs", "Stream"]
+
+Array = NDArray[Any]
+Outputs = Array | dict[str, Array | None]
+"""What a step returns: the only output of a network, or all of several by name."""
+
+CHUNK = 8
+"""Ticks that `Stream.steps` runs at once; the weights are read once for all of them."""
+
+
+class Stream:
+    """`n` independent streams through one network, which advance together.
+
+    An output belongs to the frame that was given `delay` frames before it: a network that looks
+    ahead has to wait. Before the first frame there is what the layers' own fill says, zeros for a
+    zero-filled shift, and behind the last one too: a stream that is ended by `flush` has given what
+    the network gives for the whole clip. With the Numba engine it is so bit for bit.
+
+    ``shapes`` are the inputs' shapes (N, C, T, H, W), of which H and W are used; without them they
+    become known by the first frame. ``source`` is the graph by whose names a refusal speaks.
+    ``lookahead`` runs a network that looks ahead without delay, see
+    `tsm_ref.passes.streaming.without_lookahead`: a change that gives other results, with a warning.
+    It is None again where there was nothing to change.
+
+    Raises `NotStreamable` with the node and the reason, and `UsageError` for `n` below 1.
+
+    Streams of one engine may be stepped from several threads, each from one; they take turns.
+
+    >>> from tsm_ref.engine.on_numpy.engine import NumpyEngine
+    >>> from tsm_ref.models import build_mobilenet_v2, random_weights
+    >>> from tsm_ref.profile import ShiftRule
+    >>> graph = build_mobilenet_v2(num_classes=3, width=0.35, shift=ShiftRule("online"))
+    >>> stream = Stream(NumpyEngine(graph, random_weights(graph)))
+    >>> stream.step(np.zeros((3, 32, 32), np.float32)).shape, stream.delay, stream.receptive_field
+    ((1, 3), 0, 11)
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        n: int = 1,
+        *,
+        shapes: Mapping[str, Shape] | None = None,
+        source: Graph | None = None,
+        lookahead: str | None = None,
+    ) -> None:
+        if not _is_whole(n) or n < 1:
+            raise UsageError(f"`n` (={n!r}) must be a whole number of streams, at least 1")
+        self.n = n
+        known, graph = source or engine.graph, engine.graph
+        if lookahead is not None:
+            known, graph = without_lookahead(known, lookahead), without_lookahead(graph, lookahead)
+        streaming(known)  # refuses by the names that the user knows
+        self.lookahead = None if graph is engine.graph else lookahead
+        if self.lookahead is not None:
+            warnings.warn(
+                f"what the network looks ahead is replaced (lookahead={lookahead!r}): "
+                "its published accuracy does not hold",
+                stacklevel=2,
+            )
+        self._engine = engine
+        self._shared = shared_plans(engine, self.lookahead, graph)
+        self._line = self._shared.line
+        self._step = self._line.step
+        self._ticks = np.zeros(n, np.int64)
+        self._ended = np.zeros(n, bool)
+        self._counts = {name: np.zeros(n, np.int64) for name in self.outputs}
+        self._sums: dict[str, Array] = {}
+        self._steps: dict[int, Steps] = {}
+        self._shapes: dict[str, Shape] = {}
+        if shapes is not None:
+            self._bind({name: (*shape[1:2], *shape[3:]) for name, shape in shapes.items()})
+
+    # What is known of the stream
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the outputs."""
+        return self._step.outputs
+
+    @property
+    def delay(self) -> int:
+        """How many frames an output comes after the frame that it belongs to."""
+        return self._step.delay
+
+    @property
+    def receptive_field(self) -> int:
+        """How many frames an output depends on."""
+        return self._step.receptive_field
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes that are kept from frame to frame, for all `n` streams."""
+        self._need_shapes()
+        return self.n * sum(place.nbytes for place in self._places)
+
+    @property
+    def frames(self) -> NDArray[np.int64]:
+        """How many frames every stream has been given since its start."""
+        return self._ticks.copy()
+
+    @property
+    def ended(self) -> NDArray[np.bool_]:
+        """Which streams have been flushed, and want a reset."""
+        return self._ended.copy()
+
+    @property
+    def mean(self) -> Outputs | None:
+        """The running consensus: the mean of every output since the start; None before any."""
+        if not self._sums or not any(count.any() for count in self._counts.values()):
+            return None
+        means: dict[str, Array | None] = {}
+        for name, total in self._sums.items():
+            count = self._counts[name].reshape(-1, *[1] * (total.ndim - 1))
+            mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+            means[name] = mean.astype(np.float32)
+        return self._only(means)
+
+    # Running
+
+    def step(self, frame: Array | Mapping[str, Array], *, update: bool = True) -> Outputs | None:
+        """Give every stream one frame, (N, C, H, W), or (C, H, W) to one; several inputs by name.
+
+        Returns (N, K): the logits for the frame `delay` frames ago, NaN for a stream that has no
+        output yet, and None where no stream has one. With ``update=False`` nothing is remembered.
+
+        Raises `GraphError` for a shape that does not fit, `UsageError` for a stream that has ended.
+        """
+        inputs = self._given(frame, 4)
+        found = self._advance({name: x[:, :, None] for name, x in inputs.items()}, 1, update)
+        one = {name: None if value is None else value[:, 0] for name, value in found.items()}
+        return None if all(value is None for value in one.values()) else self._only(one)
+
+    def steps(self, chunk: Array | Mapping[str, Array]) -> Outputs | None:
+        """Give every stream `t` frames, (N, C, t, H, W): the outputs (N, t', K) of as many steps.
+
+        Steps without an output are left out; None where no step had one.
+        """
+        inputs = self._given(chunk, 5)
+        count = next(iter(inputs.values())).shape[2]
+        parts: list[dict[str, Array | None]] = []
+        start = 0
+        while start < count:
+            t = CHUNK if self._chunks and count - start >= CHUNK else 1
+            piece = {name: x[:, :, start : start + t] for name, x in inputs.items()}
+            parts.append(self._advance(piece, t, True))
+            start += t
+        return self._joined(parts)
+
+    def flush(self) -> Outputs | None:
+        """End all streams: the outputs (N, t', K) that are still to come, None if there are none.
+
+        After this a stream has to be `reset`. Raises `GraphError` where the network needs more
+        frames than were given.
+        """
+        self._check_running()
+        if not self._shapes:
+            return None
+        inputs = {entry.name: self._shapes[entry.name] for entry in self._step.graph.inputs}
+        none = np.zeros(len(self._line.index), np.int64)
+        totals = [self._line.totals(inputs, t) if t else none for t in self._ticks.tolist()]
+        last = -1
+        for name in self.outputs:
+            clock, at = self._step.clocks[name], self._line.index[name]
+            last = max(last, *(clock.delay + clock.period * (int(t[at]) - 1) - int(tick)
+                               for t, tick in zip(totals, self._ticks, strict=True)))  # fmt: skip
+        given = self._ticks.copy()
+        parts = [self._advance({}, 1, True, totals) for _ in range(last + 1)]
+        self._ticks[:], self._ended[:] = given, True
+        return self._joined(parts)
+
+    def reset(self, i: int | None = None) -> None:
+        """Begin anew: all streams, or stream `i` alone."""
+        which = slice(None) if i is None else [self._checked(i)]
+        self._ticks[which] = 0
+        self._ended[which] = False
+        for name, count in self._counts.items():
+            count[which] = 0
+            if name in self._sums:
+                self._sums[name][which] = 0
+        if self._shapes:
+            self._banks[which] = 0
+            for stream in range(self.n) if i is None else [i]:
+                for place in self._places:
+                    fill = -np.inf if place.state.past == "lowest" else 0.0
+                    depth, channels, *area = place.shape
+                    empty = np.full((channels, depth, *area), fill, np.float32)
+                    self._steps[1].put(place, self._memory[stream], 0, empty)
+
+    def copy(self) -> Self:
+        """A second stream that goes on from here by itself."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._ticks, twin._ended = self._ticks.copy(), self._ended.copy()
+        twin._counts = {name: count.copy() for name, count in self._counts.items()}
+        twin._sums = {name: total.copy() for name, total in self._sums.items()}
+        if self._shapes:
+            twin._memory, twin._banks = self._memory.copy(), self._banks.copy()
+        return twin
+
+    def __copy__(self) -> Self:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.copy()  # the plans that streams share hold addresses: they cannot be copied
+
+    # The state
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """All that is remembered, as copies: frames as (N, channels, frames, H, W), and counters.
+
+        Frames stand in the order of time. Setting it checks names, shapes and dtypes first.
+        """
+        self._need_shapes()
+        found: dict[str, Array] = {"ticks": self._ticks.copy(), "ended": self._ended.astype("i8")}
+        for name, count in self._counts.items():
+            found[f"count of {name}"] = count.copy()
+            found[f"sum of {name}"] = self._sums[name].copy()
+        for p, place in enumerate(self._places):
+            found[place.state.name] = np.stack(
+                [
+                    self._steps[1].get(place, self._memory[i], int(self._banks[i, p]))
+                    for i in range(self.n)
+                ]
+            )
+        return found
+
+    @state.setter
+    def state(self, values: Mapping[str, Array]) -> None:
+        expected = self.state
+        if set(values) != set(expected):
+            odd = sorted(set(values) ^ set(expected))[0]
+            raise UsageError(f"this is not a state of this network: {odd!r} is not in both")
+        for name, own in expected.items():
+            value = np.asarray(values[name])
+            if value.shape != own.shape or value.dtype != own.dtype:
+                raise UsageError(
+                    f"{name!r} of the state is {value.dtype} {value.shape}; "
+                    f"expected {own.dtype} {own.shape}"
+                )
+        if min(values["ticks"].min(), *(values[f"count of {n}"].min() for n in self.outputs)) < 0:
+            raise UsageError("the counters of a state must be 0 or more")
+        self._ticks[:], self._ended[:] = values["ticks"], values["ended"] != 0
+        for name, count in self._counts.items():
+            count[:], self._sums[name][:] = values[f"count of {name}"], values[f"sum of {name}"]
+        self._banks[:] = 0
+        for place in self._places:
+            for i in range(self.n):
+                self._steps[1].put(place, self._memory[i], 0, values[place.state.name][i])
+
+    # Inside
+
+    def _advance(
+        self,
+        inputs: Mapping[str, Array],
+        t: int,
+        update: bool,
+        totals: list[NDArray[np.int64]] | None = None,
+    ) -> dict[str, Array | None]:
+        """Run `t` ticks of all streams; the state changes when all have been run."""
+        with self._engine.lock:
+            return self._run(inputs, t, update, totals)
+
+    def _run(
+        self,
+        inputs: Mapping[str, Array],
+        t: int,
+        update: bool,
+        totals: list[NDArray[np.int64]] | None,
+    ) -> dict[str, Array | None]:
+        steps = self._plan(t)
+        outputs = self.outputs
+        made: dict[str, Array | None] = dict.fromkeys(outputs)
+        flips = np.zeros_like(self._banks)
+        real: dict[str, list[int]] = {name: [] for name in outputs}
+        for i in range(self.n):
+            now = self._line.statuses(int(self._ticks[i]), () if totals is None else totals[i])
+            frames = {name: x[i] for name, x in inputs.items()}
+            steps.run(frames, self._memory[i], self._banks[i], now)
+            flips[i] = now[self._kept_values] != ABSENT
+            for name in outputs:
+                if now[self._line.index[name]] in (FIRST, NORMAL):
+                    made[name] = self._collect(made[name], i, steps.read(name))
+                    real[name].append(i)
+        if update:
+            self._banks ^= flips
+            self._ticks += t if inputs else 1
+            for name, rows in real.items():
+                value = made[name]
+                if value is not None:
+                    self._counts[name][rows] += t
+                    self._sums[name][rows] += value[rows].sum(axis=1, dtype=np.float64)
+        return made
+
+    def _collect(self, made: Array | None, i: int, value: Array) -> Array:
+        """Put the output (K, t) of one stream into that of all, (N, t, K)."""
+        value = value.T if value.ndim < 3 else np.moveaxis(value, 1, 0)
+        if self.n == 1:
+            return value[None]
+        if made is None:
+            made = np.full((self.n, *value.shape), np.nan, value.dtype)
+        made[i] = value
+        return made
+
+    @property
+    def _chunks(self) -> bool:
+        """True where the next ticks can be run at once: every value has a frame at each of them."""
+        return self._step.steady and bool((self._ticks >= self._line.warm).all())
+
+    def _given(self, frames: Array | Mapping[str, Array], rank: int) -> dict[str, Array]:
+        """Inputs by name with their batch axis; checked against each other and the stream."""
+        self._check_running()
+        names = [entry.name for entry in self._step.graph.inputs]
+        if not isinstance(frames, Mapping):
+            if len(names) != 1:
+                raise UsageError(f"the network has the inputs {names}: give them by name")
+            frames = {names[0]: frames}
+        if set(frames) != set(names):
+            raise GraphError(f"the inputs are {names}, not {sorted(frames)}")
+        found = real_arrays(frames)
+        for name, x in found.items():
+            if x.dtype.kind != "f":
+                raise UsageError(f"the input {name!r} is {x.dtype}; preprocessed floats are needed")
+            if x.ndim == rank - 1 and self.n == 1:
+                found[name] = x = x[None]
+            if x.ndim != rank or x.shape[0] != self.n:
+                axes = "(N, C, H, W)" if rank == 4 else "(N, C, t, H, W)"
+                raise GraphError(f"{name!r} has the shape {x.shape}; expected {axes}, N={self.n}")
+        if rank == 5 and len({x.shape[2] for x in found.values()}) > 1:
+            raise GraphError("the inputs must have equally many frames")
+        self._bind({name: (x.shape[1], *x.shape[-2:]) for name, x in found.items()})
+        return found
+
+    def _bind(self, frames: Mapping[str, Shape]) -> None:
+        """Take the shapes (C, H, W) of a frame of every input for good, or compare with them."""
+        given = {name: (1, c, 1, h, w) for name, (c, h, w) in frames.items()}
+        if self._shapes:
+            for name, shape in given.items():
+                if shape != self._shapes[name]:
+                    raise GraphError(
+                        f"a frame of {name!r} is (C, H, W) = {shape[1::2][:1] + shape[3:]}; the "
+                        f"stream has begun with {self._shapes[name][1:2] + self._shapes[name][3:]}"
+                    )
+            return
+        with self._engine.lock:
+            self._begin(given)
+
+    def _begin(self, given: Mapping[str, Shape]) -> None:
+        shapes = self._step.graph.shapes(given)
+        self._shapes = shapes
+        self._steps = self._shared.plans(tuple(sorted(given.items())))
+        self._places = self._plan(1).places
+        size = max((p.offset + 2 * p.nbytes for p in self._places), default=0)
+        self._memory = np.zeros((self.n, size), np.uint8)
+        self._banks = np.zeros((self.n, len(self._places)), np.uint8)
+        self._kept_values = np.array(
+            [self._line.index[place.state.value] for place in self._places], np.int64
+        )
+        for name in self.outputs:
+            _, *rest = shapes[name]
+            per_frame = rest[:1] + rest[2:] if len(rest) > 1 else []
+            self._sums[name] = np.zeros((self.n, *per_frame))
+        self.reset()
+
+    def _plan(self, t: int) -> Steps:
+        if t not in self._steps:
+            inputs = {}
+            for entry in self._step.graph.inputs:
+                shape = self._shapes[entry.name]
+                inputs[entry.name] = (*shape[:2], t, *shape[3:])
+            shapes = self._step.graph.shapes(inputs)
+            self._steps[t] = make_steps(self._engine, self._line, shapes)
+        return self._steps[t]
+
+    def _joined(self, parts: list[dict[str, Array | None]]) -> Outputs | None:
+        joined: dict[str, Array | None] = {}
+        for name in self.outputs:
+            made = [value for part in parts if (value := part[name]) is not None]
+            joined[name] = np.concatenate(made, axis=1) if made else None
+        return None if all(value is None for value in joined.values()) else self._only(joined)
+
+    def _only(self, values: dict[str, Array | None]) -> Outputs:
+        (first, *others) = values.values()
+        return first if not others and first is not None else values
+
+    def _check_running(self) -> None:
+        if self._ended.any():
+            i = int(np.flatnonzero(self._ended)[0])
+            raise UsageError(f"stream {i} has ended: reset it to begin another")
+
+    def _checked(self, i: int) -> int:
+        if not _is_whole(i) or not 0 <= i < self.n:
+            raise UsageError(f"there is no stream {i!r}; there are 0 to {self.n - 1}")
+        return i
+
+    def _need_shapes(self) -> None:
+        if not self._shapes:
+            raise UsageError("the size of the frames is not known before the first one")
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)

@@ -1,0 +1,362 @@
+"""A model: a graph, what it means, and an engine that runs it; load, build, save."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref import checkpoint as files
+from tsm_ref.engine import Engine, make_engine
+from tsm_ref.errors import CheckpointError, GraphError, TsmError, UsageError
+from tsm_ref.graph import Graph
+from tsm_ref.model.file_form import FileForm
+from tsm_ref.model.stream import ModelStream
+from tsm_ref.model.summary import Shift, shifts_of, summary_lines
+from tsm_ref.models import architecture_named, build_graph, random_weights
+from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
+from tsm_ref.reference import consensus
+
+if TYPE_CHECKING:
+    from tsm_ref.recognition.recognize import Recognition
+
+__all__ = ["Model", "Shift", "build", "load", "save"]
+
+Array = NDArray[Any]
+Weights = Mapping[str, NDArray[np.float32]]
+
+MOST = 2**31 - 1
+"""The most classes, parameters or seeds that `build` accepts."""
+
+
+class Model:
+    """A network with its weights, ready to run.
+
+    ``name`` is what it was asked for by, ``sha256`` the digest of its file (empty for a model that
+    was built). The engine keeps the weights in the order in which it reads them; the model keeps no
+    second copy until `weights` is asked for, which gets them again from where they came: by the
+    function ``weights``, whose first result may be given as ``first``.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        weights: Callable[[], Weights],
+        profile: Profile,
+        *,
+        name: str = "",
+        sha256: str = "",
+        engine: str = "auto",
+        threads: int = 1,
+        first: Weights | None = None,
+        form: Callable[[Engine], FileForm] | None = None,
+    ) -> None:
+        self.graph = graph
+        self.profile = profile
+        self.name = name or graph.name
+        self.sha256 = sha256
+        self._get_weights = weights
+        self._check_labels()
+        frames = [graph.frame_logits] if graph.frame_logits else []
+        self.engine = make_engine(
+            graph.with_outputs((*graph.outputs, *frames)),
+            weights() if first is None else first,
+            engine,
+            threads,
+            weights,
+        )
+        self.form = None if form is None else form(self.engine)
+
+    @cached_property
+    def weights(self) -> Weights:
+        """One float32 array per name of ``graph.parameters``."""
+        return self._get_weights()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes in index order; empty where the file does not say."""
+        return self.profile.labels
+
+    @property
+    def shifts(self) -> list[Shift]:
+        """Every temporal shift, in graph order."""
+        return shifts_of(self.graph)
+
+    def __call__(self, clip: Array) -> Array:
+        """Logits (N, K) of preprocessed clips, float (N, C, T, H, W).
+
+        Those per frame are averaged where the file has no consensus, as one that runs frame by
+        frame. Raises `UsageError` for a model of several inputs or for integers, which cannot be
+        preprocessed, and `GraphError` for a shape that does not fit.
+        """
+        name, output = self._only_input(), self.graph.outputs[0]
+        found = self.engine.run({name: _floats(name, clip)})[output]
+        return consensus(found) if output == self.graph.frame_logits else found
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs for inputs by name, as the file declares them.
+
+        ``form`` tells how a foreign file does; where it is None, the inputs are those of the graph,
+        NCTHW. Raises `UsageError` for integers, `GraphError` for names or shapes that do not fit.
+        """
+        if not isinstance(inputs, Mapping):
+            raise UsageError("the inputs must be a mapping of names to arrays")
+        given = {name: _floats(name, value) for name, value in inputs.items()}
+        if self.form is not None:
+            return self.form.run(given)
+        outputs = self.engine.run(given)
+        return {name: outputs[name] for name in self.graph.outputs}
+
+    def frame_logits(self, clip: Array) -> Array:
+        """Logits per frame (N, T, K) of clips (N, C, T, H, W), before the consensus.
+
+        Raises `UsageError` for a model that averages nothing over time.
+        """
+        value = self.graph.frame_logits
+        if value is None:
+            raise UsageError(f"the model {self.name!r} has no consensus, so no logits per frame")
+        name = self._only_input()
+        logits = self.engine.run({name: _floats(name, clip)})[value]
+        return np.ascontiguousarray(logits.swapaxes(1, 2))
+
+    def recognize(
+        self,
+        path: str | PathLike[str],
+        *,
+        profile: Profile | None = None,
+        top: int = 5,
+        allow_partial: bool = False,
+    ) -> "Recognition":
+        """Label a video file: decode, sample, preprocess, run. See `tsm_ref.recognition`."""
+        from tsm_ref.recognition.recognize import recognize
+
+        return recognize(self, path, profile=profile, top=top, allow_partial=allow_partial)
+
+    def stream(self, n: int = 1, *, lookahead: str | None = None) -> ModelStream:
+        """`n` streams that take one frame at a time; see `tsm_ref.engine.stream.stream.Stream`.
+
+        A model that looks ahead gives its outputs some frames late, or at once and changed with
+        ``lookahead`` "zero" or "past". Raises `NotStreamable` naming the node and the reason.
+        """
+        sized = all(self.profile.preprocess.frame_size)
+        return ModelStream(
+            self.profile,
+            self.digest,
+            self.engine,
+            n,
+            shapes=self.input_shapes() if sized else None,
+            source=self.graph,
+            lookahead=lookahead,
+        )
+
+    def summary(self, shapes: Mapping[str, Sequence[int]] | None = None) -> str:
+        """The layers with their shapes and costs, the shifts, and the totals, as text.
+
+        ``shapes`` are those of the inputs; one clip of the profile's size unless given.
+        """
+        lines = summary_lines(
+            self.name, self.graph, self.engine, shapes or self.input_shapes(), self.profile.measured
+        )
+        return "\n".join(lines)
+
+    def input_shapes(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
+        """The shapes of the inputs for `batch` clips as the profile samples and crops them."""
+        height, width = self.profile.preprocess.frame_size
+        named = {
+            "N": batch,
+            "T": self.profile.sampling.segments,
+            "H": height or 224,
+            "W": width or 224,
+        }
+        return {
+            entry.name: tuple(
+                named.get(dim, 1) if isinstance(dim, str) else dim for dim in entry.shape
+            )
+            for entry in self.graph.inputs
+        }
+
+    def digest(self) -> str:
+        """A SHA-256 of graph and weights: equal for equal networks, whatever their files."""
+        found = hashlib.sha256(self.graph.to_json().encode())
+        for name, value in sorted(self._get_weights().items()):
+            found.update(name.encode() + np.ascontiguousarray(value, np.float32).tobytes())
+        return found.hexdigest()
+
+    def _check_labels(self) -> None:
+        """Refuse labels that are not one per class."""
+        if self.labels and self.graph.frame_logits:
+            classes = self.graph.shapes(self.input_shapes())[self.graph.frame_logits][1]
+            if classes != len(self.labels):
+                raise CheckpointError(
+                    f"the model {self.name!r} has {classes} classes and {len(self.labels)} labels"
+                )
+
+    def _only_input(self) -> str:
+        names = [entry.name for entry in self.graph.inputs]
+        if len(names) != 1:
+            raise UsageError(f"the model {self.name!r} has the inputs {names}: give them to `run`")
+        return names[0]
+
+
+def load(
+    name_or_path: str | PathLike[str],
+    *,
+    profile: str | Profile | None = None,
+    engine: str = "auto",
+    threads: int = 1,
+) -> Model:
+    """Load a model by the name under which it ships, or from a file.
+
+    ``profile`` (one of `tsm_ref.profile.PROFILES` by name, or one of your own) says what a foreign
+    file does not; ``engine`` is "auto", "numba" or "numpy".
+
+    Raises `CheckpointError` for a file that is missing, damaged or not understood, and
+    `UsageError` for an unknown profile or engine.
+
+    >>> load("no/such/file.h5")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    tsm_ref.errors.CheckpointError: there is no model and no file 'no/such/file.h5'; ...
+    """
+    wanted = named_profile(profile) if isinstance(profile, str) else profile
+    if not isinstance(wanted, Profile | None):
+        raise UsageError(f"`profile` (={profile!r}) must be the name of a profile, or a Profile")
+    path = files.resolve(name_or_path).absolute()
+    read = partial(_read, path, wanted)
+    found = read()
+    name = fspath(name_or_path)
+    return Model(
+        found.graph,
+        lambda: _same(found.sha256, read()).weights,
+        found.profile,
+        name=name if name in files.names() else Path(name).name,
+        sha256=found.sha256,
+        engine=engine,
+        threads=threads,
+        first=found.weights,
+        form=_form(found) if found.inputs else None,
+    )
+
+
+def build(
+    architecture: str,
+    *,
+    num_classes: int | None = None,
+    segments: int | None = None,
+    placement: str = "blockres",
+    causal: bool = False,
+    fold_div: int | None = None,
+    fill: str = "zero",
+    seed: int = 0,
+    engine: str = "auto",
+    threads: int = 1,
+    **options: Any,
+) -> Model:
+    """A model of random, seeded weights with sane batch-norm statistics.
+
+    ``architecture`` is a name of `tsm_ref.models.ARCHITECTURES`; ``num_classes`` defaults to 400,
+    ``segments`` to 8 frames and ``fold_div`` to 8 (none, 20 and 3 for TS-CAN). ``options`` go to
+    the architecture, such as ``width`` of MobileNetV2.
+
+    Raises `UsageError` for an unknown architecture or an option that cannot be.
+
+    >>> build("resnet18", num_classes=5, engine="numpy").graph.parameter_count
+    11179077
+    """
+    family = architecture_named(architecture)
+    base = PROFILES[family.profile]
+    if num_classes is None and family.classifies:
+        num_classes = 400
+    for name, value, least in (("num_classes", num_classes, 1), ("seed", seed, 0)):
+        if value is not None and (type(value) is not int or not least <= value <= MOST):
+            raise UsageError(f"`{name}` (={value!r}) must be a whole number of {least} to {MOST}")
+    segments = base.sampling.segments if segments is None else segments
+    try:
+        shift = ShiftRule(
+            "online" if causal else base.shift.rule,
+            base.shift.divisor if fold_div is None else fold_div,
+            fill,
+            segments if base.shift.segment and not causal else 0,
+        )
+        profile = base.with_changes(
+            family="tsm_ref",
+            shift=shift,
+            placement=placement,
+            sampling=Sampling("uniform", segments),
+        )
+        graph = build_graph(
+            architecture, num_classes=num_classes, placement=placement, shift=shift, **options
+        )
+    except (ValueError, TypeError, GraphError) as error:
+        raise UsageError(f"cannot build {architecture!r}: {error}") from None
+    if graph.parameter_count > MOST:
+        raise UsageError(f"{graph.parameter_count:,} parameters were asked for; at most {MOST:,}")
+    return Model(
+        graph, partial(random_weights, graph, seed), profile, engine=engine, threads=threads
+    )
+
+
+def save(
+    model: Model,
+    path: str | PathLike[str],
+    *,
+    storage: str = "float32",
+    extra: Mapping[str, str] | None = None,
+) -> str:
+    """Write a model file in our HDF5 format, whole or not at all; returns its SHA-256.
+
+    ``storage`` is "float32" or "float16"; ``extra`` are free notes such as a licence.
+
+    Raises `UsageError` for another storage, `WriteError` where the file cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     digest = save(build("ts-can", engine="numpy"), f"{folder}/mine.h5")
+    ...     load(f"{folder}/mine.h5", profile=None, engine="numpy").sha256 == digest
+    True
+    """
+    weights = model.weights
+    try:
+        return files.save(path, model.graph, weights, model.profile, storage=storage, extra=extra)
+    except TsmError as error:
+        raise error.about(path) from None
+
+
+def named_profile(name: str) -> Profile:
+    """A profile by its name; raises `UsageError` listing the known ones.
+
+    >>> named_profile("mit-online").shift.causal
+    True
+    """
+    if name not in PROFILES:
+        raise UsageError(f"there is no profile {name!r}; known are {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+def _read(path: Path, profile: Profile | None) -> files.Checkpoint:
+    try:
+        return files.load_checkpoint(path, profile)
+    except CheckpointError as error:
+        raise error.about(path) from None
+
+
+def _form(found: files.Checkpoint) -> Callable[[Engine], FileForm]:
+    return lambda engine: FileForm(found.graph, engine, found.inputs, found.outputs, found.states)
+
+
+def _same(sha256: str, found: files.Checkpoint) -> files.Checkpoint:
+    if found.sha256 != sha256:
+        raise CheckpointError(f"{found.path}: the file was changed after the model was loaded")
+    return found
+
+
+def _floats(name: str, value: Array) -> Array:
+    array = np.asarray(value)
+    if array.dtype.kind != "f":
+        raise UsageError(
+            f"the input {name!r} is {array.dtype}: preprocessed values are floating point"
+        )
+    return array

@@ -1,0 +1,1 @@
+"""A video to predictions, and predictions to text and JSON."""

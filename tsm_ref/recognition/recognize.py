@@ -1,0 +1,381 @@
+"""A video file to predictions: decode, sample, preprocess, run, average, label."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import groupby
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.checkpoint import sha256_of
+from tsm_ref.errors import CheckpointError, UsageError, VideoError
+from tsm_ref.model.model import Model
+from tsm_ref.profile import Preprocess, Profile, Sampling
+from tsm_ref.recognition.clock import Clock
+from tsm_ref.reference import softmax
+from tsm_ref.video import (
+    SAMPLERS,
+    VideoFile,
+    VideoInfo,
+    Windows,
+    frames,
+    normalize,
+    read_frames,
+    resize_and_crop,
+    scan,
+    sliding_windows,
+)
+from tsm_ref.video.transforms import full_resolution
+
+__all__ = ["Prediction", "Recognition", "Segment", "recognize", "sampled"]
+
+Array = NDArray[Any]
+Progress = Callable[[int, int], None]
+
+CROPS = {1: "center", 3: "three", 5: "five", 10: "ten"}
+"""How many crops of each frame, and what the preprocessing calls them."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class: ``rank`` from 1, ``index`` from 0; ``logit`` is the mean over all views."""
+
+    rank: int
+    label: str
+    index: int
+    probability: float
+    logit: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a long clip, in seconds, in which one label leads.
+
+    ``probability`` is that of the label, averaged over the windows of the stretch.
+    """
+
+    start: float
+    end: float
+    label: str
+    index: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What was seen in one video, and everything that is needed to see it again.
+
+    ``indices`` and ``times`` (seconds) are the frames that the network saw, of shape (clips, T);
+    ``profile`` is what was followed; ``timing`` is in seconds per stage, of which ``compile`` is
+    spent once on a machine; ``segments`` is empty unless the profile samples windows.
+    """
+
+    video: VideoInfo
+    sha256: str
+    frames_decoded: int
+    profile: Profile
+    indices: NDArray[np.int64]
+    times: NDArray[np.float64]
+    model: Model
+    predictions: tuple[Prediction, ...]
+    segments: tuple[Segment, ...]
+    timing: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The logits (views, K) of every clip in turn, and the frames behind them."""
+
+    logits: list[Array]
+    indices: NDArray[np.int64]
+    times: NDArray[np.float64]
+    frames_decoded: int
+    info: VideoInfo
+    windows: Windows | None = None
+
+
+def recognize(
+    model: Model,
+    path: str | PathLike[str],
+    *,
+    profile: Profile | None = None,
+    top: int = 5,
+    allow_partial: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Recognition:
+    """Label a video file by the rules of the model's profile, or of another (see `sampled`).
+
+    The frames are decoded one at a time and only the small preprocessed ones are kept; of a long
+    clip under the policy ``windows`` only those of the windows that are open. ``progress`` is told
+    how many clips of how many are done.
+
+    Raises `VideoError` for a video that cannot be read or that changes meanwhile, `CheckpointError`
+    for a model that does not classify clips, and `UsageError` for a `top` below 1 or a rule of
+    sampling that cannot be followed.
+
+    >>> from tsm_ref.checkpoint import weights_folder
+    >>> from tsm_ref.model.model import load
+    >>> clip = weights_folder() / "samples" / "zoom_in.mp4"
+    >>> recognize(load("camera-motion", engine="numpy"), clip).predictions[0].label
+    'zoom in'
+    """
+    if type(top) is not int or top < 1:
+        raise UsageError(f"`top` (={top!r}) must be a whole number of at least 1")
+    check_classifies(model)
+    profile, labels = profile or model.profile, model.labels
+    before = _stamp(path)
+    clock = Clock()
+    with clock.stage("total"), clock.compiling():
+        look = _windows if profile.sampling.policy == "windows" else _clips
+        seen = look(model, profile, path, allow_partial, clock, progress)
+        predictions = _ranked(np.concatenate(seen.logits), profile.average, labels, top)
+        segments: tuple[Segment, ...] = ()
+        if seen.windows is not None:
+            segments = _timeline(seen.windows, seen.logits, profile.average, labels)
+    sha256 = sha256_of(path)
+    if _stamp(path) != before:
+        raise VideoError("the file was changed while it was read; one that stays is needed")
+    return Recognition(
+        video=seen.info,
+        sha256=sha256,
+        frames_decoded=seen.frames_decoded,
+        profile=profile,
+        indices=seen.indices,
+        times=seen.times,
+        model=model,
+        predictions=predictions,
+        segments=segments,
+        timing=clock.spent,
+        warnings=seen.info.warnings + _repeats(seen.info.frame_count, profile.sampling.segments),
+    )
+
+
+def _repeats(count: int, segments: int) -> tuple[str, ...]:
+    if count >= segments:
+        return ()
+    frames_found = f"{count} frame{'s' * (count != 1)}"
+    return (f"the video has {frames_found} and the model sees {segments}: frames are repeated",)
+
+
+def sampled(
+    profile: Profile,
+    *,
+    policy: str | None = None,
+    crops: int | None = None,
+    window: float | None = None,
+    stride: float | None = None,
+) -> Profile:
+    """A profile that samples and crops otherwise; what is None stays as it was.
+
+    ``window`` and ``stride`` (seconds) imply the policy ``windows``; ``stride`` is half a window
+    unless given. 3 crops are as high as the frame, 5 and 10 are corners, centre and mirror images.
+
+    Raises `UsageError` for a combination that cannot be.
+
+    >>> from tsm_ref.profile import PROFILES
+    >>> sampled(PROFILES["mit"], policy="dense", crops=3).preprocess.crop
+    (256, 256)
+    """
+    sampling, spec = profile.sampling, profile.preprocess
+    try:
+        if window is not None or stride is not None or policy == "windows":
+            if policy not in (None, "windows"):
+                raise ValueError(f"`policy` (={policy!r}) cannot be combined with a window")
+            window = sampling.window or 1.0 if window is None else window
+            stride = window / 2 if stride is None else stride
+            sampling = replace(sampling, policy="windows", window=window, stride=stride)
+        elif policy is not None:
+            sampling = Sampling(policy, sampling.segments)
+        if crops is not None:
+            spec = _cropped(spec, crops)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return replace(profile, sampling=sampling, preprocess=spec)
+
+
+def _cropped(spec: Preprocess, crops: int) -> Preprocess:
+    if crops not in CROPS:
+        raise ValueError(f"`crops` (={crops}) must be one of {tuple(CROPS)}")
+    if spec.crop is None:
+        if crops == 1:
+            return spec
+        raise ValueError(f"`crops` (={crops}) must be 1: the model sees the whole frame")
+    return full_resolution(spec) if crops == 3 else replace(spec, crops=CROPS[crops])
+
+
+def _stamp(path: str | PathLike[str]) -> tuple[int, int] | None:
+    """Size and time of the last change of a regular file."""
+    if not os.path.isfile(path):
+        return None
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
+
+
+def check_classifies(model: Model) -> None:
+    """Raise `CheckpointError` for a model that does not turn one clip of pictures into logits."""
+    graph = model.graph
+    shapes = [entry.shape for entry in graph.inputs]
+    takes_clips = len(shapes) == 1 and len(shapes[0]) == 5 and shapes[0][1] == 3
+    if not takes_clips or len(graph.outputs) != 1:
+        names = ", ".join(entry.name for entry in graph.inputs)
+        raise CheckpointError(
+            f"the model {model.name!r} does not label clips (it takes {names} and gives "
+            f"{', '.join(graph.outputs)}); run it on arrays with tsm_ref.load(...).run"
+        )
+
+
+@contextmanager
+def _usage() -> Iterator[None]:
+    """A rule of sampling that cannot be followed is a mistake of whoever asked for it."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _clips(
+    model: Model,
+    profile: Profile,
+    path: str | PathLike[str],
+    allow_partial: bool,
+    clock: Clock,
+    progress: Progress,
+) -> _Seen:
+    """A fixed number of clips, spread over the video by the rule that the profile names."""
+    sampling, spec = profile.sampling, profile.preprocess
+
+    def sampler(count: int) -> NDArray[np.int64]:
+        with _usage():
+            return SAMPLERS[sampling.policy](count, sampling.segments)
+
+    with clock.stage("decode"):
+        got = read_frames(
+            path,
+            sampler,
+            convert=lambda frame: resize_and_crop(frame, spec),
+            allow_partial=allow_partial,
+        )
+    logits = []
+    for rows in got.order:
+        logits.append(_run(model, got.unique[rows], spec, clock))
+        progress(len(logits), len(got.order))
+    return _Seen(logits, got.indices, got.times, got.frames_decoded, got.info)
+
+
+def _windows(
+    model: Model,
+    profile: Profile,
+    path: str | PathLike[str],
+    allow_partial: bool,
+    clock: Clock,
+    progress: Progress,
+) -> _Seen:
+    """Windows over the whole video, each run as soon as its last frame is decoded."""
+    sampling, spec = profile.sampling, profile.preprocess
+    with clock.stage("decode"):
+        info, shown = scan(path, allow_partial=allow_partial)
+    with _usage():
+        windows = sliding_windows(
+            shown, sampling.segments, window=sampling.window, stride=sampling.stride
+        )
+    logits: list[Array] = []
+    with frames(path, allow_partial=allow_partial) as source:
+        cutter = _WindowCutter(source, windows, lambda frame: resize_and_crop(frame, spec))
+        clips = iter(cutter)
+        while (clip := clock.timed("decode", lambda: next(clips, None))) is not None:
+            logits.append(_run(model, clip, spec, clock))
+            progress(len(logits), len(windows))
+        warnings = dict.fromkeys(info.warnings + source.warnings)
+    if cutter.decoded < info.frame_count:
+        warnings[f"the file promises {info.frame_count} frames and {cutter.decoded} decode"] = None
+    info = replace(info, frame_count=cutter.decoded, warnings=tuple(warnings))
+    n = len(logits)
+    seen = Windows(windows.start[:n], windows.end[:n], windows.indices[:n])
+    return _Seen(logits, seen.indices, shown[seen.indices], cutter.decoded, info, seen)
+
+
+class _WindowCutter:
+    """The preprocessed frames (T, V, h, w, 3) of window after window, as they are decoded.
+
+    Only frames that a coming window needs are held. Where fewer frames decode than were promised,
+    the windows that have begun show the last one again and the others are left out.
+    """
+
+    def __init__(self, source: VideoFile, windows: Windows, convert: Callable[[Array], Array]):
+        self._source, self._indices, self._convert = source, windows.indices, convert
+        self.decoded = 0
+
+    def __iter__(self) -> Iterator[Array]:
+        wanted = set(np.unique(self._indices).tolist())
+        rows = deque(self._indices.tolist())
+        kept: dict[int, Array] = {}
+        for index, _, pixels in self._source.shown():
+            self.decoded = index + 1
+            if index in wanted:
+                kept[index] = self._convert(pixels())
+            while rows and index == rows[0][-1]:
+                yield np.stack([kept[i] for i in rows.popleft()])
+                oldest = rows[0][0] if rows else index
+                kept = {i: image for i, image in kept.items() if i >= oldest}
+        while rows and kept and rows[0][0] <= (newest := max(kept)):
+            yield np.stack([kept[min(i, newest)] for i in rows.popleft()])
+
+
+def _run(model: Model, pixels: Array, spec: Preprocess, clock: Clock) -> Array:
+    """Logits (V, K) of the views of one clip, uint8 (T, V, h, w, 3)."""
+    with clock.stage("preprocess"):
+        clip = normalize(pixels, spec)
+    with clock.stage("run"):
+        logits = np.concatenate([model(view[None]) for view in clip])
+    if logits.ndim != 2:
+        raise CheckpointError(
+            f"the model {model.name!r} does not label clips: it gives values of the shape "
+            f"{logits.shape[1:]}"
+        )
+    if not np.isfinite(logits).all():
+        raise CheckpointError(f"the model {model.name!r} gives values that are not finite")
+    return logits
+
+
+def _probabilities(logits: Array, average: str) -> Array:
+    """Probabilities (K,) of views (V, K): averaged as the profile says."""
+    exact = logits.astype(np.float64)
+    if average == "probabilities":
+        return np.asarray(softmax(exact, 1).mean(0))
+    return np.asarray(softmax(exact.mean(0), 0))
+
+
+def _ranked(logits: Array, average: str, labels: Sequence[str], top: int) -> tuple[Prediction, ...]:
+    """The `top` classes of all views (V, K), the most probable first, ties by index."""
+    probabilities, means = _probabilities(logits, average), logits.mean(0, dtype=np.float64)
+    order = np.argsort(-probabilities, kind="stable")[:top].tolist()
+    return tuple(
+        Prediction(rank, _label(labels, k), k, float(probabilities[k]), float(means[k]))
+        for rank, k in enumerate(order, 1)
+    )
+
+
+def _timeline(
+    windows: Windows, logits: Sequence[Array], average: str, labels: Sequence[str]
+) -> tuple[Segment, ...]:
+    """Runs of equal labels; two windows meet half-way between their centres."""
+    centres = (windows.start + windows.end) / 2
+    cuts = [windows.start[0], *((centres[1:] + centres[:-1]) / 2), windows.end[-1]]
+    chances = [_probabilities(views, average) for views in logits]
+    segments = []
+    for k, run in groupby(range(len(chances)), key=lambda w: int(chances[w].argmax())):
+        rows = list(run)
+        probability = float(np.mean([chances[w][k] for w in rows]))
+        begin, end = float(cuts[rows[0]]), float(cuts[rows[-1] + 1])
+        segments.append(Segment(begin, end, _label(labels, k), k, probability))
+    return tuple(segments)
+
+
+def _label(labels: Sequence[str], index: int) -> str:
+    return labels[index] if index < len(labels) else f"class {index}"

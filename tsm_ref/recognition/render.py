@@ -1,0 +1,143 @@
+"""What was recognised, as a table for people and as JSON for programs.
+
+The JSON is described by ``recognition.schema.json`` beside this file, whose version is
+`SCHEMA_VERSION`.
+"""
+
+import importlib.util
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from tsm_ref.command import printable
+from tsm_ref.recognition.recognize import Recognition
+
+__all__ = ["SCHEMA_VERSION", "as_json", "as_table"]
+
+SCHEMA_VERSION = 1
+MOST_LABELS = 6
+"""The most labels of a timeline that the first line of a table names."""
+
+Rows = Sequence[Sequence[str]]
+
+
+def as_json(result: Recognition) -> str:
+    """One JSON object on one line; numbers are finite, times are seconds, indices start at 0."""
+    video, model = result.video, result.model
+    tree: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "input": {
+            "path": _encodable(video.path),
+            "sha256": result.sha256,
+            "codec": video.codec,
+            "width": video.width,
+            "height": video.height,
+            "rotation": video.rotation,
+            "pixel_format": video.pixel_format,
+            "frame_rate": video.frame_rate,
+            "duration": video.duration,
+            "frame_count": video.frame_count,
+            "frames_decoded": result.frames_decoded,
+        },
+        "sampling": asdict(result.profile.sampling)
+        | {"indices": result.indices.tolist(), "times": result.times.round(6).tolist()},
+        "model": {
+            "name": model.name,
+            "sha256": model.sha256,
+            "engine": model.engine.name,
+            "profile": result.profile.as_dict(labels=False),
+        },
+        "predictions": [asdict(prediction) for prediction in result.predictions],
+        "segments": [asdict(segment) for segment in result.segments],
+        "timing": {stage: round(seconds, 6) for stage, seconds in result.timing.items()},
+        "warnings": list(result.warnings),
+    }
+    return json.dumps(tree, allow_nan=False)
+
+
+def _encodable(name: str) -> str:
+    """A file name as UTF-8 can hold it: bytes that are no text are escaped."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def as_table(result: Recognition, *, colour: bool = False) -> str:
+    """The label, the best classes, the timeline of a long clip, and what the model is known for.
+
+    Drawn by rich where it is installed, in plain columns elsewhere; the words are the same.
+    """
+    return "\n".join(_lines(result, colour))
+
+
+def _lines(result: Recognition, colour: bool) -> Iterator[str]:
+    yield f"{_headline(result)}  {printable(result.video.path)}"
+    yield ""
+    classes = [
+        (str(p.rank), printable(p.label), f"{p.probability:.1%}", f"{p.logit:.2f}")
+        for p in result.predictions
+    ]
+    yield _columns(("rank", "label", "probability", "logit"), classes, "rlrr", colour)
+    if len(result.segments) > 1:
+        stretches = [
+            (f"{s.start:.2f}", f"{s.end:.2f}", printable(s.label), f"{s.probability:.1%}")
+            for s in result.segments
+        ]
+        yield ""
+        yield _columns(("from s", "to s", "label", "probability"), stretches, "rrlr", colour)
+    yield ""
+    model, timing = result.model, result.timing
+    yield (
+        f"{model.name} on {model.engine.name}: {np.unique(result.indices).size} of "
+        f"{result.video.frame_count} frames in {timing['total']:.2f} s "
+        f"(network {timing['run']:.2f} s{_compiled(timing['compile'])})"
+    )
+    if model.profile.measured:
+        yield f"measured accuracy: {model.profile.measured}"
+
+
+def _compiled(seconds: float) -> str:
+    return f", compiled once in {seconds:.1f} s" if seconds > 0.05 else ""
+
+
+def _headline(result: Recognition) -> str:
+    """The label, or the labels one after the other where they change."""
+    if len(result.segments) > 1:
+        labels = [printable(segment.label) for segment in result.segments]
+        more = f", ... ({len(labels)} segments)" if len(labels) > MOST_LABELS else ""
+        return ", ".join(labels[:MOST_LABELS]) + more
+    best = result.predictions[0]
+    return f"{printable(best.label)} ({best.probability:.1%})"
+
+
+def _columns(head: Sequence[str], rows: Rows, align: str, colour: bool) -> str:
+    """A table of text; `align` has one of ``l`` and ``r`` per column."""
+    if importlib.util.find_spec("rich") is None:
+        return _plain_columns(head, rows, align)
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name, side in zip(head, align, strict=True):
+        table.add_column(name, justify="right" if side == "r" else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row), style="green" if row[0] == "1" else "")
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=colour, no_color=not colour, width=1000)
+    console.print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def _plain_columns(head: Sequence[str], rows: Rows, align: str) -> str:
+    lines = [head, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    sides = [str.rjust if side == "r" else str.ljust for side in align]
+    return "\n".join(
+        "  ".join(
+            side(cell, width) for side, cell, width in zip(sides, line, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    )
