@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tsm_ref.graph import Graph, Node
 from tsm_ref.models.builder import Builder
 from tsm_ref.profile import ShiftRule
+from tsm_ref.reference.shift import FILLS
 
-FILLS = ("zero", "replicate", "circular")
 ACTIVATIONS = (
     ("", {}),
     ("Relu", {}),

@@ -188,7 +188,7 @@ def test_an_arrow_that_points_up_is_caught(path, line):
             "def f():\n    from tsm_ref.recognition import recognize",
         ),
         ("tsm_ref/video/decode.py", "import av"),
-        ("conformance/testees/engines.py", "def run():\n    from tsm_ref.model.model import Model"),
+        ("conformance/testees/engines.py", "def run():\n    from tsm_ref.model import Model"),
         ("conformance/oracle.py", "from tsm_ref import reference\nimport tsm_ref.errors"),
         ("weights/training/train.py", "import torch\nimport tsm_ref"),
     ],

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tsm_ref.model.model import Model, build, load, save
+    from tsm_ref.model import Model, build, load, save
     from tsm_ref.reference import temporal_shift
 
 __all__ = ["Model", "__version__", "build", "load", "save", "temporal_shift"]
@@ -19,10 +19,10 @@ __all__ = ["Model", "__version__", "build", "load", "save", "temporal_shift"]
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Model": "tsm_ref.model.model",
-    "build": "tsm_ref.model.model",
-    "load": "tsm_ref.model.model",
-    "save": "tsm_ref.model.model",
+    "Model": "tsm_ref.model",
+    "build": "tsm_ref.model",
+    "load": "tsm_ref.model",
+    "save": "tsm_ref.model",
     "temporal_shift": "tsm_ref.reference",
 }
 """Where each name lives; nothing is imported before it is used, so that `--help` is quick."""

@@ -20,8 +20,8 @@ from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.stream.stream import Stream
 from tsm_ref.errors import CheckpointError, UsageError, WriteError
 from tsm_ref.graph import Graph
+from tsm_ref.model import named_profile
 from tsm_ref.model.file_form import FileForm
-from tsm_ref.model.model import named_profile
 
 __all__ = ["convert", "main", "parser"]
 

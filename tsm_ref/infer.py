@@ -16,7 +16,7 @@ from tsm_ref.command import Parser, guarded, limit_blas, positive, say, tell
 from tsm_ref.errors import SomeInputsFailed, TsmError, UsageError, VideoError, WriteError
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
-    from tsm_ref.model.model import Model
+    from tsm_ref.model import Model
     from tsm_ref.profile import Profile
     from tsm_ref.recognition.recognize import Progress
 
@@ -196,7 +196,7 @@ def _list_models() -> None:
 
 
 def _model(options: argparse.Namespace) -> "Model":
-    from tsm_ref.model.model import load
+    from tsm_ref.model import load
 
     return load(
         options.model, profile=options.profile, engine=options.engine, threads=options.threads
@@ -205,7 +205,7 @@ def _model(options: argparse.Namespace) -> "Model":
 
 def _profile(model: "Model", options: argparse.Namespace) -> "Profile":
     """The profile of a model that labels clips, with what the command line says about sampling."""
-    from tsm_ref.recognition.recognize import check_classifies, sampled
+    from tsm_ref.recognition import check_classifies, sampled
 
     check_classifies(model)
     return sampled(
@@ -220,8 +220,7 @@ def _profile(model: "Model", options: argparse.Namespace) -> "Profile":
 def _recognize(
     model: "Model", profile: "Profile", path: str, options: argparse.Namespace, *, space: bool
 ) -> None:
-    from tsm_ref.recognition.recognize import recognize
-    from tsm_ref.recognition.render import as_json, as_table
+    from tsm_ref.recognition import as_json, as_table, recognize
 
     with _progress(path) as progress:
         result = recognize(

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from tsm_ref.errors import CheckpointError
 from tsm_ref.reference import folds
+from tsm_ref.reference.shift import FILLS
 
 FOLD_RULES = ("none", "mit", "online", "online_double", "paddle", "mtts_can", "roll")
-FILLS = ("zero", "replicate", "circular")
 PLACEMENTS = ("none", "blockres", "block")
 POLICIES = ("uniform", "twice", "val", "dense", "mmaction2", "paddle", "windows")
 AVERAGES = ("logits", "probabilities")
@@ -179,6 +179,14 @@ class Profile:
         object.__setattr__(self, "labels", tuple(self.labels))
         _require(self.placement in PLACEMENTS, "placement", self.placement, f"one of {PLACEMENTS}")
         _require(self.average in AVERAGES, "average", self.average, f"one of {AVERAGES}")
+
+    def label_of(self, index: int) -> str:
+        """The label of a class; its number where there are no labels.
+
+        >>> Profile(labels=("still", "moving")).label_of(1), Profile().label_of(1)
+        ('moving', 'class 1')
+        """
+        return self.labels[index] if index < len(self.labels) else f"class {index}"
 
     def with_changes(self, **changes: Any) -> "Profile":
         """The same profile with some fields replaced."""

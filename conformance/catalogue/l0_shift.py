@@ -10,6 +10,7 @@ from conformance.questions.case import Call, Problem, Question, Register, Settin
 from conformance.questions.data import coded, small_integers, specials
 from conformance.questions.judges import Bits
 from tsm_ref.reference import temporal_shift, temporal_shift_adjoint
+from tsm_ref.reference.shift import FILLS
 
 SHIFT = "out[n, c, t] = x[n, c, t - d[c]]; d = +1 reads the past, -1 the future"
 
@@ -140,7 +141,7 @@ def shift_by_any(s: Setting) -> Problem:
     """Any integer per channel, with each of the three fills."""
     d = np.array([2, 0, -1, 1, -2, 3, -4, 0, 9], np.int64)
     x = coded((2, len(d), 5, 3, 2))
-    return Problem(tuple(shift_by_question(x, d, fill) for fill in _FILLS))
+    return Problem(tuple(shift_by_question(x, d, fill) for fill in FILLS))
 
 
 @case(
@@ -154,7 +155,7 @@ def shift_by_beyond(s: Setting) -> Problem:
     """Shifts by T and by more than T frames."""
     d = np.array([3, -3, 4, -4, 7, -7, 30, -30], np.int64)
     x = coded((2, len(d), 3, 2, 4))
-    return Problem(tuple(shift_by_question(x, d, fill) for fill in _FILLS))
+    return Problem(tuple(shift_by_question(x, d, fill) for fill in FILLS))
 
 
 @case(
@@ -172,9 +173,6 @@ def adjoint(s: Setting) -> Problem:
     div = {"fold_div": s.profile.fold_div}
     call = Call("temporal_shift_adjoint", {"y": y}, div, div)
     return Problem((Question(call, Bits(expected)),))
-
-
-_FILLS: Any = ("zero", "replicate", "circular")
 
 
 def shift_by_question(x: Array, d: Array, fill: Any) -> Question:

@@ -196,7 +196,7 @@ class EngineTestee:
 
     def recognize(self, film: Any, weights: Weights, **how: Any) -> dict[str, Any]:
         """A video file to JSON, as `tsm_ref.Model.recognize` sees it."""
-        from tsm_ref.model.model import Model
+        from tsm_ref.model import Model
 
         graph = graphs.network(how, self.profile)
         tensors = graphs.tensors(graph, weights)

@@ -10,7 +10,7 @@ from tests.judging import U32, assert_within
 from tsm_ref.checkpoint import weights_folder
 from tsm_ref.engine.oracle import run_with_bound
 from tsm_ref.errors import CheckpointError, GraphError, UsageError, VideoError, WriteError
-from tsm_ref.model.model import Model, named_profile
+from tsm_ref.model import Model, named_profile
 from tsm_ref.profile import PROFILES
 
 ENGINES = ("numpy", "numba")

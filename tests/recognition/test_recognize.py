@@ -15,10 +15,10 @@ from tsm_ref.checkpoint import export_onnx_stream, sha256_of, weights_folder
 from tsm_ref.errors import CheckpointError, UsageError, VideoError
 from tsm_ref.kernels import notice
 from tsm_ref.live.session import Session, follow
-from tsm_ref.model.model import Model
+from tsm_ref.model import Model
 from tsm_ref.profile import PROFILES, Preprocess, Sampling
-from tsm_ref.recognition import recognize as room
-from tsm_ref.recognition.recognize import recognize, sampled
+from tsm_ref.recognition import recognize, sampled
+from tsm_ref.recognition.windows import WindowCutter
 from tsm_ref.video import Windows, preprocess, read_frames, sliding_windows
 
 SAMPLES = weights_folder() / "samples"
@@ -119,7 +119,7 @@ def test_a_window_cutter_survives_frames_that_are_missing() -> None:
 
     rows = np.array([[0, 1, 2], [2, 3, 4], [4, 5, 6], [6, 7, 8]])
     windows = Windows(np.arange(4.0), np.arange(4.0) + 1, rows)
-    cutter = room._WindowCutter(Source(), windows, lambda frame: frame)  # type: ignore[arg-type]
+    cutter = WindowCutter(Source(), windows, lambda frame: frame)  # type: ignore[arg-type]
     got = [clip[:, 0, 0].tolist() for clip in cutter]
     assert got == [[0, 1, 2], [2, 3, 4], [4, 4, 4]]
     assert cutter.decoded == 5
@@ -143,7 +143,7 @@ def test_only_the_frames_of_open_windows_are_held() -> None:
     windows = sliding_windows(np.arange(1000) / 10, 5, window=1.0, stride=0.5)
     most = max(
         len(alive)
-        for _ in room._WindowCutter(Source(), windows, convert)  # type: ignore[arg-type]
+        for _ in WindowCutter(Source(), windows, convert)  # type: ignore[arg-type]
     )
     assert 5 <= most <= 10
 

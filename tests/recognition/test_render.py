@@ -10,9 +10,7 @@ import pytest
 
 import tsm_ref
 from tsm_ref.checkpoint import weights_folder
-from tsm_ref.recognition import render
-from tsm_ref.recognition.recognize import Recognition, recognize, sampled
-from tsm_ref.recognition.render import as_json, as_table
+from tsm_ref.recognition import Recognition, as_json, as_table, recognize, render, sampled
 
 SAMPLES = weights_folder() / "samples"
 SCHEMA = json.loads(

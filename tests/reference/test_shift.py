@@ -22,8 +22,7 @@ from tsm_ref.reference import (
     temporal_shift_by_multiply_accumulate,
     temporal_shift_step,
 )
-
-FILLS = ("zero", "replicate", "circular")
+from tsm_ref.reference.shift import FILLS
 
 
 def by_loops(x: Any, d: Any, fill: str) -> Any:

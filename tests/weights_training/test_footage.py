@@ -22,7 +22,7 @@ def test_registration_finds_the_virtual_move(still_clip, label):
     seen = []
     for _ in range(3):
         case = footage.virtual_move(rng, still_clip, windows, label, "medium", "frozen", 64)
-        seen.append(motion.label_of(registration.velocities(case.frames).mean(0)))
+        seen.append(motion.class_of(registration.velocities(case.frames).mean(0)))
     assert seen.count(label) >= 2
 
 
@@ -46,7 +46,7 @@ def test_a_sample_film_says_what_it_does():
         middle = velocity[
             round((segment["start"] + 0.3) * RATE) : round((segment["end"] - 0.3) * RATE)
         ]
-        assert motion.CLASSES[motion.label_of(middle.mean(0) * 3)] == segment["label"]
+        assert motion.CLASSES[motion.class_of(middle.mean(0) * 3)] == segment["label"]
 
 
 def test_real_clips_hold_still_and_moving_windows(shared_data):

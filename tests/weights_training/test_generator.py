@@ -42,7 +42,7 @@ def test_registration_sees_the_labelled_motion_in_clean_clips(bank, label):
     for i in range(4):
         rng = np.random.default_rng([11, label, i])
         clip = make_clip(rng, bank, label, low=0.01, high=0.02, clutter=0.0)
-        seen.append(motion.label_of(registration.velocities(clip.frames).mean(0)))
+        seen.append(motion.class_of(registration.velocities(clip.frames).mean(0)))
     assert seen.count(label) >= 3
 
 
@@ -52,4 +52,4 @@ def test_registration_sees_the_label_of_every_view(bank, code):
     rng = np.random.default_rng([12, label])
     clip = make_clip(rng, bank, label, low=0.015, high=0.02, clutter=0.0)
     frames, seen, *_ = motion.view(clip.frames, label, clip.velocity, clip.aspect, code)
-    assert motion.label_of(registration.velocities(frames).mean(0)) == seen
+    assert motion.class_of(registration.velocities(frames).mean(0)) == seen

@@ -78,7 +78,7 @@ def test_views_carry_labels_and_velocities_alike(label, code, seed):
         v[:, axis] = motion.SIGN[label] * rng.uniform(0.01, 0.05) / motion.RMS[axis]
     clip = rng.integers(0, 256, (8, 6, 6, 3), dtype=np.uint8)
     _, seen, velocity, _ = motion.view(clip, label, v, 1.0, code)
-    assert motion.label_of(velocity.mean(0)) == seen
+    assert motion.class_of(velocity.mean(0)) == seen
 
 
 @given(code=st.sampled_from([0, 1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 15]), seed=st.integers(0, 99))
@@ -110,7 +110,7 @@ def test_a_random_move_is_dominated_by_its_label(label, seed):
         # A trembling hand drifts by at most the distance between two of its poses.
         assert np.abs(motion.speed(mean)).max() < motion.SPEED_MIN
     else:
-        assert motion.label_of(mean) == label
+        assert motion.class_of(mean) == label
 
 
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(4, 40))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.bench.peers import Runner
 from tsm_ref.bench.workloads import Workload
-from tsm_ref.model.model import Model
+from tsm_ref.model import Model
 from tsm_ref.profile import PROFILES, ShiftRule
 
 Array = NDArray[Any]

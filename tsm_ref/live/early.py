@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tsm_ref.errors import UsageError
-from tsm_ref.live.loop import Live, label_of
+from tsm_ref.live.loop import Live
 from tsm_ref.live.sources import Pace
-from tsm_ref.model.model import Model
+from tsm_ref.model import Model
 from tsm_ref.reference import softmax
 from tsm_ref.video import FrameSource
 
@@ -44,6 +44,6 @@ def early(model: Model, source: FrameSource, *, pace: Pace | None = None) -> lis
         best = int(chances.argmax())
         found.append((update.time, best, float(chances[best])))
     return [
-        Early((k + 1) / len(found), k + 1, time, best, label_of(model.labels, best), chance)
+        Early((k + 1) / len(found), k + 1, time, best, model.profile.label_of(best), chance)
         for k, (time, best, chance) in enumerate(found)
     ]

@@ -2,7 +2,7 @@
 
 import time as clock
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
@@ -14,7 +14,7 @@ from tsm_ref.checkpoint.hdf5.stream_state import load_state, save_state
 from tsm_ref.errors import UsageError
 from tsm_ref.live.smoothing import Smoother
 from tsm_ref.live.sources import Newest, Pace
-from tsm_ref.model.model import Model
+from tsm_ref.model import Model
 from tsm_ref.video import Frame, FrameSource, normalize, resize_and_crop
 
 __all__ = ["Live", "Update"]
@@ -179,7 +179,7 @@ class Live:
             time,
             self._best(self.smoother.probabilities),
             label,
-            label_of(self.model.labels, label),
+            self.model.profile.label_of(label),
             self.smoother.event,
             label != before,
             None if begin is None else clock.perf_counter() - begin,
@@ -188,8 +188,8 @@ class Live:
 
     def _best(self, probabilities: Array) -> tuple[tuple[int, str, float], ...]:
         order = np.argsort(-probabilities, kind="stable")[: self.top].tolist()
-        labels = self.model.labels
-        return tuple((k, label_of(labels, k), float(probabilities[k])) for k in order)
+        label_of = self.model.profile.label_of
+        return tuple((k, label_of(k), float(probabilities[k])) for k in order)
 
     def _classes(self) -> int:
         shapes = self.model.graph.shapes(self.model.input_shapes())
@@ -202,8 +202,3 @@ def default_pace(model: Model) -> Pace:
     if sampling.policy == "windows":
         return Pace(rate=sampling.segments / sampling.window)
     return Pace()
-
-
-def label_of(labels: Sequence[str], index: int) -> str:
-    """The label of a class; its number where the model has no labels."""
-    return labels[index] if index < len(labels) else f"class {index}"

@@ -1,1 +1,16 @@
-"""A model: a graph, its profile and an engine; its streams, its summary, the form of its file."""
+"""A network with what it means and an engine that runs it: load, build, run, stream, save.
+
+::
+
+    model          `Model`, and how to get one: `load`, `build`; `save`
+    stream         the streams of a model, with a profile and state files
+    summary        layers, shapes, costs and shifts as text
+    file_form      a foreign file's own inputs, outputs and states, as it declares them
+    onnx_backend   the interface of ``onnx.backend``, so that ONNX's own tests can run our engines
+"""
+
+from tsm_ref.model.model import Model, build, load, named_profile, save
+from tsm_ref.model.stream import ModelStream
+from tsm_ref.model.summary import Shift
+
+__all__ = ["Model", "ModelStream", "Shift", "build", "load", "named_profile", "save"]

@@ -22,7 +22,7 @@ from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
 from tsm_ref.reference import consensus
 
 if TYPE_CHECKING:
-    from tsm_ref.recognition.recognize import Recognition
+    from tsm_ref.recognition import Recognition
 
 __all__ = ["Model", "Shift", "build", "load", "save"]
 
@@ -132,7 +132,7 @@ class Model:
         allow_partial: bool = False,
     ) -> "Recognition":
         """Label a video file: decode, sample, preprocess, run. See `tsm_ref.recognition`."""
-        from tsm_ref.recognition.recognize import recognize
+        from tsm_ref.recognition import recognize
 
         return recognize(self, path, profile=profile, top=top, allow_partial=allow_partial)
 

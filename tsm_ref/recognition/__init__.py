@@ -1,1 +1,36 @@
-"""A video to predictions, and predictions to text and JSON."""
+"""A video to predictions, and predictions to a table for people or JSON for programs.
+
+::
+
+    recognize   decode, sample, preprocess, run, average, label: a `Recognition`
+    windows     a long video in sliding windows, and their timeline of segments
+    clock       where the time goes, stage by stage
+    render      the table and the JSON, which ``recognition.schema.json`` describes
+
+>>> from tsm_ref.checkpoint import weights_folder
+>>> from tsm_ref.model import load
+>>> clip = weights_folder() / "samples" / "pan_left.mp4"
+>>> recognize(load("camera-motion", engine="numpy"), clip).predictions[0].label
+'pan left'
+"""
+
+from tsm_ref.recognition.recognize import (
+    Prediction,
+    Recognition,
+    check_classifies,
+    recognize,
+    sampled,
+)
+from tsm_ref.recognition.render import as_json, as_table
+from tsm_ref.recognition.windows import Segment
+
+__all__ = [
+    "Prediction",
+    "Recognition",
+    "Segment",
+    "as_json",
+    "as_table",
+    "check_classifies",
+    "recognize",
+    "sampled",
+]

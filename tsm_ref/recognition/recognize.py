@@ -1,11 +1,9 @@
 """A video file to predictions: decode, sample, preprocess, run, average, label."""
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby
 from os import PathLike
 from typing import Any
 
@@ -14,13 +12,13 @@ from numpy.typing import NDArray
 
 from tsm_ref.checkpoint import sha256_of
 from tsm_ref.errors import CheckpointError, UsageError, VideoError
-from tsm_ref.model.model import Model
+from tsm_ref.model import Model
 from tsm_ref.profile import Preprocess, Profile, Sampling
 from tsm_ref.recognition.clock import Clock
+from tsm_ref.recognition.windows import Segment, WindowCutter, timeline
 from tsm_ref.reference import softmax
 from tsm_ref.video import (
     SAMPLERS,
-    VideoFile,
     VideoInfo,
     Windows,
     frames,
@@ -32,9 +30,10 @@ from tsm_ref.video import (
 )
 from tsm_ref.video.transforms import full_resolution
 
-__all__ = ["Prediction", "Recognition", "Segment", "recognize", "sampled"]
+__all__ = ["Prediction", "Recognition", "check_classifies", "recognize", "sampled"]
 
 Array = NDArray[Any]
+LabelOf = Callable[[int], str]
 Progress = Callable[[int, int], None]
 
 CROPS = {1: "center", 3: "three", 5: "five", 10: "ten"}
@@ -50,20 +49,6 @@ class Prediction:
     index: int
     probability: float
     logit: float
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of a long clip, in seconds, in which one label leads.
-
-    ``probability`` is that of the label, averaged over the windows of the stretch.
-    """
-
-    start: float
-    end: float
-    label: str
-    index: int
-    probability: float
 
 
 @dataclass(frozen=True)
@@ -120,7 +105,7 @@ def recognize(
     sampling that cannot be followed.
 
     >>> from tsm_ref.checkpoint import weights_folder
-    >>> from tsm_ref.model.model import load
+    >>> from tsm_ref.model import load
     >>> clip = weights_folder() / "samples" / "zoom_in.mp4"
     >>> recognize(load("camera-motion", engine="numpy"), clip).predictions[0].label
     'zoom in'
@@ -128,16 +113,17 @@ def recognize(
     if type(top) is not int or top < 1:
         raise UsageError(f"`top` (={top!r}) must be a whole number of at least 1")
     check_classifies(model)
-    profile, labels = profile or model.profile, model.labels
+    profile, label_of = profile or model.profile, model.profile.label_of
     before = _stamp(path)
     clock = Clock()
     with clock.stage("total"), clock.compiling():
-        look = _windows if profile.sampling.policy == "windows" else _clips
+        look = _over_windows if profile.sampling.policy == "windows" else _over_clips
         seen = look(model, profile, path, allow_partial, clock, progress)
-        predictions = _ranked(np.concatenate(seen.logits), profile.average, labels, top)
+        predictions = _ranked(np.concatenate(seen.logits), profile.average, label_of, top)
         segments: tuple[Segment, ...] = ()
         if seen.windows is not None:
-            segments = _timeline(seen.windows, seen.logits, profile.average, labels)
+            chances = [_probabilities(views, profile.average) for views in seen.logits]
+            segments = timeline(seen.windows, chances, label_of)
     sha256 = sha256_of(path)
     if _stamp(path) != before:
         raise VideoError("the file was changed while it was read; one that stays is needed")
@@ -239,7 +225,7 @@ def _usage() -> Iterator[None]:
         raise UsageError(str(error)) from None
 
 
-def _clips(
+def _over_clips(
     model: Model,
     profile: Profile,
     path: str | PathLike[str],
@@ -268,7 +254,7 @@ def _clips(
     return _Seen(logits, got.indices, got.times, got.frames_decoded, got.info)
 
 
-def _windows(
+def _over_windows(
     model: Model,
     profile: Profile,
     path: str | PathLike[str],
@@ -286,7 +272,7 @@ def _windows(
         )
     logits: list[Array] = []
     with frames(path, allow_partial=allow_partial) as source:
-        cutter = _WindowCutter(source, windows, lambda frame: resize_and_crop(frame, spec))
+        cutter = WindowCutter(source, windows, lambda frame: resize_and_crop(frame, spec))
         clips = iter(cutter)
         while (clip := clock.timed("decode", lambda: next(clips, None))) is not None:
             logits.append(_run(model, clip, spec, clock))
@@ -298,33 +284,6 @@ def _windows(
     n = len(logits)
     seen = Windows(windows.start[:n], windows.end[:n], windows.indices[:n])
     return _Seen(logits, seen.indices, shown[seen.indices], cutter.decoded, info, seen)
-
-
-class _WindowCutter:
-    """The preprocessed frames (T, V, h, w, 3) of window after window, as they are decoded.
-
-    Only frames that a coming window needs are held. Where fewer frames decode than were promised,
-    the windows that have begun show the last one again and the others are left out.
-    """
-
-    def __init__(self, source: VideoFile, windows: Windows, convert: Callable[[Array], Array]):
-        self._source, self._indices, self._convert = source, windows.indices, convert
-        self.decoded = 0
-
-    def __iter__(self) -> Iterator[Array]:
-        wanted = set(np.unique(self._indices).tolist())
-        rows = deque(self._indices.tolist())
-        kept: dict[int, Array] = {}
-        for index, _, pixels in self._source.shown():
-            self.decoded = index + 1
-            if index in wanted:
-                kept[index] = self._convert(pixels())
-            while rows and index == rows[0][-1]:
-                yield np.stack([kept[i] for i in rows.popleft()])
-                oldest = rows[0][0] if rows else index
-                kept = {i: image for i, image in kept.items() if i >= oldest}
-        while rows and kept and rows[0][0] <= (newest := max(kept)):
-            yield np.stack([kept[min(i, newest)] for i in rows.popleft()])
 
 
 def _run(model: Model, pixels: Array, spec: Preprocess, clock: Clock) -> Array:
@@ -351,31 +310,11 @@ def _probabilities(logits: Array, average: str) -> Array:
     return np.asarray(softmax(exact.mean(0), 0))
 
 
-def _ranked(logits: Array, average: str, labels: Sequence[str], top: int) -> tuple[Prediction, ...]:
+def _ranked(logits: Array, average: str, label_of: LabelOf, top: int) -> tuple[Prediction, ...]:
     """The `top` classes of all views (V, K), the most probable first, ties by index."""
     probabilities, means = _probabilities(logits, average), logits.mean(0, dtype=np.float64)
     order = np.argsort(-probabilities, kind="stable")[:top].tolist()
     return tuple(
-        Prediction(rank, _label(labels, k), k, float(probabilities[k]), float(means[k]))
+        Prediction(rank, label_of(k), k, float(probabilities[k]), float(means[k]))
         for rank, k in enumerate(order, 1)
     )
-
-
-def _timeline(
-    windows: Windows, logits: Sequence[Array], average: str, labels: Sequence[str]
-) -> tuple[Segment, ...]:
-    """Runs of equal labels; two windows meet half-way between their centres."""
-    centres = (windows.start + windows.end) / 2
-    cuts = [windows.start[0], *((centres[1:] + centres[:-1]) / 2), windows.end[-1]]
-    chances = [_probabilities(views, average) for views in logits]
-    segments = []
-    for k, run in groupby(range(len(chances)), key=lambda w: int(chances[w].argmax())):
-        rows = list(run)
-        probability = float(np.mean([chances[w][k] for w in rows]))
-        begin, end = float(cuts[rows[0]]), float(cuts[rows[-1] + 1])
-        segments.append(Segment(begin, end, _label(labels, k), k, probability))
-    return tuple(segments)
-
-
-def _label(labels: Sequence[str], index: int) -> str:
-    return labels[index] if index < len(labels) else f"class {index}"

@@ -172,7 +172,7 @@ def plain_windows(footage: Footage, stride: int, size: int) -> list[Case]:
         if high > motion.STATIC_MAX and (high < motion.SPEED_MIN or high < 2 * low):
             continue
         frames = np.stack(small[first : last + 1 : stride])
-        label = motion.label_of(velocity)
+        label = motion.class_of(velocity)
         cases.append(Case(frames, label, footage.name, "own motion", f"every {stride}"))
     return cases
 

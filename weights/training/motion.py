@@ -94,7 +94,7 @@ def speed(velocity: Array) -> Array:
     return velocity * RMS
 
 
-def label_of(velocity: Array) -> int:
+def class_of(velocity: Array) -> int:
     """The label of a steady velocity (4,): its fastest component, or static below the margin."""
     v = speed(np.asarray(velocity))
     axis = int(np.abs(v).argmax())

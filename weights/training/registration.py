@@ -86,4 +86,4 @@ def velocities(clip: Array) -> Array:
 
 def classify(clips: Array) -> Array:
     """Labels (N,) of clips (N, T, S, S, 3)."""
-    return np.array([motion.label_of(velocities(c).mean(0)) for c in clips])
+    return np.array([motion.class_of(velocities(c).mean(0)) for c in clips])

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from tsm_ref.checkpoint.onnx_in.values import Base, View, explain, explain_state, regroup
 from tsm_ref.reference import temporal_shift
-
-FILLS = ("zero", "replicate", "circular")
+from tsm_ref.reference.shift import FILLS
 
 
 def shifted(base: Base, d: list[int], fill: str) -> np.ndarray[Any, Any]:
