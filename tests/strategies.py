@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tsm_ref.graph import Graph, Node
 from tsm_ref.models.builder import Builder
 from tsm_ref.profile import ShiftRule
-from tsm_ref.reference.shift import FILLS
+from tsm_ref.reference import FILLS
 
 ACTIVATIONS = (
     ("", {}),

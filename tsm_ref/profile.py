@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.errors import CheckpointError
-from tsm_ref.reference import folds
-from tsm_ref.reference.shift import FILLS
+from tsm_ref.reference import FILLS, folds
 
 FOLD_RULES = ("none", "mit", "online", "online_double", "paddle", "mtts_can", "roll")
 PLACEMENTS = ("none", "blockres", "block")

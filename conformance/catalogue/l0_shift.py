@@ -9,8 +9,7 @@ from conformance.questions.arrays import Array
 from conformance.questions.case import Call, Problem, Question, Register, Setting, case
 from conformance.questions.data import coded, small_integers, specials
 from conformance.questions.judges import Bits
-from tsm_ref.reference import temporal_shift, temporal_shift_adjoint
-from tsm_ref.reference.shift import FILLS
+from tsm_ref.reference import FILLS, temporal_shift, temporal_shift_adjoint
 
 SHIFT = "out[n, c, t] = x[n, c, t - d[c]]; d = +1 reads the past, -1 the future"
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsm_ref.reference import (
+    FILLS,
     conv,
     folds_mit,
     folds_online,
@@ -22,7 +23,6 @@ from tsm_ref.reference import (
     temporal_shift_by_multiply_accumulate,
     temporal_shift_step,
 )
-from tsm_ref.reference.shift import FILLS
 
 
 def by_loops(x: Any, d: Any, fill: str) -> Any:

@@ -31,6 +31,7 @@ from tsm_ref.reference.ops import (
 )
 from tsm_ref.reference.pool import avg_pool, global_avg_pool, max_pool
 from tsm_ref.reference.shift import (
+    FILLS,
     initial_cache,
     is_causal,
     shift_as_depthwise_kernel,
@@ -43,6 +44,7 @@ from tsm_ref.reference.shift import (
 )
 
 __all__ = [
+    "FILLS",
     "attention_mask",
     "avg_pool",
     "batch_norm",

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsm_ref.checkpoint.onnx_in.values import Base, View, explain, explain_state, regroup
-from tsm_ref.reference import temporal_shift
-from tsm_ref.reference.shift import FILLS
+from tsm_ref.reference import FILLS, temporal_shift
 
 
 def shifted(base: Base, d: list[int], fill: str) -> np.ndarray[Any, Any]:
