@@ -21,6 +21,8 @@ FOLD_RULES = ("none", "mit", "online", "online_double", "paddle", "mtts_can", "r
 PLACEMENTS = ("none", "blockres", "block")
 POLICIES = ("uniform", "twice", "val", "dense", "mmaction2", "paddle", "windows")
 AVERAGES = ("logits", "probabilities")
+PROFILE_KEY = "tsm_ref.profile"
+"""Under what name files of other formats keep a profile of ours."""
 
 
 @dataclass(frozen=True)

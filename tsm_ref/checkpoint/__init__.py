@@ -1,4 +1,22 @@
-"""Model files: read under guard, checked against what the network needs, written whole."""
+"""Model files: read under guard, checked against what the network needs, written whole.
+
+Read in this order; each knows only those above it.
+
+===============  ================================================================================
+``disk``         regular files in, whole files out, digests
+``views``        how a foreign file lays out its inputs and outputs
+``contents``     `Checkpoint`, what every reader returns, and the checks that all of them share
+``shift_rules``  the named rule that the shifts of a graph follow
+``hdf5``         our own format, and the guard in front of any HDF5 file
+``onnx_in``      ONNX files, whose shifts are found by interpretation
+``onnx_out``     our graphs as ONNX files, over clips or one frame at a time
+``tensors``      named tensors (PyTorch, Paddle, safetensors) and whose network they are
+``keras``        weight files and whole models of Keras
+``files``        one door for all of them: the kind is read off the content
+``downloads``    published checkpoints, fetched and verified
+``registry``     which models are known by name, and where their files are
+===============  ================================================================================
+"""
 
 from tsm_ref.checkpoint.contents import Checkpoint, FileState
 from tsm_ref.checkpoint.files import load_checkpoint, sha256_of

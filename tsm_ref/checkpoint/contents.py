@@ -40,7 +40,8 @@ class Checkpoint:
     is the digest of the file, ``storage`` the type in which it keeps its numbers, ``format`` and
     ``format_version`` say whose layout it has, ``extra`` are free notes of whoever wrote it.
     ``inputs`` and ``outputs`` are those of the file where they are not laid out as the graph's;
-    ``states`` those that a file which runs frame by frame takes and hands on.
+    ``states`` those that a file which runs frame by frame takes and hands on. ``warnings`` are what
+    the file does not say and what was assumed instead, one sentence each.
     """
 
     graph: Graph
@@ -55,6 +56,7 @@ class Checkpoint:
     inputs: tuple[FileView, ...] = ()
     outputs: tuple[FileView, ...] = ()
     states: tuple[FileState, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def shown(name: str) -> str:

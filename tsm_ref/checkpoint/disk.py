@@ -23,11 +23,7 @@ def read_head(path: StrPath, count: int = 64) -> bytes:
     b'\"\"\"'
     """
     with _reading(path):
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise CheckpointError("this is a directory; a model file is needed")
-        if not stat.S_ISREG(mode):
-            raise CheckpointError("this is a pipe or a device; a regular file is needed")
+        _check_regular(os.stat(path).st_mode)
         with open(path, "rb") as file:
             head = file.read(count)
     if not head:
@@ -46,6 +42,37 @@ def sha256_of(path: StrPath) -> str:
     read_head(path, 1)
     with _reading(path), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_whole(path: StrPath, most: int) -> bytes:
+    """The bytes of a regular file that has at most so many, opened once.
+
+    Raises `CheckpointError` where `read_head` does, and for a file that is larger.
+
+    >>> read_whole(__file__, 2**20)[:3]
+    b'\"\"\"'
+    """
+    with _reading(path), open(path, "rb", opener=_at_once) as file:
+        facts = os.fstat(file.fileno())
+        _check_regular(facts.st_mode)
+        if facts.st_size > most:
+            raise CheckpointError(f"the file has {facts.st_size} bytes; at most {most} are read")
+        data = file.read(most + 1)
+    if not 0 < len(data) <= most:
+        raise CheckpointError("the file is empty, or grows while it is read")
+    return data
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting, as a pipe would make one wait for its writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_regular(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise CheckpointError("this is a directory; a model file is needed")
+    if not stat.S_ISREG(mode):
+        raise CheckpointError("this is a pipe or a device; a regular file is needed")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from dataclasses import replace
 from tsm_ref.checkpoint.contents import Checkpoint, under
 from tsm_ref.checkpoint.disk import StrPath, read_head, sha256_of
 from tsm_ref.checkpoint.hdf5 import native
-from tsm_ref.checkpoint.hdf5.guard import SIGNATURE, open_hdf5
+from tsm_ref.checkpoint.hdf5.guard import SIGNATURE, GuardedFile, open_hdf5
 from tsm_ref.checkpoint.keras import load as keras
 from tsm_ref.checkpoint.onnx_in import load as onnx_import
 from tsm_ref.checkpoint.tensors.architectures import load_tensors
@@ -63,19 +63,22 @@ def load_checkpoint(path: StrPath, profile: Profile | None = None) -> Checkpoint
     if not head.startswith(SIGNATURE):
         raise CheckpointError(_refusal(head))
     with open_hdf5(path) as file:
-        legacy = keras.is_keras_model(file)
-        ours = not legacy and file.attribute("format") == native.FORMAT
-    if legacy:
-        return keras.load_keras_model(path, profile)
-    if ours:
-        found = native.load(path)
+        return _read_hdf5(file, path, profile)
+
+
+def _read_hdf5(file: GuardedFile, path: StrPath, profile: Profile | None) -> Checkpoint:
+    """One of the three kinds of HDF5 files: ours, a whole model of Keras, or weights of Keras."""
+    if keras.is_keras_model(file):
+        return keras.read_keras_model(file, path, profile)
+    if file.attribute("format") == native.FORMAT:
+        found = native.read(file, path)
         return found if profile is None else replace(found, profile=under(found.profile, profile))
     if profile is None:
         known = ", ".join(PROFILES)
         raise CheckpointError(
             f"a foreign HDF5 file does not say how its shift works; give a profile ({known})"
         )
-    return keras.load_keras(path, profile)
+    return keras.read_keras(file, path, profile)
 
 
 def _is_onnx(head: bytes) -> bool:

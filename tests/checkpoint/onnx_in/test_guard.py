@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tsm_ref.checkpoint import load_checkpoint
+from tsm_ref.checkpoint.onnx_in.budget import Budget
 from tsm_ref.checkpoint.onnx_in.load import load_onnx
-from tsm_ref.checkpoint.onnx_in.reading import Budget
 from tsm_ref.checkpoint.onnx_in.tensors import MAX_ELEMENTS
 from tsm_ref.errors import CheckpointError
 

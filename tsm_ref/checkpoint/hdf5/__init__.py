@@ -1,1 +1,11 @@
-"""HDF5 under guard: our own model format and the states of streams."""
+"""HDF5: our own model files and stream states, and the guard in front of every HDF5 file.
+
+Read in this order; each knows only those above it.
+
+================  ==============================================================================
+``inflation``     how much a compressed dataset may inflate to, before it is inflated
+``guard``         any HDF5 file: its structure is judged before one value is read
+``native``        our model file: graph, profile, one checked dataset per parameter
+``stream_state``  the state of a running stream, and how it is refused elsewhere
+================  ==============================================================================
+"""

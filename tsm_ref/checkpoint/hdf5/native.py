@@ -101,14 +101,18 @@ def load(path: StrPath) -> Checkpoint:
     tsm_ref.errors.CheckpointError: this is not an HDF5 file: it does not begin with its signature
     """
     with open_hdf5(path) as file:
-        version, storage = _header(file)
-        graph = _graph(_text(file, "graph"))
-        profile = Profile.from_json(_text(file, "profile"))
-        extra = _notes(_text(file, "extra"))
-        weights = _weights(file, graph, storage)
+        return read(file, path)
+
+
+def read(file: GuardedFile, path: StrPath) -> Checkpoint:
+    """`load` of a file that is open; `path` is where it lies."""
+    version, storage = _header(file)
+    graph = _graph(_text(file, "graph"))
+    profile = Profile.from_json(_text(file, "profile"))
+    extra = _notes(_text(file, "extra"))
     return Checkpoint(
         graph=graph,
-        weights=weights,
+        weights=_weights(file, graph, storage),
         profile=profile,
         sha256=sha256_of(path),
         storage=storage,

@@ -1,1 +1,11 @@
-"""Keras files: whole models by what their layers do, weights alone by names and shapes."""
+"""Keras files: weights of a known network, and models that carry their network.
+
+Read in this order; each knows only those above it.
+
+============  ==================================================================================
+``graph``     a whole model by its configuration, layer by layer
+``layers``    the layers of a file and their variables, whichever Keras wrote it
+``networks``  networks that are known by the names and shapes of their layers
+``load``      either of them as a `Checkpoint`
+============  ==================================================================================
+"""

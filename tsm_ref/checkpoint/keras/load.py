@@ -52,10 +52,15 @@ def load_keras(path: StrPath, profile: Profile) -> Checkpoint:
 'dense'); known: TS-CAN of open-rppg, TS-CAN, MTTS-CAN, ResNet, MobileNetV2
     """
     with open_hdf5(path) as file:
-        table = layer_table(file)
-        graph, layers = network_of(table, profile)
-        keys = table.keys(graph.parameters, layers)
-        weights = _read(table, graph, keys, stored_shapes(graph))
+        return read_keras(file, path, profile)
+
+
+def read_keras(file: GuardedFile, path: StrPath, profile: Profile) -> Checkpoint:
+    """`load_keras` of a file that is open; `path` is where it lies."""
+    table = layer_table(file)
+    graph, layers = network_of(table, profile)
+    keys = table.keys(graph.parameters, layers)
+    weights = _read(table, graph, keys, stored_shapes(graph))
     return _checkpoint(path, table, graph, weights, profile)
 
 
@@ -64,7 +69,9 @@ def is_keras_model(file: GuardedFile) -> bool:
     return file.has_attribute("model_config")
 
 
-def load_keras_model(path: StrPath, profile: Profile | None = None) -> Checkpoint:
+def read_keras_model(
+    file: GuardedFile, path: StrPath, profile: Profile | None = None
+) -> Checkpoint:
     """Read a whole model ``.h5`` of Keras 2 or 3: the network is in the file, as JSON.
 
     It sees single pictures, so it shifts nothing; under a profile that shifts, the network is
@@ -74,13 +81,12 @@ def load_keras_model(path: StrPath, profile: Profile | None = None) -> Checkpoin
     mis-shaped or non-finite tensors.
     """
     if profile is not None and rule_under(profile).rule != "none":
-        return load_keras(path, profile)
-    with open_hdf5(path) as file:
-        graph, variables = graph_of(file.long_text("model_config"))
-        table = layer_table(file)
-        keys = {name: f"{v.layer}/{PLAIN.get(v.name, v.name)}" for name, v in variables.items()}
-        shapes = {name: variable.shape for name, variable in variables.items()}
-        weights = _read(table, graph, keys, shapes)
+        return read_keras(file, path, profile)
+    graph, variables = graph_of(file.long_text("model_config"))
+    table = layer_table(file)
+    keys = {name: f"{v.layer}/{PLAIN.get(v.name, v.name)}" for name, v in variables.items()}
+    shapes = {name: variable.shape for name, variable in variables.items()}
+    weights = _read(table, graph, keys, shapes)
     usual = replace(PROFILES["tsn"], family=FORMAT, average="probabilities")
     return _checkpoint(path, table, graph, weights, profile or fitted(usual, graph))
 

@@ -1,1 +1,21 @@
-"""ONNX files to graphs and weights."""
+"""ONNX files to graphs and weights, by interpretation: no pattern of any exporter is known here.
+
+Read in this order; each knows only those above it.
+
+===============  ===============================================================================
+``tensors``      the tensors of a file as arrays
+``guard``        the structure of a file, judged before any of it is carried out: `OnnxModel`
+``moves``        the ops that move elements or fold constants, over NumPy arrays
+``values``       a tensor as numbers of elements, and how a shift is read off them
+``budget``       how an attempt fails, and what all attempts together may cost
+``building``     the graph while it is made
+``reading``      one attempt: node after node, under one assumption; gives `Finished`
+``scaling``      multiplications by constants
+``windows``      convolutions and pools
+``heads``        means, linear layers, attention
+``layers``       the table of the ops that compute
+``assumptions``  what the axes of the inputs may mean
+``load``         the first assumption that fits, as a `Checkpoint`
+``evaluate``     a model whose weights are inputs, as ONNX's own tests have them
+===============  ===============================================================================
+"""

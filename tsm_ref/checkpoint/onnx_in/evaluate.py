@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from tsm_ref.checkpoint.onnx_in.guard import OnnxModel
 from tsm_ref.checkpoint.onnx_in.layers import LAYERS
 from tsm_ref.checkpoint.onnx_in.load import imported
@@ -60,10 +62,10 @@ def _computed(
     fixed = {name: value for name, value in given.items() if name not in data}
     shapes = tuple((name, given[name].shape) for name in data)
     bound = replace(model, inputs=shapes, constants={**model.constants, **fixed})
-    graph, weights, inputs, outputs, _ = imported(bound)
-    clips = {view.value: view.to_graph(given[view.name]) for view in inputs}
-    made = run(graph, weights, clips)
-    found = {view.name: view.to_file(made[view.value]) for view in outputs}
+    net = imported(bound)
+    clips = {view.value: view.to_graph(given[view.name]) for view in net.inputs}
+    made = run(net.graph, net.weights, clips)
+    found = {view.name: view.to_file(made[view.value]) for view in net.outputs}
     if flat:
         shape = dict(model.inputs)[data[0]]
         found = {name: value.reshape(shape) for name, value in found.items()}  # type: ignore[arg-type]
@@ -71,6 +73,6 @@ def _computed(
 
 
 def _folded(model: OnnxModel, given: Mapping[str, Array]) -> list[Array]:
-    reading = Reading(replace(model, inputs=(), constants={**model.constants, **given}), LAYERS)
-    reading.run()
-    return [reading.values[name] for name in model.outputs]
+    fixed = replace(model, inputs=(), constants={**model.constants, **given})
+    made = Reading(fixed, LAYERS).run().outputs
+    return [np.asarray(made[name]) for name in model.outputs]

@@ -5,16 +5,16 @@ other files, circles, types that do not exist. What comes out of here is plain: 
 which every input exists, attributes as Python values, initializers whose bytes were there.
 """
 
-import os
+import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from tsm_ref.checkpoint.contents import shown
-from tsm_ref.checkpoint.disk import StrPath, read_head
+from tsm_ref.checkpoint.disk import StrPath, read_whole
 from tsm_ref.checkpoint.onnx_in.tensors import Tensors
 from tsm_ref.errors import CheckpointError, MissingDependency
 
@@ -63,6 +63,7 @@ class OnnxModel:
     producer: str
     metadata: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
+    sha256: str = ""
 
 
 def import_onnx() -> Any:
@@ -81,11 +82,9 @@ def read_onnx(path: StrPath, supported: Iterable[str]) -> OnnxModel:
 
     Raises `CheckpointError` for anything damaged, hostile or not supported, naming what it is.
     """
-    read_head(path)
-    size = os.path.getsize(path)
-    if size > MAX_FILE:
-        raise CheckpointError(f"the file has {size} bytes; an ONNX file has at most {MAX_FILE}")
-    return model_of(_parsed(Path(path).read_bytes()), supported, Path(path).parent)
+    data = read_whole(path, MAX_FILE)
+    model = model_of(_parsed(data), supported, Path(path).parent)
+    return replace(model, sha256=hashlib.sha256(data).hexdigest())
 
 
 def model_of(

@@ -4,8 +4,9 @@ from math import prod
 
 import numpy as np
 
+from tsm_ref.checkpoint.onnx_in.budget import NotUnderstood
 from tsm_ref.checkpoint.onnx_in.guard import OnnxNode
-from tsm_ref.checkpoint.onnx_in.reading import Array, NotUnderstood, Reading, Scores, Value
+from tsm_ref.checkpoint.onnx_in.reading import Array, Reading, Scores, Value
 from tsm_ref.checkpoint.onnx_in.scaling import scaled
 from tsm_ref.checkpoint.onnx_in.values import Base, View
 from tsm_ref.checkpoint.views import Groups

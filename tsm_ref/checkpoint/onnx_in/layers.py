@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from tsm_ref.checkpoint.onnx_in import heads, windows
+from tsm_ref.checkpoint.onnx_in.budget import NotUnderstood
 from tsm_ref.checkpoint.onnx_in.guard import OnnxNode
-from tsm_ref.checkpoint.onnx_in.reading import Array, NotUnderstood, Reading, Scores, Value
+from tsm_ref.checkpoint.onnx_in.reading import Array, Reading, Scores, Value
 from tsm_ref.checkpoint.onnx_in.scaling import affine, scaled
 from tsm_ref.checkpoint.onnx_in.values import Moved, View
 from tsm_ref.graph import Node

@@ -2,20 +2,22 @@
 
 A `Reading` is one attempt under one assumption about what the axes of the inputs mean. Ops that
 move elements are carried out on the numbers of the elements; ops that compute become nodes of our
-graph, in front of which a shift is put where the numbers tell one. An attempt that fails says why.
+graph, in front of which a shift is put where the numbers tell one. An attempt that fails says why;
+one that succeeds hands back what it made, `Finished`.
 """
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.checkpoint.contents import shown
+from tsm_ref.checkpoint.contents import FileState, shown
+from tsm_ref.checkpoint.onnx_in.budget import Broken, Budget, NotUnderstood
+from tsm_ref.checkpoint.onnx_in.building import Building
 from tsm_ref.checkpoint.onnx_in.guard import OnnxModel, OnnxNode
 from tsm_ref.checkpoint.onnx_in.moves import (
     FOLDS,
@@ -27,7 +29,6 @@ from tsm_ref.checkpoint.onnx_in.moves import (
     target_shape,
 )
 from tsm_ref.checkpoint.onnx_in.values import (
-    AXES,
     ZERO,
     Base,
     Codes,
@@ -38,35 +39,9 @@ from tsm_ref.checkpoint.onnx_in.values import (
 )
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Node
-from tsm_ref.ops_table import OPS, Shape
+from tsm_ref.ops_table import Shape
 
 Array = NDArray[Any]
-
-
-class NotUnderstood(CheckpointError):
-    """An attempt that fails where another assumption about the axes may not."""
-
-
-class Broken(CheckpointError):
-    """The file is wrong under every assumption."""
-
-
-class Budget:
-    """How many elements one file may move about, over all attempts, so that none takes for ever.
-
-    A file may move the more, the more it holds: large networks have large weights.
-    """
-
-    FREE, PER_BYTE, MOST = 2**28, 64, 2**34
-
-    def __init__(self, file_size: int) -> None:
-        self.total = self.left = min(self.FREE + self.PER_BYTE * file_size, self.MOST)
-
-    def spend(self, count: int) -> None:
-        """Take so many elements off; raises `Broken` where they are not left."""
-        self.left -= count
-        if self.left < 0:
-            raise Broken(f"the file moves more than the {self.total} values accepted for its size")
 
 
 @dataclass(frozen=True)
@@ -98,43 +73,60 @@ class State:
     stop: int
 
 
-class Reading:
-    """One attempt to read a model; `run` fills `nodes` and `parameters`."""
+class Part(NamedTuple):
+    """Some channels of an input of the file, as an input of our graph."""
+
+    of: str
+    start: int
+    stop: int
+
+
+class Finished(NamedTuple):
+    """What a file turned out to be: the nodes that an output depends on, and all they need.
+
+    ``outputs`` are views of our values by the names of the file, or constants; ``read`` names
+    the values and tensors that the nodes read, the inputs of the graph among them.
+    """
+
+    nodes: tuple[Node, ...]
+    parameters: Mapping[str, Array]
+    outputs: Mapping[str, "View | Array"]
+    states: tuple[FileState, ...]
+    parts: Mapping[str, Part]
+    read: frozenset[str]
+
+
+class Reading(Building):
+    """One attempt to read a model; `run` hands back what came of it."""
 
     def __init__(
         self, model: OnnxModel, layers: Mapping[str, Any], budget: Budget | None = None
     ) -> None:
+        super().__init__()
         self.model = model
-        self.layers = layers
         self.values: dict[str, Value] = dict(model.constants)
-        self.nodes: list[Node] = []
-        self.parameters: dict[str, Array] = {}
-        self.bases: dict[str, Base] = {}
-        self.states: list[State] = []
-        self.parts: dict[str, tuple[str, int, int]] = {}
         self.scales: dict[str, tuple[View, float]] = {}
         self.means: dict[str, Base] = {}
         self.frames: dict[str, View] = {}
         self.flat: dict[tuple[str, str], Base] = {}
         self.done = 0
-        self._starts: list[Base] = []
-        self._next = 0
+        self._layers = layers
+        self._states: list[State] = []
+        self._parts: dict[str, Part] = {}
         self._budget = budget or Budget(model.size)
-        self._shifts: dict[tuple[Any, ...], Base] = {}
         self._readers = Counter(name for node in model.nodes for name in node.inputs)
 
-    def add_input(self, name: str, base_shape: Shape, groups: tuple[tuple[str, ...], ...]) -> View:
+    def add_input(self, name: str, base_shape: Shape, groups: tuple[tuple[str, ...], ...]) -> None:
         """Declare a graph input; `base_shape` is (N, C, T, H, W), (N, C, T) or (N, C)."""
         try:
-            view = View(self._base(name, base_shape), groups)
+            self.values[name] = View(self.value(name, base_shape), groups)
         except ValueError as error:
             raise Broken(f"the input {shown(name)}: {error}") from None
-        self.values[name] = view
-        return view
 
-    def run(self) -> None:
+    def run(self) -> Finished:
         """Interpret every node; raises `NotUnderstood`, or `Broken` where no other try can help."""
         last = {name: i for i, node in enumerate(self.model.nodes) for name in node.inputs}
+        kept = set(self.model.outputs)
         for place, node in enumerate(self.model.nodes):
             try:
                 results = self._carry_out(node)
@@ -146,51 +138,13 @@ class Reading:
             ) as error:  # fmt: skip
                 raise NotUnderstood(f"the node {node}: {error}") from None
             for name, value in zip(node.outputs, results, strict=False):
-                if name in last or name in self.model.outputs:
+                if name in last or name in kept:
                     self.values[name] = value
             for name in node.inputs:
-                if last[name] == place and name not in self.model.outputs:
+                if last[name] == place and name not in kept:
                     self.values.pop(name, None)
             self.done = place + 1
-
-    # What nodes make
-
-    def emit(
-        self, op: str, name: str, inputs: Sequence[str], letters: str | None = None, **attrs: Any
-    ) -> Base:
-        """Add a node to the graph; returns its value."""
-        shapes = [
-            self.bases[i].shape if i in self.bases else self.parameters[i].shape for i in inputs
-        ]
-        shape = OPS[op].shape(shapes, attrs)
-        checked(shape)
-        name = self._unused(name)
-        self.nodes.append(Node(name, op, tuple(inputs), attrs))
-        return self._base(name, shape, letters)
-
-    def parameter(self, name: str, values: Array) -> str:
-        """Keep a tensor for the weights; returns its name, a new one where the name is taken."""
-        values = np.ascontiguousarray(values, np.float32)
-        if not np.isfinite(values).all():
-            raise Broken(f"the tensor {shown(name)} holds a NaN or an infinity")
-        old = self.parameters.get(name)
-        if old is None or old.shape != values.shape or not np.array_equal(old, values):
-            name = self._unused(name)
-            self.parameters[name] = values
-        return name
-
-    def replace_last(self, base: Base, node: Node) -> Base:
-        """Put another node in the place of the last one, whose value nothing else has read."""
-        del self.bases[base.name]
-        self.nodes[-1] = node
-        made = replace(base, name=node.name)
-        self.bases[node.name] = made
-        self._starts[self._starts.index(base)] = made
-        return made
-
-    def only_reader(self, tensor: str) -> bool:
-        """True where one node reads a tensor, and it is no output."""
-        return self._readers[tensor] == 1 and tensor not in self.model.outputs
+        return self._finished()
 
     # What nodes read
 
@@ -232,6 +186,10 @@ class Reading:
         """The node with the opset of the file."""
         return Call(node, self.model.opset)
 
+    def only_reader(self, tensor: str) -> bool:
+        """True where one node reads a tensor, and it is no output."""
+        return self._readers[tensor] == 1 and tensor not in self.model.outputs
+
     # Carrying out
 
     def _carry_out(self, node: OnnxNode) -> Sequence[Value]:
@@ -252,8 +210,8 @@ class Reading:
                 )
         if node.op in MOVES:
             return self._move(node, inputs)
-        if node.op in self.layers:
-            results: Sequence[Value] = self.layers[node.op](self, node)
+        if node.op in self._layers:
+            results: Sequence[Value] = self._layers[node.op](self, node)
             return results
         raise NotUnderstood(f"the node {node} is supported on constants only")
 
@@ -304,7 +262,7 @@ class Reading:
     def _explained(self, codes: Codes, name: str) -> View | None:
         self._budget.spend(4 * codes.size)
         high, low = int(codes.max()), int(codes[codes != ZERO].min())
-        base, lowest = self._owner(high), self._owner(low)
+        base, lowest = self.owner(high), self.owner(low)
         if base != lowest:
             return self._with_state(codes, name, {base.name: base, lowest.name: lowest})
         found = explain(codes, base)
@@ -314,7 +272,7 @@ class Reading:
         if found is None:
             return None
         if any(found.d):
-            base = self._shifted(base, name, found.d, found.fill, found.segment)
+            base = self.shifted(base, name, found.d, found.fill, found.segment)
         return View(base, found.groups)
 
     def _part(self, base: Base, codes: Codes) -> tuple[Base, Codes]:
@@ -326,9 +284,9 @@ class Reading:
         start = int(channel.min(where=read, initial=width))
         stop = int(channel.max(where=read, initial=0)) + 1
         name = f"{base.name}[{start}:{stop}]"
-        if name not in self.parts:
-            self.parts[name] = (base.name, start, stop)
-            self._base(name, (base.shape[0], stop - start, *base.shape[2:]))
+        if name not in self._parts:
+            self._parts[name] = Part(base.name, start, stop)
+            self.value(name, (base.shape[0], stop - start, *base.shape[2:]))
         part = self.bases[name]
         row = numbers // (place * width) * (stop - start) + channel - start
         return part, np.where(read, part.start + row * place + numbers % place, ZERO)
@@ -344,40 +302,62 @@ class Reading:
                 if found is not None:
                     groups, channels = found
                     d = tuple(int(c in channels) for c in range(kept.shape[1]))
-                    base = self._shifted(kept, name, d, "zero", 0)
+                    base = self.shifted(kept, name, d, "zero", 0)
                     start, stop = channels[0], channels[-1] + 1
                     if stop - start != len(channels) or any(
-                        (s.kept, s.start) == (kept, start) for s in self.states
+                        (s.kept, s.start) == (kept, start) for s in self._states
                     ):
                         raise NotUnderstood(f"the state {shown(state.name)} keeps a strange past")
-                    self.states.append(State(state.name, kept, start, stop))
+                    self._states.append(State(state.name, kept, start, stop))
                     return View(base, groups)
         return None
 
-    def _shifted(self, base: Base, name: str, d: tuple[int, ...], fill: str, segment: int) -> Base:
-        key = (base.name, d, fill, segment)
-        if key not in self._shifts:
-            self._shifts[key] = self.emit(
-                "TemporalShift", name, [base.name], base.axes, d=d, fill=fill, segment=segment
-            )
-        return self._shifts[key]
+    # What comes of it
 
-    def _owner(self, code: int) -> Base:
-        return self._starts[bisect_right(self._starts, code, key=lambda base: base.start) - 1]
+    def _finished(self) -> Finished:
+        states = self._handed_on()
+        gone = {state.output for state in states}
+        outputs = {name: self._output(name) for name in self.model.outputs if name not in gone}
+        live = {view.base.name for view in outputs.values() if isinstance(view, View)}
+        nodes = []
+        for node in reversed(self.nodes):
+            if node.name in live:
+                live.update(node.inputs)
+                nodes.append(node)
+        read = frozenset(live)
+        parameters = {name: w for name, w in self.parameters.items() if name in read}
+        return Finished(tuple(nodes[::-1]), parameters, outputs, states, self._parts, read)
 
-    def _base(self, name: str, shape: Shape, axes: str | None = None) -> Base:
-        base = Base(name, shape, self._next, axes or AXES[len(shape)])
-        self._next += prod(checked(shape))
-        self._starts.append(base)
-        self.bases[name] = base
-        return base
+    def _handed_on(self) -> tuple[FileState, ...]:
+        """The states, each with the output that hands it on."""
+        found = []
+        for state in self._states:
+            wanted = state.kept.codes()[:, state.start : state.stop].reshape(-1)
+            shape = next(s for n, s in self.model.inputs if n == state.input)
+            for name in self.model.outputs:
+                value = self.values[name]
+                if not isinstance(value, View | Moved) or len(value.shape) != len(shape):
+                    continue
+                codes = value.codes() if isinstance(value, View) else value.codes
+                if np.array_equal(codes.reshape(-1), wanted):
+                    place = (state.kept.name, state.start, state.stop)
+                    found.append(FileState(state.input, name, *place))
+                    break
+            else:
+                raise NotUnderstood(f"no output hands the state {shown(state.input)} on")
+        return tuple(found)
 
-    def _unused(self, name: str) -> str:
-        taken, unique, count = {*self.bases, *self.parameters}, name, 1
-        while unique in taken:
-            count += 1
-            unique = f"{name}#{count}"
-        return unique
+    def _output(self, name: str) -> "View | Array":
+        value = self.values[name]
+        if isinstance(value, np.ndarray):
+            return value
+        view = self.resolved(value, name, f"the output {shown(name)}")
+        base, groups = view.base, view.groups
+        if base.size["C"] == 1:  # one channel, folded into an axis that is there without it
+            groups = tuple(tuple(v for v in g if v != "C") if len(g) > 1 else g for g in groups)
+        if base.axes == "NCT" and base.size["C"] == 1 and groups == (("N",), ("T",)):
+            base = self.emit("Squeeze", name, [base.name], "NT", axes=(1,))
+        return View(base, groups)
 
 
 def _array(value: Value) -> Any:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tsm_ref.checkpoint.onnx_in.budget import NotUnderstood
 from tsm_ref.checkpoint.onnx_in.guard import OnnxNode
-from tsm_ref.checkpoint.onnx_in.reading import Array, NotUnderstood, Reading, Value
+from tsm_ref.checkpoint.onnx_in.reading import Array, Reading, Value
 from tsm_ref.checkpoint.onnx_in.values import View
 
 PLACES = "THW"

@@ -1,1 +1,11 @@
-"""Graphs and weights to ONNX files."""
+"""Graphs and weights to ONNX files.
+
+Read in this order; each knows only those above it.
+
+===========  ===================================================================================
+``writer``   the file while it is made: layouts, constants, names
+``in_time``  what acts in time: a shift over clips, and the frames that a step keeps
+``rules``    how each op of our graph is written, one small function each
+``export``   a graph over clips, or one step of a stream with its state
+===========  ===================================================================================
+"""

@@ -6,14 +6,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tsm_ref.checkpoint.disk import StrPath, write_whole
-from tsm_ref.checkpoint.onnx_in.load import PROFILE_KEY
 from tsm_ref.checkpoint.onnx_out.rules import write_nodes
 from tsm_ref.checkpoint.onnx_out.writer import Writer
 from tsm_ref.errors import NotStreamable, UsageError
 from tsm_ref.graph import Dim, Graph
 from tsm_ref.ops_table import Shape
 from tsm_ref.passes.streaming import State, StepGraph, streaming
-from tsm_ref.profile import Profile
+from tsm_ref.profile import PROFILE_KEY, Profile
 
 Array = NDArray[Any]
 Weights = Mapping[str, Array]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.checkpoint.onnx_in.in_time import history, temporal_shift
+from tsm_ref.checkpoint.onnx_out.in_time import history, temporal_shift
 from tsm_ref.checkpoint.onnx_out.writer import Writer
 from tsm_ref.errors import GraphError
 from tsm_ref.graph import Graph, Node

@@ -1,1 +1,15 @@
-"""Files of named tensors (PyTorch, Paddle, safetensors), and which networks they are."""
+"""Files of named tensors: PyTorch, Paddle, safetensors.
+
+Read in this order; each knows only those above it.
+
+=================  =============================================================================
+``files``          what all of them have in common: names, shapes, values on request
+``pickle_names``   what a pickle may name, and what stands for it here
+``pickles``        a walker over opcodes that calls nothing
+``torch``          ``.pth``, ``.pth.tar`` and ``.pdparams``: the pickle and its storages
+``names``          whose names they are, translated into ours
+``networks``       the network that has these names and shapes
+``architectures``  names, network and profile together, as a `Checkpoint`
+``safetensors``    the same for safetensors files, and ours among them
+=================  =============================================================================
+"""
