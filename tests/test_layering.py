@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
-    ("errors", "kernels", "command"),
+    ("errors", "private", "atomic", "kernels", "command"),
     ("ops_table", "graph", "reference", "profile"),
     ("passes", "models", "video"),
     ("engine", "checkpoint"),
@@ -25,7 +25,9 @@ NEIGHBOURS = {
     ("command", "errors"),
     ("command", "kernels"),
     ("graph", "ops_table"),
+    ("kernels", "atomic"),
     ("kernels", "errors"),
+    ("kernels", "private"),
     ("profile", "reference"),
 }
 """The rooms that may look into another one of their own floor."""

@@ -58,7 +58,9 @@ def _main(arguments: Sequence[str] | None) -> None:
     place, seconds = cache.folder(), time.perf_counter() - started
     say(f"{count} kernels compiled in {seconds:.1f} s" if count else "nothing had to be compiled")
     if place is None:
-        raise WriteError("the kernels are not kept: set NUMBA_CACHE_DIR to a writable folder")
+        raise WriteError(
+            "the kernels are not kept: set NUMBA_CACHE_DIR to a folder that only you can write"
+        )
     say(f"they are kept in {place}")
 
 

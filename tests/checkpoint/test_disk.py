@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tsm_ref import atomic
 from tsm_ref.checkpoint import disk
 from tsm_ref.errors import CheckpointError, WriteError
 
@@ -80,7 +81,7 @@ def test_full_disk_leaves_the_old_file(
 ) -> None:
     target = tmp_path / "out.h5"
     target.write_bytes(b"old")
-    monkeypatch.setattr(disk.os, step, no_space)
+    monkeypatch.setattr(atomic.os, step, no_space)
     with refused(WriteError, "No space left"):
         disk.write_whole(target, b"new")
     assert target.read_bytes() == b"old"
@@ -93,7 +94,7 @@ def test_interruption_leaves_the_old_file(
 ) -> None:
     target = tmp_path / "out.h5"
     target.write_bytes(b"old")
-    monkeypatch.setattr(disk.os, step, interrupt)
+    monkeypatch.setattr(atomic.os, step, interrupt)
     with pytest.raises(KeyboardInterrupt):
         disk.write_whole(target, b"new")
     assert target.read_bytes() == b"old"

@@ -1,4 +1,6 @@
+import hashlib
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -55,22 +57,98 @@ def test_a_folder_that_cannot_be_written_costs_one_warning(tmp_path):
     spare.mkdir()
     _, folder, warnings = finish(start(blocked / "below", TMPDIR=str(spare)))
     assert Path(folder).is_relative_to(spare)
-    assert warnings.count("cannot write compiled kernels") == 1
+    assert warnings.count("compiled kernels cannot be kept") == 1
+
+
+def planted(folder, marker, owner):
+    """A folder of kernels as somebody else would prepare it: its pickles leave a marker."""
+    content = pickle.dumps(Planted(str(marker)))
+    content = hashlib.sha256(content).digest() + content
+    made = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from tsm_ref.kernels import loops; print(loops.clamp._cache._cache_file._index_path)",
+        ],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    index = Path(made.stdout.strip())
+    index.write_bytes(content)
+    for path in (index, *index.parents):
+        if path == folder:
+            break
+        os.chown(path, owner, owner)
+        path.chmod(0o777 if path.is_dir() else 0o644)
+
+
+class Planted:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return open, (self.marker, "w")
+
+
+administrator = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away"
+)
+
+
+@pytest.mark.parametrize("owner", [pytest.param(65534, marks=administrator)])
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_code_that_another_user_planted_on_shared_ground_does_not_run(tmp_path, owner, mode):
+    shared, marker, spare = tmp_path / "shared", tmp_path / "marker", tmp_path / "spare"
+    shared.mkdir()
+    planted(shared, marker, owner)
+    shared.chmod(mode)
+    spare.mkdir()
+    hits, folder, warnings = finish(start(shared, TMPDIR=str(spare)))
+    assert not marker.exists()
+    assert hits == 0
+    assert Path(folder).is_relative_to(spare)
+    assert warnings.count("compiled kernels cannot be kept") == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners on this system")
-def test_a_spare_folder_of_somebody_else_is_left_alone(tmp_path, monkeypatch):
-    """Only the owner may change its permissions: to try would be an error."""
-    folder = tmp_path / "spare"
-    folder.mkdir()
-    folder.chmod(0o777)
-    user = os.getuid()
-    monkeypatch.setattr(os, "getuid", lambda: user + 1)
-    assert not cache._is_ours(folder)
-    assert folder.stat().st_mode & 0o777 == 0o777
-    monkeypatch.undo()
-    assert cache._is_ours(folder)
-    assert folder.stat().st_mode & 0o777 == 0o700
+def test_a_folder_that_all_can_write_is_left_as_it_is(tmp_path):
+    shared, spare = tmp_path / "shared", tmp_path / "spare"
+    shared.mkdir()
+    spare.mkdir()
+    shared.chmod(0o777)
+    _, folder, warnings = finish(start(shared, TMPDIR=str(spare)))
+    assert Path(folder).is_relative_to(spare)
+    assert f"{shared} can be written by others" in warnings
+    assert shared.stat().st_mode & 0o777 == 0o777
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners on this system")
+def test_where_no_folder_is_private_nothing_is_kept_and_no_mode_is_changed(tmp_path):
+    """A planted link once made us change the mode of the folder that it leads to."""
+    spare, victim = tmp_path / "spare", tmp_path / "victim"
+    spare.mkdir()
+    victim.mkdir(mode=0o755)
+    (spare / f"tsm_ref-{os.getuid()}").symlink_to(victim)
+    spare.chmod(0o777)
+    _, folder, warnings = finish(start(spare / "x", TMPDIR=str(spare)))
+    assert folder == "None"
+    assert warnings.count("kernels will be compiled anew in every run") == 1
+    assert victim.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners on this system")
+def test_without_a_home_directory_the_folder_is_our_own(tmp_path, monkeypatch):
+    def homeless():
+        raise RuntimeError
+
+    monkeypatch.setattr(cache, "user_folder", homeless)
+    monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path))
+    with pytest.warns(UserWarning, match="there is no home directory"):
+        found = cache.folder.__wrapped__()
+    assert found.parent == tmp_path / f"tsm_ref-{os.getuid()}"
+    assert found.stat().st_mode & 0o777 == 0o700
 
 
 def test_another_processor_or_another_source_is_another_folder(tmp_path, monkeypatch):

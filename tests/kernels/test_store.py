@@ -1,6 +1,7 @@
 """The files that hold compiled kernels: whole, damaged, and impossible to write."""
 
 import importlib.util
+import os
 import warnings
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_a_disk_that_is_full_costs_one_warning(start, monkeypatch):
 
     monkeypatch.setattr(store._CheckedFiles, "_write", full)
     monkeypatch.setattr(store.KernelCache, "_warned", False)
-    with pytest.warns(UserWarning, match="cannot keep compiled kernels: .*No space left"):
+    with pytest.warns(UserWarning, match="compiled kernels cannot be kept: .*No space left"):
         assert start()[0] == 42.0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -102,3 +103,27 @@ def test_without_a_folder_kernels_still_run_and_are_announced(start, monkeypatch
     monkeypatch.setattr(cache, "folder", lambda: None)
     assert start() == start() == (42.0, ["kernel_source.tripled"])
     assert not list(start.folder.rglob("*"))
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners on this system")
+@pytest.mark.parametrize("what", ["folder", "index"])
+def test_a_place_that_others_can_write_is_noticed_at_the_next_load(start, what, monkeypatch):
+    monkeypatch.setattr(store.KernelCache, "_warned", False)
+    start()
+    (index,) = files(start.folder, "nbi")
+    (index if what == "index" else index.parent).chmod(0o777)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert start() == (42.0, ["kernel_source.tripled"])
+    assert len(said) == (what == "folder")
+
+
+def test_what_is_kept_is_for_us_alone_whatever_the_umask_says(start):
+    before = os.umask(0)
+    try:
+        start()
+    finally:
+        os.umask(before)
+    for path in start.folder.rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0
+    assert start() == (42.0, [])

@@ -3,11 +3,11 @@
 import contextlib
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from tsm_ref.atomic import final_target, replace_file
 from tsm_ref.errors import CheckpointError, WriteError
 
 StrPath = str | os.PathLike[str]
@@ -91,8 +91,8 @@ def _reading(path: StrPath) -> Iterator[None]:
 def write_whole(path: StrPath, data: bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part of it.
 
-    The bytes go to a temporary file in the same folder, reach the disk, and take the name in one
-    step. If that fails or is interrupted the temporary file is removed and the old one stays.
+    A file that is there keeps its mode and its owner, and an output that is a link stays one; see
+    `tsm_ref.atomic`.
 
     Raises `WriteError` with the reason of the operating system.
 
@@ -102,37 +102,13 @@ def write_whole(path: StrPath, data: bytes) -> None:
     ...     Path(folder, "x.bin").read_bytes(), os.listdir(folder)
     (b'abc', ['x.bin'])
     """
-    target = Path(path)
-    if target.exists() and not target.is_file():
-        kind = "a directory" if target.is_dir() else "a pipe or a device"
-        raise WriteError(f"the output is {kind}; a file name is needed")
-    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        _write_synced(temporary, data)
-        os.replace(temporary, target)
-        _sync_folder(target.parent)
+        target = final_target(Path(path))
+        if target.exists() and not target.is_file():
+            kind = "a directory" if target.is_dir() else "a pipe or a device"
+            raise WriteError(f"the output is {kind}; a file name is needed")
+        replace_file(target, data)
     except OSError as error:
         raise WriteError(f"the file cannot be written: {error.strerror or error}") from error
     except ValueError:
         raise WriteError("a path cannot contain a zero byte") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with open(path, "xb", buffering=0) as file:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[file.write(rest) :]
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name durable; a file system that cannot sync a folder is left alone."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

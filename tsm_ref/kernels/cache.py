@@ -4,7 +4,7 @@ Numba notices a change in the file of a compiled function, but not in the files 
 it calls. So the folder is named after a hash of all the sources of this package, of the versions
 of Numba, llvmlite and NumPy, and of the processor that is compiled for: another version of
 anything is another folder. Each file is written under a temporary name and renamed, so two
-processes may fill the folder at once.
+processes may fill the folder at once. No other user can write there, nor into the folders above.
 """
 
 import functools
@@ -24,6 +24,7 @@ from llvmlite import binding as llvm
 from numba.core import config as numba_config
 from numba.core.ccallback import CFunc
 
+from tsm_ref import private
 from tsm_ref.kernels.store import KernelCache, NoCache
 
 config: Any = numba_config
@@ -58,46 +59,40 @@ def user_folder() -> Path:
     return Path(base) / "tsm_ref"
 
 
-def _usable(folder: Path) -> bool:
-    """Return whether files can be created in `folder`; it is made if it does not exist."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
-
-
 @functools.cache
 def folder() -> Path | None:
-    """Return the folder of this version's compiled kernels, or None if no folder can be written.
+    """Return the folder of this version's compiled kernels, or None if there can be none.
 
-    Where the user's folder is not writable, a folder in the system's temporary directory serves
-    instead, with one warning.
+    It must be writable for us and for nobody else (see `tsm_ref.private`), or others could give us
+    code. Where the user's folder is not, one in the system's temporary directory serves instead,
+    with one warning.
     """
     name = f"kernels-{fingerprint()}"
-    try:
-        wanted = user_folder()
-    except RuntimeError:  # no home directory
-        wanted = Path(tempfile.gettempdir()) / "tsm_ref"
-    if _usable(wanted / name):
-        return wanted / name
     user = getattr(os, "getuid", lambda: "user")()
     spare = Path(tempfile.gettempdir()) / f"tsm_ref-{user}"
-    usable = _usable(spare / name) and _is_ours(spare)
+    try:
+        wanted = user_folder()
+        reason = _unusable(wanted / name)
+        if not reason:
+            return wanted / name
+    except RuntimeError:
+        reason = "there is no home directory"
+    usable = not _unusable(spare / name)
     instead = f"using {spare}" if usable else "kernels will be compiled anew in every run"
-    warnings.warn(f"cannot write compiled kernels to {wanted}; {instead}", stacklevel=2)
+    warnings.warn(f"compiled kernels cannot be kept: {reason}; {instead}", stacklevel=2)
     return spare / name if usable else None
 
 
-def _is_ours(place: Path) -> bool:
-    """Return whether only we can write to `place`: compiled code from others is never loaded."""
-    if not hasattr(os, "getuid"):
-        return True
-    if place.stat().st_uid != os.getuid():
-        return False
-    place.chmod(0o700)
-    return True
+def _unusable(folder: Path) -> str:
+    """Return why a folder cannot hold our code, or ""; it is made if it does not exist."""
+    try:
+        private.make_folder(folder)
+        if found := private.flaw(folder):
+            return found
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return f"{folder} cannot be written ({error.strerror})"
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -146,6 +141,9 @@ def _kept(function: Callable[..., Any]) -> Any:
     before = config.CACHE_DIR
     config.CACHE_DIR = str(place)
     try:
-        return KernelCache(function)
+        return KernelCache(function, place)
+    except OSError as error:  # the disk is full, or the folder was removed
+        warnings.warn(f"compiled kernels cannot be kept: {error}", stacklevel=2)
+        return NoCache(function)
     finally:
         config.CACHE_DIR = before

@@ -2,8 +2,9 @@
 
 Numba unpickles what it finds. A file that was cut short or changed would end the program at best,
 so each is written behind its SHA-256 and read only if that is right; a file that is not counts as
-absent, the kernel is compiled again, and its file is replaced. A file that cannot be written costs
-one warning.
+absent, the kernel is compiled again, and its file is replaced. The checksum keeps out accidents,
+not people: every file is read only from where nobody else can write, and that is looked at each
+time. A file that cannot be written costs one warning.
 """
 
 import functools
@@ -18,6 +19,8 @@ from llvmlite import binding as llvm
 from numba.core import caching as numba_caching
 from numba.core import runtime as numba_runtime
 
+from tsm_ref import private
+from tsm_ref.atomic import replace_file
 from tsm_ref.kernels import notice
 
 caching: Any = numba_caching
@@ -32,8 +35,6 @@ class _CheckedFiles(caching.IndexDataCacheFile):  # type: ignore[misc]
     def _load_index(self) -> Any:
         try:
             index = self._checked(Path(self._index_path))
-        except FileNotFoundError:
-            return {}
         except (OSError, ValueError):  # what is not right is not there
             return {}
         version, stamp, overloads = index
@@ -52,7 +53,7 @@ class _CheckedFiles(caching.IndexDataCacheFile):  # type: ignore[misc]
         self._write(self._data_path(name), data)
 
     def _checked(self, path: Path) -> Any:
-        content = path.read_bytes()
+        content = private.read_private(path)
         digest, data = content[:_DIGEST], content[_DIGEST:]
         if hashlib.sha256(data).digest() != digest:
             raise ValueError(f"{path} is damaged")
@@ -60,8 +61,7 @@ class _CheckedFiles(caching.IndexDataCacheFile):  # type: ignore[misc]
 
     def _write(self, path: str, value: Any) -> None:
         data: bytes = self._dump(value)
-        with self._open_for_write(path) as file:
-            file.write(hashlib.sha256(data).digest() + data)
+        replace_file(Path(path), hashlib.sha256(data).digest() + data, mode=0o600)
 
 
 class KernelCache(caching.FunctionCache):  # type: ignore[misc]
@@ -69,7 +69,9 @@ class KernelCache(caching.FunctionCache):  # type: ignore[misc]
 
     _warned = False
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], place: Path) -> None:
+        below = caching._CacheLocator.get_suitable_cache_subpath(function.__code__.co_filename)
+        private.make_folder(place / below)  # before Numba does it, with a mode for all
         super().__init__(function)
         self._label = _label(function)
         self._cache_file = _CheckedFiles(
@@ -85,8 +87,10 @@ class KernelCache(caching.FunctionCache):  # type: ignore[misc]
         a fifth of the start of a program, and 30 MB. What is compiled needs neither.
         """
         _name_runtime()
-        with self._guard_against_spurious_io_errors():
-            found = self._load_overload(signature, target)
+        found = None
+        if self._is_private():
+            with self._guard_against_spurious_io_errors():
+                found = self._load_overload(signature, target)
         if found is None:
             notice.begin(self._label)
         return found
@@ -95,11 +99,21 @@ class KernelCache(caching.FunctionCache):  # type: ignore[misc]
         """Keep a compiled function; a full disk is no reason to stop."""
         notice.end(self._label)
         try:
-            super().save_overload(signature, compiled)
+            if self._is_private():
+                super().save_overload(signature, compiled)
         except OSError as error:
-            if not KernelCache._warned:
-                KernelCache._warned = True
-                warnings.warn(f"cannot keep compiled kernels: {error}", stacklevel=2)
+            self._warn(str(error))
+
+    def _is_private(self) -> bool:
+        found = private.flaw(self._cache_path)
+        if found:
+            self._warn(found)
+        return not found
+
+    def _warn(self, reason: str) -> None:
+        if not KernelCache._warned:
+            KernelCache._warned = True
+            warnings.warn(f"compiled kernels cannot be kept: {reason}", stacklevel=3)
 
 
 class NoCache(caching.NullCache):  # type: ignore[misc]
