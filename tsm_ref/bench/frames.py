@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.engine.on_numpy.frames import runs
+from tsm_ref.engine.on_numpy.frames import folds
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph, Node
 from tsm_ref.passes import optimize
@@ -136,7 +136,7 @@ class _Rewriter:
     def _shifted(self, node: Node, x: str) -> str:
         """Write the shift in front of a convolution; return the value that it makes."""
         shape = self.network.shapes[x]
-        parts = runs(node.attr("d"), shape[1])
+        parts = folds(node.attr("d"), shape[1])
         if all(part.d == 0 for part in parts):
             return x
         if node.attr("fill") != "zero":

@@ -4,12 +4,12 @@ The engines are imported when one is made, so that NumPy alone is enough where N
 """
 
 import importlib.util
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from numpy.typing import NDArray
 
+from tsm_ref.engine.contract import Engine
 from tsm_ref.errors import MissingDependency, UsageError
 from tsm_ref.graph import Graph
 
@@ -22,27 +22,6 @@ ENGINES = ("auto", "numba", "numpy")
 
 
 MOST_THREADS = 256
-
-
-class Engine(Protocol):
-    """What every engine offers; arrays are NCTHW.
-
-    Several threads may use one engine. They take turns: whoever runs holds the ``lock``, since a
-    plan has one set of buffers.
-    """
-
-    name: str
-    graph: Graph
-    lock: threading.RLock
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The graph's outputs for one batch of inputs; raises `GraphError` for bad shapes."""
-
-    def memory_bytes(self, shapes: Mapping[str, Sequence[int]]) -> int:
-        """Bytes of the buffers for one clip of these input shapes, weights not counted."""
-
-    def fallbacks(self) -> list[str]:
-        """Nodes that another engine computes, in the plans made so far."""
 
 
 def make_engine(

@@ -102,11 +102,17 @@ class Assembler:
         return Program(np.array(self.steps, np.int64).reshape(-1, 4), *tables)
 
 
+ABANDONED = -(1 << 62)
+"""What the counter of a run is set to when it is not to be finished: whoever looks at it leaves."""
+
 _SPINS = 2000  # looks at the counter before a waiting thread lets others run
 
 
 def _write_meeting(context: Any, builder: Any, _: Any, arguments: Sequence[Value]) -> Value:
-    """Write: count this thread's arrival, and wait until the expected number have arrived."""
+    """Write: count this thread's arrival, wait until the expected number have arrived, say whether.
+
+    The answer is no where the run was abandoned: the counter is negative, and never will be equal.
+    """
     emit = Emitter(builder)
     place = emit.pointer(emit.bytes_at(arguments[0]), 0, INT)
     builder.atomic_rmw("add", place, emit.integer(1), "seq_cst")
@@ -119,7 +125,8 @@ def _write_meeting(context: Any, builder: Any, _: Any, arguments: Sequence[Value
     looks = builder.phi(INT)
     looks.add_incoming(emit.integer(0), before)
     arrived = builder.load_atomic(place, "seq_cst", align=8)
-    builder.cbranch(emit.less(arrived, arguments[1]), missing, together)
+    some_missing = builder.icmp_unsigned("<", arrived, arguments[1])  # a negative one is large
+    builder.cbranch(some_missing, missing, together)
     builder.position_at_end(missing)
     if os.name == "posix":
         with emit.when(emit.less(emit.integer(_SPINS), looks)):
@@ -127,17 +134,17 @@ def _write_meeting(context: Any, builder: Any, _: Any, arguments: Sequence[Value
     looks.add_incoming(emit.add(looks, 1), builder.block)
     builder.branch(waiting)
     builder.position_at_end(together)
-    return context.get_dummy_value()
+    return builder.icmp_signed(">=", arrived, emit.integer(0))
 
 
-_meet = intrinsic_of(types.void(address, count), _write_meeting)
+_meet = intrinsic_of(types.boolean(address, count), _write_meeting)
 
 
 def run(program: Program, part: int, parts: int, counter: int) -> None:
     """Run one thread's share of a program.
 
     All `parts` threads call this with the same `counter`: the address of an integer that is zero
-    before they start.
+    before they start. Who sets it to `ABANDONED` has them all leave before the next step.
     """
     for number in range(len(program.steps)):
         kind, index = program.steps[number, 0], program.steps[number, 1]
@@ -160,8 +167,8 @@ def run(program: Program, part: int, parts: int, counter: int) -> None:
             run_copy(program.copies, index, first, last)
         elif kind == ACTIVATION_STEP:
             run_activation(program.activations, index, first, last)
-        if parts > 1:
-            _meet(counter, parts * (number + 1))
+        if parts > 1 and not _meet(counter, parts * (number + 1)):
+            return
 
 
 run = compiled()(run)

@@ -13,6 +13,7 @@ from tests.judging import U32, U64, assert_all_within
 from tests.strategies import damaged, graphs
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.oracle import run_with_bound
+from tsm_ref.engine.plan_cache import KEPT
 from tsm_ref.errors import GraphError
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models import (
@@ -210,7 +211,7 @@ def test_plans_are_kept_by_shape_and_the_oldest_goes_first():
     engine.plan({"x": (1, 3, 5, 32, 32)})
     assert engine.plan({"x": (1, 3, 2, 32, 32)}) is made[1]
     assert engine.plan({"x": (1, 3, 1, 32, 32)}) is not made[0]
-    assert len(engine._plans) == NumpyEngine.kept_plans == 4
+    assert len(engine.plans.keys("clip")) == KEPT == 4
 
 
 def test_an_evicted_plan_is_made_again_with_the_same_bits():

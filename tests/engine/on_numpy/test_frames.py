@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import FILLS
-from tsm_ref.engine.on_numpy.frames import Run, ShiftedFrames, copy_frames, runs
+from tsm_ref.engine.on_numpy.frames import Fold, ShiftedFrames, copy_frames, folds
 
 
 def definition(x: np.ndarray, d, fill: str, segment: int, t: int, c: int) -> float:
@@ -70,9 +70,9 @@ def test_a_block_takes_few_copies():
 
 
 def test_runs_are_neighbours_of_equal_shift():
-    assert runs((), 4) == [Run(0, 4, 0)]
-    assert runs((1,), 1) == [Run(0, 1, 1)]
-    assert runs((0, 0, 2, 0), 4) == [Run(0, 2, 0), Run(2, 3, 2), Run(3, 4, 0)]
+    assert folds((), 4) == [Fold(0, 4, 0)]
+    assert folds((1,), 1) == [Fold(0, 1, 1)]
+    assert folds((0, 0, 2, 0), 4) == [Fold(0, 2, 0), Fold(2, 3, 2), Fold(3, 4, 0)]
 
 
 @pytest.mark.parametrize(("d", "shifted"), [((), False), ((0, 0), False), ((0, -1), True)])

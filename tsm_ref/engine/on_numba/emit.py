@@ -6,20 +6,21 @@ means that the plan can be run in equal parts, one for each frame.
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine.on_numba import lowering
 from tsm_ref.engine.on_numba.lowering import Layer, limits
+from tsm_ref.engine.on_numba.site import Site
+from tsm_ref.engine.on_numba.sources import frame_sources_of, mixed_blocks
 from tsm_ref.graph import Node
 from tsm_ref.kernels import move, tables
 from tsm_ref.kernels.blocked import FLOAT_BYTES, PIXEL, Layout
 from tsm_ref.kernels.conv import pack_bias, pack_matrix, pack_weights, plan_convolution
 from tsm_ref.kernels.depthwise import pack_depthwise, plan_depthwise
 from tsm_ref.kernels.inverted import bind_inverted, plan_inverted
-from tsm_ref.kernels.loops import CIRCULAR, REPLICATE, ZERO
 from tsm_ref.kernels.plans import Plan, planned
 from tsm_ref.kernels.pool import MAXIMUM, MEAN, MEAN_WITH_PADDING, plan_pool
 from tsm_ref.kernels.program import (
@@ -33,13 +34,9 @@ from tsm_ref.kernels.program import (
 )
 from tsm_ref.kernels.winograd import plan_winograd, transform_weights
 
-if TYPE_CHECKING:
-    from tsm_ref.engine.on_numba.plan import Planner
-
 Array = NDArray[Any]
 Piece = tuple[int, int, int | None]
 
-_FILLS = {"zero": ZERO, "replicate": REPLICATE, "circular": CIRCULAR}
 _ACTIVATIONS: Mapping[str, tuple[int, float | None, float]] = {
     "Tanh": (move.TANH, 0.0, 0.0),
     "Sigmoid": (move.SIGMOID, 0.0, 0.0),
@@ -50,50 +47,33 @@ _ACTIVATIONS: Mapping[str, tuple[int, float | None, float]] = {
 """Kind, alpha (None: the node's) and beta of the activations that are not clamps."""
 
 
-def frame_sources_of(node: Node, x: Layout, taps: int = 1) -> NDArray[np.int64]:
-    """Return which frame each output frame of a convolution reads: (frames, taps, channels)."""
-    pads = node.attr("pads")
-    return tables.frame_sources(
-        1,
-        x.frames,
-        x.channels,
-        np.array(node.attr("d")) if node.attr("d") else None,
-        _FILLS[node.attr("fill")],
-        taps,
-        node.attr("strides")[0],
-        node.attr("dilations")[0],
-        (pads[0], pads[3]),
-        node.attr("segment"),
-    )
-
-
-def _segments(planner: "Planner", node: Node, x: Layout, start: int) -> tables.Table:
+def _segments(site: Site, node: Node, x: Layout, start: int) -> tables.Table:
     """Return the segments of a convolution whose input begins at address `start`."""
-    kernel = planner.shapes[node.inputs[1]][2:]
+    kernel = site.shapes[node.inputs[1]][2:]
     return tables.segments(
         x,
         frame_sources_of(node, x, kernel[0]),
         [x.start(frame) for frame in range(x.frames)],
-        planner.zeros - start,
+        site.zeros - start,
         (kernel[1], kernel[2]),
         node.attr("dilations")[1:],
     )
 
 
-def _direct(planner: "Planner", layer: Layer) -> list[Piece]:
-    node, x, y = layer.node, planner.layouts[layer.x], planner.layouts[layer.name]
+def _direct(site: Site, layer: Layer) -> list[Piece]:
+    node, x, y = layer.node, site.layouts[layer.x], site.layouts[layer.name]
     strides, pads = node.attr("strides"), node.attr("pads")
-    start, end = planner.blocked(layer.x), planner.blocked(layer.name)
+    start, end = site.blocked(layer.x), site.blocked(layer.name)
     residual, r, at = layer.residual, None, 0
     if residual is not None:
-        r, at = planner.layouts[residual], planner.blocked(residual)
-    segments = _segments(planner, node, x, start)
+        r, at = site.layouts[residual], site.blocked(residual)
+    segments = _segments(site, node, x, start)
     low, high = limits(node)
     plan = plan_convolution(
         x,
         y,
-        planner.pack(node.inputs[1], f"direct {x.lanes}", lambda w: pack_weights(w, x.lanes)),
-        planner.pack(node.inputs[2], "bias", pack_bias),
+        site.pack(node.inputs[1], f"direct {x.lanes}", lambda w: pack_weights(w, x.lanes)),
+        site.pack(node.inputs[2], "bias", pack_bias),
         segments,
         tables.groups(x, y, r, strides[1:], (-pads[1], -pads[2]), segments.shape[1]),
         x.pixel * strides[2],
@@ -105,68 +85,62 @@ def _direct(planner: "Planner", layer: Layer) -> list[Piece]:
         low=low,
         high=high,
     )
-    return _activated(planner, layer, _kept(planner, CONVOLUTION_STEP, plan))
+    return _activated(site, layer, _kept(site, CONVOLUTION_STEP, plan))
 
 
-def _winograd(planner: "Planner", layer: Layer) -> list[Piece]:
-    node, x, y, m = layer.node, planner.layouts[layer.x], planner.layouts[layer.name], layer.tile
+def _winograd(site: Site, layer: Layer) -> list[Piece]:
+    node, x, y, m = layer.node, site.layouts[layer.x], site.layouts[layer.name], layer.tile
     residual, r, at = layer.residual, None, 0
     if residual is not None:
-        r, at = planner.layouts[residual], planner.blocked(residual)
+        r, at = site.layouts[residual], site.blocked(residual)
     low, high = limits(node)
-    planes, copies = _planes(planner, layer, x)
+    planes, copies = _planes(site, layer, x)
     plan, products = plan_winograd(
         x,
         y,
         m,
-        planner.pack(node.inputs[1], f"F{m}", lambda w: transform_weights(w, m)),
-        planner.pack(node.inputs[2], "bias", pack_bias),
+        site.pack(node.inputs[1], f"F{m}", lambda w: transform_weights(w, m)),
+        site.pack(node.inputs[2], "bias", pack_bias),
         planes,
         r,
-        x=planner.blocked(layer.x),
-        y=planner.blocked(layer.name),
+        x=site.blocked(layer.x),
+        y=site.blocked(layer.name),
         residual=at,
-        by_frame=planner.by_frame(layer),
-        parts=planner.threads,
-        scratch=planner.address(f"{layer.name} scratch"),
+        by_frame=site.by_frame(layer),
+        parts=site.threads,
+        scratch=site.address(f"{layer.name} scratch"),
         low=low,
         high=high,
     )
-    index = planner.assembler.keep_winograd(plan, products)
-    return _activated(planner, layer, [*copies, (WINOGRAD_STEP, index, None)])
+    index = site.assembler.keep_winograd(plan, products)
+    return _activated(site, layer, [*copies, (WINOGRAD_STEP, index, None)])
 
 
-def mixed_blocks(x: Layout, sources: NDArray[np.int64]) -> list[int]:
-    """Return the blocks whose channels do not all come from one frame, in some output frame."""
-    cuts = [sources[:, i * x.lanes : (i + 1) * x.lanes] for i in range(x.blocks)]
-    return [i for i, cut in enumerate(cuts) if (cut != cut[:, :1]).any()]
-
-
-def _planes(planner: "Planner", layer: Layer, x: Layout) -> tuple[NDArray[np.int64], list[Piece]]:
+def _planes(site: Site, layer: Layer, x: Layout) -> tuple[NDArray[np.int64], list[Piece]]:
     """Return the offset of the plane that every frame reads for each block of channels.
 
     Where a temporal shift gives the channels of a block different frames, the plane is put
     together by copies, which come first.
     """
     sources = frame_sources_of(layer.node, x)[:, 0]
-    start = planner.blocked(layer.x)
+    start = site.blocked(layer.x)
     starts = np.array([x.start(frame) for frame in range(x.frames)])
     first = sources[:, :: x.lanes]
     offsets = starts[first] + np.arange(x.blocks) * x.block
-    planes = np.where(first < 0, planner.zeros - start, offsets)
+    planes = np.where(first < 0, site.zeros - start, offsets)
     copies: list[Piece] = []
     for i, block in enumerate(mixed_blocks(x, sources)):
         for frame, row in enumerate(sources[:, block * x.lanes : (block + 1) * x.lanes]):
-            mixed = planner.address(f"{layer.name} mixed") + (i * len(sources) + frame) * x.block
+            mixed = site.address(f"{layer.name} mixed") + (i * len(sources) + frame) * x.block
             planes[frame, block] = mixed - start
             cuts = [0, *(1 + np.flatnonzero(np.diff(row))), len(row)]
             for a, b in pairwise(cuts):
-                source = planner.zeros
+                source = site.zeros
                 if row[a] >= 0:
                     source = start + int(starts[row[a]]) + block * x.block
                 lanes = (int(a) * FLOAT_BYTES, int(b) * FLOAT_BYTES)
                 plan = _lane_copy(source, mixed, x.block // PIXEL, lanes)
-                copies.append((COPY_STEP, planner.assembler.keep(COPY_STEP, plan), frame))
+                copies.append((COPY_STEP, site.assembler.keep(COPY_STEP, plan), frame))
     return planes, copies
 
 
@@ -185,57 +159,57 @@ def _lane_copy(x: int, y: int, pixels: int, lanes: tuple[int, int]) -> Plan:
     )
 
 
-def _depthwise(planner: "Planner", layer: Layer) -> list[Piece]:
-    node, x, y = layer.node, planner.layouts[layer.x], planner.layouts[layer.name]
+def _depthwise(site: Site, layer: Layer) -> list[Piece]:
+    node, x, y = layer.node, site.layouts[layer.x], site.layouts[layer.name]
     low, high = limits(node)
     plan = plan_depthwise(
         x,
         y,
         node.attr("strides")[1],
-        planner.pack(node.inputs[1], "depthwise", pack_depthwise),
-        planner.pack(node.inputs[2], "bias", pack_bias),
-        x=planner.blocked(layer.x),
-        y=planner.blocked(layer.name),
+        site.pack(node.inputs[1], "depthwise", pack_depthwise),
+        site.pack(node.inputs[2], "bias", pack_bias),
+        x=site.blocked(layer.x),
+        y=site.blocked(layer.name),
         low=low,
         high=high,
     )
-    return _activated(planner, layer, _kept(planner, DEPTHWISE_STEP, plan))
+    return _activated(site, layer, _kept(site, DEPTHWISE_STEP, plan))
 
 
-def _inverted(planner: "Planner", layer: Layer) -> list[Piece]:
+def _inverted(site: Site, layer: Layer) -> list[Piece]:
     expand, middle, project = layer.nodes
-    x, y = planner.layouts[layer.x], planner.layouts[layer.name]
+    x, y = site.layouts[layer.x], site.layouts[layer.name]
     residual, r, at = layer.residual, None, 0
     if residual is not None:
-        r, at = planner.layouts[residual], planner.blocked(residual)
-    start = planner.blocked(layer.x)
-    hidden = planner.shapes[expand.name]
-    weights = [planner.weight(node.inputs[1]) for node in layer.nodes]
+        r, at = site.layouts[residual], site.blocked(residual)
+    start = site.blocked(layer.x)
+    hidden = site.shapes[expand.name]
+    weights = [site.weight(node.inputs[1]) for node in layer.nodes]
     plan = plan_inverted(
         x,
         y,
         (hidden[3], hidden[4]),
         (weights[0], weights[1], weights[2][:, :, 0, 0, 0]),
         (
-            planner.weight(expand.inputs[2]),
-            planner.weight(middle.inputs[2]),
-            planner.weight(project.inputs[2]),
+            site.weight(expand.inputs[2]),
+            site.weight(middle.inputs[2]),
+            site.weight(project.inputs[2]),
         ),
-        _segments(planner, expand, x, start),
+        _segments(site, expand, x, start),
         middle.attr("strides")[1],
         (limits(expand), limits(middle), limits(project)),
         r,
-        parts=planner.threads,
+        parts=site.threads,
         expand_step=expand.attr("strides")[1],
     )
-    ring = planner.working(plan.ring, plan.ring_bytes)
-    rows = planner.working("rows", plan.row_bytes)
-    bind_inverted(plan, start, planner.blocked(layer.name), at, ring, rows)
-    return [(INVERTED_STEP, planner.assembler.keep_inverted(plan), None)]
+    ring = site.working(plan.ring, plan.ring_bytes)
+    rows = site.working("rows", plan.row_bytes)
+    bind_inverted(plan, start, site.blocked(layer.name), at, ring, rows)
+    return [(INVERTED_STEP, site.assembler.keep_inverted(plan), None)]
 
 
-def _pool(planner: "Planner", layer: Layer) -> list[Piece]:
-    node, x, y = layer.node, planner.layouts[layer.x], planner.layouts[layer.name]
+def _pool(site: Site, layer: Layer) -> list[Piece]:
+    node, x, y = layer.node, site.layouts[layer.x], site.layouts[layer.name]
     if node.op == "GlobalAveragePool":
         kind, kernel, strides, pads = MEAN, (x.height, x.width), (1, 1), (0, 0, 0, 0)
     else:
@@ -245,50 +219,39 @@ def _pool(planner: "Planner", layer: Layer) -> list[Piece]:
         kind = MAXIMUM
         if node.op == "AveragePool":
             kind = MEAN_WITH_PADDING if node.attr("count_include_pad") else MEAN
-    addresses = {"x": planner.blocked(layer.x), "y": planner.blocked(layer.name)}
+    addresses = {"x": site.blocked(layer.x), "y": site.blocked(layer.name)}
     plan = plan_pool(x, y, kind, kernel, strides, pads, **addresses)
-    return _kept(planner, POOL_STEP, plan)
+    return _kept(site, POOL_STEP, plan)
 
 
-def _linear(planner: "Planner", layer: Layer) -> list[Piece]:
+def _linear(site: Site, layer: Layer) -> list[Piece]:
     """A fully connected layer is a 1x1 convolution of a row of frames."""
-    node, x, y = layer.node, planner.layouts[layer.x], planner.layouts[layer.name]
+    node, x, y = layer.node, site.layouts[layer.x], site.layouts[layer.name]
     step = x.frame if x.frames > 1 or x.width == 1 else x.pixel
     here = np.zeros((1, 1, x.channels), np.int64)
     bias = np.zeros(y.channels, np.float32)
     if len(node.inputs) > 2:
-        bias = planner.weight(node.inputs[2])
+        bias = site.weight(node.inputs[2])
     plan = plan_convolution(
         x,
         y,
-        planner.pack(node.inputs[1], "matrix", pack_matrix),
+        site.pack(node.inputs[1], "matrix", pack_matrix),
         pack_bias(bias),
         tables.segments(x, here, [0], 0),
         tables.row_groups(np.zeros((1, 4), np.int64), y.width, step),
         step,
-        x=planner.blocked(layer.x),
-        y=planner.blocked(layer.name),
+        x=site.blocked(layer.x),
+        y=site.blocked(layer.name),
     )
-    return _kept(planner, CONVOLUTION_STEP, plan)
+    return _kept(site, CONVOLUTION_STEP, plan)
 
 
-def _alias(planner: "Planner", layer: Layer) -> list[Piece]:
+def _alias(site: Site, layer: Layer) -> list[Piece]:
     """Another name for the same memory: nothing to do."""
     return []
 
 
-def _numpy(planner: "Planner", layer: Layer) -> list[Piece]:
-    planner.numpy_step(layer)
-    return []
-
-
-def _history(planner: "Planner", layer: Layer) -> list[Piece]:
-    """Frames of this step and of earlier ones: only the planner of a step graph knows the state."""
-    planner.recall(layer)
-    return []
-
-
-EMIT: Mapping[str, Callable[["Planner", Layer], list[Piece]]] = {
+EMIT: Mapping[str, Callable[[Site, Layer], list[Piece]]] = {
     lowering.DIRECT: _direct,
     lowering.WINOGRAD: _winograd,
     lowering.DEPTHWISE: _depthwise,
@@ -296,17 +259,15 @@ EMIT: Mapping[str, Callable[["Planner", Layer], list[Piece]]] = {
     lowering.POOL: _pool,
     lowering.LINEAR: _linear,
     lowering.ALIAS: _alias,
-    lowering.NUMPY: _numpy,
-    lowering.HISTORY: _history,
 }
-"""What adds a layer of each kind to a plan."""
+"""What adds a layer of each kind that has kernels to a plan."""
 
 
-def _kept(planner: "Planner", kind: int, plan: Plan) -> list[Piece]:
-    return [(kind, planner.assembler.keep(kind, plan), None)]
+def _kept(site: Site, kind: int, plan: Plan) -> list[Piece]:
+    return [(kind, site.assembler.keep(kind, plan), None)]
 
 
-def _activated(planner: "Planner", layer: Layer, pieces: list[Piece]) -> list[Piece]:
+def _activated(site: Site, layer: Layer, pieces: list[Piece]) -> list[Piece]:
     """Add the activation of a convolution, if it is not a clamp that the kernel applies itself."""
     name = layer.node.attr("activation")
     if name not in _ACTIVATIONS:
@@ -315,17 +276,17 @@ def _activated(planner: "Planner", layer: Layer, pieces: list[Piece]) -> list[Pi
     plan = planned(
         move.ACTIVATION,
         kind=kind,
-        x=planner.blocked(layer.name),
-        count=planner.layouts[layer.name].size // FLOAT_BYTES,
+        x=site.blocked(layer.name),
+        count=site.layouts[layer.name].size // FLOAT_BYTES,
         alpha=layer.node.attr("alpha") if alpha is None else alpha,
         beta=beta,
     )
-    return pieces + _kept(planner, ACTIVATION_STEP, plan)
+    return pieces + _kept(site, ACTIVATION_STEP, plan)
 
 
-def clear_border(planner: "Planner", name: str) -> None:
+def clear_border(site: Site, name: str) -> None:
     """Fill the border of every plane of a value with zeros: its memory held others before."""
-    layout, start, zeros = planner.layouts[name], planner.blocked(name), planner.zeros
+    layout, start, zeros = site.layouts[name], site.blocked(name), site.zeros
     planes = (layout.slots or layout.frames) * layout.blocks
     rows = layout.before + layout.height + layout.after
     strips = [
@@ -340,4 +301,4 @@ def clear_border(planner: "Planner", name: str) -> None:
             plan = planned(
                 move.COPY, x=zeros, y=start + offset, count=count, y_step=step, pieces=1, size=size
             )
-            planner.assembler.step(COPY_STEP, plan)
+            site.assembler.step(COPY_STEP, plan)

@@ -7,9 +7,8 @@ batch run one after another, so memory does not grow with N and no result depend
 """
 
 import copy
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -17,17 +16,19 @@ from numpy.typing import NDArray
 
 from tsm_ref.engine.inputs import real_arrays
 from tsm_ref.engine.on_numba import lowering
+from tsm_ref.engine.on_numba.crew import Crew
 from tsm_ref.engine.on_numba.plan import NumbaPlan, Planner
+from tsm_ref.engine.on_numba.steps import NumbaSteps
 from tsm_ref.engine.on_numba.weights import PackedWeights
+from tsm_ref.engine.plan_cache import PlanCache
+from tsm_ref.engine.stream.ticks import Timeline
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.kernels import cache
-from tsm_ref.kernels.program import Program, run
 from tsm_ref.ops_table import Shape
 from tsm_ref.passes import optimize
 
 Array = NDArray[Any]
-Shapes = tuple[tuple[str, Shape], ...]
 
 
 class NumbaEngine:
@@ -45,7 +46,6 @@ class NumbaEngine:
     """
 
     name = "numba"
-    kept_plans = 4
 
     def __init__(
         self, graph: Graph, weights: Mapping[str, Array], threads: int = 1,
@@ -56,23 +56,20 @@ class NumbaEngine:
                 "NUMBA_DISABLE_JIT is set, and the engine 'numba' is machine code; use 'numpy'"
             )
         self.graph, plain = optimize(graph, weights)
-        self.threads = threads
+        self.crew = Crew(threads)
         more = None if again is None else lambda: optimize(graph, again())[1]
         self.weights = PackedWeights(self.graph, plain, more)
-        self.lock = threading.RLock()
-        self._plans: dict[Shapes, NumbaPlan] = {}
-        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self.plans = PlanCache()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """An engine of its own over the same weights: plans hold addresses, so it makes its own."""
         twin = copy.copy(self)
-        twin._plans, twin.lock = {}, threading.RLock()
-        twin._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
+        twin.plans, twin.crew = PlanCache(), Crew(self.crew.threads)
         return twin
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for one batch of inputs, NCTHW; raises `GraphError` for bad shapes."""
-        with self.lock:
+        with self.plans.turn:
             return self._results(real_arrays(inputs))
 
     def _results(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -88,10 +85,7 @@ class NumbaEngine:
             for name, value in arrays.items():
                 plan.inputs[name](value[n])
             for stage in plan.stages:
-                if stage.program is not None:
-                    self._run(stage.program)
-                elif stage.step is not None:
-                    stage.step()
+                stage.run(self.crew, plan)
             for name, result in results.items():
                 plan.outputs[name](result[n])
         return results
@@ -99,35 +93,29 @@ class NumbaEngine:
     def plan(self, shapes: Mapping[str, Sequence[int]]) -> NumbaPlan:
         """The plan for one clip of these input shapes, made at the first call."""
         key = tuple((name, (1, *shape[1:])) for name, shape in sorted(shapes.items()))
-        if key not in self._plans:
-            while len(self._plans) >= self.kept_plans:
-                del self._plans[next(iter(self._plans))]
+
+        def make() -> NumbaPlan:
             known = self.graph.shapes(dict(key))
-            self._plans[key] = Planner(self.graph, self.weights, known, self.threads).plan()
-        return self._plans[key]
+            return Planner(self.graph, self.weights, known, self.crew.threads).plan()
+
+        return self.plans.get("clip", key, make)
+
+    def steps(self, line: Timeline, shapes: Mapping[str, Shape]) -> NumbaSteps:
+        """A step graph made ready to run; see `Engine.steps`."""
+        frames = tuple(shapes[entry.name] for entry in line.step.graph.inputs)
+        make = partial(NumbaSteps, self.weights, self.crew, line, shapes)
+        return self.plans.get((line, frames[0][2]), frames, make)
 
     def memory_bytes(self, shapes: Mapping[str, Sequence[int]]) -> int:
         """Bytes of the arena for one clip of these input shapes."""
-        with self.lock:
+        with self.plans.turn:
             return self.plan(shapes).arena_bytes
 
     def fallbacks(self) -> list[str]:
         """Nodes that the NumPy engine computes, in the plans made so far."""
         known: dict[str, None] = {}
-        for key in self._plans:
+        for key in self.plans.keys("clip"):
             for layer in lowering.lower(self.graph, self.graph.shapes(dict(key))):
                 if layer.kind == lowering.NUMPY:
                     known[layer.name] = None
         return list(known)
-
-    def _run(self, program: Program) -> None:
-        counter = np.zeros(1, np.int64)
-        at = counter.ctypes.data
-        if self._pool is None:
-            run(program, 0, 1, at)
-            return
-        parts = range(1, self.threads)
-        others = [self._pool.submit(run, program, part, self.threads, at) for part in parts]
-        run(program, 0, self.threads, at)
-        for other in others:
-            other.result()

@@ -7,19 +7,11 @@ from itertools import groupby
 import numpy as np
 
 from tsm_ref.engine.on_numba import lowering
-from tsm_ref.engine.on_numba.engine import NumbaEngine
 from tsm_ref.engine.on_numba.lowering import Layer
 from tsm_ref.engine.on_numba.plan import Planner
-from tsm_ref.engine.stream.ticks import (
-    ABSENT,
-    FIRST,
-    NORMAL,
-    VIRTUAL,
-    Place,
-    Statuses,
-    Timeline,
-    place_states,
-)
+from tsm_ref.engine.on_numba.weights import PackedWeights
+from tsm_ref.engine.stream.state import Place, place_states
+from tsm_ref.engine.stream.ticks import ABSENT, FIRST, NORMAL, VIRTUAL, Statuses, Timeline
 from tsm_ref.kernels import move
 from tsm_ref.kernels.blocked import FLOAT_BYTES, PIXEL
 from tsm_ref.kernels.machine import BLOCK
@@ -59,7 +51,7 @@ class Purpose:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Lanes:
     """Channels ``start .. stop - 1`` of one block, which are read equally late."""
 
     start: int
@@ -104,14 +96,16 @@ class Patch:
 class StepPlanner(Planner):
     """Makes the plan of a step graph."""
 
-    def __init__(self, engine: NumbaEngine, line: Timeline, shapes: Mapping[str, Shape]) -> None:
+    def __init__(
+        self, weights: PackedWeights, line: Timeline, shapes: Mapping[str, Shape], threads: int
+    ) -> None:
         self.line = line
         self.places = place_states(line.step, shapes, FLOAT_BYTES)
         self.purposes: dict[str, Purpose] = {}
         self.patches: dict[int, Patch] = {}
         self._saved: set[tuple[str, str]] = set()
         self._sources = {layer.name: layer for layer in _source_layers(line, shapes)}
-        super().__init__(line.step.graph, engine.weights, shapes, engine.threads)
+        super().__init__(line.step.graph, weights, shapes, threads)
         first = self.graph.inputs[0].name
         self.frames = shapes[first][2]
 
@@ -126,9 +120,9 @@ class StepPlanner(Planner):
             for layer in layers
         ]  # fmt: skip
 
-    def numpy_step(self, layer: Layer) -> None:
+    def _numpy_step(self, layer: Layer) -> None:
         """Add a step of the NumPy engine, with its name."""
-        super().numpy_step(layer)
+        super()._numpy_step(layer)
         self.stages[-1] = replace(self.stages[-1], names=(layer.name,))
 
     def purpose(self, name: str) -> Purpose | None:
@@ -140,7 +134,7 @@ class StepPlanner(Planner):
 
     # History
 
-    def recall(self, layer: Layer) -> None:
+    def _recall(self, layer: Layer) -> None:
         """Add the copies of a ``History``, each with its purpose."""
         node = layer.node
         past, d = node.attrs["past"], node.attrs["d"]
@@ -150,56 +144,56 @@ class StepPlanner(Planner):
             for i, place in enumerate(self.places)
             if (place.state.value, place.state.past) == key
         ]
-        channels = self.layouts[layer.x].channels
+        channels = self.site.layouts[layer.x].channels
         self._layer, self._replicate = layer, past == "replicate"
         if self.frames == 1:
             self._fill(past, mine)
-        self._read(_lag_runs(d * channels if len(d) == 1 else d), mine)
+        self._read(_equal_lags(d * channels if len(d) == 1 else d), mine)
         if key not in self._saved:
             self._saved.add(key)
             for place in mine:
                 self._save(*place)
 
-    def _read(self, runs: Sequence[_Run], mine: Sequence[tuple[int, Place]]) -> None:
+    def _read(self, folds: Sequence[_Lanes], mine: Sequence[tuple[int, Place]]) -> None:
         """Copy every frame of every channel to where the next layer reads it."""
         layer = self._layer
         before = layer.node.attrs["before"]
         for frame in range(before + self.frames):
-            for run in runs:
-                source = frame - before - run.lag
-                target = (self._at(layer.name, frame, run), *self._steps(layer.name))
-                if run.lag == NEVER:
-                    self._copy(HERE, (self.zeros, 0, 0), target, run.size)
+            for lanes in folds:
+                source = frame - before - lanes.lag
+                target = (self._at(layer.name, frame, lanes), *self._steps(layer.name))
+                if lanes.lag == NEVER:
+                    self._copy(HERE, (self.site.zeros, 0, 0), target, lanes.size)
                 elif source >= 0:
-                    x = (self._at(layer.x, source, run), *self._steps(layer.x))
-                    self._copy(HERE, x, target, run.size)
+                    x = (self._at(layer.x, source, lanes), *self._steps(layer.x))
+                    self._copy(HERE, x, target, lanes.size)
                 else:
-                    self._read_state(run, source, target, mine)
+                    self._read_state(lanes, source, target, mine)
 
     def _read_state(
         self,
-        run: _Run,
+        lanes: _Lanes,
         source: int,
         target: tuple[int, int, int],
         mine: Sequence[tuple[int, Place]],
     ) -> None:
         layer = self._layer
         if self._replicate and self.frames == 1:
-            x = (self._at(layer.x, 0, run), *self._steps(layer.x))
-            self._copy(READ_FIRST, x, target, run.size)
+            x = (self._at(layer.x, 0, lanes), *self._steps(layer.x))
+            self._copy(READ_FIRST, x, target, lanes.size)
         for i, place in mine:
-            start, stop = max(run.start, place.channels[0]), min(run.stop, place.channels[1])
+            start, stop = max(lanes.start, place.channels[0]), min(lanes.stop, place.channels[1])
             if start < stop:
-                part = _Run(start, stop)
+                part = _Lanes(start, stop)
                 held = self._held(place, place.state.depth + source, part)
-                to = (target[0] + part.lane - run.lane, *target[1:])
+                to = (target[0] + part.lane - lanes.lane, *target[1:])
                 self._copy(READ, held, to, part.size, place=i)
 
     def _save(self, i: int, place: Place) -> None:
-        """Copy the last frames to the bank that is written, one run of lanes at a time."""
+        """Copy the last frames to the bank that is written, lanes after lanes."""
         x = self._layer.x
         depth = place.state.depth
-        for part in (_Run(*cut) for cut in by_block(*place.channels)):
+        for part in (_Lanes(*cut) for cut in by_block(*place.channels)):
             for lag in range(1, depth + 1):
                 target = self._held(place, depth - lag, part)
                 newest = (self._at(x, 0, part), *self._steps(x))
@@ -215,39 +209,37 @@ class StepPlanner(Planner):
     def _fill(self, past: str, mine: Sequence[tuple[int, Place]]) -> None:
         """Put in place of a frame behind the end what its readers get instead."""
         x = self._layer.x
-        layout, start = self.layouts[x], self.blocked(x)
+        layout, start = self.site.layouts[x], self.site.blocked(x)
         if past == "lowest":
-            self.owned.append(_LOWEST)
+            self.site.owned.append(_LOWEST)
             rows = (start, PIXEL, 0)
             self._copy(FILL, (_LOWEST.ctypes.data, 0, 0), rows, PIXEL, layout.size // PIXEL, 1)
             return
         for block in range(layout.blocks):
             rows = (start + block * layout.block, layout.row, 0)
             count = layout.block // layout.row
-            self._copy(FILL, (self.zeros, 0, 0), rows, layout.row, count, 1)
+            self._copy(FILL, (self.site.zeros, 0, 0), rows, layout.row, count, 1)
         if past == "replicate":
             for i, place in mine:
-                for part in (_Run(*cut) for cut in by_block(*place.channels)):
+                for part in (_Lanes(*cut) for cut in by_block(*place.channels)):
                     held = self._held(place, place.state.depth - 1, part)
                     target = (self._at(x, 0, part), *self._steps(x))
                     self._copy(FILL, held, target, part.size, place=i)
 
-    def _at(self, name: str, frame: int, run: _Run) -> int:
+    def _at(self, name: str, frame: int, lanes: _Lanes) -> int:
         """The address of the first pixel of some channels of a frame."""
-        layout = self.layouts[name]
-        place = (
-            layout.at(frame, run.block) if self._rows(name) else layout.at(0, run.block, 0, frame)
-        )
-        return self.blocked(name) + place + run.lane
+        layout, block = self.site.layouts[name], lanes.block
+        place = layout.at(frame, block) if self._rows(name) else layout.at(0, block, 0, frame)
+        return self.site.blocked(name) + place + lanes.lane
 
     def _rows(self, name: str) -> bool:
         return len(self.shapes[name]) == 5
 
     def _steps(self, name: str) -> tuple[int, int]:
         """Bytes from row to row and from pixel to pixel of a value."""
-        return self.layouts[name].row, self.layouts[name].pixel
+        return self.site.layouts[name].row, self.site.layouts[name].pixel
 
-    def _held(self, place: Place, frame: int, part: _Run) -> tuple[int, int, int]:
+    def _held(self, place: Place, frame: int, part: _Lanes) -> tuple[int, int, int]:
         """Where some channels of a kept frame lie in a bank: block by block, pixel by pixel."""
         _, channels, height, width = place.shape
         first = max(place.channels[0], part.block * BLOCK)
@@ -279,7 +271,7 @@ class StepPlanner(Planner):
         self.purposes[name] = Purpose(
             purpose, index[self._layer.x], index[self._layer.name], self._replicate
         )
-        self.assembler.owner = name
+        self.site.assembler.owner = name
         height, width = _area(self.shapes[self._layer.x])
         plan = planned(
             move.COPY,
@@ -293,11 +285,11 @@ class StepPlanner(Planner):
             y_piece=y[2],
             size=size,
         )
-        kept = self.assembler.keep(COPY_STEP, plan)
-        self.assembler.part(COPY_STEP, kept)
+        kept = self.site.assembler.keep(COPY_STEP, plan)
+        self.site.assembler.part(COPY_STEP, kept)
         if place < 0:
             return
-        patch = self.patches.setdefault(id(self.assembler), Patch([], [], [], [], []))
+        patch = self.patches.setdefault(id(self.site.assembler), Patch([], [], [], [], []))
         for field, offset, written in (("x", x[0], False), ("y", y[0], True)):
             if both or written == after:
                 patch.index.append(kept)
@@ -312,12 +304,12 @@ def _area(shape: Shape) -> tuple[int, int]:
     return (shape[3], shape[4]) if len(shape) == 5 else (1, 1)
 
 
-def _lag_runs(d: Sequence[int]) -> list[_Run]:
-    """Cut channels into runs of equal lag, within a block."""
+def _equal_lags(d: Sequence[int]) -> list[_Lanes]:
+    """Cut channels into folds of equal lag, and at the blocks."""
     found, start = [], 0
     for lag, group in groupby(d):
         stop = start + len(list(group))
-        found += [_Run(a, b, lag) for a, b in by_block(start, stop)]
+        found += [_Lanes(a, b, lag) for a, b in by_block(start, stop)]
         start = stop
     return found
 

@@ -6,7 +6,6 @@ state of a stream lies is written into the planned copies before a run. Which st
 is a selection of the program's rows: while a stream begins or ends, not every value has a frame.
 """
 
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.engine.on_numba.engine import NumbaEngine
+from tsm_ref.engine.on_numba.crew import Crew
 from tsm_ref.engine.on_numba.plan import Stage
 from tsm_ref.engine.on_numba.step_plan import StepPlanner, by_block
-from tsm_ref.engine.stream.ticks import Place, Statuses, Timeline
+from tsm_ref.engine.on_numba.weights import PackedWeights
+from tsm_ref.engine.stream.state import Place
+from tsm_ref.engine.stream.ticks import Statuses, Timeline
 from tsm_ref.kernels.program import Program
 from tsm_ref.ops_table import Shape
 
@@ -46,9 +47,11 @@ class _Addresses:
 class NumbaSteps:
     """`frames` ticks of one stream with the Numba engine: `Steps` of `tsm_ref.engine.stream`."""
 
-    def __init__(self, engine: NumbaEngine, line: Timeline, shapes: Mapping[str, Shape]) -> None:
-        planner = StepPlanner(engine, line, shapes)
-        self._engine = weakref.proxy(engine)  # which keeps this plan, see `SharedPlans`
+    def __init__(
+        self, weights: PackedWeights, crew: Crew, line: Timeline, shapes: Mapping[str, Shape]
+    ) -> None:
+        planner = StepPlanner(weights, line, shapes, crew.threads)
+        self._crew = crew
         self._line = line
         self._plan = planner.plan()
         self.frames, self.places = planner.frames, planner.places
@@ -69,10 +72,7 @@ class NumbaSteps:
         for addresses in self._addresses:
             addresses.write(base, banks)
         for stage in self._steady if now is self._line.steady else self._select(now):
-            if stage.program is not None:
-                self._engine._run(stage.program)
-            elif stage.step is not None:
-                stage.step()
+            stage.run(self._crew, (self._plan, memory))
 
     def read(self, name: str) -> Array:
         """A copy of an output."""
@@ -90,6 +90,7 @@ class NumbaSteps:
 
     def put(self, place: Place, memory: Array, bank: int, value: Array) -> None:
         """Set a state from (channels, depth, H, W)."""
+        self._crew.gather()  # from a run that was interrupted, which might still write
         for part, held in self._parts(place, memory, bank):
             held[...] = value[part].transpose(1, 2, 3, 0)
 

@@ -11,9 +11,9 @@ processor with AVX-512 makes a ResNet-50 1.5 times as slow.
 """
 
 import copy
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -22,12 +22,14 @@ from numpy.typing import DTypeLike, NDArray
 from tsm_ref.engine.arena import MemoryPlan, plan_memory
 from tsm_ref.engine.inputs import real_arrays
 from tsm_ref.engine.on_numpy.ops import STEPS, Step
+from tsm_ref.engine.on_numpy.steps import NumpySteps
+from tsm_ref.engine.plan_cache import PlanCache
+from tsm_ref.engine.stream.ticks import Timeline
 from tsm_ref.graph import Graph
 from tsm_ref.ops_table import Shape
 from tsm_ref.passes import optimize
 
 Array = NDArray[Any]
-Shapes = tuple[tuple[str, Shape], ...]
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,6 @@ class NumpyEngine:
     """
 
     name = "numpy"
-    kept_plans = 4
 
     def __init__(
         self, graph: Graph, weights: Mapping[str, Array], dtype: DTypeLike = np.float32
@@ -59,18 +60,17 @@ class NumpyEngine:
         self.graph, optimized = optimize(graph, weights)
         self.dtype = np.dtype(dtype)
         self.weights = {name: value.astype(self.dtype) for name, value in optimized.items()}
-        self.lock = threading.RLock()
-        self._plans: dict[Shapes, _Plan] = {}
+        self.plans = PlanCache()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """An engine of its own over the same weights: steps hold arrays, so it makes its own."""
         twin = copy.copy(self)
-        twin._plans, twin.lock = {}, threading.RLock()
+        twin.plans = PlanCache()
         return twin
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for one batch of inputs, NCTHW; raises `GraphError` for bad shapes."""
-        with self.lock:
+        with self.plans.turn:
             return self._results(real_arrays(inputs))
 
     def _results(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -91,15 +91,17 @@ class NumpyEngine:
     def plan(self, shapes: Mapping[str, Sequence[int]]) -> _Plan:
         """The plan for one clip of these input shapes, made at the first call."""
         key = tuple((name, (1, *shape[1:])) for name, shape in sorted(shapes.items()))
-        if key not in self._plans:
-            while len(self._plans) >= self.kept_plans:
-                del self._plans[next(iter(self._plans))]
-            self._plans[key] = self._make_plan(dict(key))
-        return self._plans[key]
+        return self.plans.get("clip", key, lambda: self._make_plan(dict(key)))
+
+    def steps(self, line: Timeline, shapes: Mapping[str, Shape]) -> NumpySteps:
+        """A step graph made ready to run; see `Engine.steps`."""
+        frames = tuple(shapes[entry.name] for entry in line.step.graph.inputs)
+        make = partial(NumpySteps, self.weights, self.dtype, line, shapes)
+        return self.plans.get((line, frames[0][2]), frames, make)
 
     def memory_bytes(self, shapes: Mapping[str, Sequence[int]]) -> int:
         """Bytes of the arena for one clip of these input shapes."""
-        with self.lock:
+        with self.plans.turn:
             return self.plan(shapes).memory.size
 
     def fallbacks(self) -> list[str]:

@@ -12,7 +12,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Run:
+class Fold:
     """Neighbouring channels ``[start, stop)`` that are shifted by the same `d` frames."""
 
     start: int
@@ -20,19 +20,19 @@ class Run:
     d: int
 
 
-def runs(d: Sequence[int], channels: int) -> list[Run]:
-    """Cut the channels into runs of equal shift; an empty `d` shifts nothing.
+def folds(d: Sequence[int], channels: int) -> list[Fold]:
+    """Cut the channels into folds; an empty `d` shifts nothing.
 
-    >>> runs((-1, -1, 1, 0, 0), 5)
-    [Run(start=0, stop=2, d=-1), Run(start=2, stop=3, d=1), Run(start=3, stop=5, d=0)]
+    >>> folds((-1, -1, 1, 0, 0), 5)
+    [Fold(start=0, stop=2, d=-1), Fold(start=2, stop=3, d=1), Fold(start=3, stop=5, d=0)]
     """
     if not len(d):
-        return [Run(0, channels, 0)]
+        return [Fold(0, channels, 0)]
     result = []
     start = 0
     for shift, group in groupby(d):
         stop = start + len(list(group))
-        result.append(Run(start, stop, int(shift)))
+        result.append(Fold(start, stop, int(shift)))
         start = stop
     return result
 
@@ -71,17 +71,17 @@ class ShiftedFrames:
     def copies(self, start: int, stop: int) -> list[tuple[slice, slice, slice | None]]:
         """What fills frames ``[start, stop)``: (channels, target frames, source frames or zero)."""
         result: list[tuple[slice, slice, slice | None]] = []
-        for run in runs(self.d, self.x.shape[0]):
+        for fold in folds(self.d, self.x.shape[0]):
             first = 0
             for i in range(1, stop - start + 1):
-                a, b = self.source(start + i - 1, run.d), None
+                a, b = self.source(start + i - 1, fold.d), None
                 if i < stop - start:
-                    b = self.source(start + i, run.d)
+                    b = self.source(start + i, fold.d)
                 if b is not None and (b == a == -1 or (a >= 0 and b == a + 1)):
                     continue
-                begin = self.source(start + first, run.d)
+                begin = self.source(start + first, fold.d)
                 frames = None if begin < 0 else slice(begin, a + 1)
-                result.append((slice(run.start, run.stop), slice(first, i), frames))
+                result.append((slice(fold.start, fold.stop), slice(first, i), frames))
                 first = i
         return result
 

@@ -8,19 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine.arena import plan_memory
-from tsm_ref.engine.on_numpy.engine import NumpyEngine
-from tsm_ref.engine.on_numpy.frames import runs
+from tsm_ref.engine.on_numpy.frames import folds
 from tsm_ref.engine.on_numpy.ops import STEPS
-from tsm_ref.engine.stream.ticks import (
-    ABSENT,
-    FIRST,
-    NORMAL,
-    VIRTUAL,
-    Place,
-    Statuses,
-    Timeline,
-    place_states,
-)
+from tsm_ref.engine.stream.state import Place, place_states
+from tsm_ref.engine.stream.ticks import ABSENT, FIRST, NORMAL, VIRTUAL, Statuses, Timeline
 from tsm_ref.graph import Node
 from tsm_ref.ops_table import Shape
 from tsm_ref.passes.streaming import NEVER
@@ -46,17 +37,23 @@ class _History:
 class NumpySteps:
     """`frames` ticks of one stream with NumPy; see `tsm_ref.engine.stream.ticks.Steps`."""
 
-    def __init__(self, engine: NumpyEngine, line: Timeline, shapes: Mapping[str, Shape]) -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, Array],
+        dtype: np.dtype[Any],
+        line: Timeline,
+        shapes: Mapping[str, Shape],
+    ) -> None:
         graph = line.step.graph
         inputs = {entry.name: shapes[entry.name] for entry in graph.inputs}
         self.frames = next(iter(inputs.values()))[2]
-        self.dtype = engine.dtype
+        self.dtype = dtype
         self.places = place_states(line.step, shapes, self.dtype.itemsize)
         known = [*inputs, *graph.node]
         sizes = {n: int(np.prod(shapes[n][1:])) * self.dtype.itemsize for n in known}
         memory = plan_memory(graph, sizes)
         arena = np.zeros(memory.size, np.uint8)
-        self.arrays: dict[str, Array] = dict(engine.weights)
+        self.arrays: dict[str, Array] = dict(weights)
         for name in known:
             block = arena[memory.offsets[name] : memory.offsets[name] + sizes[name]]
             self.arrays[name] = block.view(self.dtype).reshape(shapes[name][1:])
@@ -150,17 +147,17 @@ class NumpySteps:
         d, before = node.attrs["d"], node.attrs["before"]
         d = d * channels if len(d) == 1 else d
         work: list[tuple[slice, int, int, int, slice]] = []
-        for run in runs(d, channels):
+        for fold in folds(d, channels):
             for frame in range(before + self.frames):
-                source = frame - before - run.d
-                if run.d == NEVER:
-                    work.append((slice(run.start, run.stop), frame, -2, 0, slice(0)))
+                source = frame - before - fold.d
+                if fold.d == NEVER:
+                    work.append((slice(fold.start, fold.stop), frame, -2, 0, slice(0)))
                 elif source >= 0 or first:
-                    work.append((slice(run.start, run.stop), frame, -1, max(source, 0), slice(0)))
+                    work.append((slice(fold.start, fold.stop), frame, -1, max(source, 0), slice(0)))
                 else:
                     work += [
                         (slice(a, b), frame, i, source, slice(a - start, b - start))
-                        for i, start, a, b in _overlaps(mine, run.start, run.stop)
+                        for i, start, a, b in _overlaps(mine, fold.start, fold.stop)
                     ]
 
         def copy(current: Sequence[Array], after: Sequence[Array], x: Array, y: Array) -> None:

@@ -1,15 +1,16 @@
 """A stream: one frame in, the outputs for that frame out, for ever; many streams as a batch."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.engine import Engine
+from tsm_ref.engine.contract import Engine
 from tsm_ref.engine.inputs import real_arrays
-from tsm_ref.engine.stream.ticks import ABSENT, FIRST, NORMAL, Steps, make_steps, shared_plans
+from tsm_ref.engine.stream.state import StreamState
+from tsm_ref.engine.stream.ticks import Steps, Timeline, advance
 from tsm_ref.errors import GraphError, UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.ops_table import Shape
@@ -41,7 +42,9 @@ class Stream:
 
     Raises `NotStreamable` with the node and the reason, and `UsageError` for `n` below 1.
 
-    Streams of one engine may be stepped from several threads, each from one; they take turns.
+    Streams of one engine may be stepped from several threads, each from one; they take turns. A
+    call that is interrupted leaves the stream as it was before the call, or after it; `steps`, as
+    it is after some of the frames.
 
     >>> from tsm_ref.engine.on_numpy.engine import NumpyEngine
     >>> from tsm_ref.models import build_mobilenet_v2, random_weights
@@ -76,15 +79,13 @@ class Stream:
                 stacklevel=2,
             )
         self._engine = engine
-        self._shared = shared_plans(engine, self.lookahead, graph)
-        self._line = self._shared.line
+        self._line: Timeline = engine.plans.get(
+            "time line", self.lookahead, lambda: Timeline(streaming(graph))
+        )
         self._step = self._line.step
-        self._ticks = np.zeros(n, np.int64)
-        self._ended = np.zeros(n, bool)
-        self._counts = {name: np.zeros(n, np.int64) for name in self.outputs}
-        self._sums: dict[str, Array] = {}
-        self._steps: dict[int, Steps] = {}
-        self._shapes: dict[str, Shape] = {}
+        self._frames: dict[str, Shape] = {}  # (1, C, 1, H, W) of every input, once known
+        self._steps: dict[int, Steps] = {}  # by the number of ticks
+        self._state: StreamState | None = None
         if shapes is not None:
             self._bind({name: (*shape[1:2], *shape[3:]) for name, shape in shapes.items()})
 
@@ -108,30 +109,30 @@ class Stream:
     @property
     def state_bytes(self) -> int:
         """Bytes that are kept from frame to frame, for all `n` streams."""
-        self._need_shapes()
-        return self.n * sum(place.nbytes for place in self._places)
+        return self.n * sum(place.nbytes for place in self._known.kept.places)
 
     @property
     def frames(self) -> NDArray[np.int64]:
         """How many frames every stream has been given since its start."""
-        return self._ticks.copy()
+        return np.zeros(self.n, np.int64) if self._state is None else self._state.ticks.copy()
 
     @property
     def ended(self) -> NDArray[np.bool_]:
         """Which streams have been flushed, and want a reset."""
-        return self._ended.copy()
+        return np.zeros(self.n, bool) if self._state is None else self._state.ended.copy()
 
     @property
     def mean(self) -> Outputs | None:
         """The running consensus: the mean of every output since the start; None before any."""
-        if not self._sums or not any(count.any() for count in self._counts.values()):
+        state = self._state
+        if state is None or not any(count.any() for count in state.counts.values()):
             return None
         means: dict[str, Array | None] = {}
-        for name, total in self._sums.items():
-            count = self._counts[name].reshape(-1, *[1] * (total.ndim - 1))
+        for name, total in state.sums.items():
+            count = state.counts[name].reshape(-1, *[1] * (total.ndim - 1))
             mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
             means[name] = mean.astype(np.float32)
-        return self._only(means)
+        return _only(means)
 
     # Running
 
@@ -146,7 +147,7 @@ class Stream:
         inputs = self._given(frame, 4)
         found = self._advance({name: x[:, :, None] for name, x in inputs.items()}, 1, update)
         one = {name: None if value is None else value[:, 0] for name, value in found.items()}
-        return None if all(value is None for value in one.values()) else self._only(one)
+        return None if all(value is None for value in one.values()) else _only(one)
 
     def steps(self, chunk: Array | Mapping[str, Array]) -> Outputs | None:
         """Give every stream `t` frames, (N, C, t, H, W): the outputs (N, t', K) of as many steps.
@@ -160,9 +161,9 @@ class Stream:
         while start < count:
             t = CHUNK if self._chunks and count - start >= CHUNK else 1
             piece = {name: x[:, :, start : start + t] for name, x in inputs.items()}
-            parts.append(self._advance(piece, t, True))
+            parts.append(self._advance(piece, t))
             start += t
-        return self._joined(parts)
+        return _joined(parts)
 
     def flush(self) -> Outputs | None:
         """End all streams: the outputs (N, t', K) that are still to come, None if there are none.
@@ -171,48 +172,31 @@ class Stream:
         frames than were given.
         """
         self._check_running()
-        if not self._shapes:
+        if self._state is None:
             return None
-        inputs = {entry.name: self._shapes[entry.name] for entry in self._step.graph.inputs}
+        given, twin = self._state.ticks, self.copy()
         none = np.zeros(len(self._line.index), np.int64)
-        totals = [self._line.totals(inputs, t) if t else none for t in self._ticks.tolist()]
+        totals = [self._line.totals(self._frames, t) if t else none for t in given.tolist()]
         last = -1
         for name in self.outputs:
             clock, at = self._step.clocks[name], self._line.index[name]
             last = max(last, *(clock.delay + clock.period * (int(t[at]) - 1) - int(tick)
-                               for t, tick in zip(totals, self._ticks, strict=True)))  # fmt: skip
-        given = self._ticks.copy()
-        parts = [self._advance({}, 1, True, totals) for _ in range(last + 1)]
-        self._ticks[:], self._ended[:] = given, True
-        return self._joined(parts)
+                               for t, tick in zip(totals, given, strict=True)))  # fmt: skip
+        parts = [twin._advance({}, 1, totals=totals) for _ in range(last + 1)]
+        self._state = twin._known.finished(given)
+        return _joined(parts)
 
     def reset(self, i: int | None = None) -> None:
         """Begin anew: all streams, or stream `i` alone."""
-        which = slice(None) if i is None else [self._checked(i)]
-        self._ticks[which] = 0
-        self._ended[which] = False
-        for name, count in self._counts.items():
-            count[which] = 0
-            if name in self._sums:
-                self._sums[name][which] = 0
-        if self._shapes:
-            self._banks[which] = 0
-            for stream in range(self.n) if i is None else [i]:
-                for place in self._places:
-                    fill = -np.inf if place.state.past == "lowest" else 0.0
-                    depth, channels, *area = place.shape
-                    empty = np.full((channels, depth, *area), fill, np.float32)
-                    self._steps[1].put(place, self._memory[stream], 0, empty)
+        which = range(self.n) if i is None else [self._checked(i)]
+        if self._state is not None:
+            self._state = self._state.restarted(which)
 
     def copy(self) -> Self:
         """A second stream that goes on from here by itself."""
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin._ticks, twin._ended = self._ticks.copy(), self._ended.copy()
-        twin._counts = {name: count.copy() for name, count in self._counts.items()}
-        twin._sums = {name: total.copy() for name, total in self._sums.items()}
-        if self._shapes:
-            twin._memory, twin._banks = self._memory.copy(), self._banks.copy()
+        twin._state = None if self._state is None else self._state.copied()
         return twin
 
     def __copy__(self) -> Self:
@@ -229,42 +213,11 @@ class Stream:
 
         Frames stand in the order of time. Setting it checks names, shapes and dtypes first.
         """
-        self._need_shapes()
-        found: dict[str, Array] = {"ticks": self._ticks.copy(), "ended": self._ended.astype("i8")}
-        for name, count in self._counts.items():
-            found[f"count of {name}"] = count.copy()
-            found[f"sum of {name}"] = self._sums[name].copy()
-        for p, place in enumerate(self._places):
-            found[place.state.name] = np.stack(
-                [
-                    self._steps[1].get(place, self._memory[i], int(self._banks[i, p]))
-                    for i in range(self.n)
-                ]
-            )
-        return found
+        return self._known.as_arrays()
 
     @state.setter
     def state(self, values: Mapping[str, Array]) -> None:
-        expected = self.state
-        if set(values) != set(expected):
-            odd = sorted(set(values) ^ set(expected))[0]
-            raise UsageError(f"this is not a state of this network: {odd!r} is not in both")
-        for name, own in expected.items():
-            value = np.asarray(values[name])
-            if value.shape != own.shape or value.dtype != own.dtype:
-                raise UsageError(
-                    f"{name!r} of the state is {value.dtype} {value.shape}; "
-                    f"expected {own.dtype} {own.shape}"
-                )
-        if min(values["ticks"].min(), *(values[f"count of {n}"].min() for n in self.outputs)) < 0:
-            raise UsageError("the counters of a state must be 0 or more")
-        self._ticks[:], self._ended[:] = values["ticks"], values["ended"] != 0
-        for name, count in self._counts.items():
-            count[:], self._sums[name][:] = values[f"count of {name}"], values[f"sum of {name}"]
-        self._banks[:] = 0
-        for place in self._places:
-            for i in range(self.n):
-                self._steps[1].put(place, self._memory[i], 0, values[place.state.name][i])
+        self._state = self._known.from_arrays(values)
 
     # Inside
 
@@ -272,58 +225,26 @@ class Stream:
         self,
         inputs: Mapping[str, Array],
         t: int,
-        update: bool,
+        update: bool = True,
         totals: list[NDArray[np.int64]] | None = None,
     ) -> dict[str, Array | None]:
         """Run `t` ticks of all streams; the state changes when all have been run."""
-        with self._engine.lock:
-            return self._run(inputs, t, update, totals)
+        with self._engine.plans.turn:
+            made, after = advance(self._line, self._ready(t), self._known, inputs, totals)
+            if update:
+                self._state = after
+            return made
 
-    def _run(
-        self,
-        inputs: Mapping[str, Array],
-        t: int,
-        update: bool,
-        totals: list[NDArray[np.int64]] | None,
-    ) -> dict[str, Array | None]:
-        steps = self._plan(t)
-        outputs = self.outputs
-        made: dict[str, Array | None] = dict.fromkeys(outputs)
-        flips = np.zeros_like(self._banks)
-        real: dict[str, list[int]] = {name: [] for name in outputs}
-        for i in range(self.n):
-            now = self._line.statuses(int(self._ticks[i]), () if totals is None else totals[i])
-            frames = {name: x[i] for name, x in inputs.items()}
-            steps.run(frames, self._memory[i], self._banks[i], now)
-            flips[i] = now[self._kept_values] != ABSENT
-            for name in outputs:
-                if now[self._line.index[name]] in (FIRST, NORMAL):
-                    made[name] = self._collect(made[name], i, steps.read(name))
-                    real[name].append(i)
-        if update:
-            self._banks ^= flips
-            self._ticks += t if inputs else 1
-            for name, rows in real.items():
-                value = made[name]
-                if value is not None:
-                    self._counts[name][rows] += t
-                    self._sums[name][rows] += value[rows].sum(axis=1, dtype=np.float64)
-        return made
-
-    def _collect(self, made: Array | None, i: int, value: Array) -> Array:
-        """Put the output (K, t) of one stream into that of all, (N, t, K)."""
-        value = value.T if value.ndim < 3 else np.moveaxis(value, 1, 0)
-        if self.n == 1:
-            return value[None]
-        if made is None:
-            made = np.full((self.n, *value.shape), np.nan, value.dtype)
-        made[i] = value
-        return made
+    @property
+    def _known(self) -> StreamState:
+        if self._state is None:
+            raise UsageError("the size of the frames is not known before the first one")
+        return self._state
 
     @property
     def _chunks(self) -> bool:
         """True where the next ticks can be run at once: every value has a frame at each of them."""
-        return self._step.steady and bool((self._ticks >= self._line.warm).all())
+        return self._step.steady and bool((self._known.ticks >= self._line.warm).all())
 
     def _given(self, frames: Array | Mapping[str, Array], rank: int) -> dict[str, Array]:
         """Inputs by name with their batch axis; checked against each other and the stream."""
@@ -352,58 +273,35 @@ class Stream:
     def _bind(self, frames: Mapping[str, Shape]) -> None:
         """Take the shapes (C, H, W) of a frame of every input for good, or compare with them."""
         given = {name: (1, c, 1, h, w) for name, (c, h, w) in frames.items()}
-        if self._shapes:
-            for name, shape in given.items():
-                if shape != self._shapes[name]:
-                    raise GraphError(
-                        f"a frame of {name!r} is (C, H, W) = {shape[1::2][:1] + shape[3:]}; the "
-                        f"stream has begun with {self._shapes[name][1:2] + self._shapes[name][3:]}"
-                    )
-            return
-        with self._engine.lock:
+        if self._state is None:
             self._begin(given)
+        for name, shape in given.items():
+            if shape != (begun := self._frames[name]):
+                raise GraphError(
+                    f"a frame of {name!r} is (C, H, W) = {shape[1:2] + shape[3:]}; the "
+                    f"stream has begun with {begun[1:2] + begun[3:]}"
+                )
 
     def _begin(self, given: Mapping[str, Shape]) -> None:
         shapes = self._step.graph.shapes(given)
-        self._shapes = shapes
-        self._steps = self._shared.plans(tuple(sorted(given.items())))
-        self._places = self._plan(1).places
-        size = max((p.offset + 2 * p.nbytes for p in self._places), default=0)
-        self._memory = np.zeros((self.n, size), np.uint8)
-        self._banks = np.zeros((self.n, len(self._places)), np.uint8)
-        self._kept_values = np.array(
-            [self._line.index[place.state.value] for place in self._places], np.int64
-        )
+        self._frames = {entry.name: shapes[entry.name] for entry in self._step.graph.inputs}
+        outputs = {}
         for name in self.outputs:
             _, *rest = shapes[name]
-            per_frame = rest[:1] + rest[2:] if len(rest) > 1 else []
-            self._sums[name] = np.zeros((self.n, *per_frame))
-        self.reset()
+            outputs[name] = rest[:1] + rest[2:] if len(rest) > 1 else []
+        self._state = StreamState.fresh(self.n, self._ready(1), outputs)
 
-    def _plan(self, t: int) -> Steps:
+    def _ready(self, t: int) -> Steps:
+        """What runs `t` ticks at once."""
         if t not in self._steps:
-            inputs = {}
-            for entry in self._step.graph.inputs:
-                shape = self._shapes[entry.name]
-                inputs[entry.name] = (*shape[:2], t, *shape[3:])
+            inputs = {name: (*shape[:2], t, *shape[3:]) for name, shape in self._frames.items()}
             shapes = self._step.graph.shapes(inputs)
-            self._steps[t] = make_steps(self._engine, self._line, shapes)
+            self._steps[t] = self._engine.steps(self._line, shapes)
         return self._steps[t]
 
-    def _joined(self, parts: list[dict[str, Array | None]]) -> Outputs | None:
-        joined: dict[str, Array | None] = {}
-        for name in self.outputs:
-            made = [value for part in parts if (value := part[name]) is not None]
-            joined[name] = np.concatenate(made, axis=1) if made else None
-        return None if all(value is None for value in joined.values()) else self._only(joined)
-
-    def _only(self, values: dict[str, Array | None]) -> Outputs:
-        (first, *others) = values.values()
-        return first if not others and first is not None else values
-
     def _check_running(self) -> None:
-        if self._ended.any():
-            i = int(np.flatnonzero(self._ended)[0])
+        if self.ended.any():
+            i = int(np.flatnonzero(self.ended)[0])
             raise UsageError(f"stream {i} has ended: reset it to begin another")
 
     def _checked(self, i: int) -> int:
@@ -411,9 +309,20 @@ class Stream:
             raise UsageError(f"there is no stream {i!r}; there are 0 to {self.n - 1}")
         return i
 
-    def _need_shapes(self) -> None:
-        if not self._shapes:
-            raise UsageError("the size of the frames is not known before the first one")
+
+def _joined(parts: Sequence[Mapping[str, Array | None]]) -> Outputs | None:
+    """The outputs of some ticks behind one another."""
+    joined: dict[str, Array | None] = {}
+    for name in parts[0] if parts else ():
+        made = [value for part in parts if (value := part[name]) is not None]
+        joined[name] = np.concatenate(made, axis=1) if made else None
+    return None if all(value is None for value in joined.values()) else _only(joined)
+
+
+def _only(values: dict[str, Array | None]) -> Outputs:
+    """The output itself where there is only one."""
+    (first, *others) = values.values()
+    return first if not others and first is not None else values
 
 
 def _is_whole(number: object) -> bool:

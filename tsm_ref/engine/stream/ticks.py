@@ -1,59 +1,22 @@
-"""What the engines share to run a step graph: which values have a frame at a tick, and the state.
-
-The state of one stream is one block of bytes. Every `State` has two banks in it: a step reads one
-and writes the other, and which is which changes only when the step is accepted. So a step that is
-not to count, or was interrupted, has changed nothing.
-"""
+"""The ticks of streams: which values have a frame at a tick, and what a tick gives."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from math import prod
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.engine import Engine
-from tsm_ref.graph import Graph
+from tsm_ref.engine.stream.state import Banks, StreamState
 from tsm_ref.ops_table import Shape
-from tsm_ref.passes.streaming import State, StepGraph, streaming
+from tsm_ref.passes.streaming import StepGraph
+
+__all__ = ["ABSENT", "FIRST", "NORMAL", "VIRTUAL", "Statuses", "Steps", "Timeline", "advance"]
 
 Array = NDArray[Any]
 Statuses = NDArray[np.uint8]
 
 ABSENT, FIRST, NORMAL, VIRTUAL = range(4)
 """A value at a tick has no frame, its first one, another one, or one that lies behind the end."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a state lies in the block of a stream: two banks of shape (depth, channels, H, W)."""
-
-    state: State
-    channels: tuple[int, int]
-    shape: tuple[int, int, int, int]
-    offset: int
-    nbytes: int  # of one bank
-
-    def bank(self, memory: Array, which: int, dtype: np.dtype[Any]) -> Array:
-        """A view of one bank in the block of a stream; the order inside is the engine's."""
-        start = self.offset + which * self.nbytes
-        return memory[start : start + self.nbytes].view(dtype)
-
-
-def place_states(step: StepGraph, shapes: Mapping[str, Shape], itemsize: int) -> list[Place]:
-    """Give every state its place; the shapes are those of one frame of every value."""
-    places: list[Place] = []
-    offset = 0
-    for state in step.states:
-        _, channels, _, *area = shapes[state.value]
-        stop = channels if state.stop is None else state.stop
-        height, width = area if area else (1, 1)
-        shape = (state.depth, stop - state.start, height, width)
-        places.append(Place(state, (state.start, stop), shape, offset, prod(shape) * itemsize))
-        offset += 2 * places[-1].nbytes
-    return places
 
 
 class Timeline:
@@ -74,6 +37,7 @@ class Timeline:
         self._delays = np.array([clock.delay for clock in clocks])
         self.warm = int(self._delays.max()) + 1
         self.steady = np.full(len(clocks), NORMAL, np.uint8)
+        self.keepers = np.array([self.index[state.value] for state in step.states], np.int64)
         self._reader = [
             name if name in step.source.node or name not in step.graph.node
             else step.graph.consumers[name][0].name
@@ -98,11 +62,10 @@ class Timeline:
         return np.array([known[name] for name in self._reader])
 
 
-class Steps(Protocol):
+class Steps(Banks, Protocol):
     """A step graph bound to one shape: an engine's way of running `frames` ticks at once."""
 
     frames: int
-    places: list[Place]
 
     def run(
         self, inputs: Mapping[str, Array], memory: Array, banks: NDArray[np.uint8], now: Statuses
@@ -116,52 +79,42 @@ class Steps(Protocol):
     def read(self, name: str) -> Array:
         """A copy of an output, without its batch axis."""
 
-    def get(self, place: Place, memory: Array, bank: int) -> Array:
-        """A copy of a state as (channels, depth, H, W)."""
 
-    def put(self, place: Place, memory: Array, bank: int, value: Array) -> None:
-        """Set a state from (channels, depth, H, W)."""
+def advance(
+    line: Timeline,
+    steps: Steps,
+    state: StreamState,
+    inputs: Mapping[str, Array],
+    totals: Sequence[NDArray[np.int64]] | None = None,
+) -> tuple[dict[str, Array | None], StreamState]:
+    """Run the ticks of `steps` for all streams: the outputs (n, t, K), and the state afterwards.
 
-
-def make_steps(engine: Engine, line: Timeline, shapes: Mapping[str, Shape]) -> Steps:
-    """The way of an engine to run a step graph; `shapes` are those of every value."""
-    if engine.name == "numba":
-        from tsm_ref.engine.on_numba.engine import NumbaEngine
-        from tsm_ref.engine.on_numba.steps import NumbaSteps
-
-        assert isinstance(engine, NumbaEngine)
-        return NumbaSteps(engine, line, shapes)
-    from tsm_ref.engine.on_numpy.engine import NumpyEngine
-    from tsm_ref.engine.on_numpy.steps import NumpySteps
-
-    assert isinstance(engine, NumpyEngine)
-    return NumpySteps(engine, line, shapes)
-
-
-KEPT = 4
-"""Sizes of frames for which an engine keeps plans."""
-
-
-@dataclass
-class SharedPlans:
-    """What all streams of an engine have in common: the time line, and the plans they run."""
-
-    line: Timeline
-    known: dict[Any, dict[int, Steps]] = field(default_factory=dict)
-
-    def plans(self, shapes: Any) -> dict[int, Steps]:
-        """The plans for frames of these shapes by their number of ticks; a few are kept."""
-        while len(self.known) >= KEPT and shapes not in self.known:
-            del self.known[next(iter(self.known))]
-        return self.known.setdefault(shapes, {})
+    The inputs (n, C, t, H, W) are none behind the end, where `totals` says how many frames every
+    value has in each stream. A row of an output is NaN where its stream has none yet.
+    """
+    n, outputs = len(state.ticks), line.step.outputs
+    made: dict[str, Array | None] = dict.fromkeys(outputs)
+    rows: dict[str, list[int]] = {name: [] for name in outputs}
+    written = np.zeros_like(state.banks)
+    keepers = line.keepers
+    for i in range(n):
+        now = line.statuses(int(state.ticks[i]), () if totals is None else totals[i])
+        frames = {name: x[i] for name, x in inputs.items()}
+        steps.run(frames, state.memory[i], state.banks[i], now)
+        written[i] = now[keepers] != ABSENT
+        for name in outputs:
+            if now[line.index[name]] in (FIRST, NORMAL):
+                made[name] = _collected(made[name], i, n, steps.read(name))
+                rows[name].append(i)
+    return made, state.advanced(written, steps.frames, made, rows)
 
 
-_SHARED: WeakKeyDictionary[Engine, dict[str | None, SharedPlans]] = WeakKeyDictionary()
-
-
-def shared_plans(engine: Engine, lookahead: str | None, graph: Graph) -> SharedPlans:
-    """What the streams of an engine have in common; `graph` is the engine's, as changed."""
-    found = _SHARED.setdefault(engine, {})
-    if lookahead not in found:
-        found[lookahead] = SharedPlans(Timeline(streaming(graph)))
-    return found[lookahead]
+def _collected(made: Array | None, i: int, n: int, value: Array) -> Array:
+    """Put the output (K, t) of stream `i` into that of all `n`, (n, t, K)."""
+    value = value.T if value.ndim < 3 else np.moveaxis(value, 1, 0)
+    if n == 1:
+        return value[None]
+    if made is None:
+        made = np.full((n, *value.shape), np.nan, value.dtype)
+    made[i] = value
+    return made
