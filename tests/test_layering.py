@@ -10,13 +10,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
     ("errors", "private", "atomic", "kernels", "command"),
-    ("ops_table", "graph", "reference", "profile"),
+    ("ops_table", "graph", "reference", "profile", "profile_files"),
     ("passes", "models", "video"),
     ("engine", "checkpoint"),
     ("model",),
     ("recognition",),
     ("live",),
     ("tsm_ref",),
+    ("options",),
     ("infer", "bench", "evaluate", "convert", "warmup"),
 )
 """The rooms of each floor, the lowest first; "tsm_ref" is the package itself, its public names."""
@@ -29,6 +30,7 @@ NEIGHBOURS = {
     ("kernels", "errors"),
     ("kernels", "private"),
     ("profile", "reference"),
+    ("profile_files", "profile"),
 }
 """The rooms that may look into another one of their own floor."""
 

@@ -20,8 +20,8 @@ from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.stream.stream import Stream
 from tsm_ref.errors import CheckpointError, UsageError, WriteError
 from tsm_ref.graph import Graph
-from tsm_ref.model import named_profile
 from tsm_ref.model.file_form import FileForm
+from tsm_ref.profile_files import find_profile
 
 __all__ = ["convert", "main", "parser"]
 
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("source", metavar="IN", help="a model that ships, or a model file of any readable kind")
     add("target", metavar="OUT", help="the file to write: .h5, .safetensors or .onnx")
-    add("--profile", metavar="NAME", help="what IN means, where it does not say: mit, paddle, ...")
+    add("--profile", metavar="NAME|FILE", help="what IN means: mit, paddle, ..., or a file")
     add("--storage", choices=("float32", "float16"), default="float32", help="numbers in HDF5")
     size = made.add_argument_group("the sizes of an ONNX file; N is open unless it is given")
     for option, meaning in (("batch", "N"), ("frames", "T"), ("height", "H"), ("width", "W")):
@@ -113,7 +113,7 @@ def convert(
     if Path(target).exists() and Path(target).samefile(path):
         raise WriteError(f"{target}: the output is the input; another name is needed")
     try:
-        found = files.load_checkpoint(path, named_profile(profile) if profile else None)
+        found = files.load_checkpoint(path, find_profile(profile) if profile else None)
     except CheckpointError as error:
         raise type(error)(f"{path}: {error}") from None
     bound = _sizes(found, sizes or {})

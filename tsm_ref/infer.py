@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tsm_ref import __version__
 from tsm_ref.command import Parser, guarded, limit_blas, positive, say, tell
 from tsm_ref.errors import SomeInputsFailed, TsmError, UsageError, VideoError, WriteError
+from tsm_ref.options import add_facts, add_model, load_model
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
     from tsm_ref.model import Model
@@ -39,17 +40,8 @@ def parser() -> argparse.ArgumentParser:
     )
     add = made.add_argument
     add("inputs", nargs="*", metavar="VIDEO", help="video files")
-    add(
-        "--model",
-        default="camera-motion",
-        metavar="NAME|PATH",
-        help="a model that ships or is fetched (--list-models), or a model file; "
-        "default: %(default)s",
-    )
+    add_model(made)
     add("--list-models", action="store_true", help="list the models known by name, and stop")
-    add("--profile", metavar="NAME", help="what a foreign model file means: mit, mmaction2, ...")
-    add("--engine", choices=("auto", "numpy", "numba"), default="auto")
-    add("--threads", type=positive, default=1, metavar="N", help="default: %(default)s")
     add("--top", type=positive, default=5, metavar="K", help="classes to show (default: 5)")
     add("--json", action="store_true", help="one JSON object per line and video")
     look = made.add_argument_group(
@@ -63,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     look.add_argument("--crops", type=int, metavar="N", help="1, 3, 5 or 10 crops per frame")
     look.add_argument("--window", type=float, metavar="S", help="sliding windows of S seconds")
     look.add_argument("--stride", type=float, metavar="S", help="one every S seconds")
+    add_facts(made)
     _add_streaming(made)
     add("--allow-partial", action="store_true", help="use what decodes of a damaged video")
     add("--version", action="version", version=f"tsm_ref {__version__}")
@@ -106,7 +99,7 @@ def _main(options: argparse.Namespace) -> None:
         return
     if not options.inputs:
         raise UsageError("no video was given (--help shows the options)")
-    model = _model(options)
+    model = load_model(options)
     if options.early:
         _each(options, lambda path, space: _early(model, path, options))
         return
@@ -160,7 +153,7 @@ def _follow(options: argparse.Namespace) -> None:
     known = {field.name for field in fields(Session)}
     session = Session(**{name: value for name, value in given.items() if name in known})
     try:
-        follow(_model(options), session, say, tell)
+        follow(load_model(options), session, say, tell)
     except VideoError as error:
         raise error.about(options.stream) from None
 
@@ -193,14 +186,6 @@ def _list_models() -> None:
         lines.append((name, "; ".join(fact for fact in facts if fact)))
     width = max(len(name) for name, _ in lines)
     say("\n".join(f"{name:{width}}  {text}" for name, text in lines))
-
-
-def _model(options: argparse.Namespace) -> "Model":
-    from tsm_ref.model import load
-
-    return load(
-        options.model, profile=options.profile, engine=options.engine, threads=options.threads
-    )
 
 
 def _profile(model: "Model", options: argparse.Namespace) -> "Profile":

@@ -10,8 +10,7 @@ from tests.judging import U32, assert_within
 from tsm_ref.checkpoint import weights_folder
 from tsm_ref.engine.oracle import run_with_bound
 from tsm_ref.errors import CheckpointError, GraphError, UsageError, VideoError, WriteError
-from tsm_ref.model import Model, named_profile
-from tsm_ref.profile import PROFILES
+from tsm_ref.model import Model
 
 ENGINES = ("numpy", "numba")
 SHIPPED = ("camera-motion", "camera-motion-offline", "camera-motion-tsn")
@@ -243,12 +242,6 @@ def test_causal_and_replicated_models_shift_as_they_say() -> None:
     circular = tsm_ref.build("resnet18", num_classes=3, fill="circular", engine="numpy")
     assert {s.fill for s in circular.shifts} == {"circular"}
     assert not any(s.streaming for s in circular.shifts)
-
-
-def test_profiles_by_name() -> None:
-    assert named_profile("mit") is PROFILES["mit"]
-    with pytest.raises(UsageError, match="mit-online"):
-        named_profile("nonsense")
 
 
 def test_public_names_are_sorted_complete_and_importable() -> None:

@@ -13,6 +13,7 @@ Read in this order; each knows only those above it.
 ``tensors``      named tensors (PyTorch, Paddle, safetensors) and whose network they are
 ``keras``        weight files and whole models of Keras
 ``files``        one door for all of them: the kind is read off the content
+``labels``       lists of classes, shipped and from files
 ``downloads``    published checkpoints, fetched and verified
 ``registry``     which models are known by name, and where their files are
 ===============  ================================================================================

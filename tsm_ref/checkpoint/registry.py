@@ -4,6 +4,7 @@
 the fields of `Entry` and of `Published`.
 """
 
+import hashlib
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -14,6 +15,7 @@ from tsm_ref.checkpoint.contents import shown
 from tsm_ref.checkpoint.disk import StrPath, sha256_of, write_whole
 from tsm_ref.checkpoint.files import load_checkpoint
 from tsm_ref.checkpoint.hdf5 import native
+from tsm_ref.checkpoint.labels import read_labels, shipped_labels
 from tsm_ref.errors import CheckpointError
 from tsm_ref.profile import PROFILES, Profile
 
@@ -70,8 +72,8 @@ class Published:
         sampling = replace(profile.sampling, segments=self.segments)
         if self.sampling:
             sampling = replace(sampling, policy=self.sampling)
-        path = folder / "labels" / f"{self.labels}.txt"
-        labels = tuple(path.read_text("utf-8").splitlines()) if path.is_file() else ()
+        shipped = shipped_labels(folder)
+        labels = read_labels(shipped[self.labels]) if self.labels in shipped else ()
         measured = f"{self.accuracy} (published)" if self.accuracy else ""
         return profile.with_changes(sampling=sampling, labels=labels, measured=measured)
 
@@ -158,8 +160,9 @@ def fetched(
 ) -> Path:
     """The converted file of a published checkpoint, out of the cache or off the network.
 
-    Beside it stands its digest: a file that was damaged is fetched again. Two processes that want
-    the same one do not disturb each other: the second waits, and finds it there.
+    Beside it stand its digest and that of its profile: a file that was damaged, or converted under
+    another profile, is fetched again. Two processes that want the same one do not disturb each
+    other: the second waits, and finds it there.
 
     Raises `CheckpointError` where it cannot be fetched or is not what the registry says.
     """
@@ -169,10 +172,11 @@ def fetched(
 
     cache = downloads.cache_folder()
     target, digest = cache / f"{name}.h5", cache / f"{name}.sha256"
-    if _intact(target, digest):
+    meant = hashlib.sha256(profile.to_json().encode()).hexdigest()
+    if _intact(target, digest, meant):
         return target
     with downloads.locked(cache / f"{name}.lock"):
-        if _intact(target, digest):
+        if _intact(target, digest, meant):
             return target
         original = cache / f"{name}{Path(entry.url).suffix}"
         show = progress or downloads.on_terminal(name)
@@ -184,14 +188,14 @@ def fetched(
         notes = {**found.extra, "url": entry.url, "sha256": found.sha256, "licence": entry.licence}
         extra = {key: str(value) for key, value in notes.items()}
         written = native.save(target, found.graph, found.weights, profile, extra=extra)
-        write_whole(digest, f"{written}\n".encode())
+        write_whole(digest, f"{written} {meant}\n".encode())
         original.unlink(missing_ok=True)
     return target
 
 
-def _intact(target: Path, digest: Path) -> bool:
+def _intact(target: Path, digest: Path, meant: str) -> bool:
     try:
-        return sha256_of(target) == digest.read_text("ascii").strip()
+        return [sha256_of(target), meant] == digest.read_text("ascii").split()
     except (OSError, UnicodeDecodeError, CheckpointError):
         return False
 

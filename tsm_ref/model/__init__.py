@@ -3,14 +3,15 @@
 ::
 
     model          `Model`, and how to get one: `load`, `build`; `save`
+    meaning        its profile, single facts and classes, as whoever loads it says
     stream         the streams of a model, with a profile and state files
     summary        layers, shapes, costs and shifts as text
     file_form      a foreign file's own inputs, outputs and states, as it declares them
     onnx_backend   the interface of ``onnx.backend``, so that ONNX's own tests can run our engines
 """
 
-from tsm_ref.model.model import Model, build, load, named_profile, save
+from tsm_ref.model.model import Model, build, load, save
 from tsm_ref.model.stream import ModelStream
 from tsm_ref.model.summary import Shift
 
-__all__ = ["Model", "ModelStream", "Shift", "build", "load", "named_profile", "save"]
+__all__ = ["Model", "ModelStream", "Shift", "build", "load", "save"]

@@ -15,6 +15,7 @@ from tsm_ref.engine import Engine, make_engine
 from tsm_ref.errors import CheckpointError, GraphError, TsmError, UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.model.file_form import FileForm
+from tsm_ref.model.meaning import check_labels, input_shapes, meant_as
 from tsm_ref.model.stream import ModelStream
 from tsm_ref.model.summary import Shift, shifts_of, summary_lines
 from tsm_ref.models import architecture_named, build_graph, random_weights
@@ -60,7 +61,7 @@ class Model:
         self.name = name or graph.name
         self.sha256 = sha256
         self._get_weights = weights
-        self._check_labels()
+        check_labels(self.name, graph, profile)
         frames = [graph.frame_logits] if graph.frame_logits else []
         self.engine = make_engine(
             graph.with_outputs((*graph.outputs, *frames)),
@@ -165,19 +166,7 @@ class Model:
 
     def input_shapes(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
         """The shapes of the inputs for `batch` clips as the profile samples and crops them."""
-        height, width = self.profile.preprocess.frame_size
-        named = {
-            "N": batch,
-            "T": self.profile.sampling.segments,
-            "H": height or 224,
-            "W": width or 224,
-        }
-        return {
-            entry.name: tuple(
-                named.get(dim, 1) if isinstance(dim, str) else dim for dim in entry.shape
-            )
-            for entry in self.graph.inputs
-        }
+        return input_shapes(self.graph, self.profile, batch)
 
     def digest(self) -> str:
         """A SHA-256 of graph and weights: equal for equal networks, whatever their files."""
@@ -185,15 +174,6 @@ class Model:
         for name, value in sorted(self._get_weights().items()):
             found.update(name.encode() + np.ascontiguousarray(value, np.float32).tobytes())
         return found.hexdigest()
-
-    def _check_labels(self) -> None:
-        """Refuse labels that are not one per class."""
-        if self.labels and self.graph.frame_logits:
-            classes = self.graph.shapes(self.input_shapes())[self.graph.frame_logits][1]
-            if classes != len(self.labels):
-                raise CheckpointError(
-                    f"the model {self.name!r} has {classes} classes and {len(self.labels)} labels"
-                )
 
     def _only_input(self) -> str:
         names = [entry.name for entry in self.graph.inputs]
@@ -205,27 +185,29 @@ class Model:
 def load(
     name_or_path: str | PathLike[str],
     *,
-    profile: str | Profile | None = None,
+    profile: str | PathLike[str] | Profile | None = None,
+    labels: str | PathLike[str] | Sequence[str] | None = None,
     engine: str = "auto",
     threads: int = 1,
+    **facts: Any,
 ) -> Model:
     """Load a model by the name under which it ships, or from a file.
 
-    ``profile`` (one of `tsm_ref.profile.PROFILES` by name, or one of your own) says what a foreign
-    file does not; ``engine`` is "auto", "numba" or "numpy".
+    ``profile`` (one of `tsm_ref.profile.PROFILES` by name, a ``.toml`` or ``.json`` file, or one of
+    your own) says what a foreign file does not; ``facts`` set single facts of it, such as
+    ``segments=16`` (see `tsm_ref.profile_files.changed`). ``labels`` are the classes in index
+    order, a file of them, or a list that ships, such as "kinetics400". ``engine`` is "auto",
+    "numba" or "numpy".
 
     Raises `CheckpointError` for a file that is missing, damaged or not understood, and
-    `UsageError` for an unknown profile or engine.
+    `UsageError` for an unknown profile or engine, and for labels that are not one per class.
 
     >>> load("no/such/file.h5")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     tsm_ref.errors.CheckpointError: there is no model and no file 'no/such/file.h5'; ...
     """
-    wanted = named_profile(profile) if isinstance(profile, str) else profile
-    if not isinstance(wanted, Profile | None):
-        raise UsageError(f"`profile` (={profile!r}) must be the name of a profile, or a Profile")
     path = files.resolve(name_or_path).absolute()
-    read = partial(_read, path, wanted)
+    read = meant_as(partial(_read, path), profile, labels, facts)
     found = read()
     name = fspath(name_or_path)
     return Model(
@@ -323,17 +305,6 @@ def save(
         return files.save(path, model.graph, weights, model.profile, storage=storage, extra=extra)
     except TsmError as error:
         raise error.about(path) from None
-
-
-def named_profile(name: str) -> Profile:
-    """A profile by its name; raises `UsageError` listing the known ones.
-
-    >>> named_profile("mit-online").shift.causal
-    True
-    """
-    if name not in PROFILES:
-        raise UsageError(f"there is no profile {name!r}; known are {', '.join(PROFILES)}")
-    return PROFILES[name]
 
 
 def _read(path: Path, profile: Profile | None) -> files.Checkpoint:
