@@ -117,3 +117,15 @@ def test_long_labels_are_shown_whole(tour: Recognition) -> None:
     label = "a very long label " * 30
     odd = replace(tour, predictions=(replace(tour.predictions[0], label=label),))
     assert label.strip() in as_table(odd)
+
+
+def test_every_window_says_what_it_saw_alone(tour: Recognition) -> None:
+    clips = json.loads(as_json(tour))["clips"]
+    assert len(clips) == len(tour.indices) == len(tour.probabilities)
+    assert tour.probabilities.shape == (len(clips), len(tour.model.labels))
+    assert tour.probabilities.sum(1) == pytest.approx(1)
+    leaders = [tour.model.labels[k] for k in tour.probabilities.argmax(1)]
+    assert [clip["top"][0]["label"] for clip in clips] == leaders
+    assert [len(clip["top"]) for clip in clips] == [5] * len(clips)
+    assert all(clip["start"] < clip["end"] for clip in clips)
+    assert [clip["start"] for clip in clips] == sorted(clip["start"] for clip in clips)

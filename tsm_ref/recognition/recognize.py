@@ -57,7 +57,8 @@ class Recognition:
 
     ``indices`` and ``times`` (seconds) are the frames that the network saw, of shape (clips, T);
     ``profile`` is what was followed; ``timing`` is in seconds per stage, of which ``compile`` is
-    spent once on a machine; ``segments`` is empty unless the profile samples windows.
+    spent once on a machine; ``segments`` is empty unless the profile samples windows;
+    ``probabilities`` has a row of all K classes for each clip or window, (clips, K).
     """
 
     video: VideoInfo
@@ -68,6 +69,7 @@ class Recognition:
     times: NDArray[np.float64]
     model: Model
     predictions: tuple[Prediction, ...]
+    probabilities: NDArray[np.float64]
     segments: tuple[Segment, ...]
     timing: dict[str, float]
     warnings: tuple[str, ...]
@@ -120,9 +122,9 @@ def recognize(
         look = _over_windows if profile.sampling.policy == "windows" else _over_clips
         seen = look(model, profile, path, allow_partial, clock, progress)
         predictions = _ranked(np.concatenate(seen.logits), profile.average, label_of, top)
+        chances = [_probabilities(views, profile.average) for views in seen.logits]
         segments: tuple[Segment, ...] = ()
         if seen.windows is not None:
-            chances = [_probabilities(views, profile.average) for views in seen.logits]
             segments = timeline(seen.windows, chances, label_of)
     sha256 = sha256_of(path)
     if _stamp(path) != before:
@@ -136,6 +138,7 @@ def recognize(
         times=seen.times,
         model=model,
         predictions=predictions,
+        probabilities=np.stack(chances),
         segments=segments,
         timing=clock.spent,
         warnings=seen.info.warnings + _repeats(seen.info.frame_count, profile.sampling.segments),

@@ -16,7 +16,7 @@ import numpy as np
 from tsm_ref.command import printable
 from tsm_ref.recognition.recognize import Recognition
 
-__all__ = ["SCHEMA_VERSION", "as_json", "as_table"]
+__all__ = ["SCHEMA_VERSION", "as_json", "as_table", "as_tree"]
 
 SCHEMA_VERSION = 1
 MOST_LABELS = 6
@@ -27,8 +27,13 @@ Rows = Sequence[Sequence[str]]
 
 def as_json(result: Recognition) -> str:
     """One JSON object on one line; numbers are finite, times are seconds, indices start at 0."""
+    return json.dumps(as_tree(result), allow_nan=False)
+
+
+def as_tree(result: Recognition) -> dict[str, Any]:
+    """The JSON as plain values."""
     video, model = result.video, result.model
-    tree: dict[str, Any] = {
+    return {
         "schema_version": SCHEMA_VERSION,
         "input": {
             "path": _encodable(video.path),
@@ -52,11 +57,29 @@ def as_json(result: Recognition) -> str:
             "profile": result.profile.as_dict(labels=False),
         },
         "predictions": [asdict(prediction) for prediction in result.predictions],
+        "clips": list(_clips(result)),
         "segments": [asdict(segment) for segment in result.segments],
         "timing": {stage: round(seconds, 6) for stage, seconds in result.timing.items()},
         "warnings": list(result.warnings),
     }
-    return json.dumps(tree, allow_nan=False)
+
+
+def _clips(result: Recognition) -> Iterator[dict[str, Any]]:
+    """What was seen in each clip or window alone: its best classes, as many as of the whole."""
+    for times, chances in zip(result.times, result.probabilities, strict=True):
+        order = np.argsort(-chances, kind="stable")[: len(result.predictions)].tolist()
+        yield {
+            "start": round(float(times.min()), 6),
+            "end": round(float(times.max()), 6),
+            "top": [
+                {
+                    "index": k,
+                    "label": result.model.profile.label_of(k),
+                    "probability": float(chances[k]),
+                }
+                for k in order
+            ],
+        }
 
 
 def _encodable(name: str) -> str:
