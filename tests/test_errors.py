@@ -6,7 +6,7 @@ import pytest
 
 from tsm_ref import errors
 
-# BAD_INPUTS: 1 our own bug, 2 usage, 3 bad video, 4 bad model, 5 cannot write, 6 some failed.
+# docs/bad-inputs.md and the README say what each code means.
 CODES = {
     "TsmError": 1,
     "UsageError": 2,

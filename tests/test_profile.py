@@ -1,4 +1,4 @@
-"""Profiles: the conventions that SEMANTICS lists, JSON round trips, and JSON that is no profile."""
+"""Profiles: docs/conventions.md as data, JSON round trips, and JSON that is no profile."""
 
 import json
 import math
@@ -36,7 +36,7 @@ def test_causal_means_that_no_channel_reads_the_future(rule):
 
 
 def test_the_public_conventions():
-    """The rows of SEMANTICS 2, 4 and 5 that people's checkpoints follow."""
+    """The rows of docs/conventions.md 2, 4 and 5 that people's checkpoints follow."""
     facts = {
         name: (p.shift.rule, p.shift.divisor, p.shift.fill, p.shift.segment, p.average)
         for name, p in PROFILES.items()

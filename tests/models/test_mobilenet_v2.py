@@ -47,7 +47,7 @@ def test_shifts_stand_in_the_ten_blocks_that_expand_and_skip(width):
 
 
 def test_the_buffers_of_the_online_network():
-    """SEMANTICS 6: what the online demo keeps at 224x224, one frame of C // 8 channels each."""
+    """conventions.md 6: what the online demo keeps at 224x224, a frame of C // 8 channels each."""
     g = build_mobilenet_v2(num_classes=27, shift=ShiftRule("online"))
     shapes = g.shapes({"x": (1, 3, 1, 224, 224)})
     kept = [(sum(node.attrs["d"]), *shapes[node.name][3:]) for node in g.select("TemporalShift")]

@@ -70,7 +70,7 @@ def shifted(graph):
     [("resnet18", 8, 8), ("resnet34", 16, 16), ("resnet50", 16, 16), ("resnet101", 18, 33)],
 )
 def test_how_many_blocks_are_shifted(name, blockres, block):
-    """SEMANTICS 3: every second block of a residual placement where layer3 has 23 or more."""
+    """conventions.md 3: every second block of a residual placement where layer3 has 23 or more."""
     assert len(shifted(build(name))) == blockres
     assert len(shifted(build(name, placement="block"))) == block
     assert shifted(build(name, placement="none")) == []
@@ -83,7 +83,7 @@ def test_which_blocks_of_a_deep_network_are_shifted():
 
 
 def test_every_block_is_shifted_under_paddles_rule():
-    """SEMANTICS 3: PaddleVideo has no n_round, so that ResNet-101 has 33 shifts."""
+    """conventions.md 3: PaddleVideo has no n_round, so that ResNet-101 has 33 shifts."""
     paddle = build_resnet(RESNETS["resnet101"], num_classes=2, shift=ShiftRule("paddle", 8))
     assert len(shifted(paddle)) == 33
 
@@ -169,7 +169,7 @@ def non_local(mode="embedded_gaussian"):
 
 
 def test_non_local_blocks_stand_behind_blocks_of_layer2_and_layer3():
-    """SEMANTICS 3: ``z = BN(W y) + x`` with x the value of the block."""
+    """conventions.md 3: ``z = BN(W y) + x`` with x the value of the block."""
     g = non_local()
     assert [node.name for node in g.select("NonLocal")] == [f"{b}.nl.attention" for b in NON_LOCAL]
     for block in NON_LOCAL:
@@ -253,7 +253,7 @@ def test_every_activation_is_leaky():
 
 
 def test_a_pool_over_time_halves_the_frames_of_the_later_stages():
-    """SEMANTICS 3: kernel 3, stride 2, padding 1, in front of layer2."""
+    """conventions.md 3: kernel 3, stride 2, padding 1, in front of layer2."""
     g = build("resnet50", temporal_pool=True)
     pool = g.node["temporal_pool"]
     assert pool.inputs == ("layer1.2.relu",)

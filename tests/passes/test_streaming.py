@@ -39,7 +39,7 @@ def graph_of(*nodes, inputs=X, outputs=None):
     ("name", "delay"), [("resnet18", 8), ("resnet34", 16), ("resnet50", 16), ("resnet101", 18)]
 )
 def test_the_delay_is_the_number_of_shifted_blocks(name, delay):
-    """SEMANTICS 3 counts them; each looks one frame ahead, and one back."""
+    """conventions.md 3 counts them; each looks one frame ahead, and one back."""
     step = streaming(build_resnet(RESNETS[name], num_classes=5))
     assert (step.delay, step.receptive_field) == (delay, 2 * delay + 1)
     step = streaming(build_resnet(RESNETS[name], num_classes=5, shift=ShiftRule("online")))

@@ -50,7 +50,7 @@ def run_with_bound(
 
     Weights and inputs are taken as the testee holds them; it may round a weight once more when it
     folds a batch norm. ``output.tolerance()`` is what `numpy.abs(testee - output.value)` must stay
-    under (CONFORMANCE rule 4; `tsm_ref.reference.bounds`).
+    under (see `tsm_ref.reference.bounds`).
     """
     functions = SimpleNamespace(
         **{name: partial(getattr(bounds, name), u=u) for name in _NAMES},

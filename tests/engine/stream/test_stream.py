@@ -579,7 +579,7 @@ def test_an_interrupted_step_has_not_happened(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["numpy", "numba"])
 def test_buffers_of_mobilenet_are_the_ten_of_the_online_demo(kind):
-    """SEMANTICS 6: 3x56x56, 4x28x28 twice, 8x14x14 three times, 12x14x14 and 20x7x7 twice."""
+    """conventions.md 6: 3x56x56, 4x28x28 twice, 8x14x14 three times, 12x14x14 and 20x7x7 twice."""
     graph = build_mobilenet_v2(num_classes=2, shift=ShiftRule("online"))
     made = make_engine(graph, random_weights(graph), kind)
     stream = Stream(made, shapes={"x": (1, 3, 1, 224, 224)})
