@@ -1,5 +1,7 @@
-"""What the README says of the code is true: its map, its commands, its help and its examples."""
+"""What the README and the other pages say of the code is true: maps, commands, help, paths."""
 
+import importlib
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -14,6 +16,11 @@ from tsm_ref import errors, infer
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = (
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
+    *("docs/architecture.md", "docs/bad-inputs.md", "docs/conventions.md", "docs/glossary.md"),
+    *("conformance/README.md", "weights/FORMAT.md", "weights/training/README.md"),
+)
 
 
 def block(marker: str) -> str:
@@ -110,11 +117,37 @@ def test_the_implementation_that_is_judged_is_right() -> None:
     conformance.assert_conforms(names["Shift"](), level="L0")
 
 
-def test_every_file_that_is_linked_exists() -> None:
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
-    assert links
-    for link in links:
-        assert (ROOT / link.partition("#")[0]).exists(), link
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_is_linked_exists(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" not in link:
+            assert (ROOT / page).parent.joinpath(link.partition("#")[0]).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_path_that_is_named_exists(page: str) -> None:
+    """Beside the page, in the root, or in one of the two packages."""
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    folders = (ROOT, (ROOT / page).parent, ROOT / "tsm_ref", ROOT / "conformance")
+    for name in re.findall(r"`((?:[\w.-]+/)*[\w-]+(?:/|\.py|\.toml))`", text):
+        assert any((folder / name).exists() for folder in folders), name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_name_of_a_module_is_right(page: str) -> None:
+    """A dotted name of ours can be imported, or is an attribute of what can be."""
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    for name in re.findall(r"`((?:tsm_ref|conformance)(?:\.\w+)+)", text):
+        module, _, last = name.rpartition(".")
+        assert importlib.util.find_spec(module), name
+        found = importlib.import_module(module)
+        assert hasattr(found, last) or importlib.util.find_spec(name), name
+
+
+def test_every_page_is_read_here() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    assert {page.relative_to(ROOT).as_posix() for page in pages} <= set(PAGES)
 
 
 def test_no_absolute_path_of_a_machine_is_shown() -> None:
