@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from conformance import commands
 from conformance.testees.parse import KINDS
 from tsm_ref.errors import TsmError
+from tsm_ref.terminal import ReaderGone, tell
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,11 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TsmError as error:
         if os.environ.get("TSM_DEBUG") == "1":
             raise
-        print(f"tsm-conformance: {error}", file=sys.stderr)
+        if not isinstance(error, ReaderGone):
+            tell(f"tsm-conformance: {error}")
         return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except KeyboardInterrupt:
         return 130
     return code

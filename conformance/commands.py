@@ -10,6 +10,7 @@ from conformance.judging.runner import Options, Result, Run, run
 from conformance.questions.case import all_cases, find_case
 from conformance.questions.levels import LEVELS, parse_levels
 from tsm_ref.errors import UsageError
+from tsm_ref.terminal import say
 
 MAX_TIMEOUT = 86400
 MARKS = {"passed": "✓", "failed": "✗", "unsupported": "?", "skipped": "-", "not applicable": "·"}
@@ -61,11 +62,11 @@ def show(result: Result) -> None:
     """One line per case that did not pass."""
     if result.outcome in ("passed", "not applicable"):
         return
-    print(f"{MARKS[result.outcome]} {result.id} ({result.requirement}) {result.outcome}")
+    say(f"{MARKS[result.outcome]} {result.id} ({result.requirement}) {result.outcome}")
     for line in filter(None, (result.message, *result.diagnosis)):
-        print(textwrap.indent(textwrap.fill(line, 96), "    "))
+        say(textwrap.indent(textwrap.fill(line, 96), "    "))
     if result.reproduce:
-        print(f"    {result.reproduce}")
+        say(f"    {result.reproduce}")
 
 
 def conclude(finished: Run, folder: str | None, expectations: Any = None) -> int:
@@ -75,16 +76,16 @@ def conclude(finished: Run, folder: str | None, expectations: Any = None) -> int
     print_table(counts(finished))
     problems = expectations.problems(finished) if expectations else []
     if reason := finished.declaration.inexact:
-        print(f"it declares {reason}, so that exact cases are judged by their bound")
-    print(f"{finished.declaration.name}: {finished.verdict} ({finished.seconds:.1f} s)")
+        say(f"it declares {reason}, so that exact cases are judged by their bound")
+    say(f"{finished.declaration.name}: {finished.verdict} ({finished.seconds:.1f} s)")
     for problem in problems:
-        print(f"  {problem}")
+        say(f"  {problem}")
     if folder:
         report = as_report(finished)
         if expectations is not None:
             report["unexpected"] = problems
         for path in write(report, Path(folder)):
-            print(f"  {path}")
+            say(f"  {path}")
     if expectations is not None:
         return 1 if problems else 0
     return 0 if finished.conforms else 1
@@ -94,7 +95,7 @@ def print_table(table: dict[str, dict[str, int]]) -> None:
     """Levels down, outcomes across."""
     for level, row in table.items():
         cells = "  ".join(f"{MARKS[outcome]} {count} {outcome}" for outcome, count in row.items())
-        print(f"{level:3} {LEVELS[level]:34} {cells}")
+        say(f"{level:3} {LEVELS[level]:34} {cells}")
 
 
 def list_command(a: argparse.Namespace) -> int:
@@ -102,7 +103,7 @@ def list_command(a: argparse.Namespace) -> int:
     levels = parse_levels(a.level)
     for case in all_cases():
         if case.level in levels:
-            print(f"{case.id:34} {case.requirement:6} {case.defect}")
+            say(f"{case.id:34} {case.requirement:6} {case.defect}")
     return 0
 
 
@@ -110,7 +111,7 @@ def explain_command(a: argparse.Namespace) -> int:
     """Everything there is to say about one case."""
     from conformance.explain import explain
 
-    print(explain(find_case(a.case), a.profile, a.seed))
+    say(explain(find_case(a.case), a.profile, a.seed))
     return 0
 
 
@@ -120,7 +121,7 @@ def export_command(a: argparse.Namespace) -> int:
 
     levels = parse_levels(a.level)
     count = export(Path(a.folder), levels, a.profile, a.seed, a.format)
-    print(f"{count} cases in {a.folder}")
+    say(f"{count} cases in {a.folder}")
     return 0
 
 
@@ -139,7 +140,7 @@ def mutants_command(a: argparse.Namespace) -> int:
     from conformance.judging.kill_matrix import kill_matrix, summary, write_matrix
 
     matrix = kill_matrix(parse_levels(a.level))
-    print(summary(matrix))
+    say(summary(matrix))
     if a.output:
         write_matrix(matrix, Path(a.output))
     return 0 if matrix.complete else 1

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tsm_ref.terminal import printable
+
 if TYPE_CHECKING:
     from conformance.testees.base import Testee
 
@@ -61,11 +63,12 @@ def check_case(testee: "Testee", case_id: str, seed: int = 0) -> None:
 
     result = run_case(find_case(case_id), testee, Options(seed=seed))
     required = result.requirement == "MUST"
-    text = "\n".join([f"{case_id}: {result.message}", *result.diagnosis, result.reproduce])
+    lines = [f"{case_id}: {result.message}", *result.diagnosis, result.reproduce]
+    text = "\n".join(printable(line) for line in lines)
     if result.outcome == "failed" or (result.outcome == "unsupported" and required):
         pytest.fail(text.strip(), pytrace=False)
     if result.outcome != "passed":
-        pytest.skip(f"{result.outcome}: {result.message}")
+        pytest.skip(printable(f"{result.outcome}: {result.message}"))
 
 
 def as_test(

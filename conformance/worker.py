@@ -20,6 +20,7 @@ from conformance.testees.base import Broken, Outputs, Refused, Reply, Unsupporte
 from conformance.testees.in_process import InProcess
 from conformance.testees.parse import load_target
 from tsm_ref.errors import TsmError
+from tsm_ref.terminal import tell
 
 NEVER = 1e6
 """Seconds: the time limit is kept by whoever asks."""
@@ -32,7 +33,7 @@ def main(text: str) -> int:
     try:
         testee = InProcess(load_target(text))
     except TsmError as error:
-        print(error, file=sys.stderr)
+        tell(str(error))
         return 2
     folder = Path()
     for line in sys.stdin:

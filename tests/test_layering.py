@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
-    ("errors", "private", "atomic", "kernels", "command"),
+    ("errors", "terminal", "private", "atomic", "isolated", "kernels", "command"),
     ("ops_table", "graph", "reference", "profile", "profile_files"),
     ("passes", "models", "video"),
     ("engine", "checkpoint"),
@@ -25,10 +25,12 @@ FLOORS = (
 NEIGHBOURS = {
     ("command", "errors"),
     ("command", "kernels"),
+    ("command", "terminal"),
     ("graph", "ops_table"),
     ("kernels", "atomic"),
     ("kernels", "errors"),
     ("kernels", "private"),
+    ("terminal", "errors"),
     ("profile", "reference"),
     ("profile_files", "profile"),
 }
@@ -48,7 +50,7 @@ OWNERS = {
 }
 """Packages that only these files may import, given by the beginnings of their paths."""
 
-JUDGE = {"reference", "errors"}
+JUDGE = {"reference", "errors", "terminal"}
 """All that the judge may know of us, but for the adapters of our own engines."""
 ADAPTERS = "conformance/testees/engine"
 

@@ -8,12 +8,13 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from tsm_ref.errors import TsmError, UsageError, WriteError
+from tsm_ref.errors import TsmError, UsageError
 from tsm_ref.kernels import notice
+from tsm_ref.terminal import ReaderGone, printable, say, tell
 
 __all__ = [
     "INTERRUPTED",
@@ -70,39 +71,12 @@ def limit_blas(threads: int) -> None:
         os.environ.setdefault(variable, str(threads))
 
 
-def say(text: str) -> None:
-    """Write a result to stdout at once; raises `WriteError` where nobody takes it."""
-    try:
-        if sys.stdout is None:
-            raise OSError("it is closed")
-        encoding = sys.stdout.encoding or "utf-8"
-        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
-    except OSError as error:
-        _forget_stdout()
-        raise WriteError(f"cannot write to stdout: {error.strerror or error}") from None
-
-
-def tell(text: str) -> None:
-    """Write a message of one line to stderr; a message that nobody takes is no error."""
-    with suppress(OSError):
-        if sys.stderr is not None:
-            print(printable(" ".join(text.split())), file=sys.stderr, flush=True)
-
-
-def printable(text: str) -> str:
-    r"""Text from a file or a file name as a terminal may show it: what is not shown is escaped.
-
-    >>> printable("a\x1b[31mb")
-    'a\\x1b[31mb'
-    """
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
 def guarded(run: Callable[[], int | None]) -> int:
     """What `run` returns or 0, or the exit code of its error after one line on stderr.
 
     ``TSM_DEBUG=1`` shows the traceback. Anything but a `TsmError` is a bug of ours, with code 1.
-    Where kernels have to be compiled first, that is shown on stderr, as are warnings.
+    Where kernels have to be compiled first, that is shown on stderr, as are warnings. Nothing is
+    said where the reader of stdout went away, as other programs say nothing then.
     """
     with _command_line() as interrupted:
         try:
@@ -110,6 +84,8 @@ def guarded(run: Callable[[], int | None]) -> int:
         except KeyboardInterrupt:
             tell("interrupted")
             return INTERRUPTED
+        except ReaderGone as error:
+            return error.exit_code
         except TsmError as error:
             code, line = error.exit_code, f"error: {error}"
             problem: Exception = error
@@ -120,7 +96,8 @@ def guarded(run: Callable[[], int | None]) -> int:
     if interrupted:  # an import that is interrupted fails with an error of its own
         code, line = INTERRUPTED, "interrupted"
     elif os.environ.get("TSM_DEBUG") == "1":
-        traceback.print_exception(problem)
+        for part in "".join(traceback.format_exception(problem)).splitlines():
+            print(printable(part), file=sys.stderr)
     tell(line)
     return code
 
@@ -148,9 +125,3 @@ def _command_line() -> Iterator[list[int]]:
         warnings.showwarning = show_warning
         if hide is not None:
             hide()
-
-
-def _forget_stdout() -> None:
-    """Keep the interpreter from failing once more when it flushes stdout at its end."""
-    with suppress(OSError, AttributeError), open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())

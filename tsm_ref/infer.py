@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tsm_ref import __version__
-from tsm_ref.command import Parser, guarded, limit_blas, positive, say, tell
+from tsm_ref.command import Parser, guarded, limit_blas, positive, printable, say, tell
 from tsm_ref.errors import SomeInputsFailed, TsmError, UsageError, VideoError, WriteError
 from tsm_ref.options import add_facts, add_model, load_model
 
@@ -222,7 +222,7 @@ def _recognize(
         say(as_json(result))
     else:
         colour = sys.stdout is not None and sys.stdout.isatty()
-        say("\n" * space + as_table(result, colour=colour))
+        say("\n" * space + as_table(result, colour=colour), colour=colour)
 
 
 @contextmanager
@@ -240,7 +240,7 @@ def _progress(path: str) -> Iterator["Progress"]:
         yield lambda done, total: None
         return
     with Bar(console=console, transient=True) as bar:
-        task = bar.add_task(escape(path), total=None)
+        task = bar.add_task(escape(printable(path)), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

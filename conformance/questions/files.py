@@ -51,9 +51,9 @@ def read_npy(path: Path, limit: int = MAX_BYTES) -> Array:
             return array
     except FileNotFoundError:
         raise BadFile(f"the file {path.name} was not written") from None
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        if isinstance(error, BadFile):
-            raise
+    except BadFile:
+        raise
+    except Exception as error:  # NumPy reads the header with Python's own tokenizer and parser
         raise BadFile(f"the file {path.name} is no npy file: {error}") from None
 
 

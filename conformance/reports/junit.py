@@ -3,6 +3,8 @@
 from typing import Any
 from xml.etree import ElementTree
 
+from tsm_ref.terminal import printable
+
 
 def junit(report: dict[str, Any]) -> str:
     """The report as JUnit XML: a suite per level, a test per case.
@@ -45,5 +47,5 @@ def _fails(case: dict[str, Any]) -> bool:
 
 
 def _clean(text: str) -> str:
-    """Text without the control characters that XML cannot hold."""
-    return "".join(c if c in "\n\t" or ord(c) >= 32 else "?" for c in text)
+    """Text in which what XML cannot hold is escaped."""
+    return "".join(c if c in "\n\t" else printable(c) for c in text)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tsm_ref.kernels.machine import HOST
+from tsm_ref.terminal import printable, say
 
 SCHEMA_VERSION = 1
 _WIDTH = 140  # columns of a table that is not printed to a terminal
@@ -101,10 +102,10 @@ def print_tables(document: Mapping[str, Any], plain: bool = False) -> None:
         _print_table(model, [title for title, _, _ in _COLUMNS], cells, plain)
         for row in rows:
             if row["failed"]:
-                print(f"  {row['engine']} has no times: {row['failed']}")
+                say(f"  {row['engine']} has no times: {row['failed']}")
     for entry in document["shift_overhead"]:
         share, least = entry["overhead"], entry["overhead_of_minima"]
-        print(f"the shift costs {entry['engine']} {share:+.1%} (of minima {least:+.1%})")
+        say(f"the shift costs {entry['engine']} {share:+.1%} (of minima {least:+.1%})")
     for model, layers in (document.get("layers") or {}).items():
         cells = [
             [la["name"], la["kind"], f"{la['ms']:.3f}", f"{la['gflop']:.3f}", f"{la['gflops']:.0f}"]
@@ -128,21 +129,22 @@ def _print_table(
 ) -> None:
     if not plain and importlib.util.find_spec("rich") is not None:
         from rich.console import Console
+        from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=title, title_justify="left")
+        table = Table(title=escape(printable(title)), title_justify="left")
         for i, name in enumerate(head):
             table.add_column(name, justify="left" if rows and _wordy(rows, i) else "right")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*(escape(printable(cell)) for cell in row))
         Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
         return
-    print(title)
+    say(title)
     widths = [max(len(line[i]) for line in [head, *rows]) for i in range(len(head))]
     for line in [head, *rows]:
         cells = [c.ljust(w) if _wordy(rows, i) else c.rjust(w)
                  for i, (c, w) in enumerate(zip(line, widths, strict=True))]  # fmt: skip
-        print("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
 
 
 def _wordy(rows: Sequence[Sequence[str]], column: int) -> bool:

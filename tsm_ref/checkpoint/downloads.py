@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from tsm_ref.checkpoint.contents import shown
 from tsm_ref.errors import CheckpointError, WriteError
+from tsm_ref.terminal import printable
 
 Progress = Callable[[int, int | None], None]
 
@@ -117,7 +118,12 @@ def on_terminal(name: str) -> Progress | None:
     def show(have: int, total: int | None) -> None:
         share = f" of {total / 1e6:.0f} MB ({have / total:.0%})" if total else " MB"
         end = "\n" if have == total else ""
-        print(f"\rfetching {name}: {have / 1e6:.0f}{share}", end=end, file=sys.stderr, flush=True)
+        print(
+            f"\rfetching {printable(name)}: {have / 1e6:.0f}{share}",
+            end=end,
+            file=sys.stderr,
+            flush=True,
+        )
 
     return show
 

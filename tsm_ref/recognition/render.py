@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tsm_ref.command import printable
 from tsm_ref.recognition.recognize import Recognition
+from tsm_ref.terminal import printable
 
 __all__ = ["SCHEMA_VERSION", "as_json", "as_table", "as_tree"]
 
@@ -113,12 +113,12 @@ def _lines(result: Recognition, colour: bool) -> Iterator[str]:
     yield ""
     model, timing = result.model, result.timing
     yield (
-        f"{model.name} on {model.engine.name}: {np.unique(result.indices).size} of "
+        f"{printable(model.name)} on {model.engine.name}: {np.unique(result.indices).size} of "
         f"{result.video.frame_count} frames in {timing['total']:.2f} s "
         f"(network {timing['run']:.2f} s{_compiled(timing['compile'])})"
     )
     if model.profile.measured:
-        yield f"measured accuracy: {model.profile.measured}"
+        yield f"measured accuracy: {printable(model.profile.measured)}"
 
 
 def _compiled(seconds: float) -> str:

@@ -1,0 +1,75 @@
+"""What reaches a terminal: text from files is shown as text, and nobody's escape sequences act.
+
+Labels, names, notes and messages come out of files that strangers wrote, and out of programs that
+are judged. A terminal obeys what it reads: it would move the cursor, change its title, or show
+letters in another order. So all that is printed goes through `printable`: by `say` and `tell` on
+the command lines.
+"""
+
+import os
+import re
+import sys
+from contextlib import suppress
+
+from tsm_ref.errors import WriteError
+
+__all__ = ["ReaderGone", "printable", "say", "tell"]
+
+COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
+"""The only sequences that a coloured line may have: those that rich writes."""
+
+
+class ReaderGone(WriteError):
+    """Nobody reads stdout any more, as after ``| head -1``: no reason to say anything."""
+
+
+def printable(text: str) -> str:
+    r"""Text from a file or a file name as a terminal may show it: what is not shown is escaped.
+
+    That is every control character, line breaks among them, every mark that turns the direction of
+    writing or has no width, and what no font has.
+
+    >>> printable("a\x1b[31mb\n")
+    'a\\x1b[31mb\\n'
+    >>> printable("caf\u00e9 \u202etxt.mp4")
+    'café \\u202etxt.mp4'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def say(text: str, *, colour: bool = False) -> None:
+    """Write a result to stdout at once; its lines are `printable`, or coloured by us as well.
+
+    Raises `ReaderGone` where the reader has gone away, `WriteError` where it cannot be written.
+    """
+    lines = (_coloured(line) if colour else printable(line) for line in text.split("\n"))
+    try:
+        if sys.stdout is None:
+            raise OSError("it is closed")
+        encoding = sys.stdout.encoding or "utf-8"
+        shown = "\n".join(lines).encode(encoding, "backslashreplace").decode(encoding)
+        print(shown, flush=True)
+    except OSError as error:
+        _forget_stdout()
+        kind = ReaderGone if isinstance(error, BrokenPipeError) else WriteError
+        raise kind(f"cannot write to stdout: {error.strerror or error}") from None
+
+
+def tell(text: str) -> None:
+    """Write a message of one line to stderr; a message that nobody takes is no error."""
+    with suppress(OSError):
+        if sys.stderr is not None:
+            print(printable(" ".join(text.split())), file=sys.stderr, flush=True)
+
+
+def _coloured(line: str) -> str:
+    parts = COLOUR.split(line)
+    return "".join(part if i % 2 else printable(part) for i, part in enumerate(parts))
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from failing once more when it flushes stdout at its end."""
+    with suppress(OSError, AttributeError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
