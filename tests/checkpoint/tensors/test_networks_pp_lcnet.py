@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.checkpoint.test_networks import write
 
 from tests.checkpoint import frame_networks as nets
+from tests.checkpoint.tensors.test_networks import write
 from tsm_ref.checkpoint import load_checkpoint
 from tsm_ref.checkpoint.tensors.names import translate
 from tsm_ref.checkpoint.tensors.networks import network_for, stored_shape

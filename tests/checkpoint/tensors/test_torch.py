@@ -1,5 +1,6 @@
 """PyTorch and Paddle files: what is in them, and the ones that must never hurt."""
 
+import os
 import pickle
 import struct
 import zipfile
@@ -224,6 +225,41 @@ def test_a_storage_of_a_legacy_file_past_the_end(written: Write, refused: Any) -
     longer = data[:-56] + struct.pack("<q", 2**40) + data[-48:]
     with refused(CheckpointError, "past the end of the file"):
         read_torch(written(longer))
+
+
+def test_an_archive_without_members(written: Write, refused: Any) -> None:
+    data = zip_file(STATE)
+    with refused(CheckpointError, "empty, or cut off"):
+        read_torch(written(data[:400] + b"PK\x05\x06" + bytes(18)))
+
+
+def test_keys_that_are_no_texts(written: Write, refused: Any) -> None:
+    """The list of storages of a legacy file may be anything, of any depth."""
+    deep = Raw(b"(" + b"]" * 50_000 + b"a" * 49_999 + b"l")
+    good = Pickle().finished(["0"])
+    data = legacy_file({"a": STATE["a"]}).replace(good, Pickle().finished(deep))
+    with refused(CheckpointError, "are not those of its tensors"):
+        read_torch(written(data))
+
+
+@pytest.mark.parametrize("gigabytes", [5, 60])
+def test_a_file_larger_than_memory_is_refused_by_its_size(
+    tmp_path: Path, refused: Any, gigabytes: int
+) -> None:
+    """A hole takes no room on the disk, and would take all of the memory."""
+    path = tmp_path / "large.pdparams"
+    with open(path, "wb") as file:
+        file.write(b"\x80\x04\x8e" + (gigabytes * 10**9 - 100).to_bytes(8, "little"))
+        file.truncate(gigabytes * 10**9)
+    with refused(CheckpointError, f"of {gigabytes}.0 GB is read into memory; at most"):
+        read_torch(path)
+
+
+def test_a_legacy_file_is_read_where_it_must_be(tmp_path: Path) -> None:
+    path = tmp_path / "large.pth"
+    path.write_bytes(legacy_file({"a": STATE["a"]}))
+    os.truncate(path, 10**10)
+    same(values(path), {"a": STATE["a"]})
 
 
 @pytest.mark.parametrize("tree", [[1, 2], {"epoch": 3}, {}, "text", {"state_dict": {}}])

@@ -1,5 +1,7 @@
 """What all files of named tensors have in common: names, shapes, and values on request."""
 
+import contextlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +13,9 @@ from tsm_ref.ops_table import Shape
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
+MAX_IN_MEMORY = 2**32
+"""The largest file that is read as a whole: a thousand million numbers."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -21,14 +26,56 @@ class Entry:
     read: Callable[[], Array]
 
 
+Entries = Mapping[str, Entry]
+
+
 @dataclass(frozen=True)
 class TensorFile:
-    """The named tensors of a file, and the notes that stand beside them."""
+    """The named tensors of a file, and the notes that stand beside them.
 
-    entries: Mapping[str, Entry]
+    ``sets`` are the sets of tensors by where they stand in the file, ``""`` being its top;
+    ``passed`` tells in words what in the file was not looked at.
+    """
+
+    sets: Mapping[str, Entries]
     format: str
     format_version: int
     notes: Mapping[str, str] = field(default_factory=dict)
+    passed: tuple[str, ...] = ()
+
+    @property
+    def entries(self) -> Entries:
+        """The first set, which is the only one in most files."""
+        return next(iter(self.sets.values()))
+
+
+def check_room(size: int, what: str) -> None:
+    """Raise `CheckpointError` where so many bytes are more than memory should be asked for.
+
+    >>> check_room(2**60, "a safetensors file")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    tsm_ref.errors.CheckpointError: a safetensors file of 1152921504.6 GB is read into memory; ...
+    """
+    room = min(MAX_IN_MEMORY, memory() // 2)
+    if size > room:
+        raise CheckpointError(
+            f"{what} of {size / 1e9:.1f} GB is read into memory; at most {room / 1e9:.1f} GB are "
+            "accepted here"
+        )
+
+
+def memory() -> int:
+    """Bytes of memory that this process may have: of the machine, or by a limit that was set."""
+    sizes = [MAX_IN_MEMORY * 2]
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            sizes.append(limit)
+    return min(sizes)
 
 
 def read_float32(name: str, entry: Entry, shape: Shape) -> Float32:

@@ -15,9 +15,11 @@ from tsm_ref.checkpoint.tensors.architectures import load_tensors
 from tsm_ref.checkpoint.tensors.files import Entry, TensorFile, read_float32, widened
 from tsm_ref.errors import CheckpointError, GraphError, MissingDependency
 from tsm_ref.graph import Graph
+from tsm_ref.ops_table import Shape
 from tsm_ref.profile import Profile
 
 GRAPH, PROFILE = "tsm_ref.graph", "tsm_ref.profile"
+MAX_HEADER = 2**24
 
 TYPES = {
     "F16": "float16",
@@ -40,31 +42,63 @@ def _library() -> Any:
 
 
 def read_safetensors(path: StrPath) -> TensorFile:
-    """The tensors of a safetensors file; raises `CheckpointError` for one that is damaged.
+    """The tensors of a safetensors file; values are read on request, one tensor at a time.
 
-    The library checks the header: its length, that tensors neither overlap nor leave holes, and
-    that they end with the file.
+    The library checks that tensors neither overlap nor leave holes, and that they end with the
+    file. Raises `CheckpointError` for a file that is damaged or names a tensor twice.
     """
     library = _library()
-    data = Path(path).read_bytes()
+    header, start = _header(path)
     try:
-        tensors = library.deserialize(data)
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])
+        with library.safe_open(path, framework="numpy"):
+            pass
     except Exception as error:  # the library has its own error, and its language others
         raise CheckpointError(f"the safetensors file is damaged: {error}") from None
+    notes = header.pop("__metadata__", {})
     entries = {}
-    for name, facts in tensors:
+    for name, facts in header.items():
         kind = TYPES.get(facts["dtype"])
         if kind is None:
             raise CheckpointError(f"the tensor {shown(name)} has the type {facts['dtype']}")
-        entries[name] = Entry(tuple(facts["shape"]), kind, partial(_values, facts, kind))
-    return TensorFile(entries, "safetensors", 1, header.get("__metadata__", {}))
+        shape, (begin, end) = tuple(facts["shape"]), facts["data_offsets"]
+        read = partial(_values, path, start + begin, end - begin, kind, shape)
+        entries[name] = Entry(shape, kind, read)
+    return TensorFile({"": entries}, "safetensors", 1, notes)
 
 
-def _values(facts: Mapping[str, Any], kind: str) -> Array:
-    shape = tuple(facts["shape"])
-    flat = widened(bytes(facts["data"]), kind)
+def _header(path: StrPath) -> tuple[dict[str, Any], int]:
+    """What the file says of its tensors, and where their numbers begin."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > MAX_HEADER:
+            raise CheckpointError(
+                f"the safetensors file has a header of {length} bytes; at most {MAX_HEADER} are "
+                "accepted"
+            )
+        text = file.read(length)
+    try:
+        header = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"the safetensors file is damaged: {error}") from None
+    if type(header) is not dict:
+        raise CheckpointError("the safetensors file is damaged: its header is no object")
+    return header, 8 + length
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; raises `CheckpointError` where it has a key twice."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise CheckpointError(f"the safetensors file names {shown(key)} twice")
+        found[key] = value
+    return found
+
+
+def _values(path: StrPath, start: int, length: int, kind: str, shape: Shape) -> Array:
+    with open(path, "rb") as file:
+        file.seek(start)
+        flat = widened(file.read(length), kind)
     if flat.size != prod(shape):
         raise CheckpointError(f"{flat.size} values do not make the shape {shape}")
     return flat.reshape(shape)
@@ -111,6 +145,8 @@ def save_safetensors(
 ) -> None:
     """Write a checkpoint as a safetensors file, whole or not at all; graph and profile as notes.
 
+    The same arguments always give the same bytes.
+
     Raises `MissingDependency` without the safetensors library, `CheckpointError` for weights that
     do not fit the graph, and `WriteError` where the file cannot be written.
     """
@@ -120,4 +156,14 @@ def save_safetensors(
         for name, shape in graph.parameters.items()
     }
     notes = {**(extra or {}), GRAPH: graph.to_json(), PROFILE: profile.to_json()}
-    write_whole(path, _library().numpy.save(arrays, notes))
+    write_whole(path, _ordered(_library().numpy.save(arrays, notes)))
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same file with its notes in the order of their names, which the library does not keep."""
+    begin = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:begin])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(dict(sorted(header.items())), separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[begin:]

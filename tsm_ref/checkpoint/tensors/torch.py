@@ -7,7 +7,7 @@ import io
 import os
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -17,48 +17,55 @@ import numpy as np
 
 from tsm_ref.checkpoint.contents import Array, shown
 from tsm_ref.checkpoint.disk import StrPath, read_head
-from tsm_ref.checkpoint.tensors.files import Entry, TensorFile, widened, width_of
+from tsm_ref.checkpoint.tensors.files import Entry, TensorFile, check_room, widened, width_of
 from tsm_ref.checkpoint.tensors.pickle_names import NumpyArray, Storage, Tensor, numpy_values
-from tsm_ref.checkpoint.tensors.pickles import read_pickle
+from tsm_ref.checkpoint.tensors.pickles import Pickled, read_pickle, walk_pickle
+from tsm_ref.checkpoint.tensors.states import tensor_sets
 from tsm_ref.errors import CheckpointError
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 MAX_PICKLE = 2**26
+MAX_LINE = 2**16
 ZIP_HEAD = b"PK\x03\x04"
 
 Fetch = Callable[[Storage], Array]
 
-STATES = ("state_dict", "model_state_dict", "model", "net", "params")
-"""Where a checkpoint keeps the tensors, if not at its top; the first that is there counts."""
+LEGACY_HEAD = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+"""The magic number of the legacy format, pickled."""
 
 
 def read_torch(path: StrPath) -> TensorFile:
     """The tensors of a file that PyTorch or Paddle has pickled; values are read on request.
 
-    Raises `CheckpointError` for a file that is damaged, names anything but tensors, containers,
-    numbers and texts, or whose storages are not where and as long as they should be.
+    Objects of unknown classes are passed over. Raises `CheckpointError` for a file that is damaged,
+    holds no tensors, or whose storages are not where and as long as they should be.
     """
-    if read_head(path).startswith(ZIP_HEAD):
-        tree, fetch = _zipped(Path(path))
+    head = read_head(path)
+    if head.startswith(ZIP_HEAD):
+        pickled, fetch = _zipped(Path(path))
         kind = "torch zip"
+    elif head.startswith(LEGACY_HEAD):
+        pickled, fetch = _legacy(Path(path))
+        kind = "torch legacy"
     else:
-        tree, fetch, kind = _streamed(Path(path))
-    tensors, notes = _state_of(tree)
-    entries = {name: _entry(name, value, fetch) for name, value in tensors.items()}
-    return TensorFile(entries, kind, 1, notes)
+        pickled, fetch = _plain(Path(path)), _no_storage
+        kind = "paddle"
+    return _tensor_file(pickled, fetch, kind)
 
 
 # The zip format
 
 
-def _zipped(path: Path) -> tuple[Any, Fetch]:
+def _zipped(path: Path) -> tuple[Pickled, Fetch]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, struct.error):
         raise CheckpointError("the zip archive is cut off or damaged") from None
     with archive:
         members = _checked_members(archive, path)
+        if not members:
+            raise CheckpointError("the zip archive is empty, or cut off in front of its members")
         pickles = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise CheckpointError("the zip archive is not PyTorch's: it has no single data.pkl")
@@ -68,8 +75,8 @@ def _zipped(path: Path) -> tuple[Any, Fetch]:
         order = members.get(f"{root}byteorder")
         if order is not None and _member(archive, order).strip() != b"little":
             raise CheckpointError("the numbers of the file are big-endian; little is supported")
-        tree = read_pickle(io.BytesIO(_member(archive, members[pickles[0]])))
-    return tree, partial(_zip_storage, path, root)
+        pickled = walk_pickle(io.BytesIO(_member(archive, members[pickles[0]])))
+    return pickled, partial(_zip_storage, path, root)
 
 
 def _checked_members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
@@ -86,7 +93,7 @@ def _checked_members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.
             raise CheckpointError(f"the zip member {shown(name)} is encrypted")
         members[name] = info
     ordered = sorted(members.values(), key=lambda info: info.header_offset)
-    ends = [*(info.header_offset for info in ordered[1:]), os.path.getsize(path)]
+    ends = [*(info.header_offset for info in ordered), os.path.getsize(path)][1:]
     for info, end in zip(ordered, ends, strict=True):
         if info.header_offset + 30 + len(info.filename) + info.file_size > end:
             raise CheckpointError(f"the zip member {shown(info.filename)} overlaps what follows it")
@@ -118,54 +125,59 @@ def _zip_storage(path: Path, root: str, storage: Storage) -> Array:
 # The formats that are one stream
 
 
-def _streamed(path: Path) -> tuple[Any, Fetch, str]:
-    """PyTorch's legacy format begins with a magic number; Paddle's is one plain pickle."""
-    with open(path, "rb") as file:
-        first = read_pickle(file)
-        if first != MAGIC:
-            return first, _no_storage, "paddle"
-        if read_pickle(file) != PROTOCOL:
+class _Bounded(io.BufferedReader):
+    """A file of which no more bytes are read at once, or in a line, than a pickle may have."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(min(MAX_PICKLE, MAX_PICKLE if size is None or size < 0 else size))
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        return super().readline(MAX_LINE)
+
+
+def _legacy(path: Path) -> tuple[Pickled, Fetch]:
+    """PyTorch's format of before 2020: a magic number, three more pickles, then the storages."""
+    with _Bounded(io.FileIO(path)) as file:
+        read_pickle(file)
+        if not _is_number(read_pickle(file), PROTOCOL):
             raise CheckpointError(f"the legacy PyTorch file is not of the protocol {PROTOCOL}")
         system = read_pickle(file)
-        if not isinstance(system, dict) or system.get("little_endian") is not True:
+        if type(system) is not dict or system.get("little_endian") is not True:
             raise CheckpointError("the numbers of the file are big-endian; little is supported")
-        tree = read_pickle(file)
-        keys = read_pickle(file)
-        places = _storage_places(file, tree, keys)
-    return tree, partial(_stream_storage, path, places), "torch legacy"
+        pickled = walk_pickle(file)
+        places = _storage_places(file, pickled.storages, read_pickle(file))
+    return pickled, partial(_stream_storage, path, places)
 
 
-def _storage_places(file: BinaryIO, tree: Any, keys: Any) -> dict[str, tuple[int, int]]:
+def _plain(path: Path) -> Pickled:
+    """Paddle's format is one pickle that holds all the numbers, so it must fit into memory."""
+    check_room(os.path.getsize(path), "a pickle that holds its numbers itself")
+    with open(path, "rb") as file:
+        return walk_pickle(file)
+
+
+def _is_number(value: Any, wanted: int) -> bool:
+    return type(value) is int and value == wanted
+
+
+def _storage_places(
+    file: BinaryIO, storages: Mapping[str, Storage], keys: Any
+) -> dict[str, tuple[int, int]]:
     """Where each storage begins, and how long it is: eight bytes of length, then the numbers."""
-    types = {s.key: s.type_name for s in _storages(tree)}
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(types):
+    texts = type(keys) is list and all(type(key) is str or type(key) is int for key in keys)
+    if not texts or sorted(map(str, keys)) != sorted(storages):
         raise CheckpointError("the storages that the file lists are not those of its tensors")
     size = os.fstat(file.fileno()).st_size
     places = {}
     for key in map(str, keys):
         count = int.from_bytes(file.read(8), "little")
         start = file.tell()
-        end = start + count * width_of(types[key])
+        end = start + count * width_of(storages[key].type_name)
         if end > size:
             raise CheckpointError(f"the storage {shown(key)} goes past the end of the file")
         places[key] = (start, count)
         file.seek(end)
     return places
-
-
-def _storages(tree: Any) -> Iterator[Storage]:
-    """Every storage in nested containers, each container visited once."""
-    seen: set[int] = set()
-    waiting = [tree]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, Tensor):
-            yield value.storage
-        elif isinstance(value, Storage):
-            yield value
-        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
-            seen.add(id(value))
-            waiting.extend(value.values() if isinstance(value, dict) else value)
 
 
 def _stream_storage(path: Path, places: Mapping[str, tuple[int, int]], storage: Storage) -> Array:
@@ -188,25 +200,28 @@ def _no_storage(storage: Storage) -> Array:
 # The tree
 
 
-def _state_of(tree: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    """The tensors by name, and the texts and numbers that stand beside them."""
-    if not isinstance(tree, dict):
-        raise CheckpointError("the file holds no dictionary of tensors")
-    inner = next((tree[k] for k in STATES if isinstance(tree.get(k), dict)), None)
-    notes = {
-        str(key): str(value)
-        for key, value in tree.items()
-        if isinstance(value, str | int | float) and inner is not None
-    }
-    found = {}
-    for name, value in (tree if inner is None else inner).items():
-        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], NumpyArray):
-            value = value[1]  # Paddle writes (name, array)
-        if isinstance(name, str) and isinstance(value, Tensor | NumpyArray):
-            found[name] = value
+def _tensor_file(pickled: Pickled, fetch: Fetch, kind: str) -> TensorFile:
+    """The sets of tensors in a tree, and the texts and numbers that stand at its top."""
+    tree = pickled.tree
+    found = tensor_sets(tree)
     if not found:
         raise CheckpointError("the file holds no tensors by name")
-    return found, notes
+    notes = {}
+    if type(tree) is dict and "" not in found:
+        notes = {str(k): str(v) for k, v in tree.items() if type(v) in (str, int, float)}
+    sets = {
+        path: {name: _entry(name, value, fetch) for name, value in values.items()}
+        for path, values in found.items()
+    }
+    return TensorFile(sets, kind, 1, notes, _passed_over(pickled))
+
+
+def _passed_over(pickled: Pickled) -> tuple[str, ...]:
+    """What of a pickle was not looked at, in words."""
+    lines = [f"{shown(name)} ({count})" for name, count in pickled.foreign.items()]
+    if pickled.left_out:
+        lines.append(f"entries whose keys are neither texts nor numbers ({pickled.left_out})")
+    return tuple(lines)
 
 
 def _entry(name: str, value: Tensor | NumpyArray, fetch: Fetch) -> Entry:
@@ -227,9 +242,11 @@ def _entry(name: str, value: Tensor | NumpyArray, fetch: Fetch) -> Entry:
 
 
 def _strided(tensor: Tensor, fetch: Fetch) -> Array:
-    """The numbers of a tensor in row-major order."""
+    """The numbers of a tensor in row-major order; `_entry` has checked that all are in there."""
     flat = fetch(tensor.storage)
-    index = np.full(tensor.shape, tensor.offset, np.int64)
-    for axis, (size, stride) in enumerate(zip(tensor.shape, tensor.strides, strict=True)):
-        index += (np.arange(size) * stride).reshape(-1, *[1] * (len(tensor.shape) - axis - 1))
-    return np.asarray(flat[index])
+    if not prod(tensor.shape):
+        return np.zeros(tensor.shape, flat.dtype)
+    steps = [stride * flat.itemsize for stride in tensor.strides]
+    return np.lib.stride_tricks.as_strided(
+        flat[tensor.offset :], tensor.shape, steps, writeable=False
+    )
