@@ -3,8 +3,18 @@
     import conformance
     conformance.assert_conforms(my_object, profile="mit", level="L0")
 
-The names are imported when they are first used: pytest loads the plugin of this package wherever it
-is installed, and should not pay for the rest.
+A ladder, on which every folder imports only what stands below it:
+
+1. `questions`: what is asked, for which conventions, and how an answer is judged
+2. `exchange`: what leaves the process: messages, their schemas, exported questions
+3. `testees`: whoever is asked, from a Python object to a folder of answers
+4. `catalogue`, the cases, and `mutants`, wrong implementations that the cases must catch
+5. `judging`: cases put to a testee; the diagnosis; the kill matrix
+6. `reports`: what came of it, for people and machines
+7. `api`, `plugin`, `explain`, `commands` and ``__main__``; `worker` serves an object to another
+   process, and `adapters` makes testees of public implementations
+
+The names are imported when they are first used.
 """
 
 from importlib import import_module

@@ -1,7 +1,8 @@
 """The command ``tsm-conformance``: arguments in, exit code out, and nothing else.
 
 0: the levels that were asked for are reached; 1: they are not; 2: a wrong request; 5: a report or
-file that cannot be written.
+file that cannot be written; 70: the judge itself is broken (``TSM_DEBUG=1`` shows the traceback);
+130: interrupted.
 """
 
 import argparse
@@ -28,6 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if os.environ.get("TSM_DEBUG") == "1":
+            raise
+        words = f"a bug of the judge: {type(error).__name__}: {error}"
+        tell(f"tsm-conformance: {words} (TSM_DEBUG=1 shows where)")
+        return commands.JUDGE_BROKE
     return code
 
 
@@ -36,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="tsm-conformance",
         description="Judge any implementation of the Temporal Shift Module.",
+        epilog="exit codes: 0 what was asked for is reached, 1 it is not, 2 usage, 5 cannot write, "
+        "70 a bug of the judge, 130 interrupted",
     )
     verbs = p.add_subparsers(required=True, metavar="COMMAND")
     run = verbs.add_parser("run", help="put the cases to a testee and say which level it reaches")
@@ -68,6 +77,11 @@ def parser() -> argparse.ArgumentParser:
     judge.add_argument("folder", metavar="DIR")
     judge.add_argument("--report", metavar="DIR")
     judge.set_defaults(command=commands.judge_command)
+
+    compare = verbs.add_parser("compare", help="what changed from one report to another")
+    compare.add_argument("before", metavar="A", help="a report.json, or the folder of one")
+    compare.add_argument("after", metavar="B")
+    compare.set_defaults(command=commands.compare_command)
 
     mutants = verbs.add_parser("mutants", help="judge the judge: wrong implementations must fail")
     mutants.add_argument("--level", default="all", metavar="LEVELS")

@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from conformance.judging.runner import Options, Run, run
-from conformance.questions.case import Problem, Setting, find_case, make_problem
-from conformance.questions.conventions import profile_of
+from conformance.catalogue import cases_of, find_case
+from conformance.judging.results import Options, Run
+from conformance.judging.runner import run
+from conformance.questions.case import Problem, Setting, make_problem
+from conformance.questions.conventions import conventions_of
 from conformance.questions.levels import parse_levels
 from conformance.testees.in_process import InProcess
 from conformance.testees.parse import adapted, make_testee
@@ -26,7 +28,7 @@ def run_testee(testee: Any, *, profile: str | None = None, level: str = "L3", se
     else:
         asked = InProcess(adapted(testee), profile)
     try:
-        return run(asked, Options(parse_levels(level), seed))
+        return run(asked, cases_of(parse_levels(level)), Options(seed))
     finally:
         asked.close()
 
@@ -60,4 +62,4 @@ def problem(case_id: str, *, profile: str = "mit", seed: int = 0) -> Problem:
     >>> problem("L0.shift.directions").questions[0].call.inputs["x"].shape
     (1, 19, 5, 3, 2)
     """
-    return make_problem(find_case(case_id), Setting(profile_of(profile), seed))
+    return make_problem(find_case(case_id), Setting(conventions_of(profile), seed))

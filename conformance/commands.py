@@ -2,18 +2,25 @@
 
 import argparse
 import shlex
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
-from conformance.judging.runner import Options, Result, Run, run
-from conformance.questions.case import all_cases, find_case
+from conformance.catalogue import cases_named, cases_of, find_case
+from conformance.judging.results import Options, Result, Run
+from conformance.judging.runner import run
+from conformance.questions.case import Case, Setting
+from conformance.questions.conventions import conventions_of
 from conformance.questions.levels import LEVELS, parse_levels
 from tsm_ref.errors import UsageError
 from tsm_ref.terminal import say
 
 MAX_TIMEOUT = 86400
-MARKS = {"passed": "✓", "failed": "✗", "unsupported": "?", "skipped": "-", "not applicable": "·"}
+MARKS = {"passed": "✓", "failed": "✗", "unsupported": "?", "skipped": "-", "not applicable": "·",
+         "error": "!"}  # fmt: skip
+JUDGE_BROKE = 70
+"""The exit code of a fault of the judge itself, which says nothing about the testee."""
 
 
 def run_command(a: argparse.Namespace) -> int:
@@ -21,13 +28,13 @@ def run_command(a: argparse.Namespace) -> int:
     from conformance.judging import expected as known
     from conformance.testees.parse import make_testee
 
-    options = options_of(a)
+    options, cases = options_of(a), chosen(a)
     if a.fix and not a.expected:
         raise UsageError("`--fix` needs `--expected FILE`, the file to rewrite")
     expectations = known.read(Path(a.expected), missing_ok=a.fix) if a.expected else None
     testee = make_testee(a.testee, a.profile, isolate=not a.in_process)
     try:
-        finished = run(testee, options, show)
+        finished = run(testee, cases, options, show_progress)
     finally:
         testee.close()
     if expectations is not None and a.fix:
@@ -44,39 +51,52 @@ def options_of(a: argparse.Namespace) -> Options:
         raise UsageError(
             f"`--timeout` (={a.timeout:g}) must be more than 0 and at most {MAX_TIMEOUT} seconds"
         )
-    only = tuple(a.case)
-    for prefix in only:
-        if not any(c.id.startswith(prefix) for c in all_cases()):
-            find_case(prefix)
-    levels = parse_levels(a.level)
-    if only:
-        named = {c.level for c in all_cases() if any(c.id.startswith(p) for p in only)}
-        levels = tuple(level for level in LEVELS if level in named)
     vectors = Path(a.report) / "vectors" if a.report else None
     again = f"--testee {shlex.quote(a.testee)}"
-    again += f" --profile {a.profile}" if a.profile else ""
-    return Options(levels, a.seed, a.examples, a.timeout, only, vectors, again)
+    again += f" --profile {shlex.quote(a.profile)}" if a.profile else ""
+    return Options(a.seed, a.examples, a.timeout, vectors, again)
 
 
-def show(result: Result) -> None:
-    """One line per case that did not pass."""
-    if result.outcome in ("passed", "not applicable"):
-        return
-    say(f"{MARKS[result.outcome]} {result.id} ({result.requirement}) {result.outcome}")
-    for line in filter(None, (result.message, *result.diagnosis)):
-        say(textwrap.indent(textwrap.fill(line, 96), "    "))
-    if result.reproduce:
-        say(f"    {result.reproduce}")
+def chosen(a: argparse.Namespace) -> list[Case]:
+    """The cases that the command line asks for: those of levels, or those named one by one."""
+    levels = parse_levels(a.level)
+    return cases_named(a.case) if a.case else cases_of(levels)
+
+
+def show_progress(result: Result) -> None:
+    """A mark per case on a terminal's stderr; what is wrong is said once at the end."""
+    if sys.stderr.isatty():
+        print(MARKS[result.outcome], end="", file=sys.stderr, flush=True)
+
+
+def show_groups(finished: Run) -> None:
+    """What did not pass: failures that look alike are described once, and gaps in a line each."""
+    from conformance.reports.groups import groups
+
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    for first, *others in groups(finished.results, lambda r: (r.diagnosis, r.message)):
+        say(f"{MARKS[first.outcome]} {first.id} ({first.requirement}) {first.outcome}")
+        for line in filter(None, (first.message, *first.diagnosis)):
+            say(textwrap.indent(textwrap.fill(line, 96), "    "))
+        if others:
+            same = ", ".join(result.id for result in others)
+            say(textwrap.indent(textwrap.fill(f"in the same way: {same}", 96), "    "))
+        if first.reproduce:
+            say(f"    {first.reproduce}")
 
 
 def conclude(finished: Run, folder: str | None, expectations: Any = None) -> int:
     """Print the table and the verdict, write the report; the exit code of the run."""
     from conformance.reports import as_report, counts, write
 
+    show_groups(finished)
     print_table(counts(finished))
     problems = expectations.problems(finished) if expectations else []
     if reason := finished.declaration.inexact:
         say(f"it declares {reason}, so that exact cases are judged by their bound")
+    for mistake in finished.mistakes:
+        say(f"it looks like this: {mistake}")
     say(f"{finished.declaration.name}: {finished.verdict} ({finished.seconds:.1f} s)")
     for problem in problems:
         say(f"  {problem}")
@@ -86,6 +106,8 @@ def conclude(finished: Run, folder: str | None, expectations: Any = None) -> int
             report["unexpected"] = problems
         for path in write(report, Path(folder)):
             say(f"  {path}")
+    if finished.errors:
+        return JUDGE_BROKE
     if expectations is not None:
         return 1 if problems else 0
     return 0 if finished.conforms else 1
@@ -100,10 +122,8 @@ def print_table(table: dict[str, dict[str, int]]) -> None:
 
 def list_command(a: argparse.Namespace) -> int:
     """The cases with the defect that each exists to catch."""
-    levels = parse_levels(a.level)
-    for case in all_cases():
-        if case.level in levels:
-            say(f"{case.id:34} {case.requirement:6} {case.defect}")
+    for case in cases_of(parse_levels(a.level)):
+        say(f"{case.id:34} {case.requirement:6} {case.defect}")
     return 0
 
 
@@ -119,8 +139,8 @@ def export_command(a: argparse.Namespace) -> int:
     """Write the questions to a folder."""
     from conformance.exchange.vectors import export
 
-    levels = parse_levels(a.level)
-    count = export(Path(a.folder), levels, a.profile, a.seed, a.format)
+    setting = Setting(conventions_of(a.profile), a.seed)
+    count = export(Path(a.folder), cases_of(parse_levels(a.level)), setting, a.format)
     say(f"{count} cases in {a.folder}")
     return 0
 
@@ -130,16 +150,24 @@ def judge_command(a: argparse.Namespace) -> int:
     from conformance.testees.folder import Folder
 
     testee = Folder(Path(a.folder))
-    levels = testee.levels
-    options = Options(levels, testee.seed, again=f"--testee {shlex.quote(f'dir:{a.folder}')}")
-    return conclude(run(testee, options, show), a.report)
+    options = Options(testee.seed, again=f"--testee {shlex.quote(f'dir:{a.folder}')}")
+    return conclude(run(testee, cases_of(testee.levels), options, show_progress), a.report)
+
+
+def compare_command(a: argparse.Namespace) -> int:
+    """What changed from one report to another; 1 if anything got worse."""
+    from conformance.reports.comparison import compare, read_report
+
+    lines, worse = compare(read_report(Path(a.before)), read_report(Path(a.after)))
+    say("\n".join(lines))
+    return 1 if worse else 0
 
 
 def mutants_command(a: argparse.Namespace) -> int:
     """The kill matrix."""
     from conformance.judging.kill_matrix import kill_matrix, summary, write_matrix
 
-    matrix = kill_matrix(parse_levels(a.level))
+    matrix = kill_matrix(cases_of(parse_levels(a.level)))
     say(summary(matrix))
     if a.output:
         write_matrix(matrix, Path(a.output))

@@ -3,7 +3,7 @@
 import textwrap
 
 from conformance.questions.case import Call, Case, Setting, make_problem
-from conformance.questions.conventions import profile_of
+from conformance.questions.conventions import conventions_of
 from conformance.questions.files import FILM
 from conformance.questions.levels import LEVELS
 
@@ -31,7 +31,7 @@ def reproduction(case: Case, profile: str, seed: int) -> str:
             f"tsm-conformance run --testee py:yours:object --case {case.id} --seed {seed}\n"
             "# hypothesis draws the questions; a failing one is shrunk and printed"
         )
-    question = make_problem(case, Setting(profile_of(profile), seed)).questions[0]
+    question = make_problem(case, Setting(conventions_of(profile), seed)).questions[0]
     imports = "import numpy as np; from conformance import problem"
     answer = f"y = np.asarray(your_{case.operation}(*first, **named))"
     if case.operation == "stream":
@@ -52,7 +52,7 @@ def reproduction(case: Case, profile: str, seed: int) -> str:
 def _rule(case: Case, profile: str, seed: int) -> str:
     if case.interactive is not None:
         return "a property that hypothesis explores; a failing example is shrunk"
-    question = make_problem(case, Setting(profile_of(profile), seed)).questions[0]
+    question = make_problem(case, Setting(conventions_of(profile), seed)).questions[0]
     return " ".join((type(question.judge).__doc__ or "").split())
 
 

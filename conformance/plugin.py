@@ -1,11 +1,11 @@
-"""The pytest plugin: ``pytest --pyargs conformance --testee py:mine:object`` runs the suite.
+"""The suite inside pytest: ``pytest --pyargs conformance --testee py:mine:object``.
 
 In a project's own tests one line is enough::
 
     test_tsm = conformance.as_test(my_object, profile="mit", level="L0")
 
-The plugin is found by its entry point where the package is installed; ``-p conformance.plugin``
-loads it from a checkout.
+`tsm_conformance_plugin`, which pytest finds by its entry point, loads this file when the suite is
+asked for; ``-p conformance.plugin`` loads it from a checkout.
 """
 
 import weakref
@@ -18,8 +18,6 @@ from tsm_ref.terminal import printable
 
 if TYPE_CHECKING:
     from conformance.testees.base import Testee
-
-WORSE = ("failed", "unsupported")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,21 +34,27 @@ def tsm_testee(request: pytest.FixtureRequest) -> "Iterator[Testee]":
     """The testee that ``--testee`` names."""
     from conformance.testees.parse import make_testee
 
-    text = request.config.getoption("--testee")
-    if text is None:
-        pytest.skip("no --testee was given, so there is nothing to judge")
-    testee = make_testee(text, request.config.getoption("--tsm-profile"))
+    text, profile = (request.config.getoption(name) for name in ("--testee", "--tsm-profile"))
+    testee = make_testee(text, profile)
     yield testee
     testee.close()
 
 
+def chosen_ids(config: pytest.Config) -> list[str]:
+    """The cases of the wanted levels; `pytest.UsageError` where there is nothing to judge."""
+    if config.getoption("--testee", None) is None:
+        raise pytest.UsageError(
+            "there is nothing to judge: add --testee TESTEE, such as --testee py:mine:object"
+        )
+    return case_ids(config.getoption("--tsm-level"))
+
+
 def case_ids(level: str) -> list[str]:
     """The identifiers of the cases of some levels."""
-    from conformance.questions.case import all_cases
+    from conformance.catalogue import cases_of
     from conformance.questions.levels import parse_levels
 
-    levels = parse_levels(level)
-    return [case.id for case in all_cases() if case.level in levels]
+    return [case.id for case in cases_of(parse_levels(level))]
 
 
 def check_case(testee: "Testee", case_id: str, seed: int = 0) -> None:
@@ -58,14 +62,16 @@ def check_case(testee: "Testee", case_id: str, seed: int = 0) -> None:
 
     An operation that is not offered fails a MUST case, and skips any other with the reason.
     """
-    from conformance.judging.runner import Options, run_case
-    from conformance.questions.case import find_case
+    from conformance.catalogue import find_case
+    from conformance.judging.results import Options
+    from conformance.judging.runner import run_case
 
-    result = run_case(find_case(case_id), testee, Options(seed=seed))
+    result = run_case(find_case(case_id), testee, Options(seed))
     required = result.requirement == "MUST"
     lines = [f"{case_id}: {result.message}", *result.diagnosis, result.reproduce]
     text = "\n".join(printable(line) for line in lines)
-    if result.outcome == "failed" or (result.outcome == "unsupported" and required):
+    failed = result.outcome in ("failed", "error")
+    if failed or (result.outcome == "unsupported" and required):
         pytest.fail(text.strip(), pytrace=False)
     if result.outcome != "passed":
         pytest.skip(printable(f"{result.outcome}: {result.message}"))

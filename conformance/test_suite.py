@@ -4,14 +4,13 @@ from typing import Any
 
 import pytest
 
-from conformance.plugin import case_ids, check_case
+from conformance.plugin import check_case, chosen_ids
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test per case of the wanted levels."""
     if "case_id" in metafunc.fixturenames:
-        level = metafunc.config.getoption("--tsm-level", "L3")
-        metafunc.parametrize("case_id", case_ids(level))
+        metafunc.parametrize("case_id", chosen_ids(metafunc.config))
 
 
 def test_case(tsm_testee: Any, case_id: str, request: pytest.FixtureRequest) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from conformance.questions.arrays import Array
 from conformance.questions.case import Call
 from conformance.questions.files import FILM, inside, read_npy, write_npy
-from conformance.testees.base import Broken, Outputs, Refused, Reply, Unsupported
+from conformance.testees.base import NoReply, Outputs, Refused, Reply, Unsupported
 from conformance.testees.in_process import InProcess
 from conformance.testees.parse import load_target
 from tsm_ref.errors import TsmError
@@ -51,17 +51,20 @@ def main(text: str) -> int:
 def introduction(testee: InProcess) -> dict[str, Any]:
     """What the object says of itself; clips reach it in its own layout, so ours is NCTHW."""
     told = testee.declaration
+    scope = {"operations": told.operations, "architectures": told.architectures}
     return {
         "name": told.name,
         "version": told.version,
         "language": told.language,
-        "profile": told.profile.as_dict(),
+        "profile": told.conventions.as_dict(),
         "capabilities": {
             "accumulation": told.accumulation,
             "exact": told.exact,
             "dtypes": list(told.dtypes),
             "streaming": told.streaming,
             "bitwise_streaming": told.bitwise_streaming,
+            "fixed": dict(told.fixed),
+            **{k: list(v) for k, v in scope.items() if v is not None},
         },
     }
 
@@ -95,7 +98,7 @@ def as_message(reply: Reply, out: Path) -> dict[str, Any]:
         return {"error": {"kind": "unsupported", "message": reply.message}}
     if isinstance(reply, Refused):
         return {"error": {"kind": reply.kind, "message": reply.message}}
-    assert isinstance(reply, Broken)
+    assert isinstance(reply, NoReply)
     return {"error": {"kind": "failed", "message": reply.message}}
 
 

@@ -18,8 +18,8 @@ def shift_call(
     return Call(
         "temporal_shift",
         {"x": x},
-        {"fold_div": s.profile.fold_div if fold_div is None else fold_div, **extra},
-        {"fold_div": s.profile.fold_div},
+        {"fold_div": s.conventions.fold_div if fold_div is None else fold_div, **extra},
+        {"fold_div": s.conventions.fold_div},
         {} if memory == "plain" else {"x": memory},
     )
 
@@ -28,7 +28,7 @@ def shift_question(
     s: Setting, x: Array, fold_div: int | None = None, memory: str = "plain"
 ) -> Question:
     """The profile's own shift of a clip, bit for bit."""
-    expected = temporal_shift(x, s.profile.d(x.shape[1], fold_div), _fill(s))
+    expected = temporal_shift(x, s.conventions.d(x.shape[1], fold_div), _fill(s))
     return Question(shift_call(s, x, fold_div, memory), Bits(expected))
 
 
@@ -94,7 +94,7 @@ def composed(
 ) -> Question:
     """A block or a network, within the bound that is propagated through it."""
     more = more or {}
-    oracle: Callable[..., Any] = getattr(Oracle(s.profile, s.u), operation)
+    oracle: Callable[..., Any] = getattr(Oracle(s.conventions, s.u), operation)
     extra = {name: Bounded.exact(value) for name, value in more.items()}
     expected = oracle(Bounded.exact(x), weights, **extra, **attributes)
     judge = Within(expected)
@@ -117,8 +117,8 @@ def network_call(
 
 def fold_channels(s: Setting, folds: int = 2, rest: int = 3) -> int:
     """A number of channels with some whole folds per direction and a remainder."""
-    return s.profile.fold_div * folds + rest
+    return s.conventions.fold_div * folds + rest
 
 
 def _fill(s: Setting) -> Any:
-    return s.profile.fill
+    return s.conventions.fill

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.judging.identities import Dialogue
 from conformance.questions.case import identity
+from conformance.questions.dialogue import Dialogue
 from conformance.questions.streams import steps
 from tsm_ref.reference import (
     shift_into_conv3d_weight,
@@ -15,9 +15,9 @@ from tsm_ref.reference import (
 )
 
 
-def zero_filled(profile: Any) -> bool:
+def zero_filled(conventions: Any) -> bool:
     """A convolution pads with zeros, so it is the same only as a shift that fills with zeros."""
-    return bool(profile.fill == "zero")
+    return bool(conventions.fill == "zero")
 
 
 @identity(
@@ -30,7 +30,7 @@ def zero_filled(profile: Any) -> bool:
 def convolution(a: Dialogue) -> None:
     """A shift is a depthwise temporal convolution whose kernels are one-hot."""
     x = a.clip()
-    expected = temporal_shift_by_convolution(x, a.profile.d(x.shape[1]))
+    expected = temporal_shift_by_convolution(x, a.conventions.d(x.shape[1]))
     a.same(a.shift(x), expected, "shift(x) is not the one-hot convolution of x")
 
 
@@ -44,7 +44,8 @@ def reversal(a: Dialogue) -> None:
     """Reversing time swaps the directions."""
     x = a.clip()
     back = a.shift(np.ascontiguousarray(x[:, :, ::-1]))[:, :, ::-1]
-    expected = temporal_shift(x, -a.profile.d(x.shape[1]), a.profile.fill)
+    fill: Any = a.conventions.fill
+    expected = temporal_shift(x, -a.conventions.d(x.shape[1]), fill)
     a.same(back, expected, "the reversed shift of the reversed clip is not the shift by -d")
 
 
@@ -70,7 +71,7 @@ def clips(a: Dialogue) -> None:
 def channels(a: Dialogue) -> None:
     """Permuting the channels of a fold before or after the shift is the same."""
     x = a.clip()
-    d = a.profile.d(x.shape[1])
+    d = a.conventions.d(x.shape[1])
     order = np.arange(len(d))
     for value in (-1, 0, 1):
         fold = np.flatnonzero(d == value)
@@ -90,7 +91,7 @@ def adjoint(a: Dialogue) -> None:
     """The testee's own backward pass is the transpose of its own forward pass."""
     x = a.clip()
     y = a.array(*x.shape)
-    div = a.profile.fold_div
+    div = a.conventions.fold_div
     left = np.vdot(a.shift(x), y)
     right = np.vdot(x, a.ask("temporal_shift_adjoint", {"y": y}, fold_div=div))
     a.same(np.asarray(left), np.asarray(right), "<shift(x), y> and <x, adjoint(y)> differ")
@@ -107,7 +108,7 @@ def adjoint(a: Dialogue) -> None:
 def conv3d(a: Dialogue) -> None:
     """A frame-wise convolution of a shifted clip is one convolution over time and space."""
     x = a.clip()
-    d = a.profile.d(x.shape[1])
+    d = a.conventions.d(x.shape[1])
     weight = a.array(3, x.shape[1], 1, 1, 1)
     whole = shift_into_conv3d_weight(weight, d)
     pad = whole.shape[2] // 2
@@ -149,11 +150,11 @@ def chunks(a: Dialogue) -> None:
     while left:
         sizes.append(a.integer(1, left))
         left -= sizes[-1]
-    expected = temporal_shift(x, a.profile.streaming.d(x.shape[1]))
+    expected = temporal_shift(x, a.conventions.streaming.d(x.shape[1]))
     attributes = {
         "script": steps(0, 0, sizes),
         "subject": "temporal_shift",
-        "fold_div": a.profile.fold_div,
+        "fold_div": a.conventions.fold_div,
     }
     y = a.ask("stream", {"clips": x[None]}, **attributes)
     a.same(y, expected, f"in chunks of {sizes} the stream is not the offline shift")

@@ -55,14 +55,14 @@ def two_frames(s: Setting) -> Problem:
 @shift_case("indivisible", defect="the fold is rounded up, or the remainder is shifted")
 def indivisible(s: Setting) -> Problem:
     """C that the fold divisor does not divide: both folds are rounded down as the profile says."""
-    div = s.profile.fold_div
+    div = s.conventions.fold_div
     return shift_problem(s, *(coded((2, div * 2 + r, 4, 3, 2)) for r in {1, div - 1}))
 
 
 @shift_case("few-channels", defect="at least one channel is shifted, or an empty slice fails")
 def few_channels(s: Setting) -> Problem:
     """Fewer channels than the fold divisor leave an empty fold."""
-    div = s.profile.fold_div
+    div = s.conventions.fold_div
     return shift_problem(s, coded((2, 1, 3, 2, 4)), coded((2, div - 1, 3, 2, 4)))
 
 
@@ -125,7 +125,7 @@ def float64(s: Setting) -> Problem:
 @shift_case("fold-divisor", "SHOULD", defect="the fold divisor is a constant in the code")
 def fold_divisor(s: Setting) -> Problem:
     """Other fold divisors than the profile's own."""
-    divs = [div for div in (2, 4, 5, 8) if div != s.profile.fold_div]
+    divs = [div for div in (2, 4, 5, 8) if div != s.conventions.fold_div]
     return Problem(tuple(shift_question(s, coded((2, 21, 4, 3, 2)), div) for div in divs))
 
 
@@ -167,9 +167,9 @@ def shift_by_beyond(s: Setting) -> Problem:
 def adjoint(s: Setting) -> Problem:
     """The transpose of the shift, which is its gradient."""
     y = small_integers(s.rng, (2, fold_channels(s), 5, 3, 2))
-    d: Any = s.profile.d(y.shape[1])
-    expected = temporal_shift_adjoint(y, d, s.profile.fill)  # type: ignore[arg-type]
-    div = {"fold_div": s.profile.fold_div}
+    d: Any = s.conventions.d(y.shape[1])
+    expected = temporal_shift_adjoint(y, d, s.conventions.fill)  # type: ignore[arg-type]
+    div = {"fold_div": s.conventions.fold_div}
     call = Call("temporal_shift_adjoint", {"y": y}, div, div)
     return Problem((Question(call, Bits(expected)),))
 

@@ -14,9 +14,9 @@ IN_PLACE = "blockres: skip(x); block: skip(shift(x))"
 
 def block_case(id: str, *, defect: str, formula: str = BLOCK, **options: Any) -> Register:
     """A case about the operation `residual_block`."""
-    return case(
-        f"L2.block.{id}", operation="residual_block", formula=formula, defect=defect, **options
-    )
+    architecture = "mobilenet_v2" if id.startswith("mobile") else "resnet"
+    options = {"operation": "residual_block", "architecture": architecture} | options
+    return case(f"L2.block.{id}", formula=formula, defect=defect, **options)
 
 
 def block(
@@ -28,10 +28,10 @@ def block(
     attributes = {
         "kind": kind,
         "stride": stride,
-        "fold_div": s.profile.fold_div,
-        "placement": s.profile.placement,
+        "fold_div": s.conventions.fold_div,
+        "placement": s.conventions.placement,
     }
-    defaults = {"fold_div": s.profile.fold_div, "placement": s.profile.placement}
+    defaults = {"fold_div": s.conventions.fold_div, "placement": s.conventions.placement}
     return Problem((composed(s, "residual_block", x, weights, attributes, defaults=defaults),))
 
 
@@ -84,17 +84,18 @@ def mobile_no_skip(s: Setting) -> Problem:
     "L2.placement.shifted-blocks",
     "SHOULD",
     operation="shifted_blocks",
+    architecture="resnet",
     formula="block i is shifted when i % n_round == 0; n_round = 2 if layer3 has 23+ blocks",
     defect="deep networks are shifted in every block, or the count starts at 1",
 )
 def shifted_blocks(s: Setting) -> Problem:
     """Which blocks of ResNet-18, 50, 101 and 152 are shifted, as one row of 0 and 1 each."""
     rules = Structure()
-    rules.profile = s.profile
+    rules.conventions = s.conventions
     questions = []
     for blocks in ((2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)):
-        row = rules.shifted_blocks(blocks, s.profile.placement)
-        attributes = {"blocks": list(blocks), "placement": s.profile.placement}
-        defaults = {"placement": s.profile.placement}
+        row = rules.shifted_blocks(blocks, s.conventions.placement)
+        attributes = {"blocks": list(blocks), "placement": s.conventions.placement}
+        defaults = {"placement": s.conventions.placement}
         questions.append(Question(Call("shifted_blocks", {}, attributes, defaults), Bits(row)))
     return Problem(tuple(questions))

@@ -21,7 +21,7 @@ MOBILE = ((1, 8, 1), (3, 16, 2), (3, 16, 1), (2, 24, 2), (2, 24, 1), (2, 24, 1),
 
 def network_case(id: str, requirement: str = "MUST", **options: Any) -> Register:
     """A case about the operation `network`."""
-    options = {"operation": "network", "formula": LOGITS} | options
+    options = {"operation": "network", "formula": LOGITS, "architecture": "resnet"} | options
     return case(f"L3.network.{id}", requirement, **options)
 
 
@@ -48,8 +48,8 @@ def resnet(
         "stem_pool": stem_kernel == 7,
         "classes": classes,
         "shifted": shifted,
-        "fold_div": s.profile.fold_div,
-        "placement": s.profile.placement,
+        "fold_div": s.conventions.fold_div,
+        "placement": s.conventions.placement,
     }
     return ask(s, shapes, attributes, frames(s, clip), operation)
 
@@ -72,7 +72,7 @@ def mobilenet(
         "channels": [first, *(b[1] for b in blocks), last],
         "strides": [b[2] for b in blocks],
         "classes": classes,
-        "fold_div": s.profile.fold_div,
+        "fold_div": s.conventions.fold_div,
     }
     shapes = mobilenet_shapes(first, blocks, last, classes)
     return ask(s, shapes, attributes, frames(s, clip), operation)
@@ -85,10 +85,18 @@ def ts_can(s: Setting, filters: tuple[int, int], hidden: int, N: int = 2, T: int
         "architecture": "ts_can",
         "filters": list(filters),
         "hidden": hidden,
-        "fold_div": s.profile.fold_div,
+        "fold_div": s.conventions.fold_div,
+        "flatten": s.conventions.flatten,
     }
     more = {"appearance": normal(s.rng, (N, 3, T, 36, 36))}
     return ask(s, shapes, attributes, frames(s, (N, T, 36, 36)), "network", more)
+
+
+def any_network(s: Setting, clip: tuple[int, int, int, int], operation: str = "network") -> Problem:
+    """A small network of the architecture that the testee is, on a clip (N, T, H, W)."""
+    if s.architecture == "mobilenet_v2":
+        return mobilenet(s, 8, MOBILE, 32, clip=clip, operation=operation)
+    return resnet(s, "basic", (1, 1), 12, clip=clip, operation=operation)
 
 
 def ask(
@@ -105,8 +113,14 @@ def ask(
 
 
 def frames(s: Setting, clip: tuple[int, int, int, int]) -> Array:
-    """A clip that changes from frame to frame: (N, T, H, W) -> (N, 3, T, H, W)."""
+    """A clip that changes from frame to frame: (N, T, H, W) -> (N, 3, T, H, W).
+
+    It has the sizes that a testee is made for, except for one frame, which is a question of its
+    own.
+    """
     n, t, h, w = clip
+    t = s.size("frames", t) if t > 1 else t
+    h, w = s.size("height", h), s.size("width", w)
     moving = np.cumsum(normal(s.rng, (n, 3, t, h, w)), axis=2, dtype=np.float64)
     return np.asarray(moving / np.sqrt(np.arange(1, t + 1))[:, None, None], np.float32)
 
@@ -141,7 +155,12 @@ def unshifted(s: Setting) -> Problem:
     return resnet(s, "basic", (1, 1), 12, shifted=False)
 
 
-@network_case("mobilenet", "SHOULD", defect="the wrong blocks are shifted, or ReLU6 is a ReLU")
+@network_case(
+    "mobilenet",
+    "SHOULD",
+    architecture="mobilenet_v2",
+    defect="the wrong blocks are shifted, or ReLU6 is a ReLU",
+)
 def mobilenet_small(s: Setting) -> Problem:
     """A small MobileNetV2 with three blocks that are shifted and four that are not."""
     return mobilenet(s, 8, MOBILE, 32)
@@ -150,6 +169,7 @@ def mobilenet_small(s: Setting) -> Problem:
 @network_case(
     "ts-can",
     "SHOULD",
+    architecture="ts_can",
     formula="pulse = dense(tanh(dense(flatten(gated motion branch))))",
     defect="the mask is not normalised, or the picture is flattened channels first",
 )
@@ -158,19 +178,20 @@ def ts_can_small(s: Setting) -> Problem:
     return ts_can(s, (6, 9), 8)
 
 
-@network_case("one-frame", defect="a network cannot run on one frame")
+@network_case("one-frame", architecture="", defect="a network cannot run on one frame")
 def one_frame(s: Setting) -> Problem:
     """T = 1."""
-    return resnet(s, "basic", (1, 1), 12, clip=(3, 1, 10, 12))
+    return any_network(s, (3, 1, 16, 18))
 
 
 @network_case(
     "frame-logits",
     "SHOULD",
     operation="frame_logits",
+    architecture="",
     formula="logits[n, k, t] = fc(mean over h, w of blocks(stem(x)))[n, k, t]",
     defect="logits per frame are in a wrong order of clips and frames",
 )
 def frame_logits(s: Setting) -> Problem:
     """The logits of every frame, before the consensus."""
-    return resnet(s, "basic", (1, 1), 12, operation="frame_logits")
+    return any_network(s, (2, 5, 16, 18), "frame_logits")

@@ -13,7 +13,7 @@ MOBILENET_V2 = tuple(
 """Expansion, output channels and stride of the 17 blocks (Sandler et al. 2018, table 2)."""
 
 
-def full(id: str, requirement: str = "MUST", *, defect: str) -> Register:
+def full(id: str, architecture: str, requirement: str = "MUST", *, defect: str) -> Register:
     """A costly case about the operation `network`."""
     return case(
         f"L4.{id}",
@@ -22,23 +22,26 @@ def full(id: str, requirement: str = "MUST", *, defect: str) -> Register:
         formula=small.LOGITS,
         defect=defect,
         costly=True,
+        architecture=architecture,
     )
 
 
-@full("resnet50", defect="an error that only shows through 16 shifted blocks")
+@full("resnet50", "resnet", defect="an error that only shows through 16 shifted blocks")
 def resnet50(s: Setting) -> Problem:
     """TSM-ResNet-50 with 27 classes on a clip of 3 frames of 64x48 pixels."""
     clip = (1, 3, 64, 48)
     return small.resnet(s, "bottleneck", (3, 4, 6, 3), 64, clip=clip, stem_kernel=7, classes=27)
 
 
-@full("mobilenet-v2", "SHOULD", defect="one of the ten shifts stands in a wrong block")
+@full(
+    "mobilenet-v2", "mobilenet_v2", "SHOULD", defect="one of the ten shifts stands in a wrong block"
+)
 def mobilenet_v2(s: Setting) -> Problem:
     """TSM-MobileNetV2 with 27 classes on a clip of 4 frames of 64x80 pixels."""
     return small.mobilenet(s, 32, MOBILENET_V2, 1280, clip=(1, 4, 64, 80), classes=27)
 
 
-@full("ts-can", "SHOULD", defect="the wiring of the two branches at full width")
+@full("ts-can", "ts_can", "SHOULD", defect="the wiring of the two branches at full width")
 def ts_can(s: Setting) -> Problem:
     """TS-CAN with 32 and 64 filters on a clip of 5 frames."""
     return small.ts_can(s, (32, 64), 128, N=1, T=5)

@@ -7,6 +7,7 @@ import numpy as np
 from conformance.questions import pixels
 from conformance.questions.arrays import Array
 from conformance.questions.case import Call, Problem, Question, Setting, case
+from conformance.questions.conventions import plain
 from conformance.questions.judges import Bits, Judge, Within
 from tsm_ref.reference.bounds import Bounded
 
@@ -28,7 +29,7 @@ def sampling(s: Setting, policy: str) -> Problem:
         for length in LENGTHS:
             expected = pixels.sample_frames(policy, length, segments)
             attributes = {"policy": policy, "num_frames": length, "segments": segments}
-            call = Call("sample_frames", {}, attributes, {"policy": s.profile.sampler})
+            call = Call("sample_frames", {}, attributes, {"policy": s.conventions.policy})
             questions.append(Question(call, Bits(expected)))
     return Problem(tuple(questions))
 
@@ -41,7 +42,7 @@ def sampling(s: Setting, policy: str) -> Problem:
 )
 def own_sampling(s: Setting) -> Problem:
     """The profile's own policy for clips of 1 to 300 frames."""
-    return sampling(s, s.profile.sampler)
+    return sampling(s, s.conventions.policy)
 
 
 def _register(policy: str, formula: str) -> None:
@@ -73,7 +74,7 @@ def resized(s: Setting, arithmetic: str, *sizes: tuple[int, int, int, int]) -> P
         image = s.rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
         expected = pixels.resize(image, height, width, arithmetic)
         attributes = {"height": height, "width": width, "arithmetic": arithmetic}
-        call = Call("resize", {"image": image}, attributes, {"arithmetic": s.profile.resize})
+        call = Call("resize", {"image": image}, attributes, {"arithmetic": s.conventions.resize})
         questions.append(Question(call, Bits(expected)))
     return Problem(tuple(questions))
 
@@ -86,7 +87,7 @@ def resized(s: Setting, arithmetic: str, *sizes: tuple[int, int, int, int]) -> P
 )
 def own_resize(s: Setting) -> Problem:
     """The profile's own arithmetic, smaller and larger."""
-    return resized(s, s.profile.resize, (37, 52, 16, 23), (11, 9, 20, 31))
+    return resized(s, s.conventions.resize, (37, 52, 16, 23), (11, 9, 20, 31))
 
 
 @case(
@@ -117,10 +118,10 @@ def crops(s: Setting, kind: str, sizes: list[tuple[int, int]], crop: int = 224) 
     """The crops of resized pictures."""
     questions = []
     for height, width in sizes:
-        expected = pixels.views(height, width, (crop, crop), kind, s.profile.crop_offset)
+        expected = pixels.views(height, width, (crop, crop), kind, s.conventions.crop_offset)
         attributes = {"height": height, "width": width, "crop": [crop, crop], "crops": kind}
-        defaults = {"crops": "center", "offset": s.profile.crop_offset}
-        call = Call("crop", {}, attributes | {"offset": s.profile.crop_offset}, defaults)
+        defaults = {"crops": "center", "offset": s.conventions.crop_offset}
+        call = Call("crop", {}, attributes | {"offset": s.conventions.crop_offset}, defaults)
         questions.append(Question(call, Bits(expected)))
     return Problem(tuple(questions))
 
@@ -140,12 +141,13 @@ def center(s: Setting) -> Problem:
     "L5.crop.three",
     "SHOULD",
     operation="crop",
-    formula="left, right, middle at 0, 4, 2 quarters of the margin",
-    defect="the order is left, middle, right, or ends are at the very edge",
+    formula="three: left, right, middle at 0, 4, 2 quarters of the margin of the width; "
+    "three_longer: both ends and the middle, at 0, 2, 1 halves of the longer side's margin",
+    defect="the order is left, middle, right, or another family's margin is halved",
 )
 def three(s: Setting) -> Problem:
-    """Three crops along the width."""
-    return crops(s, "three", [(256, 343), (256, 455)], 256)
+    """The three crops of the testee's conventions, on wide and on high pictures."""
+    return crops(s, s.conventions.crops, [(256, 343), (256, 455), (343, 256)], 256)
 
 
 @case(
@@ -171,7 +173,7 @@ NORMALIZE = "(pixel * scale - mean) / std, channels in the profile's order"
 )
 def own_normalize(s: Setting) -> Problem:
     """The profile's own statistics and order of colours; the three colours differ."""
-    return normalized(s, s.profile.as_dict())
+    return normalized(s, s.conventions.as_dict())
 
 
 @case(
@@ -192,7 +194,7 @@ def normalized(s: Setting, how: dict[str, Any]) -> Problem:
     frames = noise(s, 3, 5, 4)
     names = ("mean", "std", "scale", "channel_order")
     attributes = {name: plain(how[name]) for name in names}
-    defaults = {name: plain(getattr(s.profile, name)) for name in names}
+    defaults = {name: plain(getattr(s.conventions, name)) for name in names}
     values = pixels.normalize(frames, **attributes)
     judge = within_pixels(s, values, how)
     return Problem((Question(Call("normalize", {"frames": frames}, attributes, defaults), judge),))
@@ -207,7 +209,7 @@ def normalized(s: Setting, how: dict[str, Any]) -> Problem:
 def preprocess(s: Setting) -> Problem:
     """The whole chain on a wide and on a high clip."""
     names = ["resize", "long_side", "crop_offset", "channel_order", "scale", "mean", "std"]
-    how = {name: plain(getattr(s.profile, name)) for name in names}
+    how = {name: plain(getattr(s.conventions, name)) for name in names}
     attributes = {"short_side": 32, "crop": [28, 28], **how}
     questions = []
     for h, w in ((41, 66), (71, 45)):
@@ -240,8 +242,3 @@ def bounded_pixels(u: float, values: Array, mean: Any, std: Any) -> Bounded:
     parts = np.abs(values * d + m) + np.abs(m)
     limit = 2 * u * parts / np.abs(d) + 4 * u * np.abs(values)
     return Bounded(values, (limit / 6) ** 2)
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON knows it: tuples are lists."""
-    return list(value) if isinstance(value, tuple) else value

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from conformance.catalogue.l5_frames import bounded_pixels, plain
+from conformance.catalogue.l5_frames import bounded_pixels
 from conformance.exchange.schemas import Invalid, check
 from conformance.questions import film, pixels
 from conformance.questions.arrays import Array
 from conformance.questions.case import Call, Problem, Question, Setting, case
+from conformance.questions.conventions import plain
 from conformance.questions.data import draw_weights, resnet_shapes
 from conformance.questions.judges import Finding, VacuousCase
 from conformance.questions.structure import Oracle
@@ -78,6 +79,7 @@ class Recognition:
 @case(
     "L6.film.short",
     operation="recognize",
+    architecture="resnet",
     formula=RULE,
     defect="any step of the chain, or one step too many",
     costly=True,
@@ -91,6 +93,7 @@ def short(s: Setting) -> Problem:
     "L6.film.long",
     "SHOULD",
     operation="recognize",
+    architecture="resnet",
     formula=RULE,
     defect="frames are lost, the colours are swapped, or the picture stands on its head",
     costly=True,
@@ -102,7 +105,7 @@ def long(s: Setting) -> Problem:
 
 def question(s: Setting, length: int, width: int, height: int) -> Problem:
     """A film of moving colours through a small network."""
-    p = s.profile
+    p = s.conventions
     weights = draw_weights(s.rng, resnet_shapes("basic", (1, 1), 16, CLASSES, 3))
     network = {
         "architecture": "resnet",
@@ -127,9 +130,9 @@ def question(s: Setting, length: int, width: int, height: int) -> Problem:
         "average",
     ]
     how = {name: plain(getattr(p, name)) for name in names}
-    how |= {"short_side": 24, "crop": [20, 20], "segments": 6, "policy": p.sampler}
+    how |= {"short_side": 24, "crop": [20, 20], "segments": 6, "policy": p.policy}
     frames = moving(s, length, height, width)
-    indices = pixels.sample_frames(p.sampler, length, 6)
+    indices = pixels.sample_frames(p.policy, length, 6)
     clips = np.concatenate([pixels.preprocess(frames[row], how) for row in indices])
     probabilities = expected(s, clips, weights, network, how)
     inputs = {"film": np.frombuffer(film.avi(frames), np.uint8)}
@@ -140,7 +143,7 @@ def question(s: Setting, length: int, width: int, height: int) -> Problem:
 
 def expected(s: Setting, clips: Array, weights: Any, network: Any, how: Any) -> Bounded:
     """The probabilities of the oracle, averaged over the clips as the profile says."""
-    oracle = Oracle(s.profile, s.u)
+    oracle = Oracle(s.conventions, s.u)
     parts = [bounded_pixels(s.u, clip[None], how["mean"], how["std"]) for clip in clips]
     x = Bounded(*(np.concatenate([getattr(b, f) for b in parts]) for f in ("value", "variance")))
     logits = oracle.network(x, weights, **network)

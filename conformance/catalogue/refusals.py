@@ -33,7 +33,7 @@ def refused(
 @refusal("shift.rank", operation="temporal_shift", defect="an array without time is shifted")
 def shift_rank(s: Setting) -> Problem:
     """A clip with only the axes N and C."""
-    attributes = {"fold_div": s.profile.fold_div}
+    attributes = {"fold_div": s.conventions.fold_div}
     return refused("an array of rank 2", "temporal_shift", {"x": coded((2, 16))}, attributes)
 
 
@@ -117,8 +117,8 @@ def block_channels(s: Setting) -> Problem:
     attributes = {
         "kind": "basic",
         "stride": 1,
-        "fold_div": s.profile.fold_div,
-        "placement": s.profile.placement,
+        "fold_div": s.conventions.fold_div,
+        "placement": s.conventions.placement,
     }
     call = network_call("residual_block", normal(s.rng, (1, 12, 3, 5, 4)), weights, attributes)
     return Problem((Question(call, Refuses("12 channels for a block of 16")),))
@@ -160,7 +160,7 @@ def stream_weights(s: Setting) -> Problem:
 @refusal("sampling.empty", operation="sample_frames", defect="a clip without frames gives frames")
 def sampling_empty(s: Setting) -> Problem:
     """A video of no frames."""
-    attributes = {"policy": s.profile.sampler, "num_frames": 0, "segments": 8}
+    attributes = {"policy": s.conventions.policy, "num_frames": 0, "segments": 8}
     return refused("a video of no frames", "sample_frames", {}, attributes)
 
 
@@ -172,6 +172,6 @@ def crop_size(s: Setting) -> Problem:
         "width": 300,
         "crop": [224, 224],
         "crops": "center",
-        "offset": s.profile.crop_offset,
+        "offset": s.conventions.crop_offset,
     }
     return refused("a crop larger than the picture", "crop", {}, attributes)

@@ -55,9 +55,9 @@ def shift_nodes(d: Array, T: int) -> Made:
 
 
 def _nodes(call: Call, setting: Setting) -> Made | None:
-    if call.operation == "temporal_shift" and setting.profile.fill == "zero":
+    if call.operation == "temporal_shift" and setting.conventions.fill == "zero":
         x = call.inputs["x"]
-        d = setting.profile.d(x.shape[1], call.attributes["fold_div"])
+        d = setting.conventions.d(x.shape[1], call.attributes["fold_div"])
         return shift_nodes(d, x.shape[2]) if x.ndim == 5 and x.dtype == np.float32 else None
     rule = _RULES.get(call.operation)
     if rule is None:

@@ -14,7 +14,7 @@ as ONNX's own test data instead (see `onnx_export`).
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 
 from conformance.exchange.schemas import Invalid, check
-from conformance.questions.case import Call, Case, Setting, all_cases, make_problem
-from conformance.questions.conventions import profile_of
+from conformance.questions.case import Call, Case, Setting, make_problem
 from conformance.questions.files import FILM, write_npy
 from tsm_ref.errors import UsageError, WriteError
 
@@ -44,13 +43,14 @@ class Manifest:
         return self.places.get(fingerprint(call))
 
 
-def export(folder: Path, levels: tuple[str, ...], profile: str, seed: int, format: str) -> int:
-    """Write the questions of some levels to a folder; returns how many cases there are."""
-    setting = Setting(profile_of(profile), seed)
+def export(folder: Path, cases: Iterable[Case], setting: Setting, format: str = "npy") -> int:
+    """Write the questions of some cases to a folder; returns how many cases there are."""
+    cases = list(cases)
+    levels = {case.level for case in cases}
     places: dict[str, str] = {}
     count = 0
     try:
-        for case, calls in questions(setting, levels):
+        for case, calls in questions(setting, cases):
             count += 1
             if format == "onnx":
                 from conformance.exchange.onnx_layout import write_case
@@ -61,18 +61,22 @@ def export(folder: Path, levels: tuple[str, ...], profile: str, seed: int, forma
                 places[fingerprint(call)] = f"{case.id}/{i}"
                 write_call(folder / "cases" / case.id / str(i), call)
         if format == "npy":
-            manifest = {"format": 1, "seed": seed, "profile": setting.profile.as_dict()}
-            text = json.dumps(manifest | {"levels": list(levels), "places": places}, indent=1)
+            manifest: dict[str, Any] = {
+                "format": 1,
+                "seed": setting.seed,
+                "profile": setting.conventions.as_dict(),
+            }
+            text = json.dumps(manifest | {"levels": sorted(levels), "places": places}, indent=1)
             (folder / "manifest.json").write_text(text + "\n", "utf-8")
     except OSError as error:
         raise WriteError(f"cannot export to {folder}: {error}") from None
     return count
 
 
-def questions(setting: Setting, levels: tuple[str, ...]) -> Iterator[tuple[Case, list[Call]]]:
+def questions(setting: Setting, cases: Iterable[Case]) -> Iterator[tuple[Case, list[Call]]]:
     """The cases that can be asked without a conversation, with their calls."""
-    for case in all_cases():
-        if case.level in levels and case.interactive is None and case.applies(setting.profile):
+    for case in cases:
+        if case.interactive is None and case.applies(setting.conventions):
             yield case, [question.call for question in make_problem(case, setting).questions]
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.judging.runner import Run
-from conformance.questions.case import all_cases
+from conformance.catalogue import all_cases
+from conformance.judging.results import Run
 from tsm_ref.errors import UsageError, WriteError
 
 FAILING = ("failed", "unsupported", "skipped")

@@ -6,15 +6,16 @@ Costly cases and identities come last, and are spared what has been killed alrea
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conformance.judging.runner import Options, judge_reply, run_case
+from conformance.judging.results import Options
+from conformance.judging.runner import judge_reply, run_case
 from conformance.mutants import MUTANTS, Mutant
 from conformance.mutants.base import Recorder
-from conformance.questions.case import Case, Problem, Setting, all_cases, make_problem
-from conformance.questions.conventions import PROFILES, Profile
+from conformance.questions.case import Case, Problem, Setting, make_problem
+from conformance.questions.conventions import PRESETS, Conventions
 from conformance.testees.base import Outputs
 from conformance.testees.in_process import InProcess
 from tsm_ref.errors import WriteError
@@ -34,7 +35,7 @@ class Matrix:
     kills: dict[str, list[str]] = field(default_factory=dict)
     survivals: dict[str, list[str]] = field(default_factory=dict)
     errors: dict[str, list[str]] = field(default_factory=dict)
-    broken: list[str] = field(default_factory=list)
+    reference_fails: list[str] = field(default_factory=list)
 
     @property
     def survivors(self) -> list[str]:
@@ -50,23 +51,23 @@ class Matrix:
     @property
     def complete(self) -> bool:
         """True if every mutant is killed, every case kills, and the reference passes."""
-        return not (self.survivors or self.harmless or self.broken)
+        return not (self.survivors or self.harmless or self.reference_fails)
 
 
-def kill_matrix(levels: Sequence[str], mutants: Sequence[Mutant] | None = None) -> Matrix:
-    """Put the cases of these levels to the mutants, each under its own profile."""
+def kill_matrix(cases: Iterable[Case], mutants: Sequence[Mutant] | None = None) -> Matrix:
+    """Put cases to the mutants, each under its own conventions."""
     mutants = list(MUTANTS.values()) if mutants is None else mutants
     matrix = Matrix()
-    by_profile: dict[str, list[Mutant]] = {}
+    by_preset: dict[str, list[Mutant]] = {}
     for mutant in mutants:
-        by_profile.setdefault(mutant.profile, []).append(mutant)
-    for case in sorted(all_cases(), key=lambda c: c.costly):
-        if case.level not in levels or "bitwise_streaming" in case.needs:
+        by_preset.setdefault(mutant.preset, []).append(mutant)
+    for case in sorted(cases, key=lambda c: c.costly):
+        if "bitwise_streaming" in case.needs:
             continue
         matrix.cases.append(case.id)
-        for name, group in by_profile.items():
-            if case.applies(PROFILES[name]):
-                _try_case(matrix, case, PROFILES[name], group)
+        for name, group in by_preset.items():
+            if case.applies(PRESETS[name]):
+                _try_case(matrix, case, PRESETS[name], group)
     return matrix
 
 
@@ -80,7 +81,7 @@ def summary(matrix: Matrix) -> str:
     ]
     lines += [f"survives: {name} ({MUTANTS[name].mistake})" for name in matrix.survivors]
     lines += [f"kills nothing: {name}" for name in matrix.harmless]
-    lines += [f"the reference fails: {name}" for name in matrix.broken]
+    lines += [f"the reference fails: {name}" for name in matrix.reference_fails]
     return "\n".join(lines)
 
 
@@ -105,14 +106,16 @@ def _worth(case: Case, mutant: Mutant, matrix: Matrix) -> bool:
     return not case.costly or not matrix.kills.get(case.id) or mutant.name in matrix.survivors
 
 
-def _try_case(matrix: Matrix, case: Case, profile: Profile, group: Sequence[Mutant]) -> None:
+def _try_case(
+    matrix: Matrix, case: Case, conventions: Conventions, group: Sequence[Mutant]
+) -> None:
     if not any(_worth(case, mutant, matrix) for mutant in group):
         return
-    problem = make_problem(case, Setting(profile))
+    problem = make_problem(case, Setting(conventions))
     Recorder.seen.clear()
-    correct = InProcess(Recorder(profile))
+    correct = InProcess(Recorder(conventions))
     if _outcome(case, problem, correct) != "survived":
-        matrix.broken.append(f"{case.id} under {profile.name}")
+        matrix.reference_fails.append(f"{case.id} under {conventions.name}")
     used = set(Recorder.seen)
     for mutant in group:
         if not used & set(mutant.methods) or not _worth(case, mutant, matrix):

@@ -1,18 +1,26 @@
-"""Puts cases to a testee and judges its answers; one `Result` per case, whatever happens."""
+"""Puts cases to a testee and judges its answers; one `Result` per case, whatever happens.
 
+Every case is asked twice. An answer that is right now and wrong then is a finding of its own.
+"""
+
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from conformance.questions.case import Case, Problem, Setting, all_cases, make_problem
+from conformance.catalogue import whole_levels
+from conformance.judging.asking import ask, askable
+from conformance.judging.diagnosis import name_mistakes, sentences_about
+from conformance.judging.identities import TWO_ANSWERS, explore
+from conformance.judging.results import Evidence, Options, Result, Run
+from conformance.questions.case import Case, Problem, Setting, make_problem
 from conformance.questions.judges import REFUSALS, Finding, VacuousCase, same_bits
-from conformance.questions.levels import reached, verdict
 from conformance.testees.base import (
-    Broken,
+    Declaration,
+    NoReply,
     Outputs,
     Refused,
     Reply,
@@ -22,156 +30,129 @@ from conformance.testees.base import (
     printable,
 )
 
-OUTCOMES = ("passed", "failed", "unsupported", "skipped", "not applicable")
 COSTLY = 10
 """How many times longer than others a costly case may take."""
 
-
-@dataclass(frozen=True)
-class Options:
-    """How a run is made: which levels, from which seed, with how many drawn examples.
-
-    ``again`` is how the command line names the testee, for the line that reproduces a failure.
-    """
-
-    levels: tuple[str, ...] = ("L0", "L1", "L2", "L3")
-    seed: int = 0
-    examples: int = 20
-    timeout: float = 20.0
-    only: tuple[str, ...] = ()
-    vectors: Path | None = None
-    again: str = "--testee ..."
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of one case."""
-
-    id: str
-    level: str
-    requirement: str
-    operation: str
-    outcome: str
-    message: str = ""
-    used: float = 0.0
-    ulp: float = 0.0
-    worst: tuple[int, ...] = ()
-    seconds: float = 0.0
-    question: int = 0
-    diagnosis: tuple[str, ...] = ()
-    picture: dict[str, Any] | None = None
-    reproduce: str = ""
-
-
-@dataclass
-class Run:
-    """A finished run: the testee's declaration, how it was made, and every result."""
-
-    declaration: Any
-    options: Options
-    results: list[Result] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def reached(self) -> tuple[str, ...]:
-        """The levels that hold; some of its cases say nothing of a level."""
-        return () if self.options.only else reached(self.results)
-
-    @property
-    def conforms(self) -> bool:
-        """True if every level, or every single case, that was asked for holds."""
-        if self.options.only:
-            return all(r.outcome in ("passed", "not applicable") for r in self.results)
-        return set(self.options.levels) <= set(self.reached)
-
-    @property
-    def verdict(self) -> str:
-        """The levels reached in words, or how many of single cases passed."""
-        if self.options.only:
-            passed = sum(r.outcome == "passed" for r in self.results)
-            return f"{passed} of {len(self.results)} cases"
-        return verdict(self.reached)
+Progress = Callable[[Result], None]
 
 
 def run(
     testee: Testee,
+    cases: Iterable[Case],
     options: Options | None = None,
-    progress: Callable[[Result], None] = lambda result: None,
+    progress: Progress = lambda result: None,
 ) -> Run:
-    """Put every case of the wanted levels to a testee."""
+    """Put cases to a testee, and name the mistakes that its wrong answers look like."""
     options = options or Options()
+    cases = list(cases)
     started = time.perf_counter()
-    finished = Run(testee.declaration, options)
-    for case in chosen(options):
-        result = run_case(case, testee, options)
+    finished = Run(testee.declaration, options, whole_levels(cases))
+    for case in cases:
+        result = _result(case, testee, options)
         finished.results.append(result)
         progress(result)
+    _name(finished)
     finished.seconds = time.perf_counter() - started
     return finished
 
 
-def chosen(options: Options) -> list[Case]:
-    """The cases of a run, in order: those of its levels, or those that it names."""
-    if options.only:
-        return [c for c in all_cases() if any(c.id.startswith(prefix) for prefix in options.only)]
-    return [c for c in all_cases() if c.level in options.levels]
-
-
-def setting_of(testee: Testee, seed: int) -> Setting:
-    """What the cases are made for when they are put to a testee."""
-    told = testee.declaration
-    return Setting(told.profile, seed, told.accumulation, not told.inexact)
-
-
-def run_case(case: Case, testee: Testee, options: Options) -> Result:
+def run_case(case: Case, testee: Testee, options: Options | None = None) -> Result:
     """Put one case to a testee; never raises for what the testee does."""
+    finished = run(testee, [case], options)
+    return finished.results[0]
+
+
+def setting_of(declaration: Declaration, seed: int) -> Setting:
+    """What the cases are made for when they are put to a testee of this declaration."""
+    return Setting(
+        declaration.conventions,
+        seed,
+        declaration.accumulation,
+        not declaration.inexact,
+        architectures=declaration.architectures or (),
+        fixed=declaration.fixed,
+    )
+
+
+def _result(case: Case, testee: Testee, options: Options) -> Result:
     began = time.perf_counter()
-    outcome = _judged(case, testee, options)
-    outcome["message"] = printable(outcome.get("message", ""))
-    line = f"tsm-conformance run {options.again} --case {case.id} --seed {options.seed}"
+    try:
+        fields = _judged(case, testee, options)
+    except Exception as error:
+        if os.environ.get("TSM_DEBUG") == "1":
+            raise
+        words = f"the judge itself failed: {type(error).__name__}: {error}"
+        fields = {"outcome": "error", "message": words}
+    fields["message"] = printable(fields.get("message", ""))
+    again = f"tsm-conformance run {options.again} --case {case.id} --seed {options.seed}"
     return Result(
         case.id,
         case.level,
-        case.requirement,
+        case.requirement_of(testee.declaration.architectures),
         case.operation,
         seconds=time.perf_counter() - began,
-        reproduce=line if outcome.get("outcome") == "failed" else "",
-        **outcome,
+        reproduce=again if fields["outcome"] in ("failed", "error") else "",
+        **fields,
     )
 
 
 def _judged(case: Case, testee: Testee, options: Options) -> dict[str, Any]:
-    if not case.applies(testee.declaration.profile):
-        return {"outcome": "not applicable", "message": "the profile decides nothing here"}
+    told = testee.declaration
+    if not case.applies(told.conventions):
+        return _not_applicable("the conventions decide nothing here")
+    if reason := told.not_about(case.operation, case.architecture):
+        return _not_applicable(reason)
     for need in case.needs:
-        if lack := testee.declaration.lacks(need):
+        if lack := told.lacks(need):
             return {"outcome": "skipped", "message": lack}
-    offered = testee.declaration.operations
-    if offered is not None and case.operation not in offered:
-        message = f"the testee does not declare the operation `{case.operation}`"
-        return {"outcome": "unsupported", "message": message}
+    setting = setting_of(told, options.seed)
     if case.interactive is not None:
-        from conformance.judging.identities import explore
-
-        return explore(case, testee, options)
+        if told.fixed:
+            return _not_applicable(f"drawn questions have any size; {told.scope}")
+        return explore(case, testee, setting, options)
     try:
-        problem = make_problem(case, setting_of(testee, options.seed))
+        problem = askable(make_problem(case, setting), told)
     except VacuousCase as error:
         return {"outcome": "skipped", "message": f"cannot be judged: {error}"}
+    if not problem.questions:
+        return _not_applicable(f"it asks for other sizes; {told.scope}")
     timeout = options.timeout * (COSTLY if case.costly else 1)
-    return judge_problem(problem, [testee.ask(q.call, timeout) for q in problem.questions], testee)
+    return _twice(problem, testee, timeout)
 
 
-def judge_problem(
-    problem: Problem, replies: Sequence[Reply], testee: Testee | None = None
-) -> dict[str, Any]:
+def _not_applicable(why: str) -> dict[str, Any]:
+    return {"outcome": "not applicable", "message": why}
+
+
+def _twice(problem: Problem, testee: Testee, timeout: float) -> dict[str, Any]:
+    """The fields of a result, from two rounds of the same questions where the first was answered.
+
+    A testee that hangs or crashes is not asked again: it would only take the time once more.
+    """
+    verdicts = []
+    for _ in range(2):
+        replies = [ask(testee, q.call, timeout) for q in problem.questions]
+        verdicts.append(judge_problem(problem, replies))
+        if not all(isinstance(reply, Outputs) for reply in replies):
+            break
+    first, last = verdicts[0], verdicts[-1]
+    kept = next((v for v in verdicts if v["outcome"] == "failed"), first)
+    if first["outcome"] != last["outcome"]:
+        order = "asked again it is right" if kept is first else "at first it was right"
+        return {**kept, "message": f"{TWO_ANSWERS}: {kept['message']}; {order}"}
+    return kept
+
+
+def judge_problem(problem: Problem, replies: Sequence[Reply]) -> dict[str, Any]:
     """The fields of a `Result` from the replies to the questions of a problem."""
     worst = Finding()
     for i, (question, reply) in enumerate(zip(problem.questions, replies, strict=True)):
         outcome, finding = judge_reply(question.judge, reply)
         if outcome != "passed":
             fields = {"outcome": outcome, **_finding(finding), "question": i}
-            return fields | _diagnosed(problem, i, reply, testee, outcome)
+            if outcome == "failed" and isinstance(reply, Outputs):
+                fields["evidence"] = Evidence(question, reply)
+            return fields
         if finding.used > worst.used:
             worst = finding
     if problem.same_bits and (difference := _differing(replies)):
@@ -189,7 +170,7 @@ def judge_reply(judge: Any, reply: Reply) -> tuple[str, Finding]:
     if isinstance(reply, Skipped):
         sentence = f"skipped without having declared that it lacks anything: {reply.message}"
         return "failed", Finding(sentence)
-    if isinstance(reply, Broken):
+    if isinstance(reply, NoReply):
         return "failed", Finding(reply.message)
     return _judge_refusal(judge, reply)
 
@@ -224,11 +205,16 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _diagnosed(
-    problem: Problem, i: int, reply: Reply, testee: Testee | None, outcome: str
-) -> dict[str, Any]:
-    if testee is None or outcome != "failed" or not isinstance(reply, Outputs):
-        return {}
-    from conformance.judging.diagnosis import diagnose
-
-    return diagnose(problem.questions[i], reply, testee.declaration.profile)
+def _name(finished: Run) -> None:
+    """Add to every failure what it looks like; the mistakes are named by the whole run."""
+    conventions = finished.declaration.conventions
+    failed = {r.id: r.evidence for r in finished.results if r.evidence is not None}
+    passed = [r.id for r in finished.results if r.outcome == "passed"]
+    named = name_mistakes(failed, passed, setting_of(finished.declaration, finished.options.seed))
+    finished.mistakes = named.mistakes
+    for i, result in enumerate(finished.results):
+        if result.evidence is not None:
+            about = sentences_about(result.evidence, conventions)
+            words = (*about.sentences, *named.sentences(result.id))
+            diagnosis = (*result.diagnosis, *words)
+            finished.results[i] = replace(result, diagnosis=diagnosis, picture=about.picture)

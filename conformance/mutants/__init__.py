@@ -11,7 +11,7 @@ from typing import Any
 from conformance.mutants import layers, networks, pools, refusals, shifts, streams, video
 from conformance.mutants.base import Mutant, Recorder
 from conformance.questions.case import Call
-from conformance.questions.conventions import Profile
+from conformance.questions.conventions import Conventions
 from conformance.testees.base import Outputs
 from conformance.testees.in_process import InProcess
 
@@ -23,24 +23,24 @@ MUTANTS: Mapping[str, Mutant] = {
 """Every mutant by name."""
 
 
-def suspects(call: Call, profile: Profile) -> list[Mutant]:
-    """The mutants that can differ from the reference on a call, under a profile."""
+def suspects(call: Call, conventions: Conventions) -> list[Mutant]:
+    """The mutants that can differ from the reference on a call, under some conventions."""
     Recorder.seen.clear()
-    InProcess(Recorder(profile)).ask(call, 10.0)
+    InProcess(Recorder(conventions)).ask(call, 10.0)
     used = set(Recorder.seen)
-    named = ("mit", profile.name)
-    return [m for m in MUTANTS.values() if m.profile in named and used & set(m.methods)]
+    named = ("mit", conventions.name)
+    return [m for m in MUTANTS.values() if m.preset in named and used & set(m.methods)]
 
 
-def answer(mutant: Mutant, call: Call, profile: Profile) -> Mapping[str, Any]:
-    """What a mutant puts out for a call under a profile; nothing if it fails."""
-    reply = _testee(mutant.name, profile).ask(call, 10.0)
+def answer(mutant: Mutant, call: Call, conventions: Conventions) -> Mapping[str, Any]:
+    """What a mutant puts out for a call under some conventions; nothing if it fails."""
+    reply = _testee(mutant.name, conventions).ask(call, 10.0)
     return reply.values if isinstance(reply, Outputs) else {}
 
 
 @cache
-def _testee(name: str, profile: Profile) -> InProcess:
-    return InProcess(MUTANTS[name].make(profile))
+def _testee(name: str, conventions: Conventions) -> InProcess:
+    return InProcess(MUTANTS[name].make(conventions))
 
 
 __all__ = ["MUTANTS", "Mutant", "answer", "suspects"]

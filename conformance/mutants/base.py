@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from conformance.questions.conventions import Profile
+from conformance.questions.conventions import Conventions
 from conformance.testees.reference import Reference
 from conformance.testees.reference_stream import ReferenceStream
 
@@ -15,19 +15,19 @@ Method = Callable[..., Any]
 class Mutant:
     """A wrong implementation: its class of mistake, the mistake in words, the replaced methods.
 
-    ``profile`` is the one under which the mistake shows.
+    ``preset`` names the conventions under which the mistake shows.
     """
 
     name: str
     kind: str
     mistake: str
     methods: Mapping[str, Any]
-    profile: str = "mit"
+    preset: str = "mit"
 
-    def make(self, profile: Profile | str | None = None) -> Reference:
+    def make(self, conventions: Conventions | str | None = None) -> Reference:
         """A testee with this mistake."""
         wrong: type[Reference] = type("Mutant", (Reference,), dict(self.methods))
-        testee = wrong(profile or self.profile)
+        testee = wrong(conventions or self.preset)
         testee.declaration = {**testee.declaration, "name": f"mutant {self.name}"}
         return testee
 
@@ -46,7 +46,7 @@ class Catalogue(dict[str, Mutant]):
     """The mutants of one module, filled by a decorator."""
 
     def mutant(
-        self, name: str, kind: str, method: str, mistake: str, profile: str = "mit"
+        self, name: str, kind: str, method: str, mistake: str, preset: str = "mit"
     ) -> Callable[[Method], Method]:
         """Register the decorated function as the replacement of a method of the reference.
 
@@ -56,7 +56,7 @@ class Catalogue(dict[str, Mutant]):
         def register(function: Method) -> Method:
             if name in self:
                 raise ValueError(f"there are two mutants {name!r}")
-            self[name] = Mutant(name, kind, mistake, {method: function}, profile)
+            self[name] = Mutant(name, kind, mistake, {method: function}, preset)
             return function
 
         return register

@@ -6,7 +6,7 @@ import numpy as np
 
 from conformance.mutants.base import Catalogue
 from conformance.questions.arrays import Array
-from conformance.questions.structure import Structure, _below
+from conformance.questions.structure import Structure, below
 from conformance.testees.reference import Reference
 from tsm_ref import reference
 
@@ -106,7 +106,7 @@ def _(self: Reference, x: Array, weights: Any, *, stride: int, fold_div: int) ->
 
 @mutant("mobile-depthwise-shift", "placement", "inverted_residual", "the depthwise conv is shifted")
 def _(self: Reference, x: Array, weights: Any, *, stride: int, fold_div: int) -> Any:
-    w = _below(weights, "conv.")
+    w = below(weights, "conv.")
     if "6.weight" not in w or stride != 1 or w["6.weight"].shape[0] != x.shape[1]:
         return Structure.inverted_residual(self, x, weights, stride=stride, fold_div=fold_div)
     y = self.temporal_shift(self.relu6(self.conv_bn(x, w, "0", "1")), fold_div)
@@ -148,9 +148,9 @@ def _(self: Reference, x: Array, weights: Any, **a: Any) -> Array:
     return y.transpose(2, 0, 1).reshape(n, t, k).swapaxes(1, 2)
 
 
-@mutant("flatten-channels-first", "layouts", "flatten_hwc", "pictures are flattened channels first")
-def _(self: Reference, v: Array) -> Array:
-    return v.transpose(0, 1, 3, 4, 2).reshape(v.shape[0], -1, v.shape[2])
+@mutant("flatten-other-order", "layouts", "flattened", "pictures are flattened in the other order")
+def _(self: Reference, v: Array, order: str) -> Array:
+    return Structure.flattened(self, v, "chw" if order == "hwc" else "hwc")
 
 
 @mutant("gate-missing", "activations", "multiply", "the attention mask is not applied")

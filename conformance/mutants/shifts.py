@@ -6,6 +6,7 @@ import numpy as np
 
 from conformance.mutants.base import Catalogue
 from conformance.questions.arrays import Array
+from conformance.questions.conventions import READS
 from conformance.testees.reference import Reference
 from tsm_ref import reference
 
@@ -20,22 +21,22 @@ def right(self: Reference, x: Array, fold_div: int) -> Array:
 
 @mutant("direction-swapped", "direction", "folds", "past and future are swapped")
 def _(self: Reference, channels: int, fold_div: int) -> Array:
-    return -self.profile.d(channels, fold_div)
+    return -self.conventions.d(channels, fold_div)
 
 
 @mutant("direction-past-only", "direction", "folds", "both folds read the past")
 def _(self: Reference, channels: int, fold_div: int) -> Array:
-    return abs(self.profile.d(channels, fold_div))
+    return abs(self.conventions.d(channels, fold_div))
 
 
 @mutant("direction-future-only", "causality", "folds", "both folds read the future")
 def _(self: Reference, channels: int, fold_div: int) -> Array:
-    return -abs(self.profile.d(channels, fold_div))
+    return -abs(self.conventions.d(channels, fold_div))
 
 
 @mutant("direction-two-frames", "direction", "folds", "channels are shifted by two frames")
 def _(self: Reference, channels: int, fold_div: int) -> Array:
-    return 2 * self.profile.d(channels, fold_div)
+    return 2 * self.conventions.d(channels, fold_div)
 
 
 @mutant(
@@ -102,12 +103,12 @@ def _(self: Reference, channels: int, fold_div: int) -> Array:
 
 @mutant("fold-from-end", "fold arithmetic", "folds", "the folds are the last channels")
 def _(self: Reference, channels: int, fold_div: int) -> Array:
-    return self.profile.d(channels, fold_div)[::-1].copy()
+    return self.conventions.d(channels, fold_div)[::-1].copy()
 
 
 @mutant("fold-interleaved", "fold arithmetic", "folds", "channels of both folds alternate")
 def _(self: Reference, channels: int, fold_div: int) -> Array:
-    d = self.profile.d(channels, fold_div)
+    d = self.conventions.d(channels, fold_div)
     f = channels // fold_div
     d[: 2 * f : 2], d[1 : 2 * f : 2] = -1, 1
     return d
@@ -115,7 +116,7 @@ def _(self: Reference, channels: int, fold_div: int) -> Array:
 
 @mutant("fold-constant", "fold arithmetic", "folds", "the fold divisor is a constant in the code")
 def _(self: Reference, channels: int, fold_div: int) -> Array:
-    return self.profile.d(channels, self.profile.fold_div)
+    return self.conventions.d(channels, self.conventions.fold_div)
 
 
 @mutant("fold-equal", "fold arithmetic", "folds", "both folds are int(C r) channels", "paddle")
@@ -251,8 +252,6 @@ def _(self: Reference, x: Array, fold_div: int) -> Array:
 def _two_folds(self: Reference, channels: int, f: int, end: int) -> Array:
     """The profile's directions in folds of other sizes."""
     d = np.zeros(channels, np.int64)
-    first, second = (1, -1) if self.profile.rule == "paddle" else (-1, 1)
-    if self.profile.rule == "online":
-        first, second = 1, 0
-    d[:f], d[f:end] = first, second
+    for reads, fold in zip(self.conventions.folds, (slice(0, f), slice(f, end)), strict=False):
+        d[fold] = READS[reads]
     return d

@@ -5,9 +5,8 @@ testee's profile and accuracy, a seed) it makes a `Problem`: calls of operations
 judge. Nothing that a testee is sent contains an expected output.
 """
 
-import difflib
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from conformance.questions.arrays import Array
-from conformance.questions.conventions import Profile
+from conformance.questions.conventions import Conventions
 from conformance.questions.judges import Judge
 from conformance.questions.levels import LEVELS
 from tsm_ref.errors import UsageError
@@ -65,13 +64,19 @@ class Problem:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a case is made for: a profile, the accuracy that is declared, and a seed."""
+    """What a case is made for: conventions, the accuracy that is declared, a seed, a scope.
 
-    profile: Profile
+    ``architectures`` are those that a testee is, if it does not claim to be any; ``fixed`` the
+    sizes that it is made for: ``batch``, ``channels``, ``frames``, ``height``, ``width``.
+    """
+
+    conventions: Conventions
     seed: int = 0
     accumulation: str = "float32"
     exact: bool = True
     case_id: str = ""
+    architectures: tuple[str, ...] = ()
+    fixed: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -85,6 +90,16 @@ class Setting:
         """
         return max(unit_roundoff(self.accumulation), unit_roundoff("float32"))
 
+    def size(self, axis: str, usual: int) -> int:
+        """The size that a testee is made for along an axis, or the usual one of a case."""
+        return self.fixed.get(axis, usual)
+
+    @property
+    def architecture(self) -> str:
+        """The architecture that questions about any network are about."""
+        known = [a for a in self.architectures if a in ("resnet", "mobilenet_v2")]
+        return known[0] if known else "resnet"
+
     @cached_property
     def rng(self) -> np.random.Generator:
         """Random numbers that depend on the seed and on the case alone."""
@@ -96,7 +111,8 @@ class Case:
     """One thing that an implementation must, should or may do.
 
     ``needs`` names declared capabilities without which the case is skipped; ``applies`` is False
-    for profiles that the case says nothing about; ``cost`` marks the cases that take seconds.
+    for conventions that the case says nothing about; ``architecture`` is the one that it is about,
+    if it is about one; ``costly`` marks the cases that take seconds.
     ``interactive`` cases choose their questions by the answers (hypothesis), and cannot be
     exported.
     """
@@ -109,14 +125,24 @@ class Case:
     defect: str
     build: Callable[[Setting], Problem]
     needs: tuple[str, ...] = ()
-    applies: Callable[[Profile], bool] = lambda profile: True
+    applies: Callable[[Conventions], bool] = lambda conventions: True
     costly: bool = False
+    architecture: str = ""
     interactive: Callable[[Any], None] | None = None
 
     @property
     def level(self) -> str:
         """The level that the case belongs to."""
         return self.id.split(".", 1)[0]
+
+    def requirement_of(self, architectures: tuple[str, ...] | None) -> str:
+        """How much the case is asked of a testee that is these architectures, or any (None).
+
+        What a testee says it is it must be.
+        """
+        if architectures and self.architecture in architectures:
+            return "MUST"
+        return self.requirement
 
 
 Build = Callable[[Setting], Problem]
@@ -147,7 +173,7 @@ Property = Callable[[Any], None]
 def identity(
     id: str, *, operation: str, formula: str, defect: str, **options: Any
 ) -> Callable[[Property], Property]:
-    """Register a property that hypothesis explores, a function of an `identities.Dialogue`."""
+    """Register a property that hypothesis explores, a function of a `dialogue.Dialogue`."""
 
     def register(prop: Property) -> Property:
         def nothing_fixed(setting: Setting) -> Problem:
@@ -161,25 +187,6 @@ def identity(
         return prop
 
     return register
-
-
-def all_cases() -> Iterator[Case]:
-    """Every case of the suite, level by level, in the order of the catalogue."""
-    from conformance import catalogue
-
-    for module in catalogue.MODULES:
-        __import__(f"conformance.catalogue.{module}")
-    order = list(LEVELS)
-    yield from sorted(CASES.values(), key=lambda c: order.index(c.level))
-
-
-def find_case(id: str) -> Case:
-    """The case of this identifier; raises `UsageError` naming similar ones."""
-    known = {c.id: c for c in all_cases()}
-    if id not in known:
-        close = difflib.get_close_matches(id, known, 3, 0.4)
-        raise UsageError(f"there is no case {id!r}; similar are {', '.join(close) or 'none'}")
-    return known[id]
 
 
 def make_problem(c: Case, setting: Setting) -> Problem:

@@ -1,11 +1,17 @@
 """What a testee says it implements: which neighbour in time, how many channels, which pixels.
 
-Implementations of TSM differ and none is wrong. A profile writes down what one family does; a
-testee is judged against the profile that it declares, never against somebody else's.
+Implementations of TSM differ and none is wrong. `Conventions` are free fields that say what one
+implementation does; a testee is judged against those that it declares, never against somebody
+else's. The presets are shorthands for the public families, and every field may differ from them.
+
+`tsm_ref.profile` says the same of checkpoints, and is not used on purpose: our own engines are
+judged here, and a mistake in what they share with the judge could not be seen. Fields that mean the
+same have the same names in both.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
 from math import isfinite
 from typing import Any
 
@@ -13,44 +19,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.errors import UsageError
-from tsm_ref.reference import folds_mit, folds_online, folds_paddle
 
-RULES = ("mit", "online", "paddle")
+READS: Mapping[str, int] = {"past": 1, "future": -1, "none": 0}
+"""What a fold of channels may read, as the d of its channels."""
+MAX_FOLDS = 4
 MAX_FOLD_DIV = 256
 """Every clip of the suite has a few times as many channels."""
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "rule": RULES,
+    "fold_rule": ("floor", "ratio", "double"),
     "fill": ("zero", "replicate", "circular"),
     "placement": ("blockres", "block"),
-    "sampler": ("uniform", "twice", "val", "dense", "mmaction2", "paddle"),
+    "flatten": ("hwc", "chw"),
+    "policy": ("uniform", "twice", "val", "dense", "mmaction2", "paddle"),
     "resize": ("pil", "opencv"),
     "long_side": ("floor", "half_up", "four_thirds"),
+    "crops": ("three", "three_longer"),
     "crop_offset": ("round", "floor"),
     "channel_order": ("rgb", "bgr"),
     "average": ("logits", "probabilities"),
 }
+"""The values of every field that is one of a few words."""
 
 
 @dataclass(frozen=True)
-class Profile:
-    """One family's conventions; every field is told to a testee whose operation depends on it.
+class Conventions:
+    """What one implementation does; every field is told to a testee whose operation depends on it.
 
-    ``rule`` and ``fold_div`` give the shift of every channel (`d`); ``every_block`` is True where
-    deep networks are shifted in each block and not in every second one (Paddle).
+    ``folds`` says what each fold of channels reads, the first channels first. Of C channels fold k
+    (from 0) begins at channel ``k f`` and f is, by ``fold_rule``,
 
-    >>> PROFILES["mit"].d(6, fold_div=4), PROFILES["paddle"].d(6, fold_div=4)
+    ======  ====================  =============================================================
+    floor   ``C // fold_div``     every fold is rounded down alike (MIT and its ports)
+    double  ``2 C // fold_div``   a fold is twice the part that its divisor names
+    ratio   ``C / fold_div``      not rounded: fold k begins at ``int(k C / fold_div)`` (Paddle)
+    ======  ====================  =============================================================
+
+    ``causal`` are the folds of the form that is streamed. ``every_block``: deep networks are
+    shifted in each block and not in every second one. ``flatten``: the order in which TS-CAN
+    flattens a picture. ``crops``: whether three crops step along the width by quarters of the
+    margin (MIT) or lie at both ends and the middle of the longer side (MMAction2). The others are
+    the fields of `tsm_ref.profile` by the same names.
+
+    >>> PRESETS["mit"].d(6, fold_div=4), PRESETS["paddle"].d(6, fold_div=4)
     (array([-1,  1,  0,  0,  0,  0]), array([ 1, -1, -1,  0,  0,  0]))
     """
 
     name: str = "mit"
-    rule: str = "mit"
+    folds: tuple[str, ...] = ("future", "past")
+    fold_rule: str = "floor"
     fold_div: int = 8
     fill: str = "zero"
+    causal: tuple[str, ...] = ("past",)
     placement: str = "blockres"
     every_block: bool = False
-    sampler: str = "uniform"
+    flatten: str = "hwc"
+    policy: str = "uniform"
     resize: str = "pil"
     long_side: str = "floor"
+    crops: str = "three"
     crop_offset: str = "round"
     channel_order: str = "rgb"
     scale: float = 1 / 255
@@ -61,41 +87,60 @@ class Profile:
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
             object.__setattr__(self, name, _per_colour(name, getattr(self, name)))
+        for name, known in (("folds", tuple(READS)), ("causal", ("past", "none"))):
+            object.__setattr__(self, name, _folds(name, getattr(self, name), known))
         for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise UsageError(
-                    f"the profile field `{name}` (={getattr(self, name)!r}) must be one of "
-                    f"{', '.join(allowed)}"
-                )
-        if type(self.fold_div) is not int or not 1 <= self.fold_div <= MAX_FOLD_DIV:
-            raise UsageError(
-                f"the profile field `fold_div` (={self.fold_div!r}) must be a whole number from 1 "
-                f"to {MAX_FOLD_DIV}"
-            )
-        if type(self.every_block) is not bool:
-            raise UsageError(
-                f"the profile field `every_block` (={self.every_block!r}) must be true or false"
-            )
-        if not _is_number(self.scale) or not self.scale:
-            raise UsageError(
-                f"the profile field `scale` (={self.scale!r}) must be a number other than 0"
-            )
+            _require(getattr(self, name) in allowed, self, name, f"one of {', '.join(allowed)}")
+        whole = type(self.fold_div) is int and 1 <= self.fold_div <= MAX_FOLD_DIV
+        _require(whole, self, "fold_div", f"a whole number from 1 to {MAX_FOLD_DIV}")
+        _require(type(self.every_block) is bool, self, "every_block", "true or false")
+        number = _is_number(self.scale) and self.scale != 0
+        _require(number, self, "scale", "a number other than 0")
 
     def d(self, channels: int, fold_div: int | None = None) -> NDArray[np.int64]:
         """The shift of each channel in frames: +1 reads the past, -1 the future."""
         div = self.fold_div if fold_div is None else fold_div
-        if self.rule == "paddle":
-            return folds_paddle(channels, 1 / div)
-        return folds_online(channels, div) if self.rule == "online" else folds_mit(channels, div)
+        if div < 1:
+            raise ValueError(f"`fold_div` (={div}) must be 1 or more")
+        ends = [min(self._begin(k, channels, div), channels) for k in range(len(self.folds) + 1)]
+        d = np.zeros(channels, np.int64)
+        for reads, (begin, end) in zip(self.folds, pairwise(ends), strict=True):
+            d[begin:end] = READS[reads]
+        return d
+
+    def _begin(self, k: int, channels: int, div: int) -> int:
+        """The channel at which fold k begins."""
+        if self.fold_rule == "ratio":  # Paddle multiplies in float32
+            return int(np.float32(k * channels) * np.float32(1 / div))
+        return k * ((2 if self.fold_rule == "double" else 1) * channels // div)
 
     @property
-    def streaming(self) -> "Profile":
-        """The causal profile that this family streams with: past in the first fold, zero start."""
-        return replace(self, rule="online", fill="zero")
+    def streaming(self) -> "Conventions":
+        """The conventions of the form that is streamed: its causal folds, and a start from zero."""
+        return replace(self, folds=self.causal, fill="zero")
 
     def as_dict(self) -> dict[str, Any]:
-        """The profile as plain values for JSON."""
-        return asdict(self)
+        """The conventions as plain values for JSON."""
+        return {name: plain(value) for name, value in asdict(self).items()}
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON knows it: tuples are lists."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _require(good: bool, conventions: Conventions, name: str, needed: str) -> None:
+    if not good:
+        value = getattr(conventions, name)
+        raise UsageError(f"the convention `{name}` (={value!r}) must be {needed}")
+
+
+def _folds(name: str, value: Any, known: tuple[str, ...]) -> tuple[str, ...]:
+    words = isinstance(value, (list, tuple)) and len(value) <= MAX_FOLDS
+    if not words or not all(isinstance(v, str) and v in known for v in value):
+        need = f"at most {MAX_FOLDS} words, each one of {', '.join(known)}"
+        raise UsageError(f"the convention `{name}` (={value!r}) must be {need}")
+    return tuple(value)
 
 
 def _per_colour(name: str, value: Any) -> tuple[float, ...]:
@@ -103,7 +148,7 @@ def _per_colour(name: str, value: Any) -> tuple[float, ...]:
     three = isinstance(value, (list, tuple)) and len(value) == 3 and all(map(_is_number, value))
     if not three or (name == "std" and not all(value)):
         need = "three numbers" + (" other than 0" if name == "std" else "")
-        raise UsageError(f"the profile field `{name}` (={value!r}) must be {need}")
+        raise UsageError(f"the convention `{name}` (={value!r}) must be {need}")
     return tuple(value)
 
 
@@ -111,49 +156,91 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and type(value) is not bool and isfinite(value)
 
 
-def profile_of(value: Any) -> Profile:
-    """A profile from its name, or from an object with a known ``name`` and changed fields.
+def conventions_of(value: Any) -> Conventions:
+    """Conventions from a preset's name, or from an object with a ``name`` and changed fields.
 
-    Raises `UsageError` naming what is unknown.
+    A name may be followed by changes, as on the command line. Raises `UsageError` naming what is
+    unknown.
 
-    >>> profile_of({"name": "mit", "fold_div": 4}).fold_div
+    >>> conventions_of({"name": "mit", "fold_div": 4}).fold_div
     4
+    >>> conventions_of("mit,folds=past+future,fold_div=4").d(6)
+    array([ 1, -1,  0,  0,  0,  0])
     """
-    if isinstance(value, Profile):
+    if isinstance(value, Conventions):
         return value
-    given = {"name": value} if isinstance(value, str) else value
-    known = {field.name for field in fields(Profile)}
-    if not isinstance(given, Mapping) or given.get("name", "mit") not in tuple(PROFILES):
-        raise UsageError(f"there is no profile {value!r}; known are {', '.join(PROFILES)}")
+    given = _spelled(value) if isinstance(value, str) else value
+    known = {field.name for field in fields(Conventions)}
+    if not isinstance(given, Mapping) or given.get("name", "mit") not in tuple(PRESETS):
+        raise UsageError(f"there is no profile {value!r}; known are {', '.join(PRESETS)}")
     unknown = sorted(set(given) - known)
     if unknown:
-        raise UsageError(f"a profile has no field {unknown[0]!r}; known are {sorted(known)}")
-    return replace(PROFILES[given.get("name", "mit")], **given)
+        raise UsageError(f"there is no convention {unknown[0]!r}; known are {sorted(known)}")
+    return replace(PRESETS[given.get("name", "mit")], **given)
 
 
-PROFILES: Mapping[str, Profile] = {
-    profile.name: profile
-    for profile in (
-        Profile("mit"),
-        Profile(
+def _spelled(text: str) -> dict[str, Any]:
+    """``NAME,field=value,...``: numbers and booleans as in JSON, folds joined by +."""
+    name, *changes = text.split(",")
+    found: dict[str, Any] = {"name": name}
+    for change in changes:
+        field, equals, word = change.partition("=")
+        if not equals:
+            raise UsageError(f"`--profile` (={text!r}) must be NAME or NAME,field=value,...")
+        found[field.strip()] = _value(field.strip(), word.strip())
+    return found
+
+
+def _value(field: str, word: str) -> Any:
+    if field in ("folds", "causal"):
+        return [part for part in word.split("+") if part]
+    if field in ("mean", "std"):
+        return [_number(part) for part in word.split("+")]
+    return {"true": True, "false": False}.get(word, _number(word))
+
+
+def _number(word: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
+
+
+PRESETS: Mapping[str, Conventions] = {
+    conventions.name: conventions
+    for conventions in (
+        Conventions("mit"),
+        Conventions("past-first", folds=("past", "future")),
+        Conventions(
             "mmaction2",
-            sampler="mmaction2",
+            policy="mmaction2",
             resize="opencv",
             long_side="half_up",
+            crops="three_longer",
             crop_offset="floor",
             scale=1.0,
             mean=(123.675, 116.28, 103.53),
             std=(58.395, 57.12, 57.375),
             average="probabilities",
         ),
-        Profile(
-            "paddle", rule="paddle", every_block=True, sampler="paddle", long_side="four_thirds"
+        Conventions(
+            "paddle",
+            folds=("past", "future"),
+            fold_rule="ratio",
+            every_block=True,
+            policy="paddle",
+            long_side="four_thirds",
         ),
-        Profile("mtts-can", fold_div=3),
-        Profile("replicate", fold_div=3, fill="replicate"),
-        Profile("circular", fill="circular"),
-        Profile("online", rule="online", channel_order="bgr"),
-        Profile("block", placement="block"),
+        Conventions("mtts-can", fold_div=3),
+        Conventions("rppg-toolbox", fold_div=3, flatten="chw"),
+        Conventions("replicate", fold_div=3, fill="replicate"),
+        Conventions("circular", fill="circular"),
+        Conventions("online", folds=("past",), channel_order="bgr"),
+        Conventions("online-double", folds=("past", "past"), causal=("past", "past")),
+        Conventions("future-only", folds=("future",)),
+        Conventions("block", placement="block"),
     )
 }
-"""The conventions of the public implementations by name."""
+"""The conventions of the public implementations, and the common readings of the paper, by name."""

@@ -46,24 +46,36 @@ def parse_levels(text: str) -> tuple[str, ...]:
 
 
 def reached(results: Iterable[Any]) -> tuple[str, ...]:
-    """The levels that hold: every MUST case passed, here and on every rung of the ladder below.
+    """The levels that hold, here and on every rung of the ladder below.
 
-    A result needs ``level``, ``requirement`` and ``outcome``. A level without any case that was
-    run is not reached.
+    A level holds if no case of it failed, and every MUST case passed: what is not required may be
+    missing, and never wrong. A level without a case that passed is not reached; one whose cases all
+    say nothing about the testee is passed over. A result needs ``level``, ``requirement`` and
+    ``outcome``.
     """
-    holds = dict.fromkeys(LEVELS, True)
-    seen = set()
+    found: dict[str, list[Any]] = {}
     for result in results:
-        seen.add(result.level)
-        if result.requirement == "MUST" and result.outcome not in ("passed", "not applicable"):
-            holds[result.level] = False
+        if result.outcome != "not applicable":
+            found.setdefault(result.level, []).append(result)
+        else:
+            found.setdefault(result.level, [])
+    holds = {level: not any(map(_breaks, found[level])) for level in found}
+    passes = {level: any(r.outcome == "passed" for r in found[level]) for level in found}
     ladder = []
     for level in LADDER:
-        if not holds[level] or level not in seen:
+        if level not in found or not holds[level]:
             break
-        ladder.append(level)
-    beside = [level for level in LEVELS if level not in LADDER and holds[level] and level in seen]
+        if passes[level]:
+            ladder.append(level)
+    beside = [v for v in LEVELS if v not in LADDER and v in found and holds[v] and passes[v]]
     return (*ladder, *beside)
+
+
+def _breaks(result: Any) -> bool:
+    """Whether a case keeps its level from holding."""
+    if result.outcome in ("failed", "error"):
+        return True
+    return bool(result.requirement == "MUST" and result.outcome != "passed")
 
 
 def verdict(levels: tuple[str, ...]) -> str:

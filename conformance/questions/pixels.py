@@ -161,6 +161,12 @@ def views(height: int, width: int, crop: Sequence[int], crops: str, offset: str)
         rows = [[_half(down, offset), _half(across, offset), 0]]
     elif crops == "three":
         rows = [[2 * y, left, 0] for left in (0, 4 * x, 2 * x)]
+    elif crops == "three_longer":
+        y, x = down // 2, across // 2
+        along = [(y, k * x) for k in (0, 2, 1)]
+        if height > width:
+            along = [(k * y, x) for k in (0, 2, 1)]
+        rows = [[top, left, 0] for top, left in along]
     else:
         places = [(0, 0), (0, 4 * x), (4 * y, 0), (4 * y, 4 * x), (2 * y, 2 * x)]
         rows = [[top, left, mirrored] for top, left in places for mirrored in (0, 1)]

@@ -16,9 +16,23 @@ from conformance.questions.arrays import Array, as_numpy
 
 Event = Sequence[Any]
 
+SPOILT = -77
+"""What the caller writes over a chunk that it uses again."""
 
-def play(script: Sequence[Event], clips: Array, open_stream: Callable[[], Any]) -> Array:
+
+def play(
+    script: Sequence[Event],
+    clips: Array,
+    open_stream: Callable[[], Any],
+    to_chunk: Callable[[Array], Array] = np.ascontiguousarray,
+    from_step: Callable[[Array, int], Array] = lambda y, clips: y,
+    *,
+    reused: bool = False,
+) -> Array:
     """Run a script on streams with ``step(chunk)``, ``reset()`` and ``state``.
+
+    ``to_chunk`` and ``from_step`` bring chunks into a testee's layout and its answers back. With
+    ``reused`` the caller writes over every chunk once its step is done, as a camera does.
 
     Shapes: clips (S, N, C, T, H, W), a chunk (N, C, t, H, W), what a step returns (N, K, t, ...)
     -> (N, K, all t, ...).
@@ -32,7 +46,10 @@ def play(script: Sequence[Event], clips: Array, open_stream: Callable[[], Any]) 
         stream = streams[number]
         if action == "step":
             clip, start, stop = rest
-            made.append(as_numpy(stream.step(clips[clip][:, :, start:stop].copy())).copy())
+            chunk = to_chunk(clips[clip][:, :, start:stop].copy())
+            made.append(from_step(as_numpy(stream.step(chunk)).copy(), clips.shape[1]))
+            if reused:
+                chunk[...] = SPOILT
         elif action == "reset":
             stream.reset()
         elif action == "save":

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from conformance.questions.arrays import Array
-from conformance.questions.conventions import Profile
+from conformance.questions.conventions import Conventions
 from tsm_ref.reference import bounds
 
 Weights = Mapping[str, Array]
@@ -27,7 +27,7 @@ class Structure:
     ``shift_by`` (a shift by given d) and ``moved`` (any movement of data).
     """
 
-    profile: Profile
+    conventions: Conventions
     add: Callable[..., Any]
     multiply: Callable[..., Any]
     shift_by: Callable[..., Any]
@@ -48,11 +48,11 @@ class Structure:
 
     def folds(self, channels: int, fold_div: int) -> Array:
         """The shift of each channel."""
-        return self.profile.d(channels, fold_div)
+        return self.conventions.d(channels, fold_div)
 
     def temporal_shift(self, x: Any, fold_div: int) -> Any:
         """The profile's shift of a clip (N, C, T, ...)."""
-        return self.shift_by(x, self.folds(self.shape(x)[1], fold_div), self.profile.fill)
+        return self.shift_by(x, self.folds(self.shape(x)[1], fold_div), self.conventions.fill)
 
     def residual_block(
         self,
@@ -113,7 +113,7 @@ class Structure:
     def plan(self, blocks: Sequence[int], placement: str) -> list[Array]:
         """The same, stage by stage."""
         deep = len(blocks) > 2 and blocks[2] >= 23
-        every = 2 if deep and placement == "blockres" and not self.profile.every_block else 1
+        every = 2 if deep and placement == "blockres" and not self.conventions.every_block else 1
         return [(np.arange(count) % every == 0).astype(np.int64) for count in blocks]
 
     def network(self, x: Any, weights: Weights, **attributes: Any) -> Any:
@@ -149,7 +149,7 @@ class Structure:
                 prefix = f"layer{stage + 1}.{i}."
                 x = self.residual_block(
                     x,
-                    _below(weights, prefix),
+                    below(weights, prefix),
                     kind=a["block"],
                     stride=2 if i == 0 and stage else 1,
                     fold_div=a["fold_div"],
@@ -162,7 +162,7 @@ class Structure:
         """A MobileNetV2 up to its last convolution."""
         x = self.relu6(self.conv_bn(x, weights, "features.0.0", "features.0.1", 2))
         for i, stride in enumerate(a["strides"], start=1):
-            w = _below(weights, f"features.{i}.")
+            w = below(weights, f"features.{i}.")
             x = self.inverted_residual(x, w, stride=stride, fold_div=a["fold_div"])
         last = f"features.{len(a['strides']) + 1}."
         return self.relu6(self.conv_bn(x, weights, f"{last}0", f"{last}1"))
@@ -180,14 +180,15 @@ class Structure:
             x = self.avg_pool(x, (1, 2, 2), (1, 2, 2))
             if stage == 1:
                 appearance = self.avg_pool(appearance, (1, 2, 2), (1, 2, 2))
-        x = self.moved(x, self.flatten_hwc)
+        x = self.moved(x, lambda v: self.flattened(v, a["flatten"]))
         x = self.tanh(self.linear(x, weights["dense1.weight"], weights["dense1.bias"]))
         x = self.linear(x, weights["dense2.weight"], weights["dense2.bias"])
         return self.moved(x, lambda v: v[:, 0])
 
-    def flatten_hwc(self, v: Array) -> Array:
-        """(N, C, T, H, W) -> (N, H * W * C, T), as Keras flattens."""
-        return v.transpose(0, 3, 4, 1, 2).reshape(v.shape[0], -1, v.shape[2])
+    def flattened(self, v: Array, order: str) -> Array:
+        """(N, C, T, H, W) -> (N, H * W * C, T) as Keras flattens, or (N, C * H * W, T)."""
+        axes = (0, 3, 4, 1, 2) if order == "hwc" else (0, 1, 3, 4, 2)
+        return v.transpose(axes).reshape(v.shape[0], -1, v.shape[2])
 
     def conv_bias(self, x: Any, weights: Weights, name: str, pad: int) -> Any:
         """A frame-wise convolution with bias."""
@@ -221,8 +222,8 @@ class Oracle(Structure):
            [0., 1.]])
     """
 
-    def __init__(self, profile: Profile, u: float) -> None:
-        self.profile = profile
+    def __init__(self, conventions: Conventions, u: float) -> None:
+        self.conventions = conventions
         for name in _BOUNDED:
             setattr(self, name, partial(getattr(bounds, name), u=u))
         self.conv = partial(bounds.conv, u=u, rounded_weights=True)
@@ -236,6 +237,6 @@ _BOUNDED = (
 )
 
 
-def _below(weights: Weights, prefix: str) -> Weights:
+def below(weights: Weights, prefix: str) -> Weights:
     """The weights whose names begin with a prefix, without it."""
     return {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}

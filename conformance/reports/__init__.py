@@ -5,14 +5,14 @@ import math
 import os
 import platform
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from conformance.judging.runner import OUTCOMES, Run
-from conformance.questions.case import find_case
+from conformance.catalogue import find_case
+from conformance.judging.results import OUTCOMES, Run
 from conformance.questions.levels import LEVELS
 from tsm_ref.errors import WriteError
 
@@ -29,7 +29,7 @@ def as_report(run: Run) -> dict[str, Any]:
             "name": told.name,
             "version": told.version,
             "language": told.language,
-            "profile": told.profile.as_dict(),
+            "profile": told.conventions.as_dict(),
             "capabilities": {
                 "accumulation": told.accumulation,
                 "exact": told.exact,
@@ -37,17 +37,20 @@ def as_report(run: Run) -> dict[str, Any]:
                 "layout": told.layout,
                 "streaming": told.streaming,
                 "bitwise_streaming": told.bitwise_streaming,
+                "layouts": dict(told.layouts),
+                "scope": told.scope,
             },
         },
         "seed": run.options.seed,
         "examples": run.options.examples,
-        "asked": list(run.options.levels),
+        "asked": list(run.asked),
         "reached": list(run.reached),
         "verdict": run.verdict,
         "conforms": run.conforms,
         "seconds": round(run.seconds, 3),
         "counts": counts(run),
-        "cases": [_case(asdict(result)) for result in run.results],
+        "mistakes": list(run.mistakes),
+        "cases": [_case(asdict(replace(r, evidence=None))) for r in run.results],
     }
 
 
@@ -96,6 +99,7 @@ def write_text(path: Path, text: str) -> Path:
 
 def _case(result: dict[str, Any]) -> dict[str, Any]:
     case = find_case(result["id"])
+    del result["evidence"]
     numbers = {name: _number(result[name]) for name in ("used", "ulp")}
     return {
         **result,

@@ -2,8 +2,8 @@
 
 from conformance.testees.base import (
     OPERATIONS,
-    Broken,
     Declaration,
+    NoReply,
     Outputs,
     Refused,
     Reply,
@@ -15,8 +15,8 @@ from conformance.testees.base import (
 
 __all__ = [
     "OPERATIONS",
-    "Broken",
     "Declaration",
+    "NoReply",
     "Outputs",
     "Refused",
     "Reply",

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from conformance.exchange.schemas import Invalid, check
-from conformance.questions.arrays import LAYOUTS
 from conformance.questions.case import Call
-from conformance.questions.conventions import PROFILES, Profile, profile_of
+from conformance.questions.conventions import PRESETS, Conventions, conventions_of
 from tsm_ref.errors import UsageError
 
 OPERATIONS: Mapping[str, str] = {
@@ -79,13 +78,13 @@ class Unsupported:
 
 
 @dataclass(frozen=True)
-class Broken:
+class NoReply:
     """No usable reply: a crash, a timeout, garbage, an array that cannot be; in one sentence."""
 
     message: str
 
 
-Reply = Outputs | Refused | Skipped | Unsupported | Broken
+Reply = Outputs | Refused | Skipped | Unsupported | NoReply
 
 
 @dataclass(frozen=True)
@@ -95,20 +94,29 @@ class Declaration:
     ``accumulation`` is the type its sums are made in; ``exact`` is False for algorithms that
     transform their data (Winograd, FFT); ``dtypes`` are the float types it takes; ``layout`` the
     order of axes in which it wants clips; ``streaming`` whether it can run frame by frame, and
-    ``bitwise_streaming`` whether that gives the same bits as a whole clip.
+    ``bitwise_streaming`` whether that gives the same bits as a whole clip. ``layouts`` names the
+    operations that want another order of axes than ``layout``.
+
+    Three words say what it is, and nothing else is asked of it; the verdict repeats them.
+    ``operations``: what it offers. ``architectures``: which networks it can be (``resnet``,
+    ``mobilenet_v2``, ``ts_can``). ``fixed``: the sizes that it is made for, as
+    ``{"batch": 1, "frames": 8, "height": 64, "width": 64, "channels": 64}`` or some of them.
     """
 
     name: str
     version: str = ""
     language: str = ""
-    profile: Profile = PROFILES["mit"]
+    conventions: Conventions = PRESETS["mit"]
     accumulation: str = "float32"
     exact: bool = True
     dtypes: tuple[str, ...] = ("float32",)
     layout: str = "NCTHW"
     streaming: bool = True
     bitwise_streaming: bool = False
+    layouts: Mapping[str, str] = field(default_factory=dict)
     operations: tuple[str, ...] | None = None
+    architectures: tuple[str, ...] | None = None
+    fixed: Mapping[str, int] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -117,6 +125,29 @@ class Declaration:
         if not self.exact:
             return "exact: false"
         return "" if self.accumulation in EXACT_TYPES else f"accumulation: {self.accumulation}"
+
+    @property
+    def scope(self) -> str:
+        """What it declares to be, in words; nothing if it claims to be everything."""
+        sizes = ", ".join(f"{name} {size}" for name, size in self.fixed.items())
+        parts = [
+            f"only {', '.join(self.operations)}" if self.operations is not None else "",
+            f"as {', '.join(self.architectures)}" if self.architectures else "",
+            f"of {sizes}" if sizes else "",
+        ]
+        return " ".join(filter(None, parts))
+
+    def layout_of(self, operation: str) -> str:
+        """The order of axes in which an operation wants clips."""
+        return self.layouts.get(operation, self.layout)
+
+    def not_about(self, operation: str, architecture: str) -> str:
+        """Why a case says nothing about what it declares to be, or nothing."""
+        if self.operations is not None and operation not in self.operations:
+            return f"the testee is {self.scope}, without `{operation}`"
+        if self.architectures and architecture and architecture not in self.architectures:
+            return f"the testee is {self.scope}, and no {architecture}"
+        return ""
 
     def lacks(self, need: str) -> str:
         """Why a case that needs a capability cannot be asked, or nothing."""
@@ -170,16 +201,13 @@ def declared(message: Mapping[str, Any], profile: str | None = None) -> Declarat
     except Invalid as error:
         raise UsageError(f"the testee's declaration is not as it should be: {error}") from None
     capabilities = dict(message.get("capabilities", {}))
-    for name in ("dtypes", "operations"):
+    for name in ("dtypes", "operations", "architectures"):
         if name in capabilities:
             capabilities[name] = tuple(capabilities[name])
-    layout = capabilities.get("layout", "NCTHW")
-    if layout not in LAYOUTS:
-        raise UsageError(f"`layout` (={layout!r}) must be one of {', '.join(LAYOUTS)}")
     return Declaration(
         printable(message["name"]),
         printable(message.get("version", "")),
         printable(message.get("language", "")),
-        profile_of(profile or message.get("profile", "mit")),
+        conventions_of(profile or message.get("profile", "mit")),
         **capabilities,
     )

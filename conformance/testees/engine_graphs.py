@@ -6,20 +6,34 @@ from typing import Any
 import numpy as np
 
 from conformance.questions.arrays import Array
-from conformance.questions.conventions import Profile
+from conformance.questions.conventions import Conventions
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models.builder import Builder
 from tsm_ref.models.resnet import ResNetSpec, build_resnet
 from tsm_ref.models.ts_can import build_ts_can
-from tsm_ref.profile import Preprocess, Sampling, ShiftRule
-from tsm_ref.profile import Profile as EngineProfile
+from tsm_ref.profile import Preprocess, Profile, Sampling
 
 Weights = Mapping[str, Array]
 
 
-def rule(profile: Profile, fold_div: int) -> ShiftRule:
-    """The shift rule of a profile as the package knows it."""
-    return ShiftRule(profile.rule, fold_div, profile.fill)
+class FreeRule:
+    """A `tsm_ref.profile.ShiftRule` for any conventions: the builders ask for no more than this."""
+
+    segment = 0
+
+    def __init__(self, conventions: Conventions, fold_div: int) -> None:
+        self.conventions, self.divisor = conventions, fold_div
+        self.fill = conventions.fill
+        self.rule = "paddle" if conventions.every_block else "mit"
+
+    def d(self, channels: int) -> Array:
+        """The shift of each channel."""
+        return self.conventions.d(channels, self.divisor)
+
+
+def rule(conventions: Conventions, fold_div: int) -> Any:
+    """The shift rule of some conventions as the builders of the package want it."""
+    return FreeRule(conventions, fold_div)
 
 
 def one_node(
@@ -34,11 +48,11 @@ def one_node(
     return graph, {n: given[n] for n in names[:data]}, {n: given[n] for n in names[data:]}
 
 
-def block(channels: int, weights: Weights, a: Mapping[str, Any], profile: Profile) -> Graph:
+def block(channels: int, weights: Weights, a: Mapping[str, Any], conventions: Conventions) -> Graph:
     """One residual block as a graph."""
     b = Builder("block")
     x = b.input("x", ("N", channels, "T", "H", "W"))
-    shift = rule(profile, a["fold_div"])
+    shift = rule(conventions, a["fold_div"])
     if a["kind"] == "inverted_residual":
         expansion = weights["conv.0.weight"].shape[0] // weights["conv.0.weight"].shape[1]
         last = "conv.6.weight" if "conv.6.weight" in weights else "conv.3.weight"
@@ -68,7 +82,7 @@ def block(channels: int, weights: Weights, a: Mapping[str, Any], profile: Profil
 
 
 def inverted(
-    b: Builder, x: str, name: str, outputs: int, expansion: int, stride: int, shift: ShiftRule
+    b: Builder, x: str, name: str, outputs: int, expansion: int, stride: int, shift: Any
 ) -> str:
     """MobileNetV2's block with its shift and its skip."""
     skips = stride == 1 and b.channels(x) == outputs
@@ -106,9 +120,9 @@ def conv_bn_relu6(
     return b.relu6(b.batch_norm(x, f"{name}.{index + 1}"), f"{name}.{index + 2}")
 
 
-def network(a: Mapping[str, Any], profile: Profile) -> Graph:
+def network(a: Mapping[str, Any], conventions: Conventions) -> Graph:
     """A network as a graph."""
-    shift = rule(profile, a["fold_div"])
+    shift = rule(conventions, a["fold_div"])
     if a["architecture"] == "ts_can":
         return build_ts_can(shift=shift, filters=tuple(a["filters"]), hidden=a["hidden"])
     if a["architecture"] == "mobilenet_v2":
@@ -126,7 +140,7 @@ def network(a: Mapping[str, Any], profile: Profile) -> Graph:
     return build_resnet(spec, num_classes=a["classes"], placement=placement, shift=shift)
 
 
-def mobilenet_v2(a: Mapping[str, Any], shift: ShiftRule) -> Graph:
+def mobilenet_v2(a: Mapping[str, Any], shift: Any) -> Graph:
     """A MobileNetV2 with the blocks of a case."""
     b = Builder("mobilenet")
     x = b.input("x", ("N", 3, "T", "H", "W"))
@@ -140,10 +154,10 @@ def mobilenet_v2(a: Mapping[str, Any], shift: ShiftRule) -> Graph:
     return b.graph([b.head(x, "classifier", a["classes"])])
 
 
-def shifted_blocks(blocks: Any, placement: str, profile: Profile) -> Array:
+def shifted_blocks(blocks: Any, placement: str, conventions: Conventions) -> Array:
     """Which blocks of a ResNet graph have a shift, in order."""
     spec = ResNetSpec(tuple(blocks), width=8)
-    graph = build_resnet(spec, num_classes=2, placement=placement, shift=rule(profile, 8))
+    graph = build_resnet(spec, num_classes=2, placement=placement, shift=rule(conventions, 8))
     names = {node.name for node in graph.select("TemporalShift")}
     return np.array(
         [
@@ -154,7 +168,7 @@ def shifted_blocks(blocks: Any, placement: str, profile: Profile) -> Array:
     )
 
 
-def tensors(graph: Graph, weights: Weights) -> dict[str, Array]:
+def tensors(graph: Graph, weights: Weights, flatten: str = "hwc") -> dict[str, Array]:
     """The case's weights under the graph's names, kernels with their axis of time.
 
     Raises KeyError for a weight that is missing and ValueError for one of another shape.
@@ -162,6 +176,8 @@ def tensors(graph: Graph, weights: Weights) -> dict[str, Array]:
     found = {}
     for name, shape in graph.parameters.items():
         value = weights[name.removeprefix("block.")]
+        if name == "dense1.weight" and flatten == "chw":
+            value = _channels_last(value, weights["motion_conv4.weight"].shape[0])
         if value.ndim == 4:
             value = value[:, :, None]
         if value.shape != shape:
@@ -170,11 +186,20 @@ def tensors(graph: Graph, weights: Weights) -> dict[str, Array]:
     return found
 
 
-def recognition_profile(how: Mapping[str, Any]) -> EngineProfile:
+def _channels_last(dense: Array, channels: int) -> Array:
+    """A dense weight for a picture flattened (C, H, W), as one for a picture flattened (H, W, C).
+
+    The graphs of the package flatten as Keras does.
+    """
+    side = round((dense.shape[1] / channels) ** 0.5)
+    return dense.reshape(-1, channels, side, side).transpose(0, 2, 3, 1).reshape(dense.shape)
+
+
+def recognition_profile(how: Mapping[str, Any]) -> Profile:
     """The package's profile for the question about a film."""
     sizes = ("short_side", "resize", "long_side", "crop", "crop_offset")
     names = (*sizes, "channel_order", "scale", "mean", "std")
-    return EngineProfile(
+    return Profile(
         placement=how["placement"],
         sampling=Sampling(how["policy"], how["segments"]),
         preprocess=Preprocess(**{name: how[name] for name in names}),
@@ -217,16 +242,16 @@ class ChunkStream:
     def _open(self, chunk: Array) -> None:
         from tsm_ref.engine.stream.stream import Stream
 
-        profile = self.testee.profile.streaming
+        conventions = self.testee.conventions.streaming
         if self.subject == "temporal_shift":
-            d = profile.d(chunk.shape[1], self.attributes["fold_div"])
+            d = conventions.d(chunk.shape[1], self.attributes["fold_div"])
             shift = {"d": tuple(int(v) for v in d), "fill": "zero"}
             shape = ("N", chunk.shape[1], "T", "H", "W")
             nodes = (Node("y", "TemporalShift", ("x",), shift),)
             graph = Graph("shift", (Input("x", shape),), nodes, ("y",), {})
             weights: Weights = {}
         else:
-            graph = network(self.attributes, profile)
+            graph = network(self.attributes, conventions)
             assert graph.frame_logits is not None
             graph = graph.with_outputs([graph.frame_logits])
             weights = tensors(graph, self.weights)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from conformance.questions.arrays import Array
-from conformance.questions.conventions import Profile, profile_of
+from conformance.questions.conventions import Conventions, conventions_of
 from conformance.testees import engine_graphs as graphs
 
 Weights = Mapping[str, Array]
@@ -31,13 +31,13 @@ SIMPLE: Mapping[str, tuple[str, dict[str, Any]]] = {
 class EngineTestee:
     """An engine of tsm_ref, ``numpy`` or ``numba``, under a profile."""
 
-    def __init__(self, engine: str, profile: str | Profile = "mit") -> None:
+    def __init__(self, engine: str, conventions: str | Conventions = "mit") -> None:
         self.engine = engine
-        self.profile = profile_of(profile)
+        self.conventions = conventions_of(conventions)
         self.declaration = {
             "name": f"tsm_ref {engine}",
             "language": "Python, NumPy" + (", Numba" if engine == "numba" else ""),
-            "profile": self.profile.as_dict(),
+            "profile": self.conventions.as_dict(),
             "capabilities": {
                 "exact": engine != "numba",
                 "bitwise_streaming": engine == "numba",
@@ -48,8 +48,8 @@ class EngineTestee:
 
     def temporal_shift(self, x: Array, fold_div: int) -> Array:
         """The profile's shift."""
-        d = self.profile.d(_channels(x), fold_div)
-        return self._node("TemporalShift", [x], d=_ints(d), fill=self.profile.fill)
+        d = self.conventions.d(_channels(x), fold_div)
+        return self._node("TemporalShift", [x], d=_ints(d), fill=self.conventions.fill)
 
     def shift_by(self, x: Array, d: Any, fill: str) -> Array:
         """Any shift."""
@@ -132,27 +132,28 @@ class EngineTestee:
 
     def residual_block(self, x: Array, weights: Weights, **attributes: Any) -> Array:
         """One block."""
-        graph = graphs.block(_channels(x), weights, attributes, self.profile)
+        graph = graphs.block(_channels(x), weights, attributes, self.conventions)
         return self._run(graph, graphs.tensors(graph, weights), {"x": x})
 
     def network(self, x: Array, weights: Weights, **attributes: Any) -> Array:
         """A whole network."""
-        graph = graphs.network(attributes, self.profile)
+        graph = graphs.network(attributes, self.conventions)
         inputs = {"x": x}
         if attributes["architecture"] == "ts_can":
             inputs = {"motion": x, "appearance": attributes["appearance"]}
-        return self._run(graph, graphs.tensors(graph, weights), inputs)
+        tensors = graphs.tensors(graph, weights, attributes.get("flatten", "hwc"))
+        return self._run(graph, tensors, inputs)
 
     def frame_logits(self, x: Array, weights: Weights, **attributes: Any) -> Array:
         """The logits of every frame."""
-        graph = graphs.network(attributes, self.profile)
+        graph = graphs.network(attributes, self.conventions)
         assert graph.frame_logits is not None
         graph = graph.with_outputs([graph.frame_logits])
         return self._run(graph, graphs.tensors(graph, weights), {"x": x})
 
     def shifted_blocks(self, blocks: Any, placement: str) -> Array:
         """Which blocks of a ResNet have a shift."""
-        return graphs.shifted_blocks(blocks, placement, self.profile)
+        return graphs.shifted_blocks(blocks, placement, self.conventions)
 
     def stream(self, subject: str, weights: Weights | None = None, **attributes: Any) -> Any:
         """A stream of the causal shift or network."""
@@ -198,7 +199,7 @@ class EngineTestee:
         """A video file to JSON, as `tsm_ref.Model.recognize` sees it."""
         from tsm_ref.model import Model
 
-        graph = graphs.network(how, self.profile)
+        graph = graphs.network(how, self.conventions)
         tensors = graphs.tensors(graph, weights)
         profile = graphs.recognition_profile(how)
         model = Model(graph, lambda: tensors, profile, engine=self.engine)

@@ -14,7 +14,7 @@ from conformance.exchange.schemas import Invalid, check
 from conformance.exchange.vectors import Manifest, read_manifest
 from conformance.questions.case import Call
 from conformance.questions.files import BadFile, inside, read_npy
-from conformance.testees.base import Broken, Outputs, Refused, Reply, Unsupported, declared
+from conformance.testees.base import NoReply, Outputs, Refused, Reply, Unsupported, declared
 from conformance.testees.layouts import from_testee
 from tsm_ref.errors import UsageError
 
@@ -54,9 +54,9 @@ class Folder:
         if not folder.is_dir():
             return Unsupported(f"there is no answer in outputs/{place}")
         try:
-            return from_testee(call, self._read(folder), self.declaration.layout)
+            return from_testee(call, self._read(folder), self.declaration.layout_of(call.operation))
         except (BadFile, UsageError, OSError) as error:
-            return Broken(str(error))
+            return NoReply(str(error))
 
     def close(self) -> None:
         """Nothing was started."""

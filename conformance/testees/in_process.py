@@ -17,21 +17,21 @@ from typing import Any
 
 import numpy as np
 
-from conformance.questions.arrays import MEMORY, Array, as_numpy
+from conformance.questions.arrays import MEMORY, Array, as_numpy, to_layout
 from conformance.questions.case import Call
 from conformance.questions.files import FILM
 from conformance.questions.streams import play
 from conformance.testees.base import (
     OPERATIONS,
-    Broken,
     Declaration,
+    NoReply,
     Outputs,
     Refused,
     Reply,
     Unsupported,
     declared,
 )
-from conformance.testees.layouts import from_testee, in_layout
+from conformance.testees.layouts import NoAxisOfTime, back, from_testee, in_layout
 from tsm_ref.errors import NotStreamable, TsmError, UsageError
 
 INVALID = (
@@ -78,10 +78,14 @@ class InProcess:
         function = getattr(self.target, call.operation, None)
         if not callable(function):
             return Unsupported(f"there is no `{call.operation}`")
+        layout = self.declaration.layout_of(call.operation)
         if call.operation == "stream":
-            function = _Script(function)
-        layout = self.declaration.layout
-        return from_testee(call, _asked(function, in_layout(call, layout), timeout), layout)
+            function = _Script(function, layout, call.memory.get("clips") == "reused")
+        try:
+            moved = in_layout(call, layout)
+        except NoAxisOfTime as error:
+            return Unsupported(str(error))
+        return from_testee(call, _asked(function, moved, timeout), layout)
 
     def close(self) -> None:
         """Nothing was started."""
@@ -90,12 +94,33 @@ class InProcess:
 class _Script:
     """A factory of streams as a callable that plays a script (see `streams`)."""
 
-    def __init__(self, factory: Any) -> None:
+    def __init__(self, factory: Any, layout: str, reused: bool) -> None:
         self.factory = factory
+        self.layout = layout
+        self.reused = reused
 
     def __call__(self, clips: Array, script: Any, **rest: Any) -> Array:
         """Every stream is opened by the factory with the attributes of the call."""
-        return play(script, clips, lambda: self.factory(**rest))
+        if self.layout.startswith("(NT)"):
+            rest |= self._told("batch", clips.shape[1])
+        is_shift = rest.get("subject") == "temporal_shift"
+        return play(
+            script,
+            clips,
+            lambda: self.factory(**rest),
+            lambda chunk: to_layout(chunk, self.layout),
+            lambda y, n: back(y, self.layout, n) if is_shift or y.ndim < 4 else y,
+            reused=self.reused,
+        )
+
+    def _told(self, name: str, value: Any) -> dict[str, Any]:
+        """An attribute that a factory may do without."""
+        try:
+            known = inspect.signature(self.factory).parameters
+        except (TypeError, ValueError):
+            return {name: value}
+        takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
+        return {name: value} if takes_any or name in known else {}
 
 
 def _asked(function: Any, call: Call, timeout: float) -> Reply:
@@ -110,7 +135,7 @@ def _asked(function: Any, call: Call, timeout: float) -> Reply:
         reply = _call(function, *_prepared(call, arrays, attributes, Path(folder)), timeout)
     for name, value in arrays.items():
         if value.tobytes() != before[name]:
-            return Broken(f"`{call.operation}` modified its input `{name}`")
+            return NoReply(f"`{call.operation}` modified its input `{name}`")
     return reply
 
 
@@ -152,19 +177,19 @@ def _call(function: Any, first: list[Any], rest: dict[str, Any], timeout: float)
         with time_limit(timeout), np.errstate(all="ignore"):
             return _as_outputs(function(*first, **rest))
     except TimeLimit:
-        return Broken(f"no reply within {timeout:g} seconds")
+        return NoReply(f"no reply within {timeout:g} seconds")
     except NotStreamable as error:
         return Refused("not_streamable", _sentence(error))
     except NotImplementedError as error:
         return Unsupported(_sentence(error))
     except RecursionError as error:
-        return Broken(f"raised RecursionError: {_sentence(error)}")
+        return NoReply(f"raised RecursionError: {_sentence(error)}")
     except INVALID as error:
         return Refused("invalid", f"{type(error).__name__}: {_sentence(error)}")
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return Broken(f"raised {type(error).__name__}: {_sentence(error)}")
+        return NoReply(f"raised {type(error).__name__}: {_sentence(error)}")
 
 
 def _as_outputs(value: Any) -> Reply:
@@ -172,7 +197,7 @@ def _as_outputs(value: Any) -> Reply:
     try:
         return Outputs(_named(value))
     except Exception as error:
-        return Broken(f"gave no usable output: {_sentence(error)}")
+        return NoReply(f"gave no usable output: {_sentence(error)}")
 
 
 def _named(value: Any) -> dict[str, Any]:

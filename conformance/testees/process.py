@@ -35,7 +35,7 @@ from conformance.exchange.schemas import Invalid, check
 from conformance.questions.case import Call
 from conformance.questions.files import FILM, MAX_BYTES, BadFile, inside, read_npy, write_npy
 from conformance.testees.base import (
-    Broken,
+    NoReply,
     Outputs,
     Refused,
     Reply,
@@ -44,7 +44,7 @@ from conformance.testees.base import (
     declared,
     printable,
 )
-from conformance.testees.layouts import from_testee, in_layout
+from conformance.testees.layouts import NoAxisOfTime, from_testee, in_layout
 from tsm_ref.errors import UsageError
 
 PROTOCOL = 1
@@ -70,26 +70,28 @@ class Process:
 
     def ask(self, call: Call, timeout: float) -> Reply:
         """The program's reply to a call."""
-        layout = self.declaration.layout
+        layout = self.declaration.layout_of(call.operation)
         try:
             if self._talk is None:
                 self._start()
             reply = self._ask(in_layout(call, layout), timeout)
-        except _Broke as error:
+        except NoAxisOfTime as error:
+            return Unsupported(str(error))
+        except _TalkEnded as error:
             self._end()
-            return Broken(str(error))
+            return NoReply(str(error))
         except UsageError as error:
             self._end()
-            return Broken(f"did not start again: {error}")
+            return NoReply(f"did not start again: {error}")
         except OSError as error:
             self._end()
-            return Broken(f"made its folder unusable: {error.strerror}")
+            return NoReply(f"made its folder unusable: {error.strerror}")
         return from_testee(call, reply, layout)
 
     def close(self) -> None:
         """Ask the program to stop, end it if it does not, and remove its folder."""
         if self._talk is not None:
-            with contextlib.suppress(_Broke, OSError, subprocess.TimeoutExpired):
+            with contextlib.suppress(_TalkEnded, OSError, subprocess.TimeoutExpired):
                 self._talk.send({"op": "stop"})
                 self._talk.hang_up()
                 self._talk.program.wait(2)
@@ -106,7 +108,7 @@ class Process:
         try:
             self._talk.send({"op": "start", "protocol": PROTOCOL, "folder": str(self.folder)})
             return self._talk.receive(START_SECONDS)
-        except _Broke as error:
+        except _TalkEnded as error:
             self._end()
             sentence = printable(f"{self.command[0]!r} did not introduce itself: {error}")
             raise UsageError(sentence) from None
@@ -152,25 +154,25 @@ class Process:
         for name in {**before, **after}:
             if after.get(name) != before.get(name) and not name.startswith("out/"):
                 verb = "modified the input" if name in before else "wrote outside its folder:"
-                raise _Broke(f"{verb} {name}")
+                raise _TalkEnded(f"{verb} {name}")
         total = sum(size for name, (size, _) in after.items() if name.startswith("out/"))
         if total > MAX_BYTES:
-            raise _Broke(f"wrote {total} bytes; at most {MAX_BYTES} are read")
+            raise _TalkEnded(f"wrote {total} bytes; at most {MAX_BYTES} are read")
 
     def _reply(self, answer: Mapping[str, Any]) -> Reply:
         try:
             check("run_reply", answer)
         except Invalid as error:
-            raise _Broke(f"answered what the schema does not allow: {error}") from None
+            raise _TalkEnded(f"answered what the schema does not allow: {error}") from None
         if answer["id"] != self.calls:
-            raise _Broke(f"answered call {answer['id']} when call {self.calls} was asked")
+            raise _TalkEnded(f"answered call {answer['id']} when call {self.calls} was asked")
         if "skipped" in answer:
             return Skipped(answer["skipped"]["message"])
         if "error" in answer:
             kind, text = answer["error"]["kind"], answer["error"]["message"]
             if kind == "unsupported":
                 return Unsupported(text)
-            return Broken(text) if kind == "failed" else Refused(kind, text)
+            return NoReply(text) if kind == "failed" else Refused(kind, text)
         return Outputs({name: self._output(file) for name, file in answer["outputs"].items()})
 
     def _output(self, name: str) -> Any:
@@ -182,7 +184,7 @@ class Process:
                 return json.loads(path.read_text("utf-8"))
             return read_npy(path)
         except (BadFile, OSError, ValueError, RecursionError) as error:
-            raise _Broke(str(error)) from None
+            raise _TalkEnded(str(error)) from None
 
     def _end(self) -> None:
         """End the program; what it made of its folder goes with it."""
@@ -192,7 +194,7 @@ class Process:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class _Broke(Exception):
+class _TalkEnded(Exception):
     """The conversation cannot go on; says why in one sentence."""
 
 
@@ -215,13 +217,13 @@ class _Talk:
             threading.Thread(target=target, daemon=True).start()
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """One line to the program; raises `_Broke` if it listens no more."""
+        """One line to the program; raises `_TalkEnded` if it listens no more."""
         assert self.program.stdin is not None
         try:
             self.program.stdin.write(json.dumps(message).encode() + b"\n")
             self.program.stdin.flush()
         except OSError:
-            raise _Broke(self.epitaph("closed its input")) from None
+            raise _TalkEnded(self.epitaph("closed its input")) from None
 
     def hang_up(self) -> None:
         """Close the program's input."""
@@ -229,21 +231,21 @@ class _Talk:
         self.program.stdin.close()
 
     def receive(self, timeout: float) -> Mapping[str, Any]:
-        """One JSON object from the program; raises `_Broke`."""
+        """One JSON object from the program; raises `_TalkEnded`."""
         try:
             line = self.lines.get(timeout=timeout)
         except queue.Empty:
-            raise _Broke(f"no reply within {timeout:g} seconds") from None
+            raise _TalkEnded(f"no reply within {timeout:g} seconds") from None
         if line is ENDED:
-            raise _Broke(self.epitaph("closed its output"))
+            raise _TalkEnded(self.epitaph("closed its output"))
         if len(line) >= MAX_LINE:
-            raise _Broke(f"printed a line of more than {MAX_LINE} bytes")
+            raise _TalkEnded(f"printed a line of more than {MAX_LINE} bytes")
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
-            raise _Broke(f"printed {line[:60]!r}, which is not JSON") from None
+            raise _TalkEnded(f"printed {line[:60]!r}, which is not JSON") from None
         if not isinstance(value, dict):
-            raise _Broke(f"printed {line[:60]!r}, which is no JSON object")
+            raise _TalkEnded(f"printed {line[:60]!r}, which is no JSON object")
         return value
 
     def epitaph(self, how: str) -> str:

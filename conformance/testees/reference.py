@@ -11,7 +11,7 @@ import numpy as np
 
 from conformance.questions import film, pixels
 from conformance.questions.arrays import Array
-from conformance.questions.conventions import Profile, profile_of
+from conformance.questions.conventions import Conventions, conventions_of
 from conformance.questions.structure import Structure, Weights
 from conformance.testees.reference_stream import ReferenceStream
 from tsm_ref import reference
@@ -53,12 +53,12 @@ class Reference(Structure):
     geometry = staticmethod(pixels.geometry)
     views = staticmethod(pixels.views)
 
-    def __init__(self, profile: str | Profile = "mit") -> None:
-        self.profile = profile_of(profile)
+    def __init__(self, conventions: str | Conventions = "mit") -> None:
+        self.conventions = conventions_of(conventions)
         self.declaration: Mapping[str, Any] = {
             "name": "reference",
             "language": "Python, NumPy",
-            "profile": self.profile.as_dict(),
+            "profile": self.conventions.as_dict(),
             "capabilities": {
                 "dtypes": ["float16", "float32", "float64"],
             },
@@ -71,7 +71,7 @@ class Reference(Structure):
     def temporal_shift_adjoint(self, y: Array, fold_div: int) -> Array:
         """The transpose of the profile's shift."""
         d: Any = self.folds(y.shape[1], fold_div)
-        fill: Any = self.profile.fill
+        fill: Any = self.conventions.fill
         return reference.temporal_shift_adjoint(y, d, fill)
 
     def stream(self, subject: str, weights: Weights | None = None, **attributes: Any) -> Any:

@@ -22,7 +22,7 @@ class ReferenceStream:
         weights: Mapping[str, Array] | None = None,
         **attributes: Any,
     ) -> None:
-        self.model = type(owner)(owner.profile.streaming)
+        self.model = type(owner)(owner.conventions.streaming)
         self.shift_whole = self.model.shift_by
         self.model.shift_by = self.cached_shift
         self.subject, self.weights, self.attributes = subject, weights, attributes

@@ -7,8 +7,8 @@ import pytest
 
 import conformance
 from conformance.__main__ import main
-from conformance.judging.runner import Result
-from conformance.questions.case import all_cases
+from conformance.catalogue import all_cases
+from conformance.judging.results import Result
 from conformance.questions.levels import LEVELS, parse_levels, reached, verdict
 from conformance.testees.reference import Reference
 from tsm_ref.errors import UsageError
@@ -137,10 +137,29 @@ def result(id, requirement, outcome):
 def test_a_gap_in_a_must_case_ends_the_ladder(outcome):
     passed = [result("L0.a", "MUST", "passed"), result("L2.a", "MUST", "passed")]
     gap = result("L1.a", "MUST", outcome)
-    optional = result("L1.b", "SHOULD", outcome)
     assert reached([*passed, gap, result("S.a", "MUST", "passed")]) == ("L0", "S")
-    assert reached([*passed, result("L1.c", "MUST", "passed"), optional]) == ("L0", "L1", "L2")
     assert verdict(reached([gap])) == "no level"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "levels"),
+    [
+        ("failed", ("L0",)),
+        ("error", ("L0",)),
+        ("unsupported", ("L0", "L1")),
+        ("skipped", ("L0", "L1")),
+    ],
+)
+def test_what_is_not_required_may_be_missing_and_never_wrong(outcome, levels):
+    passed = [result(f"{level}.a", "MUST", "passed") for level in ("L0", "L1")]
+    assert reached([*passed, result("L1.b", "SHOULD", outcome)]) == levels
+    assert reached([*passed, result("L1.b", "MAY", outcome)]) == levels
+
+
+def test_a_level_that_says_nothing_about_the_testee_is_passed_over():
+    beside = [result("L0.a", "MUST", "passed"), result("L1.a", "MUST", "not applicable")]
+    assert reached([*beside, result("L2.a", "MUST", "passed")]) == ("L0", "L2")
+    assert reached(beside) == ("L0",)
 
 
 def test_a_level_that_was_not_run_is_not_reached():

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from conformance.judging.runner import Options, run
+from conformance.catalogue import cases_of
+from conformance.judging.results import Options
+from conformance.judging.runner import run
 from conformance.questions.levels import parse_levels
 from conformance.testees.process import Process
 
@@ -36,7 +38,7 @@ def javascript_program():
 def judged(command, levels):
     testee = Process(command)
     try:
-        finished = run(testee, Options(parse_levels(levels), examples=5))
+        finished = run(testee, cases_of(parse_levels(levels)), Options(examples=5))
     finally:
         testee.close()
     failed = [(r.id, r.message) for r in finished.results if r.outcome == "failed"]

@@ -10,10 +10,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from conformance.catalogue import cases_of, find_case
 from conformance.exchange.onnx_layout import shift_nodes
-from conformance.judging.runner import Options, run, run_case
-from conformance.questions.case import find_case
-from conformance.questions.conventions import PROFILES
+from conformance.judging.results import Options
+from conformance.judging.runner import run, run_case
+from conformance.questions.conventions import PRESETS
 from conformance.testees.frameworks import keras_layer, torch_module
 from conformance.testees.in_process import InProcess
 from conformance.testees.onnx import OnnxModels
@@ -36,7 +37,7 @@ def test_no_framework_is_imported_by_the_suite():
 def test_the_pytorch_example_reaches_l0():
     pytest.importorskip("torch", reason="PyTorch is not installed")
     testee = InProcess(load_object(f"{EXAMPLES / 'pytorch_shift.py'}:Shift"))
-    finished = run(testee, Options(("L0",), examples=5))
+    finished = run(testee, cases_of(["L0"]), Options(examples=5))
     assert [(r.id, r.message) for r in finished.results if r.outcome == "failed"] == []
     assert finished.reached == ("L0",)
     assert finished.declaration.language.startswith("PyTorch")
@@ -79,9 +80,9 @@ def test_a_keras_layer_gets_clips_with_channels_last(monkeypatch):
         __version__="3", Layer=Layer, ops=types.SimpleNamespace(convert_to_tensor=np.asarray)
     )
     monkeypatch.setitem(sys.modules, "keras", keras)
-    finished = run(InProcess(keras_layer(Layer())), Options(("L0",), examples=5))
+    finished = run(InProcess(keras_layer(Layer())), cases_of(["L0"]), Options(examples=5))
     assert finished.reached == ("L0",)
-    assert finished.declaration.profile == PROFILES["mtts-can"]
+    assert finished.declaration.conventions == PRESETS["mtts-can"]
 
 
 @pytest.mark.parametrize(("package", "wrap"), [("torch", torch_module), ("keras", keras_layer)])
@@ -105,7 +106,7 @@ def save_shift(path, d, T, **metadata):
 
 
 def test_an_onnx_model_is_judged_where_its_shapes_fit(tmp_path):
-    d = PROFILES["mit"].d(19, 8)
+    d = PRESETS["mit"].d(19, 8)
     save_shift(tmp_path / "temporal_shift.onnx", d, 5, attributes='{"fold_div": 8}')
     testee = InProcess(OnnxModels(tmp_path / "temporal_shift.onnx"))
     outcomes = {

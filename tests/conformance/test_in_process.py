@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import conformance
-from conformance.judging.runner import Options, run_case
-from conformance.questions.case import find_case
+from conformance.catalogue import find_case
+from conformance.judging.results import Options
+from conformance.judging.runner import run_case
 from conformance.testees.in_process import InProcess
 from conformance.testees.reference import Reference
 from tsm_ref.errors import UsageError
@@ -190,7 +191,7 @@ def test_a_declared_list_of_operations_is_believed():
         ({"profile": "torch"}, "there is no profile 'torch'; known are mit,"),
         ({"capabilities": {"layout": "CHWN"}}, "`capabilities.layout` (='CHWN') must be one of"),
         ({"capabilities": {"fast": True}}, "`capabilities.fast` is not known"),
-        ({"profile": {"name": "mit", "fold": 3}}, "a profile has no field 'fold'"),
+        ({"profile": {"name": "mit", "fold": 3}}, "there is no convention 'fold'"),
         ({"profile": {"fold_div": 0}}, "`fold_div` (=0) must be a whole number from 1 to 256"),
         ({"profile": {"fold_div": 10**30}}, "must be a whole number from 1 to 256"),
         ({"profile": {"mean": 5}}, "`mean` (=5) must be three numbers"),

@@ -1,6 +1,5 @@
 """The package as a whole: its floor, its examples, its README, its catalogue."""
 
-import ast
 import doctest
 import importlib
 import pkgutil
@@ -10,34 +9,17 @@ from pathlib import Path
 import pytest
 
 import conformance
+from conformance.catalogue import all_cases
 from conformance.mutants import MUTANTS
-from conformance.questions.case import all_cases
 from conformance.questions.levels import LEVELS
 from conformance.testees.base import OPERATIONS
 
 FOLDER = Path(conformance.__file__).parent
-OWN_ENGINES = {"testees/engines.py", "testees/engine_graphs.py"}
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages([str(FOLDER)], "conformance.")
     if not module.name.endswith(("__main__", "pytorch_shift", "test_suite"))
 )
-
-
-def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-
-
-def test_the_judge_knows_the_reference_and_the_errors_of_tsm_ref_alone():
-    for path in FOLDER.rglob("*.py"):
-        ours = {name for name in imports(path) if name.split(".")[0] == "tsm_ref"}
-        known = {n for n in ours if re.match(r"tsm_ref(\.(reference|errors)(\.bounds)?)?$", n)}
-        if path.relative_to(FOLDER).as_posix() not in OWN_ENGINES:
-            assert ours == known, path
 
 
 @pytest.mark.parametrize("name", MODULES)

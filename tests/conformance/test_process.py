@@ -7,9 +7,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from conformance.catalogue import find_case
 from conformance.exchange.schemas import check, schema
-from conformance.judging.runner import Options, run_case
-from conformance.questions.case import find_case
+from conformance.judging.results import Options
+from conformance.judging.runner import run_case
 from conformance.testees.base import LONGEST
 from conformance.testees.process import Process
 from tsm_ref.errors import UsageError

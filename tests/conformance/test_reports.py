@@ -7,8 +7,10 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
+from conformance.catalogue import cases_of
 from conformance.exchange.schemas import FOLDER, Invalid, check, schema
-from conformance.judging.runner import Options, run
+from conformance.judging.results import Options
+from conformance.judging.runner import run
 from conformance.mutants import MUTANTS
 from conformance.reports import as_report, write
 from conformance.testees.in_process import InProcess
@@ -18,7 +20,7 @@ from tsm_ref.errors import WriteError
 @pytest.fixture(scope="module")
 def report():
     testee = InProcess(MUTANTS["direction-swapped"].make())
-    return as_report(run(testee, Options(("L0", "S"), examples=3)))
+    return as_report(run(testee, cases_of(["L0", "S"]), Options(examples=3)))
 
 
 def test_the_report_is_what_its_schema_says(report):

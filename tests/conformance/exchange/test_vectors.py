@@ -8,9 +8,12 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+from conformance.catalogue import cases_of
 from conformance.exchange.vectors import export, fingerprint
-from conformance.judging.runner import Options, run
-from conformance.questions.case import Call
+from conformance.judging.results import Options
+from conformance.judging.runner import run
+from conformance.questions.case import Call, Setting
+from conformance.questions.conventions import PRESETS
 from conformance.testees.folder import Folder
 from conformance.testees.in_process import InProcess
 from conformance.testees.reference import Reference
@@ -36,14 +39,14 @@ def answer_all(folder, profile):
 @pytest.fixture(scope="module")
 def answered(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
-    export(folder, LEVELS, "paddle", 3, "npy")
+    export(folder, cases_of(LEVELS), Setting(PRESETS["paddle"], 3))
     answer_all(folder, "paddle")
     return folder
 
 
 def judged(folder):
     testee = Folder(folder)
-    return run(testee, Options(testee.levels, testee.seed))
+    return run(testee, cases_of(testee.levels), Options(testee.seed))
 
 
 def test_a_folder_of_right_answers_reaches_its_levels(answered):
@@ -102,7 +105,7 @@ def test_a_fingerprint_sees_every_part_of_a_call():
 
 
 def test_onnx_test_data_runs_on_onnx(tmp_path):
-    count = export(tmp_path, ("L0", "L1"), "mit", 0, "onnx")
+    count = export(tmp_path, cases_of(["L0", "L1"]), Setting(PRESETS["mit"]), "onnx")
     models = sorted(tmp_path.glob("*/model.onnx"))
     assert count > 30
     operations = set()
@@ -145,7 +148,7 @@ def test_a_manifest_is_what_its_schema_says(tmp_path, change, sentence):
 
 
 def test_who_answers_is_a_dictionary(tmp_path):
-    export(tmp_path, ("L0",), "mit", 0, "npy")
+    export(tmp_path, cases_of(["L0"]), Setting(PRESETS["mit"]))
     (tmp_path / "testee.json").write_text('"me"')
     with pytest.raises(UsageError, match="the message is str; object is needed"):
         Folder(tmp_path)

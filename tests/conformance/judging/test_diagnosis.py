@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from conformance.catalogue import find_case
 from conformance.judging.diagnosis import channel_reads, source_map
-from conformance.judging.runner import Options, run_case
+from conformance.judging.results import Options
+from conformance.judging.runner import run_case
 from conformance.mutants import MUTANTS
-from conformance.questions.case import find_case
 from conformance.testees.in_process import InProcess
 
 

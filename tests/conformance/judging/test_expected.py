@@ -3,8 +3,9 @@
 import pytest
 
 from conformance.__main__ import main
+from conformance.catalogue import cases_named
 from conformance.judging import expected
-from conformance.judging.runner import Options, run
+from conformance.judging.runner import run
 from conformance.mutants import MUTANTS
 from conformance.testees.in_process import InProcess
 from tsm_ref.errors import UsageError
@@ -13,7 +14,7 @@ from tsm_ref.errors import UsageError
 @pytest.fixture(scope="module")
 def finished():
     testee = InProcess(MUTANTS["edge-one-frame"].make())
-    return run(testee, Options(only=("L0.shift",)))
+    return run(testee, cases_named(["L0.shift"]))
 
 
 def problems(finished, tmp_path, text):

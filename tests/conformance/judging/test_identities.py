@@ -5,10 +5,11 @@ import sys
 import numpy as np
 import pytest
 
+from conformance.catalogue import all_cases, find_case
 from conformance.catalogue.permanent import FOLDER, read_vector
-from conformance.judging.runner import Options, run_case
+from conformance.judging.results import Options
+from conformance.judging.runner import run_case
 from conformance.mutants import MUTANTS
-from conformance.questions.case import all_cases, find_case
 from conformance.testees.in_process import InProcess
 from conformance.testees.reference import Reference
 

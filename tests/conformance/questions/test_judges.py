@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conformance.judging.runner import Options, judge_reply, run, run_case
+from conformance.catalogue import all_cases, cases_of, find_case
+from conformance.judging.results import Options
+from conformance.judging.runner import judge_reply, run, run_case
 from conformance.mutants import MUTANTS
-from conformance.questions.case import Setting, all_cases, find_case, make_problem
-from conformance.questions.conventions import PROFILES
+from conformance.questions.case import Setting, make_problem
+from conformance.questions.conventions import PRESETS
 from conformance.questions.judges import Bits, Refuses, VacuousCase, Values, Within
-from conformance.testees.base import Broken, Outputs, Refused, Skipped, Unsupported
+from conformance.testees.base import NoReply, Outputs, Refused, Skipped, Unsupported
 from conformance.testees.in_process import InProcess
 from conformance.testees.reference import Reference
 from tsm_ref.reference.bounds import Bounded
@@ -55,19 +57,19 @@ def test_a_case_that_cannot_fail_is_an_error():
         empty.guard(0.0)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", PRESETS)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_case_is_vacuous_under_any_profile(profile, seed):
     for case in all_cases():
-        if not case.costly and case.applies(PROFILES[profile]):
-            make_problem(case, Setting(PROFILES[profile], seed))
+        if not case.costly and case.applies(PRESETS[profile]):
+            make_problem(case, Setting(PRESETS[profile], seed))
 
 
 def test_exact_cases_lose_no_bit_in_float32():
     """Every partial sum stays below 2^24: the float64 oracle of absolute values says so."""
     for case in all_cases():
         if case.level == "L1" and case.interactive is None:
-            for question in make_problem(case, Setting(PROFILES["mit"])).questions:
+            for question in make_problem(case, Setting(PRESETS["mit"])).questions:
                 if isinstance(question.judge, Values) and question.call.operation == "conv":
                     x, weight, *_ = question.call.inputs.values()
                     reach = np.abs(weight).sum(axis=tuple(range(1, weight.ndim))).max()
@@ -83,7 +85,7 @@ def test_exact_cases_lose_no_bit_in_float32():
         (Refused("odd", "no"), "failed", "failed (odd) instead of refusing"),
         (Unsupported("nothing"), "unsupported", "nothing"),
         (Skipped("lazy"), "failed", "skipped without having declared"),
-        (Broken("crashed"), "failed", "crashed"),
+        (NoReply("crashed"), "failed", "crashed"),
     ],
 )
 def test_a_refusal_is_an_error_of_a_known_kind(reply, outcome, sentence):
@@ -96,15 +98,15 @@ def test_the_bound_follows_the_declared_accumulation():
     case = next(c for c in all_cases() if c.id == "L1.conv.bound")
     tolerances = []
     for accumulation in ("float64", "float32", "tf32", "float16"):
-        problem = make_problem(case, Setting(PROFILES["mit"], accumulation=accumulation))
+        problem = make_problem(case, Setting(PRESETS["mit"], accumulation=accumulation))
         tolerances.append(float(np.max(problem.questions[0].judge.expected.tolerance())))
     assert tolerances[0] == tolerances[1] < tolerances[2] == tolerances[3]
 
 
 def test_a_transforming_algorithm_is_judged_by_the_bound():
     case = next(c for c in all_cases() if c.id == "L1.conv.channels")
-    exact = make_problem(case, Setting(PROFILES["mit"])).questions[0].judge
-    bound = make_problem(case, Setting(PROFILES["mit"], exact=False)).questions[0].judge
+    exact = make_problem(case, Setting(PRESETS["mit"])).questions[0].judge
+    bound = make_problem(case, Setting(PRESETS["mit"], exact=False)).questions[0].judge
     assert isinstance(exact, Values)
     assert isinstance(bound, Within)
 
@@ -122,7 +124,7 @@ def test_few_bits_are_judged_as_they_are_declared(mutant, accumulation, reached,
     """bfloat16 gives no wrong answer, but its bounds of longer sums would say nothing."""
     testee = InProcess(MUTANTS[mutant].make())
     testee.declaration = replace(testee.declaration, accumulation=accumulation)
-    finished = run(testee, Options(("L0", "L1"), examples=2))
+    finished = run(testee, cases_of(["L0", "L1"]), Options(examples=2))
     outcomes = {result.id: result.outcome for result in finished.results}
     assert finished.reached == reached
     assert ("failed" in outcomes.values()) == is_wrong
