@@ -76,13 +76,15 @@ class Sampling:
 
     ``policy`` names a rule of `tsm_ref.video.sampling`. ``windows`` cuts a long clip into windows
     of ``window`` seconds, one every ``stride`` seconds, each sampled uniformly into ``segments``
-    frames.
+    frames. Where nothing happens in a window, windows twice, four times, ... as long are asked, up
+    to ``longest`` seconds: slow motion needs time to be seen. 0 asks none.
     """
 
     policy: str = "uniform"
     segments: int = 8
     window: float = 0.0
     stride: float = 0.0
+    longest: float = 0.0
 
     def __post_init__(self) -> None:
         _require_types(self)
@@ -92,6 +94,7 @@ class Sampling:
             for name in ("window", "stride"):
                 value = getattr(self, name)
                 _require(0 < value < 1e9, name, value, "a time in seconds")
+        _require(0 <= self.longest < 1e9, "longest", self.longest, "a time in seconds, or 0")
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,8 @@ class Profile:
 
     ``family`` names whose conventions these are, ``placement`` where the shifts stand, ``average``
     whether views are averaged as ``logits`` or as ``probabilities``, ``labels`` the classes in
-    index order, ``measured`` the accuracy that the weights are known to reach, in one line.
+    index order, ``no_event`` the one of them that means that nothing happens, ``measured`` the
+    accuracy that the weights are known to reach, in one line.
 
     >>> Profile.from_json(PROFILES["mit"].to_json()) == PROFILES["mit"]
     True
@@ -173,11 +177,14 @@ class Profile:
     preprocess: Preprocess = field(default_factory=Preprocess)
     average: str = "logits"
     labels: tuple[str, ...] = ()
+    no_event: str = ""
     measured: str = ""
 
     def __post_init__(self) -> None:
         _require_types(self)
         object.__setattr__(self, "labels", tuple(self.labels))
+        if self.no_event:
+            _require(self.no_event in self.labels, "no_event", self.no_event, "one of the labels")
         _require(self.placement in PLACEMENTS, "placement", self.placement, f"one of {PLACEMENTS}")
         _require(self.average in AVERAGES, "average", self.average, f"one of {AVERAGES}")
 
@@ -189,8 +196,15 @@ class Profile:
         """
         return self.labels[index] if index < len(self.labels) else f"class {index}"
 
+    @property
+    def no_event_index(self) -> int | None:
+        """The index of the class ``no_event``; None where no class means that nothing happens."""
+        return self.labels.index(self.no_event) if self.no_event else None
+
     def with_changes(self, **changes: Any) -> "Profile":
-        """The same profile with some fields replaced."""
+        """The same profile with some fields replaced; other labels have no ``no_event`` yet."""
+        if self.no_event not in changes.get("labels", self.labels):
+            changes = {"no_event": ""} | changes
         return replace(self, **changes)
 
     def as_dict(self, *, labels: bool = True) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
 import tsm_ref
@@ -66,8 +67,7 @@ def test_table_begins_with_the_label_and_shows_the_timeline(tour: Recognition) -
     )
     assert lines[0].endswith("tour.mp4")
     assert any("pan right" in line and "1.75" in line and "4.75" in line for line in lines)
-    assert "112 of 336 frames" in lines[-2]
-    assert lines[-1].startswith("measured accuracy: 99.7% of procedural clips")
+    assert f"{np.unique(tour.indices).size} of 336 frames" in lines[-1]
 
 
 def test_table_without_rich_says_the_same_words(tour: Recognition, monkeypatch) -> None:
@@ -128,4 +128,5 @@ def test_every_window_says_what_it_saw_alone(tour: Recognition) -> None:
     assert [clip["top"][0]["label"] for clip in clips] == leaders
     assert [len(clip["top"]) for clip in clips] == [5] * len(clips)
     assert all(clip["start"] < clip["end"] for clip in clips)
-    assert [clip["start"] for clip in clips] == sorted(clip["start"] for clip in clips)
+    moments = [0.5 + 0.5 * i for i in range(len(clips))]  # a window of a second each half one
+    assert all(c["start"] < t < c["end"] for c, t in zip(clips, moments, strict=True))

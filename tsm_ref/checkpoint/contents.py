@@ -136,4 +136,6 @@ def under(stored: Profile, wanted: Profile) -> Profile:
             raise CheckpointError(
                 f"the weights were trained with {name} {kept}; the profile asks for {asked}"
             )
-    return replace(wanted, labels=wanted.labels or stored.labels, measured=stored.measured)
+    if not wanted.labels:
+        wanted = replace(wanted, labels=stored.labels, no_event=stored.no_event)
+    return replace(wanted, measured=stored.measured)

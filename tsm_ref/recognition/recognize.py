@@ -15,7 +15,7 @@ from tsm_ref.errors import CheckpointError, UsageError, VideoError
 from tsm_ref.model import Model
 from tsm_ref.profile import Preprocess, Profile, Sampling
 from tsm_ref.recognition.clock import Clock
-from tsm_ref.recognition.windows import Segment, WindowCutter, timeline
+from tsm_ref.recognition.windows import Segment, WindowCutter, ladder, settled, timeline
 from tsm_ref.reference import softmax
 from tsm_ref.video import (
     SAMPLERS,
@@ -26,7 +26,6 @@ from tsm_ref.video import (
     read_frames,
     resize_and_crop,
     scan,
-    sliding_windows,
 )
 from tsm_ref.video.transforms import full_resolution
 
@@ -163,7 +162,8 @@ def sampled(
     """A profile that samples and crops otherwise; what is None stays as it was.
 
     ``window`` and ``stride`` (seconds) imply the policy ``windows``; ``stride`` is half a window
-    unless given. 3 crops are as high as the frame, 5 and 10 are corners, centre and mirror images.
+    unless given, and a ``window`` that is given is the only length. 3 crops are as high as the
+    frame, 5 and 10 are corners, centre and mirror images.
 
     Raises `UsageError` for a combination that cannot be.
 
@@ -176,9 +176,13 @@ def sampled(
         if window is not None or stride is not None or policy == "windows":
             if policy not in (None, "windows"):
                 raise ValueError(f"`policy` (={policy!r}) cannot be combined with a window")
+            fixed = window
             window = sampling.window or 1.0 if window is None else window
             stride = window / 2 if stride is None else stride
-            sampling = replace(sampling, policy="windows", window=window, stride=stride)
+            longest = sampling.longest if fixed is None else 0.0
+            sampling = replace(
+                sampling, policy="windows", window=window, stride=stride, longest=longest
+            )
         elif policy is not None:
             sampling = Sampling(policy, sampling.segments)
         if crops is not None:
@@ -265,28 +269,33 @@ def _over_windows(
     clock: Clock,
     progress: Progress,
 ) -> _Seen:
-    """Windows over the whole video, each run as soon as its last frame is decoded."""
+    """Windows over the whole video, each run as soon as its last frame is decoded.
+
+    Of the windows of several lengths, the one that speaks for each moment is seen.
+    """
     sampling, spec = profile.sampling, profile.preprocess
     with clock.stage("decode"):
         info, shown = scan(path, allow_partial=allow_partial)
     with _usage():
-        windows = sliding_windows(
-            shown, sampling.segments, window=sampling.window, stride=sampling.stride
-        )
-    logits: list[Array] = []
+        asked = ladder(shown, sampling)
+    ran: list[tuple[int, Array]] = []
     with frames(path, allow_partial=allow_partial) as source:
-        cutter = WindowCutter(source, windows, lambda frame: resize_and_crop(frame, spec))
+        cutter = WindowCutter(source, asked.windows, lambda frame: resize_and_crop(frame, spec))
         clips = iter(cutter)
-        while (clip := clock.timed("decode", lambda: next(clips, None))) is not None:
-            logits.append(_run(model, clip, spec, clock))
-            progress(len(logits), len(windows))
+        while (cut := clock.timed("decode", lambda: next(clips, None))) is not None:
+            row, clip = cut
+            ran.append((row, _run(model, clip, spec, clock)))
+            progress(len(ran), len(asked.windows))
         warnings = dict.fromkeys(info.warnings + source.warnings)
     if cutter.decoded < info.frame_count:
         warnings[f"the file promises {info.frame_count} frames and {cutter.decoded} decode"] = None
     info = replace(info, frame_count=cutter.decoded, warnings=tuple(warnings))
-    n = len(logits)
-    seen = Windows(windows.start[:n], windows.end[:n], windows.indices[:n])
-    return _Seen(logits, seen.indices, shown[seen.indices], cutter.decoded, info, seen)
+    made = asked.only([row for row, _ in ran])
+    chances = [_probabilities(logits, profile.average) for _, logits in ran]
+    spoken = settled(made, chances, profile.no_event_index)
+    indices = made.windows.indices[spoken]
+    logits = [ran[row][1] for row in spoken]
+    return _Seen(logits, indices, shown[indices], cutter.decoded, info, made.shortest())
 
 
 def _run(model: Model, pixels: Array, spec: Preprocess, clock: Clock) -> Array:

@@ -88,7 +88,7 @@ def _encodable(name: str) -> str:
 
 
 def as_table(result: Recognition, *, colour: bool = False) -> str:
-    """The label, the best classes, the timeline of a long clip, and what the model is known for.
+    """The label, the best classes, the timeline of a long clip, and what it took.
 
     Drawn by rich where it is installed, in plain columns elsewhere; the words are the same.
     """
@@ -117,8 +117,6 @@ def _lines(result: Recognition, colour: bool) -> Iterator[str]:
         f"{result.video.frame_count} frames in {timing['total']:.2f} s "
         f"(network {timing['run']:.2f} s{_compiled(timing['compile'])})"
     )
-    if model.profile.measured:
-        yield f"measured accuracy: {printable(model.profile.measured)}"
 
 
 def _compiled(seconds: float) -> str:

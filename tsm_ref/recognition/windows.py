@@ -1,4 +1,9 @@
-"""Sliding windows of a long video: cut while it is decoded, and joined to a timeline of labels."""
+"""Sliding windows of a long video: cut while it is decoded, and joined to a timeline of labels.
+
+A motion shows only in a window that is long enough for it, and a fast one only in a window that is
+short enough. So windows of several lengths are run, a `Ladder`, and every moment takes its label
+from the shortest window that is sure that something happens.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -9,11 +14,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.video import VideoFile, Windows
+from tsm_ref.profile import Sampling
+from tsm_ref.video import VideoFile, Windows, sliding_windows
 
-__all__ = ["Segment", "WindowCutter", "timeline"]
+__all__ = ["Ladder", "Segment", "WindowCutter", "ladder", "settled", "timeline"]
 
 Array = NDArray[Any]
+
+SURE, CERTAIN = 0.7, 0.9
+"""The probabilities from which on a window is believed, and from which on it overrules longer ones.
+
+Measured on virtual moves over frozen pictures: a lower `SURE` takes noise for a slow motion, a
+higher one misses the slowest; a lower `CERTAIN` cuts holes into slow moves, a higher one smears
+fast ones over the rest beside them.
+"""
+
+INSTANT = 1e-6
+"""Seconds: times that differ by less are the same."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +47,99 @@ class Segment:
     probability: float
 
 
-class WindowCutter:
-    """The preprocessed frames (T, V, h, w, 3) of window after window, as they are decoded.
+@dataclass(frozen=True)
+class Ladder:
+    """Windows of several lengths, in the order in which they end; ``rung`` (W,) is 0 for the
+    shortest, 1 for those of the next length, and so on.
+    """
 
-    Only frames that a coming window needs are held. Where fewer frames decode than were promised,
+    windows: Windows
+    rung: NDArray[np.int64]
+
+    def only(self, rows: Sequence[int] | NDArray[np.int64]) -> "Ladder":
+        """Some of the windows."""
+        w, rows = self.windows, np.asarray(rows, np.int64)
+        return Ladder(Windows(w.start[rows], w.end[rows], w.indices[rows]), self.rung[rows])
+
+    def shortest(self) -> Windows:
+        """The windows of the first rung: one for every moment."""
+        return self.only(np.flatnonzero(self.rung == 0)).windows
+
+
+def ladder(times: Array, sampling: Sampling) -> Ladder:
+    """The windows that a profile asks for: of ``window`` seconds, twice that, up to ``longest``.
+
+    `times` are the seconds (N,) at which the frames are shown. The last rung is one window over the
+    whole clip where the clip is shorter than ``longest``. Raises ValueError as `sliding_windows`.
+
+    >>> from tsm_ref.video import frame_times
+    >>> made = ladder(frame_times(150, 25.0), Sampling("windows", 8, 1.0, 0.5, longest=8.0))
+    >>> sorted(set((made.windows.end - made.windows.start).round(3).tolist()))
+    [1.0, 2.0, 4.0, 6.0]
+    """
+    rungs: list[Windows] = []
+    length = sampling.window
+    while not rungs or (length < sampling.longest * 2 and len(rungs[-1]) > 1):
+        length = min(length, max(sampling.longest, sampling.window))
+        stride = sampling.stride * length / sampling.window
+        rungs.append(sliding_windows(times, sampling.segments, window=length, stride=stride))
+        length *= 2
+    start, end, indices = (
+        np.concatenate([getattr(rung, name) for rung in rungs])
+        for name in ("start", "end", "indices")
+    )
+    rung = np.repeat(np.arange(len(rungs)), [len(r) for r in rungs])
+    order = np.lexsort((rung, start, indices[:, -1]))
+    return Ladder(Windows(start[order], end[order], indices[order]), rung[order])
+
+
+def settled(
+    made: Ladder, probabilities: Sequence[Array], no_event: int | None
+) -> NDArray[np.int64]:
+    """Which window speaks for each moment: rows of the ladder, one per window of the first rung.
+
+    Of the windows of every length whose centre is nearest, the shortest one that is sure of a
+    class other than ``no_event``; where none is, the most certain one. A longer window does not
+    speak of an event that lies beside the moment: where the moment's own window is certain that
+    nothing happens, and another short one within the longer is certain of that event. Without
+    ``no_event`` every window of the first rung speaks for itself.
+
+    >>> pair = Ladder(
+    ...     Windows(np.zeros(2), np.array([1.0, 2.0]), np.zeros((2, 8), int)), np.array([0, 1])
+    ... )
+    >>> settled(pair, [np.array([0.8, 0.2]), np.array([0.1, 0.9])], no_event=0)
+    array([1])
+    """
+    chances = np.stack(probabilities)
+    start, end = made.windows.start, made.windows.end
+    rungs = [np.flatnonzero(made.rung == k) for k in range(int(made.rung.max()) + 1)]
+    if no_event is None:
+        return rungs[0]
+    certain, leading = chances.max(1), chances.argmax(1)
+    event = leading != no_event
+    short = rungs[0][certain[rungs[0]] >= CERTAIN]
+
+    def beside(row: int) -> bool:
+        within = (start[short] >= start[row] - INSTANT) & (end[short] <= end[row] + INSTANT)
+        return bool(event[row] and (within & (leading[short] == leading[row])).any())
+
+    spoken = []
+    for moment in rungs[0]:
+        near = [
+            rows[np.abs((start + end)[rows] - (start + end)[moment]).argmin()] for rows in rungs
+        ]
+        if moment in short and not event[moment]:
+            near = [moment, *(row for row in near[1:] if not beside(row))]
+        sure = [row for row in near if event[row] and certain[row] >= SURE]
+        spoken.append(sure[0] if sure else max(near, key=certain.__getitem__))
+    return np.array(spoken)
+
+
+class WindowCutter:
+    """Windows as they are decoded: the row of each, and its preprocessed frames (T, V, h, w, 3).
+
+    The windows stand in the order in which they end. Only frames that a coming window needs are
+    held. Where fewer frames decode than were promised,
     the windows that have begun show the last one again and the others are left out.
     """
 
@@ -41,20 +147,25 @@ class WindowCutter:
         self._source, self._indices, self._convert = source, windows.indices, convert
         self.decoded = 0
 
-    def __iter__(self) -> Iterator[Array]:
+    def __iter__(self) -> Iterator[tuple[int, Array]]:
         wanted = set(np.unique(self._indices).tolist())
-        rows = deque(self._indices.tolist())
+        rows = deque(enumerate(self._indices.tolist()))
+        needed = deque(np.minimum.accumulate(self._indices[::-1, 0])[::-1].tolist())
         kept: dict[int, Array] = {}
         for index, _, pixels in self._source.shown():
             self.decoded = index + 1
             if index in wanted:
                 kept[index] = self._convert(pixels())
-            while rows and index == rows[0][-1]:
-                yield np.stack([kept[i] for i in rows.popleft()])
-                oldest = rows[0][0] if rows else index
+            while rows and index == rows[0][1][-1]:
+                row, shows = rows.popleft()
+                yield row, np.stack([kept[i] for i in shows])
+                needed.popleft()
+                oldest = needed[0] if needed else index
                 kept = {i: image for i, image in kept.items() if i >= oldest}
-        while rows and kept and rows[0][0] <= (newest := max(kept)):
-            yield np.stack([kept[min(i, newest)] for i in rows.popleft()])
+        newest = max(kept, default=-1)
+        for row, shows in rows:
+            if shows[0] <= newest:
+                yield row, np.stack([kept[min(i, newest)] for i in shows])
 
 
 def timeline(

@@ -1,0 +1,95 @@
+"""Windows of several lengths: which there are, and which of them speaks for a moment."""
+
+import numpy as np
+import pytest
+
+import tsm_ref
+from tsm_ref.profile import PROFILES, Profile, Sampling
+from tsm_ref.recognition import sampled
+from tsm_ref.recognition.windows import CERTAIN, SURE, Ladder, ladder, settled
+from tsm_ref.video import Windows, frame_times
+
+STILL, LEFT, RIGHT = range(3)
+
+
+def rungs(*lengths: list[tuple[float, float]]) -> Ladder:
+    """A ladder of windows given by their starts and ends, rung by rung, in the order of ends."""
+    rows = [(end, start, k) for k, spans in enumerate(lengths) for start, end in spans]
+    ends, starts, rung = (np.array(column) for column in zip(*sorted(rows), strict=True))
+    return Ladder(Windows(starts, ends, np.zeros((len(ends), 8), np.int64)), rung)
+
+
+def says(label: int, probability: float) -> np.ndarray:
+    chances = np.full(3, (1 - probability) / 2)
+    chances[label] = probability
+    return chances
+
+
+@pytest.mark.parametrize(
+    ("seconds", "lengths"),
+    [(0.5, [0.5]), (1.0, [1.0]), (1.5, [1.0, 1.5]), (6.0, [1, 2, 4, 6]), (8.0, [1, 2, 4, 8]),
+     (60.0, [1, 2, 4, 8])],
+)  # fmt: skip
+def test_the_lengths_double_up_to_the_longest_or_the_clip(seconds, lengths):
+    made = ladder(frame_times(int(seconds * 20), 20.0), Sampling("windows", 4, 1.0, 0.5, 8.0))
+    length = made.windows.end - made.windows.start
+    assert [length[made.rung == k].mean() for k in range(len(lengths))] == pytest.approx(lengths)
+    assert (np.diff(made.windows.indices[:, -1]) >= 0).all()
+
+
+def test_without_a_longest_there_is_one_length():
+    made = ladder(frame_times(100, 10.0), Sampling("windows", 4, 1.0, 0.5))
+    assert set(made.rung) == {0}
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "speaks"),
+    [
+        (says(STILL, 0.95), says(LEFT, SURE), 1),  # a slow move
+        (says(STILL, 0.95), says(LEFT, SURE - 0.01), 0),  # nobody is sure: the most certain
+        (says(STILL, 0.60), says(LEFT, SURE - 0.01), 1),
+        (says(RIGHT, SURE), says(LEFT, 0.99), 0),  # the shortest that is sure
+        (says(STILL, 0.80), says(STILL, 0.90), 1),
+    ],
+)
+def test_the_shortest_window_that_is_sure_of_an_event_speaks(short, long, speaks):
+    made = rungs([(0.0, 1.0)], [(0.0, 2.0)])
+    assert settled(made, [short, long], STILL).tolist() == [speaks]
+
+
+def test_rest_beside_a_fast_move_stays_rest():
+    made = rungs([(0.0, 1.0), (1.0, 2.0)], [(0.0, 2.0)])
+    chances = {(0, 1): says(STILL, 0.95), (1, 2): says(LEFT, 0.95), (0, 2): says(LEFT, 0.99)}
+    spans = zip(made.windows.start.tolist(), made.windows.end.tolist(), strict=True)
+    spoken = settled(made, [chances[span] for span in spans], STILL)
+    assert [made.windows.end[row] - made.windows.start[row] for row in spoken] == [1.0, 1.0]
+
+
+def test_rest_that_is_not_certain_beside_a_move_belongs_to_it():
+    made = rungs([(0.0, 1.0), (1.0, 2.0)], [(0.0, 2.0)])
+    unsure = says(STILL, CERTAIN - 0.01)
+    chances = {(0, 1): unsure, (1, 2): says(LEFT, 0.95), (0, 2): says(LEFT, 0.99)}
+    spans = zip(made.windows.start.tolist(), made.windows.end.tolist(), strict=True)
+    spoken = settled(made, [chances[span] for span in spans], STILL)
+    assert made.rung[spoken].tolist() == [1, 0]
+
+
+def test_without_a_class_for_rest_the_short_windows_speak_for_themselves():
+    made = rungs([(0.0, 1.0)], [(0.0, 2.0)])
+    assert settled(made, [says(STILL, 0.5), says(LEFT, 0.99)], None).tolist() == [0]
+
+
+def test_a_window_that_is_asked_for_is_the_only_length():
+    profile = tsm_ref.load("camera-motion", engine="numpy").profile
+    assert profile.sampling.longest == 8.0
+    assert sampled(profile, stride=1.0).sampling.longest == 8.0
+    assert sampled(profile, window=4.0).sampling.longest == 0.0
+
+
+def test_other_labels_have_no_class_for_rest_until_it_is_named():
+    profile = Profile(labels=("still", "moving"), no_event="still")
+    assert profile.no_event_index == 0
+    assert profile.with_changes(labels=("a", "b")).no_event_index is None
+    assert profile.with_changes(labels=("a", "b"), no_event="b").no_event_index == 1
+    with pytest.raises(ValueError, match="no_event"):
+        PROFILES["mit"].with_changes(no_event="still")

@@ -1,0 +1,34 @@
+"""Clips of every speed: what is drawn is what is said, and the judge sees what the command sees."""
+
+import numpy as np
+import pytest
+
+import tsm_ref
+from weights.training import motion, speeds
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[np.ndarray]:
+    """One picture of coarse noise: textured everywhere."""
+    coarse = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    return [coarse.repeat(8, 0).repeat(8, 1)]
+
+
+def test_a_slow_move_lasts_six_seconds_and_a_fast_one_ends_where_its_view_would_leave(scenes):
+    rng = np.random.default_rng(1)
+    assert len(speeds.moved(rng, scenes, 1, 0.001, 0.001)) == speeds.FRAMES
+    assert len(speeds.moved(rng, scenes, 1, 0.12, 0.12)) < 60
+
+
+def test_a_slow_pan_is_seen_by_every_length_and_by_one_second_alone_as_rest(scenes):
+    model = tsm_ref.load("camera-motion", engine="numpy")
+    clip = speeds.moved(np.random.default_rng(2), scenes, 2, 0.002, 0.002)
+    assert motion.CLASSES[speeds.judged(model, clip, 8.0).mean(0).argmax()] == "pan right"
+    assert motion.CLASSES[speeds.judged(model, clip, 0.0).mean(0).argmax()] == "static"
+
+
+@pytest.mark.parametrize("kind", speeds.JOINTS)
+def test_pictures_that_are_joined_change_there_and_nowhere_else(scenes, kind):
+    clip = speeds.joined(np.random.default_rng(3), scenes, kind).astype(int)
+    changes = np.abs(np.diff(clip, axis=0)).mean((1, 2, 3))
+    assert changes.max() > 3 * np.median(changes) + 1
