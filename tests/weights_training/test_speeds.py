@@ -31,4 +31,5 @@ def test_a_slow_pan_is_seen_by_every_length_and_by_one_second_alone_as_rest(scen
 def test_pictures_that_are_joined_change_there_and_nowhere_else(scenes, kind):
     clip = speeds.joined(np.random.default_rng(3), scenes, kind).astype(int)
     changes = np.abs(np.diff(clip, axis=0)).mean((1, 2, 3))
-    assert changes.max() > 3 * np.median(changes) + 1
+    moving = changes > np.median(changes) + 0.5
+    assert 0 < moving.sum() <= 32
