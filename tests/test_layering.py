@@ -1,4 +1,8 @@
-"""Arrows point down only: every import of every module, held against the floors of the house."""
+"""Arrows point down only: every import of every module, held against the floors of the house.
+
+The floors are those of whole folders, then those of the files inside a folder; and no file imports
+itself by way of others.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -38,6 +42,29 @@ NEIGHBOURS = {
 
 SHORTCUTS = {("model", "recognition")}
 """Arrows up that the public names need, as `Model.recognize`: only inside a function or a type."""
+
+INSIDE = {
+    "reference": ("_arrays", "_windows folds rounding", "ops pool", "shift", "blocks bounds"),
+    "passes": ("extents fold_batch_norm windows", "fuse streaming", "optimize"),
+    "models": ("builder", "mobilenet_v2 resnet ts_can", "pp_lcnet", "weights zoo"),
+    "video": (
+        *("boxes pictures resize sampling source", "containers transforms"),
+        *("decode", "camera pipe"),
+    ),
+    "engine": (
+        *("arena contract forking inputs oracle plan_cache stream", "on_numpy", "on_numba"),
+    ),
+    "model": ("file_form meaning onnx_backend stream summary", "model"),
+    "recognition": ("clock windows", "recognize", "render"),
+    "live": ("smoothing sources", "loop", "early", "show", "session"),
+}
+"""The floors inside a folder, the lowest first; those of `checkpoint` are on the maps in it."""
+
+LATE = {
+    ("tsm_ref.model.model", "tsm_ref.recognition"),  # `Model.recognize`
+    ("conformance.judging.runner", "conformance.judging.identities"),
+}
+"""Imports inside a function, or of a type, that close a circle."""
 
 OWNERS = {
     "av": ("tsm_ref/video/decode.py", "weights/training/"),
@@ -116,6 +143,58 @@ def _down(own: str, wanted: str) -> bool:
     return own == wanted or HEIGHT[wanted] < HEIGHT[own] or (own, wanted) in NEIGHBOURS
 
 
+def broken_inside(folder: str, path: str, source: str) -> list[str]:
+    """What a file does against the floors of its folder, one sentence per import."""
+    heights = {name: i for i, names in enumerate(INSIDE[folder]) for name in names.split()}
+    home = f"tsm_ref.{folder}."
+    module = path.removesuffix(".py").replace("/", ".")
+    own = module.removeprefix(home).partition(".")[0]
+    if own == "__init__":
+        return []
+    if own not in heights:
+        return [f"{path} has no floor yet: write it into INSIDE of {__file__}"]
+    return [
+        f"{path}:{line} points up: {own} imports {name}"
+        for line, name, _ in imports(source, module)
+        if name.startswith(home)
+        and heights.get(name.removeprefix(home).partition(".")[0], 0) > heights[own]
+    ]
+
+
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    """The modules of one circle, each of which imports the next; empty if there is none."""
+    done: set[str] = set()
+
+    def walk(module: str, way: list[str]) -> list[str]:
+        if module in way:
+            return way[way.index(module) :]
+        if module in done:
+            return []
+        found = next((c for to in sorted(arrows[module]) if (c := walk(to, [*way, module]))), [])
+        done.add(module)
+        return found
+
+    return next((found for module in sorted(arrows) if (found := walk(module, []))), [])
+
+
+def arrows() -> dict[str, set[str]]:
+    """Which modules each module imports, those of `LATE` left out."""
+    sources = {
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path
+        for path in files()
+        if not path.startswith(("weights/", "conformance/examples/"))
+    }
+    found: dict[str, set[str]] = {module: set() for module in sources}
+    for module, path in sources.items():
+        full = path.removesuffix(".py").replace("/", ".")
+        for _, name, at_once in imports((ROOT / path).read_text(encoding="utf-8"), full):
+            target = name if name in sources else name.rpartition(".")[0]
+            late = not at_once and any(module == a and target.startswith(b) for a, b in LATE)
+            if target in sources and target != module and not late:
+                found[module].add(target)
+    return found
+
+
 def files() -> list[str]:
     parts = ("tsm_ref", "conformance", "weights")
     paths = (path for part in parts for path in (ROOT / part).rglob("*.py"))
@@ -145,6 +224,40 @@ def test_there_are_files_to_read():
 @pytest.mark.parametrize("path", files())
 def test_arrows_point_down(path):
     assert broken(path, (ROOT / path).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("folder", INSIDE)
+def test_arrows_inside_a_folder_point_down(folder):
+    inside = [path for path in files() if path.startswith(f"tsm_ref/{folder}/")]
+    assert len(inside) > 2
+    for path in inside:
+        assert broken_inside(folder, path, (ROOT / path).read_text(encoding="utf-8")) == []
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    found = arrows()
+    assert len(found["tsm_ref.recognition.recognize"]) > 5
+    assert circle(found) == []
+
+
+def test_a_circle_is_caught():
+    assert circle({"a": {"b", "d"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("tsm_ref/video/source.py", "from tsm_ref.video.decode import frames"),
+        (
+            "tsm_ref/engine/on_numpy/ops.py",
+            "def f():\n    from tsm_ref.engine.on_numba import plan",
+        ),
+        ("tsm_ref/reference/new.py", "import numpy"),
+    ],
+)
+def test_an_arrow_that_points_up_inside_a_folder_is_caught(path, line):
+    assert len(broken_inside(path.split("/")[1], path, line)) == 1
 
 
 @pytest.mark.parametrize(
