@@ -1,5 +1,6 @@
 """Downloads from a server on the loopback that cuts, stalls, lies and sends elsewhere."""
 
+import contextlib
 import hashlib
 import multiprocessing
 import os
@@ -72,6 +73,8 @@ class Server:
             end = f"{len(self.data) - 1}/{len(self.data)}"
             to.send_header("Content-Range", f"bytes {start}-{end}")
         length = 2**40 if mood == "endless" else len(self.data) - start
+        if mood.startswith("length "):
+            length = mood[7:].encode("utf-8").decode("latin-1")  # type: ignore[assignment]
         if mood != "no length":
             to.send_header("Content-Length", str(length))
         to.end_headers()
@@ -201,6 +204,30 @@ def test_redirects_to_other_kinds_of_places(
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("http://[::1", "http://127.0.0.1:port/", "http://127.0.0.1:9999999/", "http://", "//["),
+        *("http:///x", "http://a b/", "http://\xe9\xff/", "http://" + "a" * 500 + ".example/"),
+        *("http://[x]/", "http://127.0.0.1:9/\x1b[31m"),
+    ],
+)
+def test_malformed_redirects_are_one_line(
+    server: Server, target: Path, refused: Any, place: str
+) -> None:
+    server.script = [f"to {place}"] * 5
+    with refused(CheckpointError):
+        download(server.url, target)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "x", "1e9", "\u0663"])
+def test_a_length_that_is_none(server: Server, target: Path, length: str) -> None:
+    server.script = [f"length {length}"]
+    with contextlib.suppress(CheckpointError):
+        download(server.url, target, DIGEST)
+
+
 def test_redirects_for_ever(server: Server, target: Path, refused: Any) -> None:
     server.script = [f"to {server.url}?{i}" for i in range(200)]
     with refused(CheckpointError, "cannot be fetched"):
@@ -243,11 +270,11 @@ def test_the_cache_is_that_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 @pytest.fixture
 def entry(server: Server) -> Callable[..., registry.Published]:
-    """MMAction2's way to name a file: eight digits of its digest."""
+    """The registry's entry of a file whose whole digest is known."""
     server.data = zip_file({"state_dict": tensors_of(resnet(), mmaction2(resnet()))})
     facts = {
         "url": server.url,
-        "sha256": hashlib.sha256(server.data).hexdigest()[:8],
+        "sha256": hashlib.sha256(server.data).hexdigest(),
         "architecture": "resnet18",
         "profile": "mmaction2",
         "segments": 16,
@@ -278,7 +305,7 @@ def test_it_is_fetched_converted_and_kept(server: Server, entry: Any, tmp_path: 
     assert found.extra["url"] == server.url
     assert found.extra["sha256"] == hashlib.sha256(server.data).hexdigest()
     assert sorted(p.name for p in path.parent.iterdir()) == [
-        *("tsm-x.h5", "tsm-x.lock", "tsm-x.sha256")
+        *("digests.json", "digests.lock", "tsm-x.h5", "tsm-x.lock")
     ]
 
 
@@ -288,26 +315,133 @@ def test_afterwards_no_network_is_needed(server: Server, entry: Any, tmp_path: P
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("damage", ["file", "digest", "no digest"])
+@pytest.mark.parametrize("damage", ["file", "no lock file"])
 def test_a_damaged_cache_is_filled_again(
     server: Server, entry: Any, tmp_path: Path, damage: str
 ) -> None:
     path = fetch(entry(), tmp_path)
     good = path.read_bytes()
-    digest = path.with_name("tsm-x.sha256")
     if damage == "file":
         path.write_bytes(good[:-7] + b"changed")
-    elif damage == "digest":
-        digest.write_bytes(b"\xff\xff")
     else:
-        digest.unlink()
+        path.with_name("digests.json").unlink()
     assert fetch(entry(), tmp_path).read_bytes() == good
     assert len(server.asked) == 2
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xff", b"[]", b'{"tsm-x": 1}', b'{"tsm-x": {"published": 1}}', b"[" * 9999],
+)
+def test_a_damaged_lock_file_is_told(
+    server: Server, entry: Any, tmp_path: Path, content: bytes
+) -> None:
+    path = fetch(entry(), tmp_path)
+    path.with_name("digests.json").write_bytes(content)
+    with pytest.warns(UserWarning, match="the lock file .* is not used"):
+        fetch(entry(), tmp_path)
+    assert len(server.asked) == 2
+    fetch(entry(), tmp_path)
+    assert len(server.asked) == 2
+
+
+# Who vouches for a file
+
+
+@pytest.mark.parametrize("digits", [0, 8])
+def test_without_a_whole_digest_the_first_file_is_the_one(
+    server: Server, entry: Any, tmp_path: Path, refused: Any, digits: int
+) -> None:
+    known = entry().sha256[:digits]
+    with pytest.warns(UserWarning, match=f"tells {'only 8 digits' if digits else 'no'}"):
+        path = fetch(entry(sha256=known), tmp_path)
+    assert fetch(entry(sha256=known), tmp_path) == path  # and nothing is said
+    path.unlink()
+    fetch(entry(sha256=known), tmp_path)
+    assert len(server.asked) == 2
+    path.unlink()
+    server.data += b"another"
+    with refused(CheckpointError, "is not the published file"):
+        fetch(entry(sha256=known), tmp_path)
+
+
+def test_a_digest_beside_a_file_proves_nothing(server: Server, entry: Any, tmp_path: Path) -> None:
+    """A planted file, with its own digest as earlier versions wrote it, is not what is loaded."""
+    good = fetch(entry(), tmp_path).read_bytes()
+    cache = downloads.cache_folder()
+    other = load_checkpoint(cache / "tsm-x.h5")
+    planted = registry.native.save(
+        cache / "tsm-x.h5", other.graph, other.weights, other.profile, extra={"evil": "yes"}
+    )
+    meant = hashlib.sha256(other.profile.to_json().encode()).hexdigest()
+    (cache / "tsm-x.sha256").write_text(f"{planted} {meant}\n")
+    assert fetch(entry(), tmp_path).read_bytes() == good
+
+
+def test_the_lock_file_is_where_nobody_else_writes(
+    server: Server, entry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(0o777)
+    (cache / "digests.json").write_text("{}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    assert fetch(entry(), tmp_path).parent == cache
+    assert (cache / "digests.json").read_text() == "{}"
+    assert "tsm-x" in (tmp_path / "home" / "tsm_ref" / "digests.json").read_text()
+    fetch(entry(), tmp_path)
+    assert len(server.asked) == 1
+
+
+def test_where_everybody_writes_nothing_is_fetched(
+    server: Server, entry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cache", "home"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o777)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    with pytest.raises(WriteError, match=r"ours alone .*set TSM_REF_CACHE"):
+        fetch(entry(), tmp_path)
+    assert server.asked == []
+
+
+posix = pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
+
+
+@posix
+@pytest.mark.parametrize("kind", ["link", "hard link", "fifo"])
+def test_what_stands_in_the_place_of_the_rest_is_not_written_through(
+    server: Server, target: Path, tmp_path: Path, kind: str
+) -> None:
+    precious, part = tmp_path / "precious", target.with_name("model.pth.part")
+    precious.write_bytes(DATA[:1000])
+    {
+        "link": lambda: part.symlink_to(precious),
+        "hard link": lambda: os.link(precious, part),
+        "fifo": lambda: os.mkfifo(part),
+    }[kind]()
+    download(server.url, target, DIGEST)
+    assert target.read_bytes() == DATA
+    assert precious.read_bytes() == DATA[:1000]
+    assert server.asked == [None]
+
+
+@posix
+def test_a_lock_that_is_a_link_is_not_followed(
+    server: Server, entry: Any, tmp_path: Path, refused: Any
+) -> None:
+    (downloads.cache_folder() / "tsm-x.lock").symlink_to(tmp_path / "made")
+    with refused(WriteError, "tsm-x.lock"):
+        fetch(entry(), tmp_path)
+    assert not (tmp_path / "made").exists()
+
+
 def test_a_file_that_is_no_model(server: Server, entry: Any, tmp_path: Path, refused: Any) -> None:
     server.data = b"<html>moved</html>"
-    with refused(CheckpointError, "is not what was published: this is a web page"):
+    with (
+        refused(CheckpointError, "is not what was published: this is a web page"),
+        pytest.warns(UserWarning, match="its publisher tells no SHA-256"),
+    ):
         fetch(entry(sha256=""), tmp_path)
 
 

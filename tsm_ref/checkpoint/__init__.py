@@ -15,6 +15,7 @@ Read in this order; each knows only those above it.
 ``files``        one door for all of them: the kind is read off the content
 ``labels``       lists of classes, shipped and from files
 ``downloads``    published checkpoints, fetched and verified
+``pins``         the digests of what was fetched, in a lock file that is ours
 ``registry``     which models are known by name, and where their files are
 ===============  ================================================================================
 """

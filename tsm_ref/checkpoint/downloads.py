@@ -1,21 +1,23 @@
 """Fetches a file over HTTP: resumed where it was cut, checked, and named only when it is whole."""
 
-import contextlib
 import errno
 import hashlib
 import http.client
 import os
+import re
+import stat
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from tsm_ref.checkpoint.contents import shown
 from tsm_ref.errors import CheckpointError, WriteError
+from tsm_ref.private import make_folder
 from tsm_ref.terminal import printable
 
 Progress = Callable[[int, int | None], None]
@@ -25,6 +27,9 @@ PIECE = 2**16
 ATTEMPTS = 5
 PATIENCE = 30.0
 """Seconds without a byte after which a connection is given up."""
+
+MAX_REASON = 200
+"""The most characters of a server's words that an error repeats."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -38,9 +43,9 @@ def cache_folder() -> Path:
     Raises `WriteError` where it cannot be made.
     """
     chosen = os.environ.get("TSM_REF_CACHE")
-    folder = Path(chosen) if chosen else _user_cache()
+    folder = Path(chosen) if chosen else user_cache()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise WriteError(
             f"the cache {folder} cannot be made ({error.strerror}); set TSM_REF_CACHE to a folder"
@@ -48,7 +53,8 @@ def cache_folder() -> Path:
     return folder
 
 
-def _user_cache() -> Path:
+def user_cache() -> Path:
+    """The user's folder for caches, which may not be there yet."""
     try:
         from platformdirs import user_cache_path
     except ImportError:
@@ -56,23 +62,6 @@ def _user_cache() -> Path:
         return Path(base) / "tsm_ref"
     found: Path = user_cache_path("tsm_ref", appauthor=False)
     return found
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Wait until no other process holds this lock, and hold it; the file itself stays."""
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise WriteError(f"the cache cannot be written ({error.strerror}): {path}") from None
-    try:
-        with contextlib.suppress(ImportError):  # without it, the last one to finish wins
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def download(url: str, target: Path, sha256: str = "", progress: Progress | None = None) -> None:
@@ -86,6 +75,7 @@ def download(url: str, target: Path, sha256: str = "", progress: Progress | None
     cannot be kept.
     """
     part = target.with_name(f"{target.name}.part")
+    _forget_foreign(part)
     reason: object = ""
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -107,7 +97,27 @@ def download(url: str, target: Path, sha256: str = "", progress: Progress | None
             if isinstance(error, OSError) and (error.filename or error.errno in _FULL):
                 raise WriteError(f"{part}: {error.strerror}") from None
             reason = getattr(error, "reason", error)
-    raise CheckpointError(f"{url} cannot be fetched: {' '.join(str(reason).split())}")
+        except (ValueError, OverflowError) as error:  # an address or a length that is none
+            reason = f"the server's answer is malformed: {error}"
+            break
+    told = printable(" ".join(str(reason).split()))[:MAX_REASON]
+    raise CheckpointError(f"{url} cannot be fetched: {told}")
+
+
+def _forget_foreign(part: Path) -> None:
+    """Remove what stands in the place of our rest and is not a file that we began.
+
+    A link would lead us to overwrite what it points to. Raises `WriteError`.
+    """
+    try:
+        found = part.lstat()
+        ours = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+        if not (stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and ours):
+            part.unlink()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise WriteError(f"{part}: {error.strerror}") from None
 
 
 def on_terminal(name: str) -> Progress | None:
@@ -138,10 +148,10 @@ def _continue(url: str, part: Path, progress: Progress | None) -> bool:
         resumed = answer.status == 206 and _begins(answer.headers.get("Content-Range"), have)
         have = have if resumed else 0
         length = answer.headers.get("Content-Length")
-        total = have + int(length) if length and length.isdecimal() else None
+        total = have + int(length) if length and re.fullmatch(r"[0-9]{1,15}", length) else None
         if total is not None and total > MAX_BYTES:
             raise CheckpointError(f"{url} has {total} bytes; at most {MAX_BYTES} are accepted")
-        with open(part, "ab" if resumed else "wb") as file:
+        with open(part, "ab" if resumed else "wb", opener=_no_link) as file:
             while piece := answer.read1(PIECE):
                 have += len(piece)
                 if have > MAX_BYTES:
@@ -150,6 +160,10 @@ def _continue(url: str, part: Path, progress: Progress | None) -> bool:
                 if progress is not None:
                     progress(have, total)
     return total is None or have == total
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _begins(content_range: str | None, at: int) -> bool:
@@ -166,7 +180,13 @@ class _SameOrSafer(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, head: Any, url: str) -> Any:
         """The request for the new place; refuses an unsafe one."""
-        old, new = urlsplit(req.full_url).scheme, urlsplit(url).scheme
+        try:
+            old, new = urlsplit(req.full_url).scheme, urlsplit(url).scheme
+        except ValueError:
+            fp.close()
+            raise CheckpointError(
+                f"the download is redirected to {shown(url)}, which is no address"
+            ) from None
         if new not in ("http", "https") or (old == "https" and new != "https"):
             fp.close()
             raise CheckpointError(f"the download is redirected to {shown(url)}, which is refused")

@@ -6,21 +6,25 @@ the fields of `Entry` and of `Published`.
 
 import hashlib
 import tomllib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tsm_ref.checkpoint.contents import shown
-from tsm_ref.checkpoint.disk import StrPath, sha256_of, write_whole
+from tsm_ref.checkpoint.disk import StrPath, sha256_of
 from tsm_ref.checkpoint.files import load_checkpoint
 from tsm_ref.checkpoint.hdf5 import native
 from tsm_ref.checkpoint.labels import read_labels, shipped_labels
+from tsm_ref.checkpoint.pins import Pin, Pins, locked
 from tsm_ref.errors import CheckpointError
 from tsm_ref.profile import PROFILES, Profile
 
 FILE = "registry.toml"
 SCHEMA_VERSION = 2
+WHOLE = 64
+"""The digits of a whole SHA-256."""
 
 Progress = Callable[[int, int | None], None]
 T = TypeVar("T")
@@ -160,9 +164,13 @@ def fetched(
 ) -> Path:
     """The converted file of a published checkpoint, out of the cache or off the network.
 
-    Beside it stand its digest and that of its profile: a file that was damaged, or converted under
-    another profile, is fetched again. Two processes that want the same one do not disturb each
-    other: the second waits, and finds it there.
+    It is what it was when it was made here: its digest is kept in our lock file (`Pins`), with that
+    of its profile and of the published file. One that is another now, was converted under another
+    profile or out of another file, is fetched again. Two processes that want the same one do not
+    disturb each other: the second waits, and finds it there.
+
+    Where the registry has not the whole SHA-256 of the published file, a warning says so, and what
+    comes first is what must come from then on.
 
     Raises `CheckpointError` where it cannot be fetched or is not what the registry says.
     """
@@ -171,16 +179,18 @@ def fetched(
     from tsm_ref.checkpoint import downloads  # late: the network has no part in most runs
 
     cache = downloads.cache_folder()
-    target, digest = cache / f"{name}.h5", cache / f"{name}.sha256"
+    pins = Pins(cache, downloads.user_cache())
+    target = cache / f"{name}.h5"
     meant = hashlib.sha256(profile.to_json().encode()).hexdigest()
-    if _intact(target, digest, meant):
+    if _intact(target, pins.read().get(name), entry, meant):
         return target
-    with downloads.locked(cache / f"{name}.lock"):
-        if _intact(target, digest, meant):
+    with locked(cache / f"{name}.lock"):
+        pin = pins.read().get(name)
+        if _intact(target, pin, entry, meant):
             return target
         original = cache / f"{name}{Path(entry.url).suffix}"
         show = progress or downloads.on_terminal(name)
-        downloads.download(entry.url, original, entry.sha256, show)
+        downloads.download(entry.url, original, _expected(entry, pin, pins.path), show)
         try:
             found = load_checkpoint(original, profile)
         except CheckpointError as error:
@@ -188,15 +198,33 @@ def fetched(
         notes = {**found.extra, "url": entry.url, "sha256": found.sha256, "licence": entry.licence}
         extra = {key: str(value) for key, value in notes.items()}
         written = native.save(target, found.graph, found.weights, profile, extra=extra)
-        write_whole(digest, f"{written} {meant}\n".encode())
+        pins.keep(name, Pin(found.sha256, written, meant))
         original.unlink(missing_ok=True)
     return target
 
 
-def _intact(target: Path, digest: Path, meant: str) -> bool:
+def _expected(entry: Published, pin: Pin | None, place: Path) -> str:
+    """The digest that a published file must have, or as many digits of it as anybody knows."""
+    if len(entry.sha256) == WHOLE:
+        return entry.sha256
+    if pin is not None and pin.published.startswith(entry.sha256):
+        return pin.published
+    known = f"only {len(entry.sha256)} digits of the" if entry.sha256 else "no"
+    warnings.warn(
+        f"{entry.url}: its publisher tells {known} SHA-256, so nobody can say that what comes is "
+        f"what was published; the digest of what comes now is kept in {place}, and is asked for "
+        "from then on",
+        stacklevel=4,
+    )
+    return entry.sha256
+
+
+def _intact(target: Path, pin: Pin | None, entry: Published, meant: str) -> bool:
+    if pin is None or pin.profile != meant or not pin.published.startswith(entry.sha256):
+        return False
     try:
-        return [sha256_of(target), meant] == digest.read_text("ascii").split()
-    except (OSError, UnicodeDecodeError, CheckpointError):
+        return sha256_of(target) == pin.converted
+    except CheckpointError:
         return False
 
 
