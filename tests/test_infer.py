@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tsm_ref
-from tsm_ref import infer
+from tsm_ref import infer, options
 from tsm_ref.checkpoint import weights_folder
 
 SAMPLES = weights_folder() / "samples"
@@ -75,7 +75,18 @@ def test_module_and_engines_agree() -> None:
         (["--nonsense", PAN], 2, "--nonsense"),
         ([""], 3, "no such file"),
         (["no-such.mp4"], 3, "no such file"),
-        ([str(SAMPLES)], 3, "folder"),
+        ([str(SAMPLES.parent)], 2, "no video in this folder (--recursive"),
+        ([f"{SAMPLES}/*.avi"], 2, "no file matches"),
+        (["--from-file", "no-such.txt"], 2, "no-such.txt"),
+        (["--root", "x", PAN], 2, "--root"),
+        (["--resume", PAN], 2, "--resume needs"),
+        (["--labels", "no-such", PAN], 2, "lists that ship"),
+        (["--labels", "kinetics400", PAN], 2, "400 labels were given"),
+        (["--profile", "no-such.toml", PAN], 2, "no-such.toml"),
+        (["--segments", "0", PAN], 2, "--segments"),
+        (["--crop", "big", PAN], 2, "--crop"),
+        (["--fold-div", "8", PAN], 4, "trained with"),
+        (["--csv", "no-such-folder/x.csv", PAN], 5, "no-such-folder/x.csv.journal"),
         (["http://example.org/clip.mp4"], 3, "http"),
         (["--model", "no-such", PAN], 4, "no-such"),
         (["--model", PAN, PAN], 4, "no kind of model file"),
@@ -173,7 +184,7 @@ class Watch:
         if name == "numpy":
             Watch.seen = os.environ.get("OPENBLAS_NUM_THREADS")
 sys.meta_path.insert(0, Watch())
-from tsm_ref import infer
+from tsm_ref import infer, options
 infer.main(["--engine", "numpy", "--threads", "3", {PAN!r}])
 assert Watch.seen == "3", Watch.seen
 """
@@ -198,8 +209,10 @@ def test_nothing_is_printed_for_a_video_that_fails(capsys) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX here")
-def test_ctrl_c_is_130_and_one_line() -> None:
-    many = [str(SAMPLES / "tour.mp4")] * 200
+def test_ctrl_c_is_130_and_one_line(tmp_path: Path) -> None:
+    many = [str(tmp_path / f"{k}.mp4") for k in range(200)]
+    for path in many:
+        os.symlink(SAMPLES / "tour.mp4", path)
     with subprocess.Popen(
         [sys.executable, "-m", "tsm_ref.infer", "--engine", "numpy", "--json", *many],
         stdout=subprocess.PIPE,
@@ -213,3 +226,49 @@ def test_ctrl_c_is_130_and_one_line() -> None:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err == "interrupted\n"
+
+
+def test_many_are_a_line_each(capsys) -> None:
+    code, out, err = run(capsys, str(SAMPLES))
+    assert code == 0
+    assert [line.split(" (")[0] for line in out.splitlines()[:2]] == ["pan left", "roll clockwise"]
+    assert out.splitlines()[2].startswith("static, pan right, zoom in")
+    assert "4 of 4 videos recognised" in err
+    assert len(out.splitlines()) == 4
+    code, out, err = run(capsys, "-v", PAN, str(SAMPLES / "tour.mp4"))
+    assert "    1.75 to 4.75 s  pan right" in out
+    assert len(out.splitlines()) == 18
+
+
+def test_quiet_says_nothing_but_the_answer(capsys) -> None:
+    code, out, err = run(capsys, "-q", PAN, str(SAMPLES / "zoom_in.mp4"))
+    assert (code, err, len(out.splitlines())) == (0, "", 2)
+
+
+def test_a_list_and_its_files(capsys, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{PAN} 1\n{tmp_path}/no-such.mp4 2\n")
+    code, out, err = run(
+        capsys,
+        *("--from-file", str(tmp_path / "list.txt"), "--csv", str(tmp_path / "all.csv")),
+        *("--jsonl", str(tmp_path / "all.jsonl"), "--json"),
+    )
+    assert code == 6
+    assert "no such file" in err
+    assert (tmp_path / "all.jsonl").read_text() == out
+    assert len((tmp_path / "all.csv").read_text().splitlines()) == 3
+
+
+def test_version_says_those_of_libraries(capsys) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        run(capsys, "--version")
+    out = capsys.readouterr().out
+    assert f"numpy {np.__version__}" in out
+    assert out.startswith(f"tsm_ref {tsm_ref.__version__} ")
+
+
+def test_no_color(monkeypatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert options.coloured()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not options.coloured()

@@ -20,9 +20,11 @@ FLOORS = (
     ("model",),
     ("recognition",),
     ("live",),
+    ("batch",),
     ("tsm_ref",),
     ("options",),
     ("infer", "bench", "evaluate", "convert", "warmup"),
+    ("__main__",),
 )
 """The rooms of each floor, the lowest first; "tsm_ref" is the package itself, its public names."""
 

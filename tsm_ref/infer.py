@@ -7,27 +7,30 @@ tracebacks.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tsm_ref import __version__
-from tsm_ref.command import Parser, guarded, limit_blas, positive, printable, say, tell
+from tsm_ref.command import Parser, guarded, limit_blas, positive, say, tell
 from tsm_ref.errors import SomeInputsFailed, TsmError, UsageError, VideoError, WriteError
-from tsm_ref.options import add_facts, add_model, load_model
+from tsm_ref.options import add_facts, add_model, add_version, coloured, load_model, recipe_of
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
+    from tsm_ref.batch import Clip, Recipe
     from tsm_ref.model import Model
     from tsm_ref.profile import Profile
-    from tsm_ref.recognition.recognize import Progress
 
-OF_CLIPS = ("sampling", "crops", "window", "stride")
+OF_BATCHES = (
+    *("recursive", "from_file", "root", "output_dir", "jsonl", "csv", "resume", "workers"),
+)
+"""Options of a run over many clips."""
+OF_CLIPS = ("sampling", "crops", "window", "stride", *OF_BATCHES)
 """Options of a run over whole clips."""
 OF_STREAMS = (
-    *("jsonl", "raw", "realtime", "smooth", "dwell", "persist", "mask", "no_event"),
+    *("raw", "realtime", "smooth", "dwell", "persist", "mask", "no_event"),
     *("lookahead", "state"),
 )
 """Options of ``--stream`` alone."""
+NOTHING = "no video was given (--help shows the options)"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,11 +42,15 @@ def parser() -> argparse.ArgumentParser:
         "5 cannot write, 6 some of several inputs failed, 130 interrupted",
     )
     add = made.add_argument
-    add("inputs", nargs="*", metavar="VIDEO", help="video files")
+    add("inputs", nargs="*", metavar="VIDEO", help="videos, folders of them, or patterns")
     add_model(made)
     add("--list-models", action="store_true", help="list the models known by name, and stop")
     add("--top", type=positive, default=5, metavar="K", help="classes to show (default: 5)")
-    add("--json", action="store_true", help="one JSON object per line and video")
+    add("--json", action="store_true", help="one JSON object per line: per video, or per frame")
+    amount = made.add_mutually_exclusive_group()
+    amount.add_argument("-q", "--quiet", action="store_true", help="no warnings, no progress")
+    amount.add_argument("-v", "--verbose", action="store_true", help="more about each of many")
+    _add_batch(made)
     look = made.add_argument_group(
         "what the network sees, instead of what the model's profile says"
     )
@@ -58,8 +65,21 @@ def parser() -> argparse.ArgumentParser:
     add_facts(made)
     _add_streaming(made)
     add("--allow-partial", action="store_true", help="use what decodes of a damaged video")
-    add("--version", action="version", version=f"tsm_ref {__version__}")
+    add_version(made)
     return made
+
+
+def _add_batch(made: argparse.ArgumentParser) -> None:
+    """The options of a run over many clips."""
+    add = made.add_argument_group("many videos: a line for each").add_argument
+    add("-r", "--recursive", action="store_true", help="folders in folders too")
+    add("--from-file", metavar="LIST", help="a list of paths, or of paths and labels; - is stdin")
+    add("--root", metavar="DIR", help="where the paths of LIST begin")
+    add("-o", "--output-dir", metavar="DIR", help="a JSON file for each, and a journal")
+    add("--jsonl", metavar="FILE", help="the lines of --json in a file")
+    add("--csv", metavar="FILE", help="a row for each")
+    add("--resume", action="store_true", help="go on with a run that was cut off")
+    add("--workers", type=positive, default=1, metavar="N", help="processes side by side")
 
 
 def _add_streaming(made: argparse.ArgumentParser) -> None:
@@ -69,7 +89,6 @@ def _add_streaming(made: argparse.ArgumentParser) -> None:
     ).add_argument
     add("--stream", metavar="SOURCE", help="a video file, camera:N, or - for a pipe")
     add("--early", action="store_true", help="what the model says after each part of a VIDEO")
-    add("--jsonl", action="store_true", help="JSON lines, one per frame, on a terminal too")
     add("--raw", metavar="WxH[@FPS]", help="the pipe holds RGB frames without a container")
     add("--every", type=positive, metavar="K", help="take every K-th frame")
     add("--rate", type=float, metavar="FPS", help="take so many frames a second, by their times")
@@ -96,15 +115,11 @@ def _main(options: argparse.Namespace) -> None:
     _check_mode(options)
     if options.stream is not None:
         _follow(options)
-        return
-    if not options.inputs:
-        raise UsageError("no video was given (--help shows the options)")
-    model = load_model(options)
-    if options.early:
-        _each(options, lambda path, space: _early(model, path, options))
-        return
-    profile = _profile(model, options)
-    _each(options, lambda path, space: _recognize(model, profile, path, options, space=space))
+    elif options.early:
+        model = load_model(options)
+        _each(options, lambda path: _early(model, path, options))
+    else:
+        _recognize(options)
 
 
 def _check_mode(options: argparse.Namespace) -> None:
@@ -122,13 +137,14 @@ def _check_mode(options: argparse.Namespace) -> None:
             raise UsageError(f"--{name.replace('_', '-')} does nothing {where}")
 
 
-def _each(options: argparse.Namespace, show: Callable[[str, bool], None]) -> None:
+def _each(options: argparse.Namespace, show: Callable[[str], None]) -> None:
     """Show what there is to say about every video; one that fails does not stop the others."""
-    shown = failed = 0
+    if not options.inputs:
+        raise UsageError(NOTHING)
+    failed = 0
     for path in options.inputs:
         try:
-            show(path, shown > 0 and not options.json)
-            shown += 1
+            show(path)
         except (WriteError, UsageError):
             raise
         except TsmError as error:
@@ -148,8 +164,7 @@ def _follow(options: argparse.Namespace) -> None:
     if options.inputs:
         raise UsageError("a stream has one source: give it to --stream, and no VIDEO")
     given = vars(options) | {"source": options.stream, "mask": tuple(options.mask)}
-    wanted = options.jsonl or options.json
-    given["jsonl"] = wanted or sys.stdout is None or not sys.stdout.isatty()
+    given["jsonl"] = options.json or sys.stdout is None or not sys.stdout.isatty()
     known = {field.name for field in fields(Session)}
     session = Session(**{name: value for name, value in given.items() if name in known})
     try:
@@ -188,60 +203,72 @@ def _list_models() -> None:
     say("\n".join(f"{name:{width}}  {text}" for name, text in lines))
 
 
-def _profile(model: "Model", options: argparse.Namespace) -> "Profile":
-    """The profile of a model that labels clips, with what the command line says about sampling."""
-    from tsm_ref.recognition import check_classifies, sampled
+def _recognize(options: argparse.Namespace) -> None:
+    """One video with all that there is to say, or many with a line for each."""
+    from tsm_ref.batch import clips_of, read_list
 
-    check_classifies(model)
-    return sampled(
-        model.profile,
-        policy=options.sampling,
-        crops=options.crops,
-        window=options.window,
-        stride=options.stride,
-    )
+    if options.root is not None and options.from_file is None:
+        raise UsageError("--root is for the paths of --from-file, which was not given")
+    listed = [] if options.from_file is None else read_list(options.from_file, root=options.root)
+    clips = clips_of(options.inputs, recursive=options.recursive, listed=listed)
+    if not clips:
+        raise UsageError(NOTHING)
+    recipe = recipe_of(options)
+    loaded = recipe.load()
+    many = any(getattr(options, name) != parser().get_default(name) for name in OF_BATCHES)
+    if len(clips) == 1 and not many:
+        _recognize_one(recipe, *loaded, clips[0].path, options)
+    else:
+        _recognize_many(recipe, loaded, clips, options)
 
 
-def _recognize(
-    model: "Model", profile: "Profile", path: str, options: argparse.Namespace, *, space: bool
+def _recognize_one(
+    recipe: "Recipe", model: "Model", profile: "Profile", path: str, options: argparse.Namespace
 ) -> None:
-    from tsm_ref.recognition import as_json, as_table, recognize
+    from tsm_ref.batch.screen import clip_progress
+    from tsm_ref.recognition import as_json, as_table
 
-    with _progress(path) as progress:
-        result = recognize(
-            model,
-            path,
-            profile=profile,
-            top=options.top,
-            allow_partial=options.allow_partial,
-            progress=progress,
-        )
-    for warning in result.warnings:
+    try:
+        with clip_progress(path, quiet=options.quiet) as progress:
+            result = recipe.recognize(model, profile, path, progress)
+    except (WriteError, UsageError):
+        raise
+    except TsmError as error:
+        raise error.about(path or "''") from None
+    for warning in () if options.quiet else result.warnings:
         tell(f"warning: {path}: {warning}")
     if options.json:
         say(as_json(result))
     else:
-        colour = sys.stdout is not None and sys.stdout.isatty()
-        say("\n" * space + as_table(result, colour=colour), colour=colour)
+        say(as_table(result, colour=coloured()), colour=coloured())
 
 
-@contextmanager
-def _progress(path: str) -> Iterator["Progress"]:
-    """A line on a terminal that says how far it is, gone when it is done; silence elsewhere."""
-    try:
-        from rich.console import Console
-        from rich.markup import escape
-        from rich.progress import Progress as Bar
-    except ImportError:
-        yield lambda done, total: None
-        return
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done, total: None
-        return
-    with Bar(console=console, transient=True) as bar:
-        task = bar.add_task(escape(printable(path)), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+def _recognize_many(
+    recipe: "Recipe",
+    loaded: "tuple[Model, Profile]",
+    clips: "list[Clip]",
+    options: argparse.Namespace,
+) -> None:
+    from tsm_ref.batch import Targets, run_batch
+    from tsm_ref.batch.screen import Screen
+
+    show = "json" if options.json else "details" if options.verbose else "lines"
+    targets = Targets(options.output_dir, options.jsonl, options.csv)
+    with Screen(len(clips), show, quiet=options.quiet) as screen:
+        found = run_batch(
+            recipe,
+            clips,
+            targets,
+            workers=options.workers,
+            resume=options.resume,
+            loaded=loaded,
+            tell=screen.tell,
+        )
+    if not options.quiet:
+        tell(screen.summary(found))
+    failed = sum(outcome.result is None for outcome in found)
+    if failed:
+        raise SomeInputsFailed(f"{failed} of {len(clips)} videos were not recognised")
 
 
 if __name__ == "__main__":

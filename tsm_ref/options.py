@@ -1,15 +1,32 @@
 """The options that several command lines share: which model, what it means, and how it runs."""
 
 import argparse
+import os
+import platform
+import sys
+from contextlib import suppress
+from importlib import metadata
 from typing import TYPE_CHECKING
 
-from tsm_ref.command import positive
-from tsm_ref.errors import UsageError
+from tsm_ref import __version__
+from tsm_ref.command import positive, say
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
+    from tsm_ref.batch import Recipe
     from tsm_ref.model import Model
 
-__all__ = ["add_facts", "add_model", "load_model"]
+__all__ = [
+    "add_facts",
+    "add_model",
+    "add_version",
+    "coloured",
+    "load_model",
+    "recipe_of",
+    "versions",
+]
+
+LIBRARIES = ("numpy", "numba", "h5py", "onnx", "av", "rich", "safetensors")
+"""The libraries whose versions are told."""
 
 
 def add_model(made: argparse.ArgumentParser, default: str | None = "camera-motion") -> None:
@@ -42,23 +59,65 @@ def add_facts(made: argparse.ArgumentParser) -> None:
     add.add_argument("--average", choices=("logits", "probabilities"), help="over clips and crops")
 
 
+def add_version(made: argparse.ArgumentParser) -> None:
+    """The version of the package, and of the libraries that its answers depend on."""
+    made.add_argument("--version", action=_Version, nargs=0, help="versions, also of libraries")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
+        say(versions())
+        parser.exit()
+
+
+def versions() -> str:
+    """One line: tsm_ref, Python, and the libraries that are installed.
+
+    >>> versions().split()[0]
+    'tsm_ref'
+    """
+    found = []
+    for name in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            found.append(f"{name} {metadata.version(name)}")
+    return f"tsm_ref {__version__} (Python {platform.python_version()}, {', '.join(found)})"
+
+
+def coloured() -> bool:
+    """Whether stdout takes colours: a terminal, unless ``NO_COLOR`` is set (no-color.org)."""
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return on_terminal and not os.environ.get("NO_COLOR")
+
+
+def recipe_of(options: argparse.Namespace) -> "Recipe":
+    """What is done with each clip, as the options say; `load_model` for one that is sent."""
+    from tsm_ref.batch import Recipe
+    from tsm_ref.profile_files import FACTS
+
+    facts = {name: getattr(options, name, None) for name in FACTS}
+    sampling = {
+        name: getattr(options, option, None)
+        for name, option in (
+            *(("policy", "sampling"), ("crops", "crops")),
+            *(("window", "window"), ("stride", "stride")),
+        )
+    }
+    return Recipe(
+        model=options.model,
+        profile=options.profile,
+        labels=options.labels,
+        engine=options.engine,
+        threads=options.threads,
+        facts={name: value for name, value in facts.items() if value is not None},
+        sampling={name: value for name, value in sampling.items() if value is not None},
+        top=getattr(options, "top", 5),
+        allow_partial=options.allow_partial,
+    )
+
+
 def load_model(options: argparse.Namespace) -> "Model":
     """The model that the options of `add_model` and `add_facts` describe.
 
     Raises `CheckpointError` and `UsageError` as `tsm_ref.load`.
     """
-    from tsm_ref.model import load
-    from tsm_ref.profile_files import FACTS
-
-    facts = {name: getattr(options, name, None) for name in FACTS}
-    try:
-        return load(
-            options.model,
-            profile=options.profile,
-            labels=options.labels,
-            engine=options.engine,
-            threads=options.threads,
-            **{name: value for name, value in facts.items() if value is not None},
-        )
-    except UsageError as error:
-        raise UsageError(str(error).replace("`labels`", "--labels")) from None
+    return recipe_of(options).model_alone()

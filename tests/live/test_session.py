@@ -43,7 +43,7 @@ def test_a_terminal_gets_a_line_per_event(capsys, monkeypatch):
     _, lines, _ = run(capsys, "--stream", TOUR, "--no-event", "static", "--persist", "3")
     events = [line.split(" s  ")[1].split("  ")[0] for line in lines]
     assert events[-4:] == ["pan right", "zoom in", "roll counter-clockwise", "tilt up"]
-    code, lines, _ = run(capsys, "--stream", TOUR, "--jsonl")
+    code, lines, _ = run(capsys, "--stream", TOUR, "--json")
     assert code == 0
     assert len(told(lines)) == 112
 

@@ -1,0 +1,43 @@
+"""The command ``tsm``: every command line behind one name."""
+
+from importlib import import_module
+
+import pytest
+
+from tsm_ref.__main__ import COMMANDS, main
+from tsm_ref.checkpoint import weights_folder
+
+PAN = str(weights_folder() / "samples" / "pan_left.mp4")
+
+
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
+def test_says_what_there_is(capsys, arguments: list[str]) -> None:
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_a_main_and_help(capsys, name: str) -> None:
+    assert callable(import_module(COMMANDS[name][0]).main)
+    try:
+        code = main([name, "--help"])
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    assert code == 0
+    assert "usage:" in capsys.readouterr().out
+
+
+def test_a_clip_needs_no_command(capsys) -> None:
+    assert main(["--engine", "numpy", PAN]) == 0
+    assert capsys.readouterr().out.startswith("pan left (")
+
+
+def test_versions(capsys) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("tsm_ref ")
+
+
+def test_codes_are_those_of_the_command(capsys) -> None:
+    assert main(["infer"]) == 2
+    assert main(["no-such.mp4"]) == 3

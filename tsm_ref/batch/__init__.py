@@ -1,0 +1,17 @@
+"""Many clips: which there are, who recognises them, and what is kept of a run that was cut off.
+
+::
+
+    lists     files, folders, patterns and lists of clips to `Clip`s
+    recipe    what is done with each clip, so that another process can do the same
+    journal   what is done already, on disk; a run that goes on from it does nothing twice
+    workers   clips to outcomes, in this process or in several
+    outputs   the files that a batch leaves: JSON, JSON Lines, CSV
+    run       all of it together
+"""
+
+from tsm_ref.batch.lists import Clip, clips_of, read_list
+from tsm_ref.batch.recipe import Outcome, Recipe
+from tsm_ref.batch.run import Targets, run_batch
+
+__all__ = ["Clip", "Outcome", "Recipe", "Targets", "clips_of", "read_list", "run_batch"]

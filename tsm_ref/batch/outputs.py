@@ -1,0 +1,115 @@
+"""The files that a batch leaves: a JSON file per clip, JSON Lines, CSV. Each is written whole."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tsm_ref.atomic import final_target, replace_file
+from tsm_ref.batch.lists import Clip
+from tsm_ref.batch.recipe import Outcome, Tree
+from tsm_ref.errors import WriteError
+
+__all__ = ["as_csv", "as_jsonl", "file_names", "make_folder", "write_text"]
+
+COLUMNS = (
+    *("path", "status", "label", "index", "probability", "logit", "duration", "frame_count"),
+    *("segments", "error"),
+)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file, whole or not at all; raises `WriteError` with the path."""
+    try:
+        target = final_target(Path(path))
+        if target.is_dir():
+            raise IsADirectoryError(21, "it is a folder, and a file name is needed")
+        replace_file(target, text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise WriteError(f"{path}: the file cannot be written: {error.strerror}") from None
+    except ValueError:
+        raise WriteError(f"{str(path)!r}: a path cannot contain a zero byte") from None
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make an output folder if it is not there, and see that one can write into it.
+
+    Raises `WriteError` with the path.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{path}: the folder cannot be made: {error.strerror}") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise WriteError(f"{path}: one may not write into this folder")
+
+
+def file_names(clips: Sequence[Clip], ending: str) -> dict[str, str]:
+    """The name of the output of each clip, by its path: its own name, and a digest where two share.
+
+    >>> file_names([Clip("a/x.mp4"), Clip("b/y.mp4")], ".json")
+    {'a/x.mp4': 'x.mp4.json', 'b/y.mp4': 'y.mp4.json'}
+    """
+    names = {clip.path: _base(clip.path) for clip in clips}
+    count: dict[str, int] = {}
+    for name in names.values():
+        count[name.lower()] = count.get(name.lower(), 0) + 1
+    return {
+        path: name + (f"-{_digest(path)}" if count[name.lower()] > 1 else "") + ending
+        for path, name in names.items()
+    }
+
+
+def _base(path: str) -> str:
+    """The last part of a path, not longer than a file system takes with an ending."""
+    name = os.path.basename(os.path.normpath(path)) or "clip"
+    if len(os.fsencode(name)) <= 200:
+        return name
+    return f"{name[:40]}-{_digest(path)}"
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+
+
+def as_jsonl(outcomes: Iterable[Outcome]) -> str:
+    """One line of JSON for every clip that was recognised."""
+    return "".join(json.dumps(o.result, allow_nan=False) + "\n" for o in outcomes if o.result)
+
+
+def as_csv(outcomes: Iterable[Outcome]) -> str:
+    r"""One row per clip, those that failed too, under a header.
+
+    >>> as_csv([Outcome("a.mp4", (0, 0), error="it is empty", code=3)]).splitlines()[1]
+    'a.mp4,failed,,,,,,,,it is empty'
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_rows(outcomes))
+    return text.getvalue()
+
+
+def _rows(outcomes: Iterable[Outcome]) -> Iterator[list[Any]]:
+    for outcome in outcomes:
+        tree: Tree | None = outcome.result
+        if tree is None:
+            yield [outcome.path, "failed", *[""] * 7, outcome.error]
+            continue
+        best, seen = tree["predictions"][0], tree["input"]
+        yield [
+            outcome.path,
+            "recognised",
+            best["label"],
+            best["index"],
+            f"{best['probability']:.6f}",
+            f"{best['logit']:.4f}",
+            "" if seen["duration"] is None else f"{seen['duration']:.3f}",
+            seen["frame_count"],
+            len(tree["segments"]),
+            "",
+        ]
