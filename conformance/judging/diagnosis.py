@@ -23,7 +23,7 @@ from conformance.questions.case import Question, Setting, make_problem
 from conformance.questions.conventions import Conventions
 from conformance.questions.files import ALLOWED_KINDS
 
-KNOWN = "this is what comes of it: "
+KNOWN = "it answers like a known mistake: "
 """How the sentence that names a mistake begins."""
 
 MAX_LIKELY = 3

@@ -1,4 +1,4 @@
-"""What a run is made with and what comes of it: options, one `Result` per case, the whole `Run`."""
+"""What a run is made with, and its outcome: options, one `Result` per case, the whole `Run`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -12,7 +12,7 @@ Report = dict[str, Any]
 Case = dict[str, Any]
 
 GAPS = ("unsupported", "skipped")
-KNOWN = "this is what comes of it: "
+KNOWN = "it answers like a known mistake: "
 SENTENCES = {
     "passed": "passed",
     "failed": "failed",

@@ -1,6 +1,6 @@
 """The other runtimes, each as one function that opens a prepared network.
 
-What an engine returns is a `Runner`: how the input has to lie, one call, and a reset of the carried
+What an engine returns is a `Runner`: the layout of its input, one call, and a reset of the carried
 state. This module imports little, because its process is measured: a runtime should not be charged
 for what is ours.
 """
@@ -50,7 +50,7 @@ class Names(NamedTuple):
 
 
 def read_names(folder: Path) -> Names:
-    """What stands in a folder about the network that is opened from there."""
+    """The names of the inputs and outputs of the network that a folder holds."""
     with np.load(folder / "names.npz") as file:
         inputs, outputs = (file[name].tolist() for name in ("inputs", "outputs"))
         return Names(inputs, outputs, [tuple(shape) for shape in file["states"].tolist()])

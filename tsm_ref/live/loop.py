@@ -51,7 +51,7 @@ class Live:
     goes on from its state give the same updates as a run that was never stopped.
 
     Raises `NotStreamable`, and `UsageError` for a model of several inputs or without logits and for
-    a smoother that names classes which there are not, or masks all of them.
+    a smoother that names a class which the model does not have, or masks all of them.
     """
 
     def __init__(

@@ -45,7 +45,7 @@ class Session:
     allow_partial: bool = False
 
     def live(self, model: Model) -> Live:
-        """The live loop of these options; raises `UsageError` for a label that there is not."""
+        """The live loop of these options; raises `UsageError` for an unknown label."""
         pace = None
         if self.every is not None or self.rate is not None:
             pace = Pace(self.every or 1, self.rate)

@@ -1,4 +1,4 @@
-"""Where live frames come from, which of them are taken, and what happens to those too many."""
+"""Where live frames come from, which of them are taken, and which are dropped."""
 
 import math
 import os

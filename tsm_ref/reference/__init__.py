@@ -1,5 +1,20 @@
 """The oracle: TSM in NumPy, plain enough to be read beside the paper, exact enough to judge others.
 
+Beside the paper (Lin, Gan, Han, ICCV 2019), in its order:
+
+==============================  ==================================================================
+section 3.1, a shift is a       `temporal_shift`, `temporal_shift_by_convolution`,
+convolution                     `temporal_shift_by_multiply_accumulate`, `shift_into_conv3d_weight`
+section 3, figure 3             `in_place_shift` (a), `residual_shift` (b)
+section 4.1, offline models     `folds_mit`, `consensus`
+section 4.2, online models      `folds_online`, `is_causal`, `initial_cache`, `temporal_shift_step`
+section 5, the networks         `conv`, `batch_norm`, `relu`, `max_pool`, `linear`, `non_local`
+==============================  ==================================================================
+
+Files: ``shift`` first, then ``folds`` and ``blocks``; ``ops`` and ``pool`` are the layers around
+them, ``rounding`` and ``bounds`` what any tolerance is derived from. How other implementations
+differ from the paper: ``docs/conventions.md``.
+
 Arrays are (N, C, T, H, W). A shift is one integer per channel (`temporal_shift`, `folds_*`). Every
 function returns the dtype it was given; `bounds` says how far another implementation may be away.
 """

@@ -1,4 +1,21 @@
-"""Video in: decoding (PyAV, imported only when used), sampling, resizing and preprocessing."""
+"""A video to the input of a network: decode, sample, resize, crop, normalise.
+
+Read in this order; each knows only those above it. PyAV is imported by ``decode`` alone, when it is
+used.
+
+::
+
+    source       a frame, a source of frames, what is known of a file
+    sampling     which frames a network sees: numbers to numbers
+    resize       bilinear resizing, equal bit for bit to Pillow and to OpenCV
+    transforms   a frame to its views, and views to the numbers that a network expects
+    pictures     how a decoded picture is turned for display, and what it loses as 8-bit RGB
+    boxes        the boxes of an MP4 file, to see that it lies
+    containers   what a file must look like from outside before a decoder sees it
+    decode       files to frames, one at a time
+    pipe         the same from a pipe
+    camera       the same from a camera
+"""
 
 from tsm_ref.video.camera import Camera
 from tsm_ref.video.decode import VideoFile, frames, packet_times, probe, read_frames, scan

@@ -57,7 +57,7 @@ class Pipe(VideoFile):
 
 
 class _Reader:
-    """What PyAV asks for bytes: it gets those that there are, and waits for one at least.
+    """What PyAV asks for bytes: it gets those that have come, and waits for at least one.
 
     PyAV would print a KeyboardInterrupt and go on. So FFmpeg is told that the stream has ended.
     """

@@ -1,4 +1,4 @@
-"""What the video room hands around: a frame, a source of frames, and what is known of a file."""
+"""The types that this folder shares: a frame, a source of frames, and what is known of a file."""
 
 from array import array
 from collections.abc import Iterator
