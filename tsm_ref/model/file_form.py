@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,18 @@ class FileForm:
     outputs: Sequence[FileView]
     states: Sequence[FileState]
     _streams: dict[int, Stream] = field(default_factory=dict)
+
+    @classmethod
+    def on(
+        cls,
+        graph: Graph,
+        inputs: Sequence[FileView],
+        outputs: Sequence[FileView],
+        states: Sequence[FileState],
+        engine: Engine,
+    ) -> Self:
+        """The form of a file on an engine, which comes last: it may not be made yet."""
+        return cls(graph, engine, inputs, outputs, states)
 
     def run(self, given: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs by the file's names; raises `GraphError` for other names or shapes."""

@@ -24,8 +24,8 @@ def meant_as(
     profile: str | PathLike[str] | Profile | None,
     labels: Labels | None,
     facts: Mapping[str, Any],
-) -> Callable[[], Checkpoint]:
-    """A function that reads a checkpoint as it is meant to be; ``read`` takes a profile or None.
+) -> Checkpoint:
+    """A checkpoint, read as it is meant to be; ``read`` takes a profile or None.
 
     A fact about the shift makes another network, so the file is read under the changed profile.
 
@@ -37,19 +37,15 @@ def meant_as(
     elif profile is not None and wanted is None:
         raise UsageError(f"`profile` (={profile!r}) must be the name of a profile, or a Profile")
     names = () if labels is None else find_labels(labels)
-
-    def load() -> Checkpoint:
-        found = read(wanted)
-        meant = changed(found.profile, **facts)
-        if meant.shift != found.profile.shift:
-            found = read(meant)
-        if meant != found.profile:
-            _check_sizes(found.graph, meant)
-        if names:
-            _check_count(found.graph, meant, names)
-        return replace(found, profile=replace(meant, labels=names or found.profile.labels))
-
-    return load
+    found = read(wanted)
+    meant = changed(found.profile, **facts)
+    if meant.shift != found.profile.shift:
+        found = read(meant)
+    if meant != found.profile:
+        _check_sizes(found.graph, meant)
+    if names:
+        _check_count(found.graph, meant, names)
+    return replace(found, profile=replace(meant, labels=names or found.profile.labels))
 
 
 def find_labels(labels: Labels) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
 """A model: a graph, what it means, and an engine that runs it; load, build, save."""
 
+import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from tsm_ref.engine import Engine, make_engine
 from tsm_ref.errors import CheckpointError, GraphError, TsmError, UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.model.file_form import FileForm
+from tsm_ref.model.kept_weights import KeptWeights
 from tsm_ref.model.meaning import check_labels, input_shapes, meant_as
 from tsm_ref.model.stream import ModelStream
 from tsm_ref.model.summary import Shift, shifts_of, summary_lines
@@ -38,9 +40,13 @@ class Model:
     """A network with its weights, ready to run.
 
     ``name`` is what it was asked for by, ``sha256`` the digest of its file (empty for a model that
-    was built). The engine keeps the weights in the order in which it reads them; the model keeps no
-    second copy until `weights` is asked for, which gets them again from where they came: by the
-    function ``weights``, whose first result may be given as ``first``.
+    was built). The engine keeps the weights in the order in which it reads them; `weights` gets
+    them again by the function ``weights``, whose first result may be given as ``first``. The file
+    of a model that was loaded is not needed again: it may be replaced or deleted.
+
+    A model goes where work goes: threads may share it (they take turns), `copy.deepcopy` gives one
+    that runs beside it, and it can be pickled with all that it needs, for a
+    `concurrent.futures.ProcessPoolExecutor` of any start method. A forked child can use it as well.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class Model:
         first: Weights | None = None,
         form: Callable[[Engine], FileForm] | None = None,
     ) -> None:
+        self._options: dict[str, Any] = {"engine": engine, "threads": threads, "form": form}
         self.graph = graph
         self.profile = profile
         self.name = name or graph.name
@@ -71,6 +78,21 @@ class Model:
             weights,
         )
         self.form = None if form is None else form(self.engine)
+
+    def __reduce__(self) -> tuple[Callable[..., "Model"], tuple[Any, ...]]:
+        """Graph, weights and profile; the engine is made where it arrives."""
+        known = {"name": self.name, "sha256": self.sha256, **self._options}
+        kept = KeptWeights(self._get_weights())
+        return _restored, (type(self), self.graph, kept, self.profile, known)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.__dict__.pop("weights", None)  # which may be changed
+        twin.engine = copy.deepcopy(self.engine, memo)
+        form = self._options["form"]
+        twin.form = None if form is None else form(twin.engine)
+        return twin
 
     @cached_property
     def weights(self) -> Weights:
@@ -170,6 +192,10 @@ class Model:
 
     def digest(self) -> str:
         """A SHA-256 of graph and weights: equal for equal networks, whatever their files."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         found = hashlib.sha256(self.graph.to_json().encode())
         for name, value in sorted(self._get_weights().items()):
             found.update(name.encode() + np.ascontiguousarray(value, np.float32).tobytes())
@@ -207,19 +233,19 @@ def load(
     tsm_ref.errors.CheckpointError: there is no model and no file 'no/such/file.h5'; ...
     """
     path = files.resolve(name_or_path).absolute()
-    read = meant_as(partial(_read, path), profile, labels, facts)
-    found = read()
+    found = meant_as(partial(_read, path), profile, labels, facts)
     name = fspath(name_or_path)
+    declared = (found.graph, found.inputs, found.outputs, found.states)
     return Model(
         found.graph,
-        lambda: _same(found.sha256, read()).weights,
+        KeptWeights(found.weights),
         found.profile,
         name=name if name in files.names() else Path(name).name,
         sha256=found.sha256,
         engine=engine,
         threads=threads,
         first=found.weights,
-        form=_form(found) if found.inputs else None,
+        form=partial(FileForm.on, *declared) if found.inputs else None,
     )
 
 
@@ -314,14 +340,10 @@ def _read(path: Path, profile: Profile | None) -> files.Checkpoint:
         raise error.about(path) from None
 
 
-def _form(found: files.Checkpoint) -> Callable[[Engine], FileForm]:
-    return lambda engine: FileForm(found.graph, engine, found.inputs, found.outputs, found.states)
-
-
-def _same(sha256: str, found: files.Checkpoint) -> files.Checkpoint:
-    if found.sha256 != sha256:
-        raise CheckpointError(f"{found.path}: the file was changed after the model was loaded")
-    return found
+def _restored(
+    kind: type[Model], graph: Graph, weights: KeptWeights, profile: Profile, known: dict[str, Any]
+) -> Model:
+    return kind(graph, weights, profile, **known)
 
 
 def _floats(name: str, value: Array) -> Array:

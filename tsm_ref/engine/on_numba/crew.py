@@ -38,14 +38,14 @@ class _Share(NamedTuple):
     errors: list[BaseException]
 
 
-Inbox = SimpleQueue["_Share | threading.Event | None"]
+Inbox = SimpleQueue["_Share | threading.Lock | None"]
 
 
 def _help(inbox: Inbox) -> None:
-    """Do one share after the other; tell by an event that all before it are done."""
+    """Do one share after the other; the release of a lock tells that all before it are done."""
     while (given := inbox.get()) is not None:
-        if isinstance(given, threading.Event):
-            given.set()
+        if not isinstance(given, _Share):
+            given.release()
             continue
         try:
             run(given.program, given.part, given.parts, given.counter.ctypes.data)
@@ -104,7 +104,7 @@ class Crew:
             self.gather()
             raise
 
-    def gather(self, patience: float | None = None) -> None:
+    def gather(self, patience: float = -1) -> None:
         """Abandon what is still being run, and wait until every helper has come home.
 
         They have nothing to wait for, so this takes no longer than a step of a program.
@@ -112,11 +112,12 @@ class Crew:
         if self._home:
             return
         self._counter[0] = ABANDONED
-        events = [threading.Event() for _ in self._inboxes]
-        for inbox, event in zip(self._inboxes, events, strict=True):
-            inbox.put(event)
-        for event in events:
-            event.wait(patience)
+        locks = [threading.Lock() for _ in self._inboxes]
+        for inbox, lock in zip(self._inboxes, locks, strict=True):
+            lock.acquire()
+            inbox.put(lock)
+        for lock in locks:
+            lock.acquire(timeout=patience)
         self._home = True
 
     def _hire(self) -> None:
