@@ -173,10 +173,10 @@ def test_the_state_of_a_stream_is_saved_without_file_or_another_digest(
     model = tsm_ref.load(path)
     path.unlink()
     stream = model.stream()
-    stream.step(clip(rng, 3, 32, 32))
+    stream.step(clip(rng, 3, 224, 224))
     stream.save(tmp_path / "state.h5")
     monkeypatch.setattr(model, "_get_weights", lambda: pytest.fail("the weights are hashed again"))
-    stream.step(clip(rng, 3, 32, 32))
+    stream.step(clip(rng, 3, 224, 224))
     stream.save(tmp_path / "state.h5")
     model.stream().load(tmp_path / "state.h5")
 
