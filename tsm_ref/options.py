@@ -42,7 +42,7 @@ def add_model(made: argparse.ArgumentParser, default: str | None = "camera-motio
     )
     add("--profile", metavar="NAME|FILE", help="what a model file means: mit, ..., or a .toml")
     add("--labels", metavar="FILE|NAME", help="its classes: one a line, CSV, JSON, kinetics400")
-    add("--engine", choices=("auto", "numpy", "numba"), default="auto")
+    add("--engine", choices=("auto", "numba", "numpy", "loops"), default="auto")
     add("--threads", type=positive, default=1, metavar="N", help="default: %(default)s")
 
 

@@ -18,6 +18,7 @@ from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models import build_ts_can, random_weights
 
 BOTH = ("numba", "numpy")
+EVERY = (*BOTH, "loops")
 
 
 def clips(*shape: int) -> np.ndarray:
@@ -31,8 +32,8 @@ def small() -> tuple[Graph, dict[str, np.ndarray]]:
 
 
 def test_engines_by_name(small):
-    assert set(ENGINES) == {"auto", *BOTH}
-    assert [make_engine(*small, name).name for name in ("auto", *BOTH)] == ["numba", *BOTH]
+    assert set(ENGINES) == {"auto", "loops", *BOTH}
+    assert [make_engine(*small, name).name for name in ENGINES] == ["numba", *ENGINES[1:]]
 
 
 def test_without_numba_auto_is_numpy(small, monkeypatch):
@@ -50,6 +51,7 @@ def test_without_the_compiler_auto_is_numpy(small, monkeypatch):
     assert make_engine(*small).name == "numpy"
     with pytest.raises(UsageError, match="NUMBA_DISABLE_JIT is set"):
         make_engine(*small, "numba")
+    assert make_engine(*small, "loops").name == "loops", "loops are Python then"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_any_network_is_within_the_bound_on_both(drawn):
         assert bounded.used(make_engine(graph, weights, name).run(x)["consensus"]) <= 1
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("op", ["Add", "Mul"])
 def test_a_stored_operand(name, op):
     """A scale and an offset per channel, as exporters leave them."""
@@ -109,7 +111,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize(("inputs", "message"), BAD)
 def test_inputs_that_do_not_fit_are_named(small, name, inputs, message):
     with pytest.raises(GraphError, match=message):

@@ -16,8 +16,8 @@ def start(folder, **environment):
         "with warnings.catch_warnings(record=True) as seen:\n"
         "    warnings.simplefilter('always')\n"
         "    from tsm_ref.kernels import cache, loops\n"
-        "    loops.clamp(np.zeros(3), 0.0, 1.0)\n"
-        "print(sum(loops.clamp.stats.cache_hits.values()))\n"
+        "    loops.source_frame(0, 3, 0)\n"
+        "print(sum(loops.source_frame.stats.cache_hits.values()))\n"
         "print(cache.folder())\n"
         "print([str(w.message) for w in seen])\n"
     )
@@ -68,7 +68,7 @@ def planted(folder, marker, owner):
         [
             sys.executable,
             "-c",
-            "from tsm_ref.kernels import loops; print(loops.clamp._cache._cache_file._index_path)",
+            "from tsm_ref.kernels.loops import conv; print(conv._cache._cache_file._index_path)",
         ],
         env={**os.environ, "NUMBA_CACHE_DIR": str(folder)},
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Graph to numbers: two engines that run any graph, and the oracle that judges them.
+"""Graph to numbers: engines that run any graph, and the oracle that judges them.
 
 The engines are imported when one is made, so that NumPy alone is enough where Numba is absent.
 """
@@ -17,8 +17,13 @@ __all__ = ["ENGINES", "Engine", "make_engine"]
 
 Array = NDArray[Any]
 
-ENGINES = ("auto", "numba", "numpy")
-"""The engines by name; ``auto`` is Numba where it is installed and compiles, NumPy elsewhere."""
+ENGINES = ("auto", "numba", "numpy", "loops")
+"""The engines by name.
+
+``numba`` is the fast one, ``numpy`` needs nothing but NumPy, ``loops`` computes every op by the
+plain loop that defines it, slowly (see `tsm_ref.engine.on_loops`); ``auto`` is ``numba`` where that
+is installed and compiles, ``numpy`` elsewhere.
+"""
 
 
 MOST_THREADS = 256
@@ -33,8 +38,8 @@ def make_engine(
 ) -> Engine:
     """An engine that runs `graph` with `weights`, which ``again`` can read once more if need be.
 
-    ``threads`` is for Numba; the threads of NumPy belong to its BLAS library, which reads
-    ``OPENBLAS_NUM_THREADS`` and its kin when NumPy is imported.
+    ``name`` is one of `ENGINES`. ``threads`` is for Numba; the threads of NumPy belong to its BLAS
+    library, which reads ``OPENBLAS_NUM_THREADS`` and its kin when NumPy is imported.
 
     Raises `UsageError` for an unknown name or less than one thread, `MissingDependency` where
     ``numba`` is asked for and not installed.
@@ -55,7 +60,11 @@ def make_engine(
 
         return NumpyEngine(graph, weights)
     if not _installed("numba"):
-        raise MissingDependency("numba", "run the compiled engine (the engine 'numpy' needs none)")
+        raise MissingDependency("numba", "run compiled engines (the engine 'numpy' needs none)")
+    if name == "loops":
+        from tsm_ref.engine.on_loops import LoopsEngine
+
+        return LoopsEngine(graph, weights)
     from tsm_ref.engine.on_numba.engine import NumbaEngine
 
     return NumbaEngine(graph, weights, threads, again)

@@ -1,9 +1,11 @@
-"""Every operation as plain loops over (N, C, T, H, W) arrays: the kernels to read first.
+"""Every layer as plain loops over (N, C, T, H, W) arrays: the kernels to read first.
 
 Each function says what the operation is, one scalar at a time, for any shape and any float type.
-Sums run in the order of the loops. Tests hold the fast paths against these; where no fast path
-fits, the engine takes NumPy, which is quicker than one scalar at a time. They are bound to Numba at
-the end of the file; with ``NUMBA_DISABLE_JIT=1`` they run as the Python that is written here.
+Sums run in the order of the loops. The engine "loops" runs networks on these alone, and tests hold
+the fast paths against it; where no fast path fits, the Numba engine takes NumPy, which is quicker
+than one scalar at a time. They are bound to Numba at the end of the file; with
+``NUMBA_DISABLE_JIT=1`` they run as the Python that is written here. Activations and attention are
+in `loops_of_values`.
 
 Sizes, strides, dilations are (T, H, W); `pads` lists the three begins, then the three ends, as in
 `tsm_ref.ops_table`. Nothing is checked here: shapes are the caller's duty.
@@ -301,45 +303,39 @@ def linear(x: Array, weight: Array, bias: Array) -> Array:
     return y
 
 
-def clamp(x: Array, low: float, high: float) -> Array:
-    """Limit every value to ``low .. high``: ReLU is (0, inf), ReLU6 is (0, 6). NaN stays NaN.
+def flatten(x: Array, channels_last: bool) -> Array:
+    """Give every frame as one column: (N, C, T, H, W) -> (N, C * H * W, T).
 
-    >>> clamp(np.array([-1.0, 3.0, 7.0]), 0.0, 6.0)
-    array([0., 3., 6.])
+    Inside a column the order is C, H, W, or H, W, C where `channels_last`.
+
+    >>> flatten(np.arange(4.0).reshape(1, 2, 1, 1, 2), True).ravel()
+    array([0., 2., 1., 3.])
     """
-    y = np.empty_like(x)
-    for i in range(x.size):
-        value = x.flat[i]
-        if value < low:
-            value = low
-        if value > high:
-            value = high
-        y.flat[i] = value
+    N, C, T, H, W = x.shape
+    y = np.empty((N, C * H * W, T), x.dtype)
+    for n in range(N):
+        for c in range(C):
+            for t in range(T):
+                for h in range(H):
+                    for w in range(W):
+                        k = (h * W + w) * C + c if channels_last else (c * H + h) * W + w
+                        y[n, k, t] = x[n, c, t, h, w]
     return y
 
 
-def tanh(x: Array) -> Array:
-    """Take the hyperbolic tangent of every value.
+def consensus(x: Array) -> Array:
+    """Take the mean over the frames: (N, K, T) -> (N, K).
 
-    >>> tanh(np.array([0.0, 1000.0]))
-    array([0., 1.])
+    >>> consensus(np.array([[[1.0, 3.0]]])).item()
+    2.0
     """
-    y = np.empty_like(x)
-    for i in range(x.size):
-        y.flat[i] = math.tanh(x.flat[i])
-    return y
-
-
-def sigmoid(x: Array) -> Array:
-    """Take ``1 / (1 + exp(-x))`` of every value, without overflow.
-
-    >>> sigmoid(np.array([-1000.0, 0.0]))
-    array([0. , 0.5])
-    """
-    y = np.empty_like(x)
-    for i in range(x.size):
-        e = math.exp(-abs(x.flat[i]))
-        y.flat[i] = (e if x.flat[i] < 0 else 1) / (1 + e)
+    y = np.empty(x.shape[:2], x.dtype)
+    for n in range(x.shape[0]):
+        for k in range(x.shape[1]):
+            total = x.dtype.type(0)
+            for t in range(x.shape[2]):
+                total += x[n, k, t]
+            y[n, k] = total / x.shape[2]
     return y
 
 
@@ -354,6 +350,5 @@ max_pool = compiled()(max_pool)
 average_pool = compiled()(average_pool)
 global_average_pool = compiled()(global_average_pool)
 linear = compiled()(linear)
-clamp = compiled()(clamp)
-tanh = compiled()(tanh)
-sigmoid = compiled()(sigmoid)
+flatten = compiled()(flatten)
+consensus = compiled()(consensus)

@@ -21,7 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from tsm_ref.engine.arena import MemoryPlan, plan_memory
 from tsm_ref.engine.inputs import real_arrays
-from tsm_ref.engine.on_numpy.ops import STEPS, Step
+from tsm_ref.engine.on_numpy.ops import STEPS, Step, StepMaker
 from tsm_ref.engine.on_numpy.steps import NumpySteps
 from tsm_ref.engine.plan_cache import PlanCache
 from tsm_ref.engine.stream.ticks import Timeline
@@ -62,6 +62,11 @@ class NumpyEngine:
         self.weights = {name: value.astype(self.dtype) for name, value in optimized.items()}
         self.plans = PlanCache()
 
+    @property
+    def table(self) -> Mapping[str, StepMaker]:
+        """What computes each op."""
+        return STEPS
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """An engine of its own over the same weights: steps hold arrays, so it makes its own."""
         twin = copy.copy(self)
@@ -96,7 +101,7 @@ class NumpyEngine:
     def steps(self, line: Timeline, shapes: Mapping[str, Shape]) -> NumpySteps:
         """A step graph made ready to run; see `Engine.steps`."""
         frames = tuple(shapes[entry.name] for entry in line.step.graph.inputs)
-        make = partial(NumpySteps, self.weights, self.dtype, line, shapes)
+        make = partial(NumpySteps, self.table, self.weights, self.dtype, line, shapes)
         return self.plans.get((line, frames[0][2]), frames, make)
 
     def memory_bytes(self, shapes: Mapping[str, Sequence[int]]) -> int:
@@ -123,7 +128,7 @@ class NumpyEngine:
             block = arena[memory.offsets[name] : memory.offsets[name] + sizes[name]]
             arrays[name] = block.view(self.dtype).reshape(shape)
         steps = [
-            STEPS[node.op](node, [arrays[name] for name in node.inputs], arrays[node.name])
+            self.table[node.op](node, [arrays[name] for name in node.inputs], arrays[node.name])
             for node in self.graph.nodes
         ]
         return _Plan(arrays, steps, memory)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.engine.arena import plan_memory
 from tsm_ref.engine.on_numpy.frames import folds
-from tsm_ref.engine.on_numpy.ops import STEPS
+from tsm_ref.engine.on_numpy.ops import StepMaker
 from tsm_ref.engine.stream.state import Place, place_states
 from tsm_ref.engine.stream.ticks import ABSENT, FIRST, NORMAL, VIRTUAL, Statuses, Timeline
 from tsm_ref.graph import Node
@@ -39,6 +39,7 @@ class NumpySteps:
 
     def __init__(
         self,
+        table: Mapping[str, StepMaker],
         weights: Mapping[str, Array],
         dtype: np.dtype[Any],
         line: Timeline,
@@ -69,7 +70,7 @@ class NumpySteps:
                 self._steps.append((at, None, history, node))
             else:
                 arrays = [self.arrays[name] for name in node.inputs]
-                step = STEPS[node.op](node, arrays, self.arrays[node.name])
+                step = table[node.op](node, arrays, self.arrays[node.name])
                 self._steps.append((at, step, None, node))
 
     def run(
