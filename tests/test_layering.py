@@ -54,9 +54,10 @@ INSIDE = {
         *("decode", "camera pipe"),
     ),
     "engine": (
-        *("arena contract forking inputs oracle plan_cache stream", "on_numpy", "on_numba"),
+        *("arena contract forking inputs oracle plan_cache stream", "on_numpy"),
+        *("on_loops on_numba",),
     ),
-    "model": ("file_form meaning onnx_backend stream summary", "model"),
+    "model": ("file_form kept_weights meaning onnx_backend stream summary", "model"),
     "recognition": ("clock windows", "recognize", "render"),
     "live": ("smoothing sources", "loop", "early", "show", "session"),
 }
