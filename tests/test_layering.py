@@ -63,11 +63,8 @@ INSIDE = {
 }
 """The floors inside a folder, the lowest first; those of `checkpoint` are on the maps in it."""
 
-LATE = {
-    ("tsm_ref.model.model", "tsm_ref.recognition"),  # `Model.recognize`
-    ("conformance.judging.runner", "conformance.judging.identities"),
-}
-"""Imports inside a function, or of a type, that close a circle."""
+LATE = {("tsm_ref.model.model", "tsm_ref.recognition")}
+"""Imports inside a function, or of a type, that close a circle: `Model.recognize`."""
 
 OWNERS = {
     "av": ("tsm_ref/video/decode.py", "weights/training/"),

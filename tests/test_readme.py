@@ -159,3 +159,12 @@ def test_no_absolute_path_of_a_machine_is_shown() -> None:
 def test_pages_that_are_promised_exist(page: str) -> None:
     assert page in TEXT
     assert len((ROOT / page).read_text(encoding="utf-8")) > 500
+
+
+def test_every_switch_is_explained() -> None:
+    """Environment variables of ours are in the table of CONTRIBUTING.md, and nothing else is."""
+    files = [*(ROOT / "tsm_ref").rglob("*.py"), *(ROOT / "conformance").rglob("*.py")]
+    files += [ROOT / ".ci" / "run", *(ROOT / "tests").rglob("*.py")]
+    used = {name for f in files for name in re.findall(r"\bTSM_[A-Z_]+\b", f.read_text("utf-8"))}
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\bTSM_[A-Z_]+\b", text)) == used

@@ -1,4 +1,4 @@
-"""The oracle: TSM in NumPy, plain enough to be read beside the paper, exact enough to judge others.
+"""The reference: TSM in NumPy, plain enough to be read beside the paper, exact enough to judge by.
 
 Beside the paper (Lin, Gan, Han, ICCV 2019), in its order:
 
