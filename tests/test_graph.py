@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import damaged, graphs
 from tsm_ref.errors import GraphError
-from tsm_ref.graph import Graph, Input, Node
+from tsm_ref.graph import Graph, Input, Node, Scores
 from tsm_ref.models import build_mobilenet_v2, build_ts_can
 
 X = Input("x", ("N", 3, "T", "H", "W"))
@@ -170,3 +171,35 @@ def test_a_damaged_graph_is_refused_or_is_a_graph(tree):
         return
     assert found.parameter_count >= 0
     assert Graph.from_json(found.to_json()) == found
+
+
+def after_linear(*ops: tuple[str, dict[str, Any]]) -> Graph:
+    """A linear layer, and what follows it."""
+    nodes = [Node("k", "Linear", ("x", "w"))]
+    for place, (op, attrs) in enumerate(ops):
+        nodes.append(Node(f"y{place}", op, (nodes[-1].name,), attrs))
+    inputs = (Input("x", ("N", 4, "T")),)
+    return Graph("g", inputs, tuple(nodes), (nodes[-1].name,), {"w": (5, 4)})
+
+
+MEAN = ("Consensus", {})
+
+
+@pytest.mark.parametrize(
+    ("ops", "kind", "logits", "frames"),
+    [
+        ((), "logits", "k", "k"),
+        ((MEAN,), "logits", "y0", "k"),
+        ((MEAN, ("Softmax", {})), "probabilities", "y0", "k"),
+        ((MEAN, ("LogSoftmax", {})), "log-probabilities", "y0", "k"),
+        ((MEAN, ("Sigmoid", {})), "independent probabilities", "y0", "k"),
+        ((("Softmax", {}), MEAN), "probabilities", None, "k"),
+        ((("Softmax", {}),), "probabilities", "k", "k"),
+        ((("Softmax", {"axis": 2}),), "logits", "y0", None),
+        ((("Relu", {}),), "logits", "y0", None),
+    ],
+)
+def test_what_an_output_is_stands_in_the_graph(
+    ops: Any, kind: str, logits: str | None, frames: str | None
+) -> None:
+    assert after_linear(*ops).scores == Scores(kind, logits, frames)

@@ -57,7 +57,7 @@ INSIDE = {
         *("arena contract forking inputs oracle plan_cache stream", "on_numpy"),
         *("on_loops on_numba",),
     ),
-    "model": ("file_form kept_weights meaning onnx_backend stream summary", "model"),
+    "model": ("kept_weights meaning onnx_backend scores stream summary", "file_form", "model"),
     "recognition": ("clock windows", "recognize", "render"),
     "live": ("smoothing sources", "loop", "early", "show", "session"),
 }

@@ -55,6 +55,27 @@ class Node:
         return self.rule.value(self.attrs, name)
 
 
+SQUASHES: Mapping[str, str] = {
+    "Softmax": "probabilities",
+    "LogSoftmax": "log-probabilities",
+    "Sigmoid": "independent probabilities",
+}
+"""The ops that turn logits into something else, and what they turn them into."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What an output says of the classes: ``kind`` is "logits" or a value of `SQUASHES`.
+
+    ``logits`` is the value with the logits per clip, None where only frames have any, and
+    ``frames`` the one with the logits per frame, None where there is none.
+    """
+
+    kind: str
+    logits: str | None
+    frames: str | None
+
+
 @dataclass(frozen=True)
 class Graph:
     """A network without its weights.
@@ -94,16 +115,36 @@ class Graph:
         """The nodes of one op, in order."""
         return (node for node in self.nodes if node.op == op)
 
+    @cached_property
+    def scores(self) -> "Scores":
+        """What the first output says of the classes, and the logits that it was made of."""
+        kind, logits = self._unsquashed(self.outputs[0])
+        node = self.node.get(logits)
+        if node is None or node.op != "Consensus":
+            return Scores(kind, logits, logits if node and node.op == "Linear" else None)
+        inner, frames = self._unsquashed(node.inputs[0])
+        if inner == "logits":
+            return Scores(kind, logits, frames)
+        return Scores(inner if kind == "logits" else kind, None, frames)
+
+    def _unsquashed(self, value: str) -> tuple[str, str]:
+        """What a value is, and the value in front of the softmax or its like that made it."""
+        node, kind = self.node.get(value), "logits"
+        while node is not None and node.op in SQUASHES and node.attrs.get("axis", 1) == 1:
+            kind = SQUASHES[node.op] if kind == "logits" else kind
+            value = node.inputs[0]
+            node = self.node.get(value)
+        return kind, value
+
     @property
     def frame_logits(self) -> str | None:
         """The value with the logits per frame ``(N, K, T)``; None where there is none.
 
         It is what the consensus averages, or the only output where a linear layer comes last.
         """
-        for node in self.select("Consensus"):
-            return node.inputs[0]
-        last = self.node.get(self.outputs[0]) if len(self.outputs) == 1 else None
-        return last.name if last and last.op == "Linear" else None
+        if self.scores.frames is not None and len(self.outputs) == 1:
+            return self.scores.frames
+        return next((node.inputs[0] for node in self.select("Consensus")), None)
 
     def shapes(self, inputs: Mapping[str, Sequence[int]]) -> dict[str, Shape]:
         """The shape of every value and parameter for inputs of these shapes.

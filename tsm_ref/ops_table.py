@@ -66,6 +66,7 @@ ATTRIBUTES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "before": ("a number of frames of 0 or more", lambda v: _is_int(v, 0)),
     "past": _one_of("zero", "replicate", "lowest"),
     "order": _one_of("CHW", "HWC"),
+    "over": _one_of("mean", "max", "last"),
     "mode": _one_of("embedded_gaussian", "gaussian", "dot_product"),
     "activation": _one_of("", *ACTIVATIONS),
     "ceil_mode": _FLAG,
@@ -348,6 +349,7 @@ OPS: Mapping[str, Op] = {
     "Tanh": Op(("x",), _same),
     "Sigmoid": Op(("x",), _same),
     "Softmax": Op(("x",), _softmax_shape, {"axis": 1}),
+    "LogSoftmax": Op(("x",), _softmax_shape, {"axis": 1}),
     "Add": Op(("a", "b"), _broadcast),
     "Mul": Op(("a", "b"), _broadcast),
     "MaxPool": Op(("x",), _pool_shape, POOL_ATTRS | {"dilations": (1, 1, 1)}),
@@ -357,7 +359,7 @@ OPS: Mapping[str, Op] = {
     "Squeeze": Op(("x",), _squeeze_shape, {"axes": REQUIRED}),
     "Linear": Op(("x", "weight", "bias?"), _linear_shape, {}, _linear_macs),
     "TemporalShift": Op(("x",), _shift_shape, {"d": REQUIRED, "fill": "zero", "segment": 0}),
-    "Consensus": Op(("x",), _consensus_shape),
+    "Consensus": Op(("x",), _consensus_shape, {"over": "mean"}),
     "AttentionMask": Op(("x",), _mask_shape),
     "NonLocal": Op(
         ("theta", "phi", "g"), _non_local_shape, {"mode": "embedded_gaussian"}, _non_local_macs
@@ -382,7 +384,8 @@ OPS: Mapping[str, Op] = {
 ``Linear``              per frame: (N, C, T) -> (N, K, T)
 ``TemporalShift``       ``out[n, c, t] = x[n, c, t - d[c]]``; ``segment`` > 0: inside each run of
                         that many frames, 0: over the whole clip
-``Consensus``           the mean over T: (N, K, T) -> (N, K)
+``Consensus``           the mean over T: (N, K, T) -> (N, K); ``over`` may say the largest or the
+                        last frame instead
 ``AttentionMask``       ``0.5 * x / mean_hw(x)`` (TS-CAN)
 ``NonLocal``            ``softmax(theta^T phi) g^T``
 ``FusedConv``           ``activation(conv(shift(x)) + bias + residual)``

@@ -93,6 +93,14 @@ def test_sums_products_and_softmax():
     np.testing.assert_allclose(alone("Softmax", a, axis=2), e / e.sum(2, keepdims=True))
 
 
+def test_log_softmax_and_the_other_ways_over_time():
+    a = values(2, 4, 6)
+    e = np.exp(a)
+    np.testing.assert_allclose(alone("LogSoftmax", a), np.log(e / e.sum(1, keepdims=True)))
+    np.testing.assert_array_equal(alone("Consensus", a, over="max"), a.max(2))
+    np.testing.assert_array_equal(alone("Consensus", a, over="last"), a[:, :, -1])
+
+
 def test_pools_by_loops():
     x = values(*SHAPE)
     window = {"kernel_shape": (1, 3, 2), "strides": (1, 2, 2), "pads": (0, 1, 0, 0, 1, 1)}

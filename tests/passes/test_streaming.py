@@ -157,7 +157,7 @@ REFUSED = {
         [
             Node("k", "Flatten", ("x",)),
             Node("c", "Consensus", ("k",)),
-            Node("y", "Softmax", ("c",)),
+            Node("y", "Relu", ("c",)),
         ],
         r"'c' \(Consensus\).*the average over the whole clip is read by another node",
     ),

@@ -122,6 +122,7 @@ SINGLE_OPS = {
     "tanh": (ops.tanh(X), lambda x: bounds.tanh(x, u=U), 0.02),
     "sigmoid": (ops.sigmoid(X), lambda x: bounds.sigmoid(x, u=U), 0.02),
     "softmax": (ops.softmax(X), lambda x: bounds.softmax(x, u=U), 0.02),
+    "log_softmax": (ops.log_softmax(X), lambda x: bounds.log_softmax(x, u=U), 0.02),
     "avg_pool": (pool.avg_pool(X, 3, 2, 1), lambda x: bounds.avg_pool(x, 3, 2, 1, u=U), 0.01),
     "global_avg_pool": (pool.global_avg_pool(X), lambda x: bounds.global_avg_pool(x, u=U), 0.002),
     "consensus": (
@@ -213,6 +214,11 @@ PERTURBED = {
     "tanh": (ops.tanh, lambda x: bounds.tanh(x, u=0.0)),
     "sigmoid": (ops.sigmoid, lambda x: bounds.sigmoid(x, u=0.0)),
     "softmax": (ops.softmax, lambda x: bounds.softmax(x, u=0.0)),
+    "log_softmax": (ops.log_softmax, lambda x: bounds.log_softmax(x, u=0.0)),
+    "max over time": (
+        lambda v: ops.consensus(v[..., 0, 0], "max"),
+        lambda x: bounds.consensus(bounds.moved(x, lambda v: v[..., 0, 0]), "max", u=0.0),
+    ),
     "max_pool": (lambda v: pool.max_pool(v, 2), lambda x: bounds.max_pool(x, 2)),
     "avg_pool": (lambda v: pool.avg_pool(v, 2), lambda x: bounds.avg_pool(x, 2, u=0.0)),
     "non_local": (

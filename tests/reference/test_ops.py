@@ -17,6 +17,7 @@ from tsm_ref.reference import (
     hard_swish,
     leaky_relu,
     linear,
+    log_softmax,
     non_local,
     relu,
     relu6,
@@ -197,6 +198,23 @@ def test_softmax_is_a_ratio_of_exponentials(axis, seed):
         softmax(x, 3)
 
 
+@given(st.integers(-3, 2), st.integers(0, 2**32 - 1))
+def test_log_softmax_is_the_logarithm_of_softmax(axis, seed):
+    x = np.random.default_rng(seed).standard_normal((2, 3, 5)) * 3
+    np.testing.assert_allclose(log_softmax(x, axis), np.log(softmax(x, axis)), atol=1e-14)
+    assert np.isfinite(log_softmax(np.array([0.0, 5000.0]), 0)).all()
+    with pytest.raises(ValueError, match=r"`axis` \(=3\)"):
+        log_softmax(x, 3)
+
+
+def test_consensus_may_be_the_largest_or_the_last_frame():
+    logits = np.array([[[1.0, 2, 6, 3], [0, 0, 4, -1]]])
+    assert consensus(logits, "max").tolist() == [[6, 4]]
+    assert consensus(logits, "last").tolist() == [[3, -1]]
+    with pytest.raises(ValueError, match="`over`"):
+        consensus(logits, "first")
+
+
 def test_consensus_is_the_mean_over_time():
     logits = np.array([[[1.0, 2, 6, 3], [0, 0, 4, 0]], [[5, 5, 5, 9], [-1, -2, -3, -6]]])
     assert consensus(logits).tolist() == [[3, 1], [6, -3]]
@@ -251,6 +269,7 @@ CALLS = {
     "batch_norm": lambda x: batch_norm(x, *[np.ones(3, np.float16)] * 4),
     "linear": lambda x: linear(x, np.ones((2, 3), np.float16), np.ones(2, np.float16)),
     "softmax": softmax,
+    "log_softmax": log_softmax,
     "consensus": lambda x: consensus(x[..., 0, 0]),
     "attention_mask": attention_mask,
     "non_local": lambda x: non_local(x, x, x),

@@ -200,6 +200,8 @@ class _Rewriter:
     def _consensus(self, node: Node) -> None:
         if self.online:
             return
+        if node.attr("over") != "mean":
+            raise UsageError(f"node {node.name!r} takes no mean over time; nothing else is timed")
         x = self._value(node.inputs[0])
         self._add("average", node.name, [x], (1, self.network.shapes[x][1]))
 

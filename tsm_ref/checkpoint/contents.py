@@ -22,7 +22,8 @@ Float32 = NDArray[np.float32]
 class FileState:
     """A state that a file takes and hands on with every frame: the past of a shift's channels.
 
-    It holds the channels ``start .. stop - 1`` of `value` of the frame before.
+    It holds the channels ``start .. stop - 1`` of `value` of the frame before, in the ``shape``
+    that the file declares for it.
     """
 
     input: str
@@ -30,6 +31,7 @@ class FileState:
     value: str
     start: int
     stop: int
+    shape: tuple[int | str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph, Node
+from tsm_ref.passes.streaming import FAR
 from tsm_ref.profile import PROFILES, Profile, ShiftRule
 
 RULES = ("mit", "paddle", "online", "online_double", "mtts_can", "roll")
@@ -50,7 +51,8 @@ def profile_of(graph: Graph, wanted: Profile | None = None) -> Profile:
     """
     shifts = list(graph.select("TemporalShift"))
     if wanted is not None:
-        _check(shifts, wanted.shift)
+        placed = wanted.shift if wanted.placement != "none" else ShiftRule("none")
+        _check(shifts, placed, graph.inputs[0].shape[2:3] == (1,))
         return wanted
     rule = rule_of(shifts)
     base = PROFILES["mit" if shifts else "tsn"]
@@ -59,6 +61,21 @@ def profile_of(graph: Graph, wanted: Profile | None = None) -> Profile:
         family="onnx",
         shift=rule or ShiftRule("none"),
         placement="blockres" if shifts else "none",
+    )
+
+
+def directed(graph: Graph, rule: ShiftRule) -> Graph:
+    """A graph of one frame, whose shifts do not tell where they read, under a rule that does.
+
+    `profile_of` has compared them: the rule moves exactly the channels that are zero.
+    """
+    if graph.inputs[0].shape[2:3] != (1,):
+        return graph
+    return graph.with_nodes(
+        replace(n, attrs={**n.attrs, "d": tuple(rule.d(len(n.attrs["d"])).tolist())})
+        if FAR in n.attrs.get("d", ())
+        else n
+        for n in graph.nodes
     )
 
 
@@ -74,10 +91,13 @@ def fitted(profile: Profile, graph: Graph) -> Profile:
     return replace(profile, sampling=sampling, preprocess=preprocess)
 
 
-def _check(shifts: Sequence[Node], rule: ShiftRule) -> None:
+def _check(shifts: Sequence[Node], rule: ShiftRule, one_frame: bool) -> None:
     for node in shifts:
         d, fill = node.attrs["d"], node.attr("fill")
-        if rule.d(len(d)).tolist() != list(d) or rule.fill != fill:
+        asked = rule.d(len(d)).tolist()
+        if one_frame:  # zero, or not: all that such a file tells
+            d, asked = [v != 0 for v in d], [v != 0 for v in asked]
+        if asked != list(d) or rule.fill != fill:
             found = rule_of([node])
             raise CheckpointError(
                 f"the shift {node.name!r} of the file follows {found or 'no named rule'}; "

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.checkpoint.finish import Step
 from tsm_ref.errors import GraphError
 
 Array = NDArray[Any]
@@ -25,7 +26,9 @@ class FileView:
 
     ``groups`` lists, for each axis of the file, the letters of ``axes`` that are folded into it;
     ``sizes`` holds the letters whose size the file fixes. Of an input that a file cuts into two
-    (TS-CAN's motion and appearance in six channels) a view takes the ``channels`` from, to.
+    (TS-CAN's motion and appearance in six channels) a view takes the ``channels`` from, to, and of
+    one that it crops the ``rows`` and ``columns``. ``dtype`` is the type that the file declares,
+    ``steps`` are what it does with an output behind the network.
 
     >>> view = FileView("input", "x", (8, 3, 2, 2), (("N", "T"), ("C",), ("H",), ("W",)), "NCTHW",
     ...                 {"T": 4})
@@ -42,6 +45,10 @@ class FileView:
     axes: str
     sizes: Mapping[str, int]
     channels: tuple[int, int] | None = None
+    rows: tuple[int, int] | None = None
+    columns: tuple[int, int] | None = None
+    dtype: str = "float32"
+    steps: tuple[Step, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.name} ({', '.join('*'.join(group) or '1' for group in self.groups)})"
@@ -64,7 +71,8 @@ class FileView:
         full = array.reshape(*split, *[1] * len(missing))
         order = letters + missing
         turned = full.transpose([order.index(axis) for axis in self.axes])
-        return turned if self.channels is None else turned[:, slice(*self.channels)]
+        cuts = {"C": self.channels, "H": self.rows, "W": self.columns}
+        return turned[tuple(slice(*(cuts.get(axis) or (None,))) for axis in self.axes)]
 
     def to_file(self, array: Array) -> Array:
         """An output of the graph as the file declares it."""
@@ -73,7 +81,10 @@ class FileView:
         rest = [axis for axis in self.axes if axis not in letters]
         turned = array.transpose([self.axes.index(axis) for axis in letters + rest])
         shape = [prod(sizes[letter] for letter in group) for group in self.groups]
-        return np.ascontiguousarray(turned.reshape(shape))
+        result = turned.reshape(shape)
+        for step in self.steps:
+            result = step.apply(result)
+        return np.ascontiguousarray(result).reshape(result.shape)
 
     def _split(self, group: Sequence[str], total: int) -> list[int]:
         """The sizes of the letters folded into one axis; at most one of them is open."""

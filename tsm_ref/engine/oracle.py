@@ -84,8 +84,8 @@ def _run(
 
 _NAMES = (
     "conv", "batch_norm", "relu", "leaky_relu", "hard_swish", "hard_sigmoid", "tanh", "sigmoid",
-    "softmax", "add", "multiply", "max_pool", "avg_pool", "global_avg_pool", "linear",
-    "temporal_shift", "consensus", "attention_mask", "non_local",
+    "softmax", "log_softmax", "add", "multiply", "max_pool", "avg_pool", "global_avg_pool",
+    "linear", "temporal_shift", "consensus", "attention_mask", "non_local",
 )  # fmt: skip
 
 _PLAIN = SimpleNamespace(
@@ -170,6 +170,7 @@ _RULES: Mapping[str, Rule] = {
     "Tanh": lambda f, node, x: f.tanh(x),
     "Sigmoid": lambda f, node, x: f.sigmoid(x),
     "Softmax": lambda f, node, x: f.softmax(x, node.attr("axis")),
+    "LogSoftmax": lambda f, node, x: f.log_softmax(x, node.attr("axis")),
     "Add": lambda f, node, a, b: f.add(a, b),
     "Mul": lambda f, node, a, b: f.multiply(a, b),
     "MaxPool": _max_pool,
@@ -179,7 +180,7 @@ _RULES: Mapping[str, Rule] = {
     "Squeeze": lambda f, node, x: f.moved(x, lambda v: v.squeeze(node.attr("axes"))),
     "Linear": lambda f, node, x, weight, bias=None: f.linear(x, weight, bias),
     "TemporalShift": _temporal_shift,
-    "Consensus": lambda f, node, x: f.consensus(x),
+    "Consensus": lambda f, node, x: f.consensus(x, node.attr("over")),
     "AttentionMask": lambda f, node, x: f.attention_mask(x),
     "NonLocal": lambda f, node, theta, phi, g: f.non_local(theta, phi, g, node.attr("mode")),
 }

@@ -7,6 +7,7 @@
     stream         the streams of a model, with a profile and state files
     summary        layers, shapes, costs and shifts as text
     file_form      a foreign file's own inputs, outputs and states, as it declares them
+    scores         logits out of whatever a network gives, and the other way round
     onnx_backend   the interface of ``onnx.backend``, so that ONNX's own tests can run our engines
 """
 

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.checkpoint import FileState, FileView
+from tsm_ref.checkpoint.finish import kind_after
 from tsm_ref.engine import Engine
 from tsm_ref.engine.stream.stream import Stream
 from tsm_ref.errors import GraphError
 from tsm_ref.graph import Graph
+from tsm_ref.model.scores import SQUASHED
 
 __all__ = ["FileForm"]
 
@@ -58,6 +60,16 @@ class FileForm:
             outputs = self.engine.run(clips)
         return {view.name: view.to_file(outputs[view.value]) for view in self.outputs} | after
 
+    @property
+    def finish(self) -> str:
+        """What the file makes of the answer of the network behind it; "" where nothing."""
+        return kind_after(self.outputs[0].steps, "") if self.outputs else ""
+
+    def takes_bytes(self, name: str) -> bool:
+        """True for an input, by its name in the file or in the graph, that is declared as uint8."""
+        views = [view for view in self.inputs if name in (view.name, view.value)]
+        return any(view.dtype == "uint8" for view in views)
+
     def _step(
         self, clips: Mapping[str, Array], given: Mapping[str, Array]
     ) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -68,20 +80,25 @@ class FileForm:
         names = {state: f"{state.value}[{state.start}:{state.stop}]" for state in self.states}
         for state, name in names.items():
             kept, value = before[name], given[state.input]
-            if value.shape != kept[:, :, 0].shape:
+            wanted = _state_shape(state, kept)
+            if value.shape != wanted:
                 raise GraphError(
-                    f"the state {state.input!r} has shape {value.shape}; "
-                    f"expected {kept[:, :, 0].shape}"
+                    f"the state {state.input!r} has shape {value.shape}; expected {wanted}"
                 )
-            before[name] = np.ascontiguousarray(value[:, :, None], kept.dtype)
+            before[name] = np.ascontiguousarray(value.reshape(kept.shape), kept.dtype)
         stream.state = before
         made = stream.step({name: np.ascontiguousarray(c[:, :, 0]) for name, c in clips.items()})
         outputs = made if isinstance(made, dict) else {stream.outputs[0]: made}
         after = stream.state
-        return (
-            {name: np.expand_dims(np.asarray(value), 2) for name, value in outputs.items()},
-            {state.output: after[name][:, :, 0] for state, name in names.items()},
-        )
+        handed = {s.output: after[n].reshape(_state_shape(s, after[n])) for s, n in names.items()}
+        return {view.value: self._squashed(view.value, outputs) for view in self.outputs}, handed
+
+    def _squashed(self, name: str, outputs: Mapping[str, Any]) -> Array:
+        """An output of a step (N, K, 1): a stream gives the logits in front of a softmax."""
+        if name in outputs:
+            return np.expand_dims(np.asarray(outputs[name]), 2)
+        node = self.graph.node[name]
+        return SQUASHED[node.op](self._squashed(node.inputs[0], outputs))
 
     def _stream(self, shapes: Mapping[str, tuple[int, ...]]) -> Stream:
         """A stream of as many clips as are given; made once, its state is set at every step."""
@@ -92,3 +109,9 @@ class FileForm:
         stream = self._streams[count]
         stream.reset()
         return stream
+
+
+def _state_shape(state: FileState, kept: Array) -> tuple[int, ...]:
+    """The shape of a state in the file, for `kept` (N, C, 1, ...): some leave the axis N out."""
+    count, channels, _, *place = kept.shape
+    return (channels, *place) if len(state.shape) == 1 + len(place) else (count, channels, *place)

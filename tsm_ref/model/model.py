@@ -18,6 +18,7 @@ from tsm_ref.graph import Graph
 from tsm_ref.model.file_form import FileForm
 from tsm_ref.model.kept_weights import KeptWeights
 from tsm_ref.model.meaning import check_labels, input_shapes, meant_as
+from tsm_ref.model.scores import logits_of
 from tsm_ref.model.stream import ModelStream
 from tsm_ref.model.summary import Shift, shifts_of, summary_lines
 from tsm_ref.models import architecture_named, build_graph, random_weights
@@ -42,7 +43,8 @@ class Model:
     ``name`` is what it was asked for by, ``sha256`` the digest of its file (empty for a model that
     was built). The engine keeps the weights in the order in which it reads them; `weights` gets
     them again by the function ``weights``, whose first result may be given as ``first``. The file
-    of a model that was loaded is not needed again: it may be replaced or deleted.
+    of a model that was loaded is not needed again: it may be replaced or deleted. ``warnings`` are
+    what that file does not say and what was assumed instead.
 
     A model goes where work goes: threads may share it (they take turns), `copy.deepcopy` gives one
     that runs beside it, and it can be pickled with all that it needs, for a
@@ -61,17 +63,20 @@ class Model:
         threads: int = 1,
         first: Weights | None = None,
         form: Callable[[Engine], FileForm] | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
         self._options: dict[str, Any] = {"engine": engine, "threads": threads, "form": form}
+        self._options["warnings"] = tuple(warnings)
         self.graph = graph
         self.profile = profile
         self.name = name or graph.name
         self.sha256 = sha256
+        self.warnings = tuple(warnings)
         self._get_weights = weights
         check_labels(self.name, graph, profile)
-        frames = [graph.frame_logits] if graph.frame_logits else []
+        more = [value for value in (graph.frame_logits, graph.scores.logits) if value]
         self.engine = make_engine(
-            graph.with_outputs((*graph.outputs, *frames)),
+            graph.with_outputs((*graph.outputs, *more)),
             weights() if first is None else first,
             engine,
             threads,
@@ -109,16 +114,26 @@ class Model:
         """Every temporal shift, in graph order."""
         return shifts_of(self.graph)
 
-    def __call__(self, clip: Array) -> Array:
-        """Logits (N, K) of preprocessed clips, float (N, C, T, H, W).
+    @property
+    def output(self) -> str:
+        """What the file gives: "logits", "probabilities", "log-probabilities", "independent
+        probabilities" (a sigmoid per class), "class index" or "top classes".
+        """
+        return (self.form and self.form.finish) or self.graph.scores.kind
 
-        Those per frame are averaged where the file has no consensus, as one that runs frame by
-        frame. Raises `UsageError` for a model of several inputs or for integers, which cannot be
-        preprocessed, and `GraphError` for a shape that does not fit.
+    def __call__(self, clip: Array) -> Array:
+        """The output (N, K) for preprocessed clips, float (N, C, T, H, W): logits in most files.
+
+        A file that ends in a softmax gives probabilities here too, see `output`; `logits` are what
+        is in front of it. Those per frame are averaged where the file has no consensus, as one that
+        runs frame by frame. Raises `UsageError` for a model of several inputs or for integers,
+        which cannot be preprocessed (bytes, where the file does not take bytes), and `GraphError`
+        for a shape that does not fit.
         """
         name, output = self._only_input(), self.graph.outputs[0]
-        found = self.engine.run({name: _floats(name, clip)})[output]
-        return consensus(found) if output == self.graph.frame_logits else found
+        found = self.engine.run({name: self._given(name, clip)})[output]
+        rows = found.ndim == 3 and self.graph.frame_logits is not None
+        return consensus(found) if rows else found
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for inputs by name, as the file declares them.
@@ -128,11 +143,31 @@ class Model:
         """
         if not isinstance(inputs, Mapping):
             raise UsageError("the inputs must be a mapping of names to arrays")
-        given = {name: _floats(name, value) for name, value in inputs.items()}
+        given = {name: self._given(name, value) for name, value in inputs.items()}
         if self.form is not None:
             return self.form.run(given)
         outputs = self.engine.run(given)
         return {name: outputs[name] for name in self.graph.outputs}
+
+    def logits(self, clip: Array) -> Array:
+        """Logits (N, K) of preprocessed clips, whatever the file makes of them at its end.
+
+        Where there are none in it, as behind a mean of probabilities, they are made of these.
+        Raises as the call of the model.
+
+        >>> model = build("resnet18", num_classes=5, engine="numpy")
+        >>> model.logits(np.zeros((1, 3, 8, 32, 32), np.float32)).shape
+        (1, 5)
+        """
+        scores = self.graph.scores
+        if scores.kind == "logits":
+            return self(clip)
+        name = self._only_input()
+        outputs = self.engine.run({name: self._given(name, clip)})
+        if scores.logits is not None:
+            found = outputs[scores.logits]
+            return consensus(found) if scores.logits == self.graph.frame_logits else found
+        return logits_of(outputs[self.graph.outputs[0]], scores.kind)
 
     def frame_logits(self, clip: Array) -> Array:
         """Logits per frame (N, T, K) of clips (N, C, T, H, W), before the consensus.
@@ -143,7 +178,7 @@ class Model:
         if value is None:
             raise UsageError(f"the model {self.name!r} has no consensus, so no logits per frame")
         name = self._only_input()
-        logits = self.engine.run({name: _floats(name, clip)})[value]
+        logits = self.engine.run({name: self._given(name, clip)})[value]
         return np.ascontiguousarray(logits.swapaxes(1, 2))
 
     def recognize(
@@ -201,6 +236,17 @@ class Model:
             found.update(name.encode() + np.ascontiguousarray(value, np.float32).tobytes())
         return found.hexdigest()
 
+    def _given(self, name: str, value: Array) -> Array:
+        """An input as the engine takes it; whole numbers where the file takes bytes."""
+        array = np.asarray(value)
+        if self.form is not None and array.dtype == np.uint8 and self.form.takes_bytes(name):
+            return array.astype(np.float32)
+        if array.dtype.kind != "f":
+            raise UsageError(
+                f"the input {name!r} is {array.dtype}: preprocessed values are floating point"
+            )
+        return array
+
     def _only_input(self) -> str:
         names = [entry.name for entry in self.graph.inputs]
         if len(names) != 1:
@@ -246,6 +292,7 @@ def load(
         threads=threads,
         first=found.weights,
         form=partial(FileForm.on, *declared) if found.inputs else None,
+        warnings=found.warnings,
     )
 
 
@@ -344,12 +391,3 @@ def _restored(
     kind: type[Model], graph: Graph, weights: KeptWeights, profile: Profile, known: dict[str, Any]
 ) -> Model:
     return kind(graph, weights, profile, **known)
-
-
-def _floats(name: str, value: Array) -> Array:
-    array = np.asarray(value)
-    if array.dtype.kind != "f":
-        raise UsageError(
-            f"the input {name!r} is {array.dtype}: preprocessed values are floating point"
-        )
-    return array

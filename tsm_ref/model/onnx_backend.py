@@ -110,6 +110,8 @@ def unsupported(model: ModelProto) -> str:
         folds = op in FOLDS or op in MOVES
         if not folds and any(kinds.get(n, 1) not in FLOAT_TYPES for n in node.input[:1]):
             return f"{op} of integers"
+        if op == "CastLike" and kinds.get(node.input[1]) == TensorProto.BFLOAT16:
+            return f"{op} to bfloat16"
         attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         for words, form in FORMS.get(op, ()):
             if form(node, attrs, shapes):
@@ -157,6 +159,8 @@ FORMS: Mapping[str, tuple[tuple[str, Form], ...]] = {
     "ReduceMin": (("of nothing", _empty),),
     "ScatterElements": (("with a reduction", _reduces),),
     "ScatterND": (("with a reduction", _reduces),),
-    "Softmax": (("along the first axis", lambda n, a, s: a.get("axis") == 0),),
+    **dict.fromkeys(
+        ("Softmax", "LogSoftmax"), (("along the first axis", lambda n, a, s: a.get("axis") == 0),)
+    ),
 }
 """Forms of supported ops that are not, in words and as a test."""

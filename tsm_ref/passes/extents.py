@@ -12,7 +12,8 @@ from tsm_ref.ops_table import ACTIVATIONS, window_sizes
 
 Extent = tuple[Any, ...]
 
-_KEEPS = {*ACTIVATIONS, "BatchNormalization", "Softmax", "TemporalShift", "AttentionMask"}
+_KEEPS = {*ACTIVATIONS, "BatchNormalization", "TemporalShift", "AttentionMask"}
+_KEEPS |= {"Softmax", "LogSoftmax"}
 
 
 def extents(graph: Graph) -> dict[str, Extent]:

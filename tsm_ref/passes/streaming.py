@@ -93,7 +93,7 @@ _POINTWISE = frozenset(
     (
         *ACTIVATIONS,
         *("BatchNormalization", "GlobalAveragePool", "Flatten", "Linear", "AttentionMask"),
-        *("Softmax", "Squeeze", "Add", "Mul"),
+        *("Softmax", "LogSoftmax", "Squeeze", "Add", "Mul"),
     )
 )
 _WINDOWED = frozenset(("Conv", "FusedConv", "MaxPool", "AveragePool", "TemporalShift"))
@@ -114,7 +114,21 @@ def streaming(graph: Graph) -> StepGraph:
     >>> step.delay, step.receptive_field
     (16, 33)
     """
+    _check_directions(graph)
     return _Pass(_per_frame(graph)).run()
+
+
+def _check_directions(graph: Graph) -> None:
+    """Refuse shifts of a single frame of which nobody has said where they read."""
+    if not any(entry.shape[2:3] == (1,) for entry in graph.inputs):
+        return
+    for node in graph.select("TemporalShift"):
+        if FAR in node.attrs["d"]:
+            raise refusal(
+                node,
+                "the network was made for one frame (T = 1), so channels are zero that may read "
+                "the past or the future; a profile says which",
+            )
 
 
 def without_lookahead(graph: Graph, mode: str) -> Graph:
@@ -151,12 +165,11 @@ def without_lookahead(graph: Graph, mode: str) -> Graph:
 
 
 def _per_frame(graph: Graph) -> Graph:
-    """The graph without the consensus at its end, and without what nobody reads then."""
-    outputs = [
-        graph.node[name].inputs[0] if name in graph.node and graph.node[name].op == "Consensus"
-        else name
-        for name in graph.outputs
-    ]  # fmt: skip
+    """The graph without the consensus at its end, and without what nobody reads then.
+
+    A softmax behind it or in front of it goes too: what is left are logits.
+    """
+    outputs = [graph.with_outputs([name]).scores.frames or name for name in graph.outputs]
     needed = set(outputs)
     kept = []
     for node in reversed(graph.nodes):
@@ -271,7 +284,7 @@ class _Pass:
         """Refuse a softmax over time, a squeezed axis of time, a parameter that varies in time."""
         rank = self.ranks[next(name for name in node.inputs if name in self.ranks)]
         time = min(2, rank - 1)
-        if node.op == "Softmax" and node.attr("axis") in (time, time - rank):
+        if node.op in ("Softmax", "LogSoftmax") and node.attr("axis") in (time, time - rank):
             raise refusal(node, "its softmax is over time")
         if node.op == "Squeeze" and time in node.attrs["axes"]:
             raise refusal(node, "it drops the axis of time")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -16,7 +17,7 @@ from tsm_ref.model import Model
 from tsm_ref.profile import Preprocess, Profile, Sampling
 from tsm_ref.recognition.clock import Clock
 from tsm_ref.recognition.windows import Segment, WindowCutter, ladder, settled, timeline
-from tsm_ref.reference import softmax
+from tsm_ref.reference import sigmoid, softmax
 from tsm_ref.video import (
     SAMPLERS,
     VideoInfo,
@@ -120,8 +121,10 @@ def recognize(
     with clock.stage("total"), clock.compiling():
         look = _over_windows if profile.sampling.policy == "windows" else _over_clips
         seen = look(model, profile, path, allow_partial, clock, progress)
-        predictions = _ranked(np.concatenate(seen.logits), profile.average, label_of, top)
-        chances = [_probabilities(views, profile.average) for views in seen.logits]
+        share = _share_of(model, profile)
+        every = np.concatenate(seen.logits)
+        predictions = _ranked(every, share(every), label_of, top)
+        chances = list(map(share, seen.logits))
         segments: tuple[Segment, ...] = ()
         if seen.windows is not None:
             segments = timeline(seen.windows, chances, label_of)
@@ -140,7 +143,9 @@ def recognize(
         probabilities=np.stack(chances),
         segments=segments,
         timing=clock.spent,
-        warnings=seen.info.warnings + _repeats(seen.info.frame_count, profile.sampling.segments),
+        warnings=model.warnings
+        + seen.info.warnings
+        + _repeats(seen.info.frame_count, profile.sampling.segments),
     )
 
 
@@ -291,7 +296,7 @@ def _over_windows(
         warnings[f"the file promises {info.frame_count} frames and {cutter.decoded} decode"] = None
     info = replace(info, frame_count=cutter.decoded, warnings=tuple(warnings))
     made = asked.only([row for row, _ in ran])
-    chances = [_probabilities(logits, profile.average) for _, logits in ran]
+    chances = list(map(_share_of(model, profile), (logits for _, logits in ran)))
     spoken = settled(made, chances, profile.no_event_index)
     indices = made.windows.indices[spoken]
     logits = [ran[row][1] for row in spoken]
@@ -303,7 +308,7 @@ def _run(model: Model, pixels: Array, spec: Preprocess, clock: Clock) -> Array:
     with clock.stage("preprocess"):
         clip = normalize(pixels, spec)
     with clock.stage("run"):
-        logits = np.concatenate([model(view[None]) for view in clip])
+        logits = np.concatenate([model.logits(view[None]) for view in clip])
     if logits.ndim != 2:
         raise CheckpointError(
             f"the model {model.name!r} does not label clips: it gives values of the shape "
@@ -314,17 +319,26 @@ def _run(model: Model, pixels: Array, spec: Preprocess, clock: Clock) -> Array:
     return logits
 
 
-def _probabilities(logits: Array, average: str) -> Array:
-    """Probabilities (K,) of views (V, K): averaged as the profile says."""
+def _share_of(model: Model, profile: Profile) -> Callable[[Array], Array]:
+    """How probabilities (K,) are made of the logits (V, K) of some views."""
+    independent = model.graph.scores.kind == "independent probabilities"
+    return partial(_probabilities, average=profile.average, independent=independent)
+
+
+def _probabilities(logits: Array, average: str, independent: bool) -> Array:
+    """Probabilities (K,) of views (V, K), averaged as the profile says; each on its own or not."""
+    squash = sigmoid if independent else softmax
     exact = logits.astype(np.float64)
     if average == "probabilities":
-        return np.asarray(softmax(exact, 1).mean(0))
-    return np.asarray(softmax(exact.mean(0), 0))
+        return np.asarray(squash(exact).mean(0))
+    return np.asarray(squash(exact.mean(0, keepdims=True))[0])
 
 
-def _ranked(logits: Array, average: str, label_of: LabelOf, top: int) -> tuple[Prediction, ...]:
+def _ranked(
+    logits: Array, probabilities: Array, label_of: LabelOf, top: int
+) -> tuple[Prediction, ...]:
     """The `top` classes of all views (V, K), the most probable first, ties by index."""
-    probabilities, means = _probabilities(logits, average), logits.mean(0, dtype=np.float64)
+    means = logits.mean(0, dtype=np.float64)
     order = np.argsort(-probabilities, kind="stable")[:top].tolist()
     return tuple(
         Prediction(rank, label_of(k), k, float(probabilities[k]), float(means[k]))

@@ -54,6 +54,7 @@ def as_tree(result: Recognition) -> dict[str, Any]:
             "name": model.name,
             "sha256": model.sha256,
             "engine": model.engine.name,
+            "output": model.output,
             "profile": result.profile.as_dict(labels=False),
         },
         "predictions": [asdict(prediction) for prediction in result.predictions],

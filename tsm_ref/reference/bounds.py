@@ -263,9 +263,15 @@ def global_avg_pool(
     return _mean(x, lambda v: pool.global_avg_pool(v, axes, keepdims), n, u)
 
 
-def consensus(x: Bounded, *, u: float) -> Bounded:
-    """The mean over time: the mean of the variances, and the bound of a sum over T frames."""
-    return _mean(x, ops.consensus, x.value.shape[-1], u)
+def consensus(x: Bounded, over: str = "mean", *, u: float) -> Bounded:
+    """The mean over time: the mean of the variances, and the bound of a sum over T frames.
+
+    The largest and the last frame are copied; the largest may be any of them.
+    """
+    if over == "mean":
+        return _mean(x, ops.consensus, x.value.shape[-1], u)
+    variance = x.variance.max(-1) if over == "max" else x.variance[..., -1]
+    return Bounded(ops.consensus(x.value, over), variance)
 
 
 def add(a: Bounded, b: Bounded, *, u: float) -> Bounded:
@@ -299,6 +305,23 @@ def softmax(x: Bounded, axis: int = 1, *, u: float) -> Bounded:
     n = x.value.shape[axis]
     terms = below + (y * below).sum(axis, keepdims=True) + 2 * FUNCTION + min(n + 2, 6 * n**0.5)
     return carried._plus(u * y * terms / SIGMAS)._plus(u * y)
+
+
+def log_softmax(x: Bounded, axis: int = 1, *, u: float) -> Bounded:
+    """Log-softmax, first order: dy_i = dx_i - sum over j of p_j dx_j, plus its own roundings.
+
+    var y_i = max(1 - 2 p_i, 0) var x_i + sum over j of p_j^2 var x_j, with p the softmax (see
+    there). The roundings: x_i - max x, the relative error of the sum of exponentials as it is
+    there, the logarithm, a difference.
+    """
+    y, p = ops.log_softmax(x.value, axis), ops.softmax(x.value, axis)
+    mixed = (p**2 * x.variance).sum(axis, keepdims=True)
+    carried = Bounded(y, np.maximum(1 - 2 * p, 0) * x.variance + mixed)
+    below = np.abs(x.value - x.value.max(axis, keepdims=True))
+    n = x.value.shape[axis]
+    log_sum = np.abs(y + below)
+    terms = below + (p * below).sum(axis, keepdims=True) + FUNCTION + min(n + 2, 6 * n**0.5)
+    return carried._plus(u * (terms + FUNCTION * log_sum) / SIGMAS)._plus(u * y)
 
 
 def attention_mask(m: Bounded, *, u: float) -> Bounded:

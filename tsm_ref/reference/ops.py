@@ -139,12 +139,31 @@ def softmax(x: ArrayLike, axis: int = 1) -> Array:
     return like(e / e.sum(axis=axis, keepdims=True), x)
 
 
-def consensus(logits: ArrayLike) -> Array:
+def log_softmax(x: ArrayLike, axis: int = 1) -> Array:
+    """The logarithm of `softmax`, which never is one of zero.
+
+    y_i = x_i - max x - log(sum over j of exp(x_j - max x)).
+
+    Shapes: any -> the same. Errors: ValueError for integers or an axis that x does not have.
+
+    >>> log_softmax(np.array([[1000.0, 0.0]]))
+    array([[    0., -1000.]])
+    """
+    x = floats(x)
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"`axis` (={axis}) does not exist in an `x` of shape {x.shape}")
+    below = working(x) - working(x).max(axis=axis, keepdims=True)
+    return like(below - np.log(np.exp(below).sum(axis=axis, keepdims=True)), x)
+
+
+def consensus(logits: ArrayLike, over: str = "mean") -> Array:
     """The prediction for a clip: the mean of the predictions for its frames.
 
-    y[n, k] = 1 / T * sum over t of logits[n, k, t].
+    y[n, k] = 1 / T * sum over t of logits[n, k, t]. Some networks take the largest of the frames
+    instead, ``over="max"``, or the last one, ``over="last"``.
 
-    Shapes: logits (N, K, T) -> (N, K). Errors: ValueError for integers, another rank, T = 0.
+    Shapes: logits (N, K, T) -> (N, K).
+    Errors: ValueError for integers, another rank, T = 0, another word.
     Source: Wang et al. 2016 (TSN), the average segmental consensus; Lin et al. 2019, section 4.
 
     >>> consensus(np.array([[[1.0, 2.0, 6.0], [0.0, 0.0, 3.0]]]))
@@ -153,7 +172,12 @@ def consensus(logits: ArrayLike) -> Array:
     logits = floats(logits, "logits")
     if logits.ndim != 3 or logits.shape[2] == 0:
         raise ValueError(f"`logits` has shape {logits.shape}; (N, K, T) with T > 0 is needed")
-    return like(working(logits).mean(axis=2), logits)
+    if over not in ("mean", "max", "last"):
+        raise ValueError(f"`over` (={over!r}) must be 'mean', 'max' or 'last'")
+    if over == "last":
+        return like(logits[:, :, -1], logits)
+    wide = working(logits)
+    return like(wide.mean(axis=2) if over == "mean" else wide.max(axis=2), logits)
 
 
 def relu(x: ArrayLike) -> Array:

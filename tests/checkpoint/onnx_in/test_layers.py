@@ -1,114 +1,17 @@
 """ONNX graphs as exporters write them, node by node; the judge is the onnx package's evaluator."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
+from onnx import TensorProto
 
-from tsm_ref.checkpoint import Checkpoint, load_checkpoint
-from tsm_ref.engine.on_numpy.engine import NumpyEngine
-from tsm_ref.engine.oracle import run_with_bound
+from tests.checkpoint.onnx_in.sketch import RNG, C, Sketch, T
+from tsm_ref.checkpoint import Checkpoint
 from tsm_ref.errors import CheckpointError
 
-T, C = 4, 8
-RNG = np.random.default_rng(11)
-
-
-class Sketch:
-    """A small ONNX graph that is written down line by line; `x` is its input."""
-
-    def __init__(self, shape: Sequence[int | str], opset: int = 13) -> None:
-        self.opset = opset
-        self.inputs = {"x": shape}
-        self.nodes: list[Any] = []
-        self.tensors: list[Any] = []
-
-    def const(self, values: Any) -> str:
-        values = np.asarray(values)
-        if values.dtype == np.float64:
-            values = values.astype(np.float32)
-        name = f"c{len(self.tensors)}"
-        self.tensors.append(numpy_helper.from_array(values, name))
-        return name
-
-    def random(self, *shape: int) -> str:
-        return self.const(RNG.normal(size=shape) / np.sqrt(max(1, np.prod(shape[1:]))))
-
-    def do(self, op: str, *inputs: str, outs: int = 1, **attrs: Any) -> Any:
-        names = [f"v{len(self.nodes)}.{i}" for i in range(outs)]
-        self.nodes.append(helper.make_node(op, list(inputs), names, **attrs))
-        return names if outs > 1 else names[0]
-
-    def reshape(self, x: str, *shape: int) -> str:
-        return str(self.do("Reshape", x, self.const(np.array(shape, np.int64))))
-
-    def cut(self, x: str, start: int, end: int, axis: int) -> str:
-        return str(self.do("Slice", x, *(self.const(np.array([v])) for v in (start, end, axis))))
-
-    def stem(self, x: str = "x") -> str:
-        """Rows of pictures (rows, 3, 12, 12) as (rows, 8, 12, 12)."""
-        return self.do("Relu", self.do("Conv", x, self.random(C, 3, 3, 3), pads=[1, 1, 1, 1]))
-
-    def shift(self, x: str, size: int, channels: int = C, fold: int = 1) -> str:
-        """The shift of MMAction2: slices, and zeros made by subtracting a slice from itself."""
-        x = self.reshape(x, -1, T, channels, size)
-        first = self.cut(x, 0, fold, 2)
-        second = self.cut(x, fold, 2 * fold, 2)
-        rest = self.cut(x, 2 * fold, 2**31, 2)
-        ahead = self.cut(self.do("Sub", first, first), 0, 1, 1)
-        first = self.do("Concat", self.cut(first, 1, 2**31, 1), ahead, axis=1)
-        behind = self.cut(self.do("Sub", second, second), 0, 1, 1)
-        second = self.do("Concat", behind, self.cut(second, 0, -1, 1), axis=1)
-        return str(self.do("Concat", first, second, rest, axis=2))
-
-    def head(self, rows: str, channels: int = C) -> str:
-        x = self.do("Flatten", self.do("GlobalAveragePool", rows))
-        x = self.do("Gemm", x, self.random(5, channels), self.random(5), transB=1)
-        return str(self.do("ReduceMean", self.reshape(x, -1, T, 5), axes=[1], keepdims=0))
-
-    def model(self, output: str) -> Any:
-        kind = TensorProto.FLOAT
-        graph = helper.make_graph(
-            self.nodes,
-            "sketch",
-            [helper.make_tensor_value_info(n, kind, list(s)) for n, s in self.inputs.items()],
-            [helper.make_tensor_value_info(output, kind, None)],
-            self.tensors,
-        )
-        opset = [helper.make_opsetid("", self.opset)]
-        return helper.make_model(graph, opset_imports=opset, ir_version=8)
-
-
 Check = Callable[..., Checkpoint]
-
-
-@pytest.fixture
-def check(tmp_path: Path) -> Check:
-    """Import the sketch, and compare what it computes with the evaluator of the onnx package."""
-
-    def run(sketch: Sketch, output: str, **open_sizes: int) -> Checkpoint:
-        model = sketch.model(output)
-        path = tmp_path / "sketch.onnx"
-        path.write_bytes(model.SerializeToString())
-        found = load_checkpoint(path)
-        given = {
-            name: RNG.normal(size=[open_sizes.get(str(d), d) for d in shape]).astype(np.float32)
-            for name, shape in sketch.inputs.items()
-        }
-        (expected,) = ReferenceEvaluator(model).run(None, given)
-        x = {view.value: view.to_graph(given[view.name]) for view in found.inputs}
-        (view,) = found.outputs
-        y = view.to_file(NumpyEngine(found.graph, found.weights).run(x)[view.value])
-        bound = run_with_bound(found.graph, found.weights, x, 2**-24)[view.value]
-        assert y.shape == expected.shape
-        assert (np.abs(y - expected) <= 2 * view.to_file(bound.tolerance()) + 1e-7).all()
-        return found
-
-    return run
 
 
 def ops(found: Checkpoint) -> list[str]:
@@ -436,6 +339,15 @@ def test_a_shift_that_mixes_clips_is_no_shift(check: Check) -> None:
 def test_channels_that_are_swapped_are_no_shift(check: Check) -> None:
     s = Sketch((8, 3, 12, 12))
     x = s.do("Gather", s.stem(), s.const(np.array([1, 0, *range(2, C)])), axis=1)
+    found = check(s, s.head(s.do("Conv", x, s.random(C, C, 1, 1))))
+    assert d_of(found) == []
+    swap = found.weights[found.graph.nodes[2].inputs[1]][:, :, 0, 0, 0]
+    np.testing.assert_array_equal(swap, np.eye(C)[[1, 0, *range(2, C)]])
+
+
+def test_pictures_that_are_mirrored_are_no_shift(check: Check) -> None:
+    s = Sketch((8, 3, 12, 12))
+    x = s.do("Gather", s.stem(), s.const(np.arange(12)[::-1].copy()), axis=3)
     text = refusal(check, s, s.head(s.do("Conv", x, s.random(C, C, 1, 1))))
     assert "no temporal shift and no known layout" in text
 

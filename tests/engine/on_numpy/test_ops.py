@@ -152,6 +152,21 @@ def test_softmax(axis):
     assert_within(alone("Softmax", x, axis=axis), bounds.softmax(Bounded.exact(x), axis, u=U32))
 
 
+@pytest.mark.parametrize("axis", [1, 2, -1])
+def test_log_softmax(axis):
+    x = 5 * values(2, 6, 4)
+    bound = bounds.log_softmax(Bounded.exact(x), axis, u=U32)
+    assert_within(alone("LogSoftmax", x, axis=axis), bound)
+
+
+@pytest.mark.parametrize("over", ["max", "last"])
+def test_consensus_copies_the_largest_or_the_last_frame(over):
+    x = values(2, 6, 9)
+    np.testing.assert_array_equal(
+        alone("Consensus", x, over=over), x.max(2) if over == "max" else x[:, :, -1]
+    )
+
+
 def test_consensus_is_the_mean_over_time():
     x = values(2, 6, 9)
     assert_within(alone("Consensus", x), bounds.consensus(Bounded.exact(x), u=U32))

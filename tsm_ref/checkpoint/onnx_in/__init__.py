@@ -7,6 +7,7 @@ Read in this order; each knows only those above it.
 ``guard``        the structure of a file, judged before any of it is carried out: `OnnxModel`
 ``moves``        the ops that move elements or fold constants, over NumPy arrays
 ``values``       a tensor as numbers of elements, and how a shift is read off them
+``selection``    parts of a value: a window, other channels, the last frame
 ``budget``       how an attempt fails, and what all attempts together may cost
 ``building``     the graph while it is made
 ``reading``      one attempt: node after node, under one assumption; gives `Finished`
@@ -15,6 +16,7 @@ Read in this order; each knows only those above it.
 ``heads``        means, linear layers, attention
 ``layers``       the table of the ops that compute
 ``assumptions``  what the axes of the inputs may mean
+``intake``       what a file does with pictures before its network begins
 ``load``         the first assumption that fits, as a `Checkpoint`
 ``evaluate``     a model whose weights are inputs, as ONNX's own tests have them
 ===============  ===============================================================================

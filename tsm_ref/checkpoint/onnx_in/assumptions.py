@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -14,16 +15,26 @@ LAYOUTS: Mapping[int, tuple[Groups, ...]] = {
         (("N",), ("T",), ("C",), ("H",), ("W",)),
         (("N",), ("C",), ("T",), ("H",), ("W",)),
         (("N",), ("T",), ("H",), ("W",), ("C",)),
+        ((), ("N", "T"), ("C",), ("H",), ("W",)),
+        ((), ("N", "T"), ("H",), ("W",), ("C",)),
+        (("T",), ("N",), ("C",), ("H",), ("W",)),
+        (("T",), ("N",), ("H",), ("W",), ("C",)),
     ),
     4: (
         (("N", "T"), ("C",), ("H",), ("W",)),
         (("N", "T"), ("H",), ("W",), ("C",)),
         (("N",), ("T", "C"), ("H",), ("W",)),
+        (("T", "N"), ("C",), ("H",), ("W",)),
+        (("T", "N"), ("H",), ("W",), ("C",)),
     ),
-    3: ((("N",), ("T",), ("C",)), (("N",), ("C",), ("T",))),
+    3: ((("N",), ("T",), ("C",)), (("N",), ("C",), ("T",)), (("C",), ("H",), ("W",))),
     2: ((("N", "T"), ("C",)),),
 }
-"""What the axes of an input of so many axes may mean."""
+"""What the axes of an input of so many axes may mean.
+
+An axis of size 1 in front of ``N*T`` holds several clips or crops of one video; ``T*N`` is the
+layout of recurrent networks, time first.
+"""
 
 MAX_FRAMES = 512
 OPEN_PLACE = ((64, 96), (96, 64))
@@ -41,46 +52,48 @@ class Assumption:
 
 def assumptions(model: OnnxModel, variant: int) -> Iterator[Assumption]:
     """Every meaning of the inputs that their shapes allow; open sizes are bound by the variant."""
-    ranks = dict.fromkeys(len(shape) for _, shape in model.inputs)
-    for rank in ranks:
+    shapes = [shape for _, shape in model.inputs]
+    for rank in dict.fromkeys(map(len, shapes)):
         if rank not in LAYOUTS:
             raise CheckpointError(f"an input of {rank} axes is not supported; 2 to 5 are")
-    numbers = _numbers(model)
+    mentioned = _mentioned(model)
     found = [
         Assumption(groups, sizes)
-        for groups in _layouts([shape for _, shape in model.inputs])
-        for sizes in _all_sizes([s for _, s in model.inputs], groups, numbers, variant)
+        for groups in _layouts(shapes)
+        for sizes in _all_sizes(shapes, groups, mentioned, variant)
     ]
     yield from sorted(found, key=_unlikeliness)
 
 
 def _layouts(shapes: Sequence[Sequence[Dim]]) -> Iterator[tuple[Groups, ...]]:
     """One layout per input; inputs of equally many axes have the same."""
-    first = LAYOUTS[len(shapes[0])] if shapes else ()
-    for choice in first:
-        yield tuple(
-            choice if len(shape) == len(shapes[0]) else LAYOUTS[len(shape)][0] for shape in shapes
-        )
+    ranks = list(dict.fromkeys(len(shape) for shape in shapes))
+    for choice in product(*(LAYOUTS[rank] for rank in ranks)):
+        of_rank = dict(zip(ranks, choice, strict=True))
+        yield tuple(of_rank[len(shape)] for shape in shapes)
 
 
 def _all_sizes(
     shapes: Sequence[Sequence[Dim]],
     groups: Sequence[Groups],
-    numbers: Sequence[int],
+    mentioned: Sequence[int],
     variant: int,
 ) -> Iterator[tuple[Mapping[str, int], ...]]:
     """Every number of frames that divides what the shapes fold together."""
-    frames = [None] if not any(len(g) > 1 for view in groups for g in view) else numbers
-    for count in frames:
+    for count in _numbers(shapes, groups, mentioned):
         sizes = []
         for shape, layout in zip(shapes, groups, strict=True):
             sizes.append(_sizes(shape, layout, count, variant))
-        batches = {entry["N"] for entry in sizes if entry}
-        if all(sizes) and len(batches) == 1:
+        batches = {entry.get("N", 1) for entry in sizes if entry}
+        if all(sizes) and len(batches) <= 1:
             found = tuple(entry for entry in sizes if entry)
             yield found
-            if any(len(shape) == 3 for shape in shapes):  # pools want places, if only one
-                yield tuple({"H": 1, "W": 1, **entry} for entry in found)
+            if any(len(layout) == 3 and "H" not in _letters(layout) for layout in groups):
+                yield tuple({"H": 1, "W": 1, **entry} for entry in found)  # pools want places
+
+
+def _letters(groups: Groups) -> str:
+    return "".join(letter for group in groups for letter in group)
 
 
 def _sizes(
@@ -96,6 +109,10 @@ def _sizes(
     }
     sizes: dict[str, int] = {}
     for group, dim in zip(groups, shape, strict=True):
+        if not group:
+            if isinstance(dim, int) and dim > 1:
+                return None
+            continue
         if len(group) == 1:
             sizes[group[0]] = dim if isinstance(dim, int) else opened[group[0]]
             continue
@@ -107,14 +124,37 @@ def _sizes(
             return None
         else:
             sizes[other] = dim // sizes["T"]
+    if () in groups and sizes.get("N") == 1:  # the same without that axis is tried already
+        return None
+    if "H" in sizes:
+        sizes = {"N": 1, "T": 1, **sizes}  # a picture without an axis of clips or of time
     return sizes
 
 
-def _numbers(model: OnnxModel) -> list[int]:
-    """Numbers of frames to try where they are folded with N or C: what the file mentions."""
-    if all(isinstance(dim, int) for _, shape in model.inputs for dim in shape):
-        top = max((int(dim) for _, shape in model.inputs for dim in shape[:2]), default=1)
-        return [t for t in range(1, min(top, MAX_FRAMES) + 1) if top % t == 0]
+def _numbers(
+    shapes: Sequence[Sequence[Dim]], groups: Sequence[Groups], mentioned: Sequence[int]
+) -> Sequence[int | None]:
+    """Numbers of frames to try where they are folded with N or C: the divisors of such an axis.
+
+    Where it is open, those that the file mentions.
+    """
+    folded = [
+        dim
+        for shape, layout in zip(shapes, groups, strict=True)
+        for dim, group in zip(shape, layout, strict=True)
+        if len(group) > 1
+    ]
+    if not folded:
+        return [None]
+    fixed = [dim for dim in folded if isinstance(dim, int)]
+    if len(fixed) < len(folded):
+        return mentioned
+    top = min(min(fixed), MAX_FRAMES)
+    return [t for t in range(1, top + 1) if all(dim % t == 0 for dim in fixed)]
+
+
+def _mentioned(model: OnnxModel) -> list[int]:
+    """The small whole numbers among the constants of a file."""
     arrays = [*model.constants.values()]
     arrays += [v for n in model.nodes for v in n.attrs.values() if isinstance(v, np.ndarray)]
     arrays += [np.array(n.attrs.get("shape", (1,))) for n in model.nodes]
@@ -122,6 +162,11 @@ def _numbers(model: OnnxModel) -> list[int]:
     return sorted({1} | {v for v in found if 0 < v <= MAX_FRAMES})
 
 
-def _unlikeliness(assumption: Assumption) -> int:
-    """Pictures have one to four channels; other layouts are tried later."""
-    return sum(not 1 <= sizes["C"] <= 4 for sizes in assumption.sizes[:1])
+def _unlikeliness(assumption: Assumption) -> tuple[int, int]:
+    """Pictures have one to four channels, and clips come first; other layouts are tried later."""
+    odd = sum(not 1 <= sizes["C"] <= 4 for sizes in assumption.sizes[:1])
+    rare = any(
+        () in groups or _letters(groups).startswith("TN") or _letters(groups) == "CHW"
+        for groups in assumption.groups
+    )
+    return odd + rare, int(rare)

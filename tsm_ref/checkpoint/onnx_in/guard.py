@@ -25,9 +25,15 @@ MAX_FILE = 2**31
 MAX_NODES = 100_000
 FIRST_OPSET = 7
 DOMAINS = ("", "ai.onnx")
+FUSED = ("FusedConv", "FusedGemm")
+"""Ops of onnxruntime's optimiser that are read: an op with an activation."""
 
 FLOAT_TYPES = (1, 10, 11, 16)
 """The element types of data: float32, float16, float64, bfloat16."""
+BYTES = 2
+"""The element type of pixels: uint8."""
+INDICES = (6, 7)
+"""The element types of class indices, which only outputs have: int32, int64."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class OnnxModel:
     constants: Mapping[str, Array]
     storage: str
     producer: str
+    byte_inputs: frozenset[str] = frozenset()
     metadata: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
     sha256: str = ""
@@ -88,7 +95,10 @@ def read_onnx(path: StrPath, supported: Iterable[str]) -> OnnxModel:
 
 
 def model_of(
-    model: Any, supported: Iterable[str], folder: Path | None = None, types: Any = FLOAT_TYPES
+    model: Any,
+    supported: Iterable[str],
+    folder: Path | None = None,
+    types: Any = (*FLOAT_TYPES, BYTES),
 ) -> OnnxModel:
     """A `onnx.ModelProto` after every check; ``types`` are those that inputs and outputs may have.
 
@@ -115,7 +125,8 @@ def model_of(
         opset=opset,
         inputs=inputs,
         outputs=outputs,
-        output_shapes=tuple(_declared(entry, types) for entry in graph.output),
+        output_shapes=tuple(_declared(entry, (*types, *INDICES)) for entry in graph.output),
+        byte_inputs=frozenset(e.name for e in graph.input if e.type.tensor_type.elem_type == BYTES),
         nodes=nodes,
         constants=constants,
         storage="+".join(dict.fromkeys(reader.float_types)) or "float32",
@@ -180,15 +191,23 @@ def _opset(model: Any) -> int:
 
 def _check_ops(nodes: Iterable[Any], supported: tuple[str, ...]) -> None:
     for node in nodes:
+        if node.domain == "com.microsoft" and node.op_type in FUSED:
+            continue
+        if node.domain.startswith("com.microsoft"):
+            raise CheckpointError(
+                f"the op {shown(node.op_type)} is of the domain {shown(node.domain)}: the file was "
+                "optimised for one machine; give the original, or save it with the graph "
+                "optimisation level ORT_ENABLE_BASIC"
+            )
         if node.domain not in DOMAINS:
             raise CheckpointError(
                 f"the op {shown(node.op_type)} is of the domain {shown(node.domain)}; "
                 "only standard ONNX ops are supported"
             )
-        if node.op_type not in supported:
+        if node.op_type not in supported or node.op_type in FUSED:
             raise CheckpointError(
                 f"the op {shown(node.op_type)} is not supported; "
-                f"supported are {', '.join(sorted(supported))}"
+                f"supported are {', '.join(sorted({*supported} - {*FUSED}))}"
             )
 
 
@@ -202,12 +221,13 @@ def _declared(entry: Any, types: Any) -> tuple[Dim, ...]:
     kind = entry.type.tensor_type
     if kind.elem_type not in types:
         raise CheckpointError(
-            f"{shown(entry.name)} has the element type {kind.elem_type}; a float type is needed"
+            f"{shown(entry.name)} has the element type {kind.elem_type}; "
+            "a float type is needed, or uint8 for pixels"
         )
     dims: list[Dim] = []
     for place, dim in enumerate(kind.shape.dim):
         if dim.WhichOneof("value") == "dim_value":
-            least = 1 if types is FLOAT_TYPES else 0  # data cannot be empty, constants can
+            least = 1 if len(types) < 8 else 0  # data cannot be empty, constants can
             if not least <= dim.dim_value < 2**31:
                 raise CheckpointError(
                     f"{shown(entry.name)} has the size {dim.dim_value} along axis {place}; "

@@ -4,11 +4,12 @@ from math import prod
 
 import numpy as np
 
+from tsm_ref.checkpoint.finish import Step
 from tsm_ref.checkpoint.onnx_in.budget import NotUnderstood
 from tsm_ref.checkpoint.onnx_in.guard import OnnxNode
 from tsm_ref.checkpoint.onnx_in.reading import Array, Reading, Scores, Value
 from tsm_ref.checkpoint.onnx_in.scaling import scaled
-from tsm_ref.checkpoint.onnx_in.values import Base, View
+from tsm_ref.checkpoint.onnx_in.values import Base, Finishing, View
 from tsm_ref.checkpoint.views import Groups
 
 
@@ -19,8 +20,11 @@ def global_average_pool(reading: Reading, node: OnnxNode) -> list[Value]:
 
 
 def reduce_mean(reading: Reading, node: OnnxNode) -> list[Value]:
-    """The mean over some axes."""
+    """The mean over some axes; over the clips of one video, it is a step behind the network."""
     view, axes, keep = _reduction(reading, node)
+    gone = [letter for axis in axes for letter in view.letters(axis)]
+    if view.base.axes == "NC" and gone == ["N"] and len(axes) == 1:
+        return [Finishing(view, (Step("Mean", axes[0], keep),))]
     return [_mean(reading, node, view, axes, keep)]
 
 
@@ -30,6 +34,40 @@ def reduce_sum(reading: Reading, node: OnnxNode) -> list[Value]:
     count = prod(view.shape[axis] for axis in axes)
     mean = _mean(reading, node, view, axes, keep, suffix=".mean")
     return [scaled(reading, node.outputs[0], mean, float(count))]
+
+
+def global_max_pool(reading: Reading, node: OnnxNode) -> list[Value]:
+    """The largest value over every axis behind the second."""
+    view = reading.data(node, 0)
+    return [_largest(reading, node, view, list(range(2, len(view.groups))), keep=True)]
+
+
+def reduce_max(reading: Reading, node: OnnxNode) -> list[Value]:
+    """The largest value over some axes."""
+    return [_largest(reading, node, *_reduction(reading, node))]
+
+
+def _largest(reading: Reading, node: OnnxNode, view: View, axes: list[int], keep: bool) -> View:
+    """Over T, H or W: a pool as large as they are; over T of rows of features, a consensus."""
+    base, size = view.base, view.base.size
+    gone = {letter for axis in axes for letter in view.letters(axis)}
+    if gone & {"N", "C"}:
+        raise NotUnderstood(f"the node {node} takes the maximum over {', '.join(sorted(gone))}")
+    if gone and base.axes == "NCTHW":
+        kernel = tuple(size[letter] if letter in gone else 1 for letter in "THW")
+        base = reading.emit("MaxPool", node.outputs[0], [base.name], kernel_shape=kernel)
+    elif gone:
+        base = reading.emit("Consensus", node.outputs[0], [base.name], "NC", over="max")
+    return View(base, _kept(_left(view.groups, axes, keep), base))
+
+
+def _left(groups: Groups, axes: "range | list[int]", keep: bool) -> Groups:
+    """A layout behind a reduction over some axes of the file."""
+    return tuple(
+        () if axis in axes else group
+        for axis, group in enumerate(groups)
+        if keep or axis not in axes
+    )
 
 
 def _reduction(reading: Reading, node: OnnxNode) -> tuple[View, list[int], bool]:
@@ -54,11 +92,7 @@ def _mean(
 ) -> View:
     gone = {letter for axis in axes for letter in view.groups[axis]}
     wide = {letter for letter in gone if view.base.size[letter] > 1}
-    groups = tuple(
-        () if axis in axes else group
-        for axis, group in enumerate(view.groups)
-        if keep or axis not in axes
-    )
+    groups = _left(view.groups, axes, keep)
     if not wide:
         return View(view.base, groups)
     source, factor = reading.scales.get(view.base.name, (view, 1.0))
@@ -85,7 +119,7 @@ def _averaged(
             raise NotUnderstood(f"the node {node} averages {base.axes} over time")
         frames = base
         base = reading.emit("Consensus", name, [base.name], "NC")
-        reading.frames[base.name] = View(frames, (("N",), ("C",), ("T",)))
+        reading.frames[base.name] = frames
     return base
 
 
@@ -167,9 +201,10 @@ def _attend(reading: Reading, node: OnnxNode, scores: Scores) -> View:
 
 def _linear(reading: Reading, node: OnnxNode, weight: Array, bias: Array | None) -> View:
     view = reading.data(node, 0)
-    averaged = reading.frames.get(view.base.name)
-    if view.base.axes == "NC" and averaged is not None:
-        return _linear_before_consensus(reading, node, view, averaged, weight, bias)
+    source, factor = reading.scales.get(view.base.name, (view, 1.0))
+    if view.base.axes == "NC" and source.base.name in reading.frames:
+        weight = weight if factor == 1 else weight * np.float32(factor)
+        return _linear_before_consensus(reading, node, View(source.base, view.groups), weight, bias)
     if len(view.base.shape) == 5 and view.letters(len(view.groups) - 1) == ("C",):
         outer = {v for axis in range(len(view.groups) - 1) for v in view.letters(axis)}
         if outer & {"H", "W"}:
@@ -215,11 +250,15 @@ def _pointwise(
 
 
 def _linear_before_consensus(
-    reading: Reading, node: OnnxNode, view: View, frames: View, weight: Array, bias: Array | None
+    reading: Reading, node: OnnxNode, view: View, weight: Array, bias: Array | None
 ) -> View:
-    """A linear layer of a mean is the mean of the linear layer: the logits per frame exist too."""
-    inputs = _tensors(reading, node, frames.base.name, weight, bias)
+    """A linear layer of a mean is the mean of the linear layer: the logits per frame exist too.
+
+    The same holds for the last frame instead of the mean.
+    """
+    inputs = _tensors(reading, node, reading.frames[view.base.name].name, weight, bias)
     rows = reading.emit("Linear", f"{node.outputs[0]}.frames", inputs, "NCT")
-    base = reading.emit("Consensus", node.outputs[0], [rows.name], "NC")
-    reading.frames[base.name] = View(rows, frames.groups)
+    made = next(n for n in reversed(reading.nodes) if n.name == view.base.name)
+    base = reading.emit("Consensus", node.outputs[0], [rows.name], "NC", **made.attrs)
+    reading.frames[base.name] = rows
     return View(base, view.groups)

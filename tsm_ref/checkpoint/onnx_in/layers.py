@@ -2,22 +2,31 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from tsm_ref.checkpoint.finish import Step
 from tsm_ref.checkpoint.onnx_in import heads, windows
-from tsm_ref.checkpoint.onnx_in.budget import NotUnderstood
+from tsm_ref.checkpoint.onnx_in.budget import Broken, NotUnderstood
 from tsm_ref.checkpoint.onnx_in.guard import OnnxNode
+from tsm_ref.checkpoint.onnx_in.moves import picks
 from tsm_ref.checkpoint.onnx_in.reading import Array, Reading, Scores, Value
 from tsm_ref.checkpoint.onnx_in.scaling import affine, scaled
-from tsm_ref.checkpoint.onnx_in.values import Moved, View
+from tsm_ref.checkpoint.onnx_in.values import Finishing, Moved, View
 from tsm_ref.graph import Node
 from tsm_ref.ops_table import OPS
 
 Layer = Callable[[Reading, OnnxNode], list[Value]]
 
 HALF_TYPES = (1, 10, 11, 16)
+INDEX_TYPES = (6, 7)
+
+TRAINING = (
+    "the node {node} {does}: the file was exported in training mode; call model.eval() and export "
+    "it again"
+)
 
 
 def _unary(op: str, **fixed: Any) -> Layer:
@@ -75,21 +84,44 @@ def _softmax(reading: Reading, node: OnnxNode) -> list[Value]:
     value = reading.values[node.inputs[0]]
     rank = len(value.shape)
     axis = node.attrs.get("axis", -1 if reading.model.opset >= 13 else 1) % rank
+    if isinstance(value, Finishing):
+        return [value.then(Step(node.op, axis))]
     folded = reading.model.opset < 13 and any(size > 1 for size in value.shape[axis + 1 :])
     if isinstance(value, Scores):
-        if axis != 2 or value.mode:
+        if axis != 2 or value.mode or node.op != "Softmax":
             raise NotUnderstood(f"the node {node} is no attention over places")
         return [Scores(value.theta, value.phi, "embedded_gaussian")]
     view = reading.data(node, 0)
     if folded or view.letters(axis) != ("C",):
         raise NotUnderstood(f"the node {node} is not along the channels or classes")
-    return [activated(reading, node, view, "Softmax", axis=1)]
+    return [activated(reading, node, view, node.op, axis=1)]
+
+
+def _sigmoid(reading: Reading, node: OnnxNode) -> list[Value]:
+    value = reading.values[node.inputs[0]]
+    if isinstance(value, Finishing):
+        return [value.then(Step("Sigmoid"))]
+    return [activated(reading, node, reading.data(node, 0), "Sigmoid")]
+
+
+def _pick(reading: Reading, node: OnnxNode) -> list[Value]:
+    """ArgMax, ArgMin and TopK along the classes, behind the network."""
+    value = reading.values[node.inputs[0]]
+    if not isinstance(value, Finishing):
+        value = Finishing(reading.data(node, 0), ())
+    given = [np.zeros(()), *(v for v in [reading.constant(node, 1)] if v is not None)]
+    steps = picks(reading.call(node), given, value.shape)
+    if not value.steps and value.view.letters(steps[0].axis) != ("C",):
+        raise NotUnderstood(f"the node {node} picks along no axis of classes")
+    return [value.then(step) for step in steps]
 
 
 def _batch_norm(reading: Reading, node: OnnxNode) -> list[Value]:
     view = reading.data(node, 0)
-    if view.letters(1) not in (("C",), ()) or node.attrs.get("training_mode"):
-        raise NotUnderstood(f"the node {node} does not normalise the channels at inference")
+    if node.attrs.get("training_mode") or any(node.outputs[1:]):
+        raise Broken(TRAINING.format(node=node, does="takes the statistics of the clip itself"))
+    if view.letters(1) not in (("C",), ()):
+        raise NotUnderstood(f"the node {node} does not normalise the channels")
     names = [view.base.name]
     for place in range(1, 5):
         values = reading.constant(node, place)
@@ -291,14 +323,51 @@ def _dropout(reading: Reading, node: OnnxNode) -> list[Value]:
     """Nothing at inference."""
     training = reading.constant(node, 2)
     if training is not None and np.any(training):
-        raise NotUnderstood(f"the node {node} drops at random, as in training")
+        raise Broken(TRAINING.format(node=node, does="drops values at random"))
     return [reading.values[node.inputs[0]]]
 
 
 def _cast(reading: Reading, node: OnnxNode) -> list[Value]:
-    if node.attrs.get("to") not in HALF_TYPES:
+    value = reading.values[node.inputs[0]]
+    picked = isinstance(value, Finishing) and node.attrs.get("to") in INDEX_TYPES
+    if node.attrs.get("to") not in HALF_TYPES and not picked:
         raise NotUnderstood(f"the node {node} turns data into integers")
-    return [reading.values[node.inputs[0]]]
+    return [value]
+
+
+def _cast_like(reading: Reading, node: OnnxNode) -> list[Value]:
+    """To the type of another value, which is one of floats: there are no others here."""
+    value, like = (reading.values[name] for name in node.inputs)
+    if isinstance(like, np.ndarray) and like.dtype.kind != "f":
+        raise NotUnderstood(f"the node {node} turns data into integers")
+    return [value.astype(np.float32) if isinstance(value, np.ndarray) else value]
+
+
+def _fused_conv(reading: Reading, node: OnnxNode) -> list[Value]:
+    """A convolution or linear layer with an activation, as onnxruntime's optimiser writes them."""
+    kind = "Conv" if node.op == "FusedConv" else "Gemm"
+    plain = node.attrs.get("activation", "") == "" and len(node.inputs) < 4
+    name = node.outputs[0] if plain else f"{node.outputs[0]}.{kind.lower()}"
+    made = replace(node, op=kind, inputs=node.inputs[:3], outputs=(name,))
+    (view,) = LAYERS[kind](reading, made)
+    if len(node.inputs) > 3 and node.inputs[3]:
+        view = combined(reading, node, "Add", view, reading.data(node, 3))
+    return [view if plain else _fused_activation(reading, node, view)]
+
+
+def _fused_activation(reading: Reading, node: OnnxNode, view: View) -> View:
+    op = str(node.attrs.get("activation", ""))
+    given = list(node.attrs.get("activation_params") or ())
+    given += [node.attrs[k] for k in ("activation_alpha", "activation_beta") if k in node.attrs]
+    names = {"LeakyRelu": ("alpha",), "Clip": ("min", "max"), "HardSigmoid": ("alpha", "beta")}
+    if op == "":
+        return view
+    if op not in ("Relu", "Tanh", "Sigmoid", *names):
+        raise NotUnderstood(f"the node {node} has the activation {op!r}, which is not known")
+    attrs = dict(zip(names.get(op, ()), given, strict=False))
+    reading.values[view.base.name] = view
+    act = OnnxNode(node.name, op, (view.base.name,), node.outputs, attrs)
+    return LAYERS[op](reading, act)[0]  # type: ignore[no-any-return]
 
 
 LAYERS: Mapping[str, Layer] = {
@@ -316,12 +385,20 @@ LAYERS: Mapping[str, Layer] = {
     "PRelu": _p_relu,
     "HardSigmoid": _hard_sigmoid,
     "Softmax": _softmax,
+    "LogSoftmax": _softmax,
+    "Sigmoid": _sigmoid,
+    **dict.fromkeys(("ArgMax", "ArgMin", "TopK"), _pick),
+    "GlobalMaxPool": heads.global_max_pool,
+    "ReduceMax": heads.reduce_max,
+    "FusedConv": _fused_conv,
+    "FusedGemm": _fused_conv,
     "Add": _add,
     "Sub": _sub,
     "Mul": _mul,
     "Div": _div,
     "Cast": _cast,
+    "CastLike": _cast_like,
     "Dropout": _dropout,
-    **{op: _unary(op) for op in ("Relu", "HardSwish", "Tanh", "Sigmoid") if op in OPS},
+    **{op: _unary(op) for op in ("Relu", "HardSwish", "Tanh") if op in OPS},
 }
 """The ops that compute."""

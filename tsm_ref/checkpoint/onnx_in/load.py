@@ -18,14 +18,16 @@ from tsm_ref.checkpoint.disk import StrPath
 from tsm_ref.checkpoint.onnx_in.assumptions import Assumption, assumptions
 from tsm_ref.checkpoint.onnx_in.budget import Broken, Budget, NotUnderstood
 from tsm_ref.checkpoint.onnx_in.guard import Dim, OnnxModel, read_onnx
+from tsm_ref.checkpoint.onnx_in.intake import prepared
 from tsm_ref.checkpoint.onnx_in.layers import LAYERS
 from tsm_ref.checkpoint.onnx_in.moves import FOLDS, MOVES, REPORTS
 from tsm_ref.checkpoint.onnx_in.reading import Finished, Reading
-from tsm_ref.checkpoint.onnx_in.values import AXES, View
-from tsm_ref.checkpoint.shift_rules import profile_of
+from tsm_ref.checkpoint.onnx_in.values import AXES, Finishing
+from tsm_ref.checkpoint.shift_rules import directed, profile_of
 from tsm_ref.checkpoint.views import FileView
 from tsm_ref.errors import CheckpointError, GraphError
 from tsm_ref.graph import Graph, Input
+from tsm_ref.passes.streaming import FAR
 from tsm_ref.profile import PROFILE_KEY, Profile
 
 FORMAT = "onnx"
@@ -53,10 +55,16 @@ def load_onnx(path: StrPath, profile: Profile | None = None) -> Checkpoint:
     """
     model = read_onnx(path, SUPPORTED)
     made = imported(model)
+    kept = _kept_profile(model)
+    meant, unsaid = profile_of(made.graph, profile or kept), _unsaid(made.graph)
+    if kept is None and made.inputs:
+        spec, assumed = prepared(meant.preprocess, made.graph, made.weights, made.inputs[0])
+        meant, unsaid = replace(meant, preprocess=spec), (*unsaid, *assumed)
+    graph = directed(made.graph, meant.shift) if profile or kept else made.graph
     return Checkpoint(
-        graph=made.graph,
+        graph=graph,
         weights=made.weights,
-        profile=profile_of(made.graph, profile or _kept_profile(model)),
+        profile=meant,
         sha256=model.sha256,
         storage=model.storage,
         path=Path(path),
@@ -66,6 +74,25 @@ def load_onnx(path: StrPath, profile: Profile | None = None) -> Checkpoint:
         inputs=made.inputs,
         outputs=made.outputs,
         states=made.states,
+        warnings=unsaid if graph is made.graph else (),
+    )
+
+
+def _unsaid(graph: Graph) -> tuple[str, ...]:
+    """What the channels that are zero at all times leave open."""
+    silent = {n.name: sum(v == FAR for v in n.attrs["d"]) for n in graph.select("TemporalShift")}
+    count = sum(silent.values())
+    if not count:
+        return ()
+    where = f"{count} channels in front of {sum(map(bool, silent.values()))} layers"
+    if graph.inputs[0].shape[2:3] == (1,):
+        return (
+            f"the file sees one frame (T = 1), so {where} are zero and do not tell whether they "
+            "read the past or the future: to stream it, name its profile",
+        )
+    return (
+        f"{where} are zero at all times: an old exporter has usually dropped the assignments of a "
+        "shift there; the file is run as it is, export it again with opset 11 or newer",
     )
 
 
@@ -134,10 +161,11 @@ def _result(model: OnnxModel, assumption: Assumption, found: Finished) -> Import
 
 def _outputs(model: OnnxModel, found: Finished) -> Iterator[FileView]:
     shapes = dict(zip(model.outputs, model.output_shapes, strict=True))
-    for name, view in found.outputs.items():
-        if not isinstance(view, View):
+    for name, answer in found.outputs.items():
+        if not isinstance(answer, Finishing):
             raise Broken(f"the output {shown(name)} does not depend on the input of the graph")
-        yield FileView(name, view.base.name, shapes[name], view.groups, view.base.axes, {})
+        base, groups = answer.view.base, answer.view.groups
+        yield FileView(name, base.name, shapes[name], groups, base.axes, {}, steps=answer.steps)
 
 
 def _inputs(
@@ -154,12 +182,14 @@ def _inputs(
     }
     letters = {letter for group in groups for letter in group}
     fixed |= {letter: size for letter, size in sizes.items() if letter not in letters}
-    whole = FileView(name, name, shape, groups, AXES[5 if "H" in sizes else 3], fixed)
+    axes = AXES[5 if "H" in sizes else 3]
+    dtype = "uint8" if name in model.byte_inputs else "float32"
+    whole = FileView(name, name, shape, groups, axes, fixed, dtype=dtype)
     parts = {p: cut for p, cut in found.parts.items() if cut.of == name and p in found.read}
     if name in found.read or not parts:
         yield whole
     for part, cut in parts.items():
-        yield replace(whole, value=part, channels=(cut.start, cut.stop))
+        yield replace(whole, value=part, channels=cut.channels, rows=cut.rows, columns=cut.columns)
 
 
 def _dims(view: FileView, place: int, stateful: bool) -> tuple[Dim, ...]:
@@ -168,8 +198,9 @@ def _dims(view: FileView, place: int, stateful: bool) -> tuple[Dim, ...]:
     if place:
         letters |= {"T": "A", "H": f"H{place}", "W": f"W{place}"}
     fixed = {k: v for k, v in view.sizes.items() if not (stateful and k == "T")}
-    if view.channels is not None:
-        fixed["C"] = view.channels[1] - view.channels[0]
+    for letter, cut in (("C", view.channels), ("H", view.rows), ("W", view.columns)):
+        if cut is not None:
+            fixed[letter] = cut[1] - cut[0]
     return tuple(fixed.get(axis, letters.get(axis, axis)) for axis in view.axes)
 
 

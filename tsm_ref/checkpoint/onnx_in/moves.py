@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.checkpoint.finish import Step
 from tsm_ref.checkpoint.onnx_in.guard import OnnxNode
 from tsm_ref.checkpoint.onnx_in.tensors import MAX_ELEMENTS
 
@@ -36,7 +37,7 @@ class Call:
         if len(inputs) > place and inputs[place] is not None:
             return tuple(int(v) for v in np.asarray(inputs[place]).reshape(-1))
         value = self.attr(name)
-        return None if value is None else tuple(int(v) for v in value)
+        return None if value is None else tuple(int(v) for v in np.ravel(value))
 
 
 def checked(shape: Sequence[int]) -> tuple[int, ...]:
@@ -282,6 +283,10 @@ def _cast(call: Call, inputs: Arrays) -> Array:
     return inputs[0].astype(NUMPY_TYPES[kind])
 
 
+def _cast_like(call: Call, inputs: Arrays) -> Array:
+    return inputs[0].astype(inputs[1].dtype)
+
+
 def _divide(call: Call, inputs: Arrays) -> Array:
     """Integers are divided towards zero, as in C."""
     a, b = inputs
@@ -316,6 +321,27 @@ def _reduce(function: Callable[..., Any]) -> Move:
     return apply
 
 
+def _picked(call: Call, inputs: Arrays) -> "Array | list[Array]":
+    return [step.apply(inputs[0]) for step in picks(call, inputs, inputs[0].shape)]
+
+
+def picks(call: Call, inputs: Arrays, shape: Sequence[int]) -> list[Step]:
+    """What ArgMax, ArgMin and TopK pick of a value of this shape; raises `ValueError`."""
+    op, rank = call.node.op, len(shape)
+    axis = call.attr("axis", -1 if op == "TopK" else 0)
+    if not -rank <= axis < rank:
+        raise ValueError(f"the axis {axis} does not exist in {tuple(shape)}")
+    if op != "TopK":
+        keep, last = bool(call.attr("keepdims", 1)), bool(call.attr("select_last_index", 0))
+        return [Step("ArgMax", axis % rank, keep, last=last, least=op == "ArgMin")]
+    (count,) = call.ints("k", inputs, 1) or (0,)
+    if not 0 < count <= shape[axis]:
+        raise ValueError(f"picks {count} of {shape[axis]} classes")
+    least = not call.attr("largest", 1)
+    parts = ("values", "indices")
+    return [Step("TopK", axis % rank, count=count, part=part, least=least) for part in parts]
+
+
 def _elementwise(function: Callable[..., Any]) -> Move:
     def apply(call: Call, inputs: Arrays) -> Array:
         checked(np.broadcast_shapes(*(x.shape for x in inputs)))
@@ -326,9 +352,11 @@ def _elementwise(function: Callable[..., Any]) -> Move:
 
 FOLDS: Mapping[str, Move] = {
     "Constant": _constant,
+    **dict.fromkeys(("ArgMax", "ArgMin", "TopK"), _picked),
     "ConstantOfShape": _constant_of_shape,
     "Range": _range,
     "Cast": _cast,
+    "CastLike": _cast_like,
     "Div": _divide,
     "Add": _elementwise(np.add),
     "Sub": _elementwise(np.subtract),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.checkpoint.contents import FileState, shown
+from tsm_ref.checkpoint.finish import Step
 from tsm_ref.checkpoint.onnx_in.budget import Broken, Budget, NotUnderstood
 from tsm_ref.checkpoint.onnx_in.building import Building
 from tsm_ref.checkpoint.onnx_in.guard import OnnxModel, OnnxNode
@@ -28,10 +29,12 @@ from tsm_ref.checkpoint.onnx_in.moves import (
     permutation,
     target_shape,
 )
+from tsm_ref.checkpoint.onnx_in.selection import Selection, selection
 from tsm_ref.checkpoint.onnx_in.values import (
     ZERO,
     Base,
     Codes,
+    Finishing,
     Moved,
     View,
     explain,
@@ -60,7 +63,7 @@ class Scores:
 
 
 Value = Any
-"""An array (a constant), a `View`, a `Moved`, or `Scores`."""
+"""An array (a constant), a `View`, a `Moved`, `Scores`, or a `Finishing`."""
 
 
 @dataclass(frozen=True)
@@ -74,23 +77,25 @@ class State:
 
 
 class Part(NamedTuple):
-    """Some channels of an input of the file, as an input of our graph."""
+    """Some channels of an input of the file, or a window of it, as an input of our graph."""
 
     of: str
-    start: int
-    stop: int
+    channels: tuple[int, int] | None = None
+    rows: tuple[int, int] | None = None
+    columns: tuple[int, int] | None = None
 
 
 class Finished(NamedTuple):
     """What a file turned out to be: the nodes that an output depends on, and all they need.
 
-    ``outputs`` are views of our values by the names of the file, or constants; ``read`` names
-    the values and tensors that the nodes read, the inputs of the graph among them.
+    ``outputs`` are views of our values by the names of the file and what it does with them, or
+    constants; ``read`` names the values and tensors that the nodes read, the inputs of the graph
+    among them.
     """
 
     nodes: tuple[Node, ...]
     parameters: Mapping[str, Array]
-    outputs: Mapping[str, "View | Array"]
+    outputs: Mapping[str, "Finishing | Array"]
     states: tuple[FileState, ...]
     parts: Mapping[str, Part]
     read: frozenset[str]
@@ -107,7 +112,7 @@ class Reading(Building):
         self.values: dict[str, Value] = dict(model.constants)
         self.scales: dict[str, tuple[View, float]] = {}
         self.means: dict[str, Base] = {}
-        self.frames: dict[str, View] = {}
+        self.frames: dict[str, Base] = {}
         self.flat: dict[tuple[str, str], Base] = {}
         self.done = 0
         self._layers = layers
@@ -228,6 +233,11 @@ class Reading(Building):
                 folded = x.reshaped(target_shape(call, rest, x.shape))
                 if folded is not None:
                     return [folded]
+        if isinstance(x, Finishing):
+            if node.op == "Identity":
+                return [x]
+            rest = [None, *(_array(v) for v in inputs[1:])]
+            return [_finishing_moved(node, x, target_shape(call, rest, x.shape))]
         function, places = MOVES[node.op]
         arrays = [
             self._codes(v) if not places or i in places else _array(v) for i, v in enumerate(inputs)
@@ -267,13 +277,64 @@ class Reading(Building):
             return self._with_state(codes, name, {base.name: base, lowest.name: lowest})
         found = explain(codes, base)
         if found is None and base.name in dict(self.model.inputs):
-            base, codes = self._part(base, codes)
-            found = explain(codes, base)
+            part, own = self._part(base, codes)
+            found = explain(own, part)
+            base = part if found else base
         if found is None:
-            return None
+            return self._selected(codes, base, name)
         if any(found.d):
             base = self.shifted(base, name, found.d, found.fill, found.segment)
         return View(base, found.groups)
+
+    def _selected(self, codes: Codes, base: Base, name: str) -> View | None:
+        """A window of pixels, channels in another order, or the last frame; None where neither."""
+        self._budget.spend(8 * codes.size)
+        found = selection(codes, base)
+        if found is None or not found.whole(base, "N"):
+            return None
+        last = base.size.get("T", 1) - 1
+        if last and found.places["T"] == (last,) and found.whole(base, "C"):
+            return self._last_frame(base, found, name)
+        if "T" in base.axes and not found.whole(base, "T"):
+            return None
+        spans = {letter: found.span(letter) for letter in "HW" if letter in base.axes}
+        if None in spans.values():
+            return None
+        if any(not found.whole(base, letter) for letter in spans):
+            base = self._windowed(base, found)
+        if not found.whole(base, "C"):
+            order = found.places["C"]
+            one_hot = np.eye(base.size["C"], dtype=np.float32)[list(order)]
+            weight = self.parameter(f"{name}.order", one_hot[:, :, None, None, None])
+            base = self.emit("Conv", f"{name}.channels", [base.name, weight])
+        return View(base, found.groups)
+
+    def _last_frame(self, base: Base, found: Selection, name: str) -> View | None:
+        """The last frame of rows of features or logits, as a consensus takes it."""
+        if any(base.size.get(letter, 1) > 1 for letter in "HW"):
+            return None
+        if base.axes == "NCTHW":
+            base = self.emit("Flatten", f"{name}.flat", [base.name])
+        made = self.emit("Consensus", name, [base.name], "NC", over="last")
+        self.frames[made.name] = base
+        return View(made, tuple(tuple(v for v in g if v in "NC") for g in found.groups))
+
+    def _windowed(self, base: Base, found: Selection) -> Base:
+        """A window of an input of the file; what was computed for all of it is for the window."""
+        if base.name in dict(self.model.inputs):
+            spans = {letter: found.span(letter) for letter in "HW"}
+            name = f"{base.name}[{spans['H']}, {spans['W']}]"
+            if name not in self._parts:
+                self._parts[name] = Part(base.name, None, spans["H"], spans["W"])
+                places = tuple(len(found.places[letter]) for letter in "HW")
+                self.value(name, (*base.shape[:3], *places))
+            return self.bases[name]
+        node = next(n for n in reversed(self.nodes) if n.name == base.name)
+        if node.op != "BatchNormalization" and not node.name.endswith(".channels"):
+            raise NotUnderstood(f"a window of {shown(base.name)} is taken, inside of the network")
+        before = self._windowed(self.bases[node.inputs[0]], found)
+        inputs = [before.name, *node.inputs[1:]]
+        return self.emit(node.op, f"{node.name}.window", inputs, **node.attrs)
 
     def _part(self, base: Base, codes: Codes) -> tuple[Base, Codes]:
         """Some channels of an input as an input of its own, and the numbers of its elements."""
@@ -285,7 +346,7 @@ class Reading(Building):
         stop = int(channel.max(where=read, initial=0)) + 1
         name = f"{base.name}[{start}:{stop}]"
         if name not in self._parts:
-            self._parts[name] = Part(base.name, start, stop)
+            self._parts[name] = Part(base.name, (start, stop))
             self.value(name, (base.shape[0], stop - start, *base.shape[2:]))
         part = self.bases[name]
         row = numbers // (place * width) * (stop - start) + channel - start
@@ -318,7 +379,8 @@ class Reading(Building):
         states = self._handed_on()
         gone = {state.output for state in states}
         outputs = {name: self._output(name) for name in self.model.outputs if name not in gone}
-        live = {view.base.name for view in outputs.values() if isinstance(view, View)}
+        answers = [answer for answer in outputs.values() if isinstance(answer, Finishing)]
+        live = {answer.view.base.name for answer in answers}
         nodes = []
         for node in reversed(self.nodes):
             if node.name in live:
@@ -341,15 +403,15 @@ class Reading(Building):
                 codes = value.codes() if isinstance(value, View) else value.codes
                 if np.array_equal(codes.reshape(-1), wanted):
                     place = (state.kept.name, state.start, state.stop)
-                    found.append(FileState(state.input, name, *place))
+                    found.append(FileState(state.input, name, *place, shape))
                     break
             else:
                 raise NotUnderstood(f"no output hands the state {shown(state.input)} on")
         return tuple(found)
 
-    def _output(self, name: str) -> "View | Array":
+    def _output(self, name: str) -> "Finishing | Array":
         value = self.values[name]
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray | Finishing):
             return value
         view = self.resolved(value, name, f"the output {shown(name)}")
         base, groups = view.base, view.groups
@@ -357,7 +419,21 @@ class Reading(Building):
             groups = tuple(tuple(v for v in g if v != "C") if len(g) > 1 else g for g in groups)
         if base.axes == "NCT" and base.size["C"] == 1 and groups == (("N",), ("T",)):
             base = self.emit("Squeeze", name, [base.name], "NT", axes=(1,))
-        return View(base, groups)
+        return Finishing(View(base, groups), ())
+
+
+def _finishing_moved(node: OnnxNode, x: Finishing, shape: Shape) -> Finishing:
+    """An answer behind the network in another shape: axes of size 1 come and go."""
+    if shape == x.shape:
+        return x
+    for axis in range(max(len(shape), len(x.shape))):
+        for op in ("Squeeze", "Unsqueeze"):
+            if op == "Squeeze" and x.shape[axis : axis + 1] != (1,):
+                continue
+            moved = x.then(Step(op, axis)) if axis <= len(x.shape) else x
+            if moved.shape == shape:
+                return moved
+    raise NotUnderstood(f"the node {node} moves the classes of an answer about")
 
 
 def _array(value: Value) -> Any:

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.checkpoint.finish import Step
 from tsm_ref.checkpoint.views import Groups
+from tsm_ref.passes.streaming import FAR
 
 Codes = NDArray[np.int64]
 Array = NDArray[Any]
@@ -87,6 +89,26 @@ class View:
 
 
 @dataclass(frozen=True)
+class Finishing:
+    """An answer of our graph, and what the file does with it behind the network."""
+
+    view: View
+    steps: tuple[Step, ...]
+
+    @property
+    def shape(self) -> Shape:
+        """The shape in the file."""
+        x = np.broadcast_to(np.float32(0), self.view.shape)
+        for step in self.steps:
+            x = step.apply(x)
+        return x.shape
+
+    def then(self, step: Step) -> "Finishing":
+        """The answer behind one more step."""
+        return Finishing(self.view, (*self.steps, step))
+
+
+@dataclass(frozen=True)
 class Moved:
     """Elements of values of our graph in some order, by their numbers."""
 
@@ -143,7 +165,7 @@ def explain(codes: Codes, base: Base) -> Explained | None:
     """The layout and the shift that make exactly these numbers out of a value; None without one."""
     if codes.size != prod(base.shape):
         return None
-    for groups in _layouts(codes.shape, base):
+    for groups in layouts(codes.shape, base):
         order = [letter for group in groups for letter in group]
         split = codes.reshape([base.size[letter] for letter in order])
         rest = [letter for letter in base.axes if letter not in order]
@@ -155,7 +177,7 @@ def explain(codes: Codes, base: Base) -> Explained | None:
     return None
 
 
-def _layouts(shape: Shape, base: Base) -> Iterator[Groups]:
+def layouts(shape: Shape, base: Base) -> Iterator[Groups]:
     """Every way to fold the axes of a value into a shape."""
     size = base.size
     wide = [letter for letter in base.axes if size[letter] > 1]
@@ -209,7 +231,10 @@ def _frames_read(codes: Codes, own: Codes) -> Codes | None:
 
 
 def _shift_of(source: Codes, fill: str, segment: int) -> tuple[int, ...] | None:
-    """One `d` per channel that reads these frames under a fill; None where a channel has none."""
+    """One `d` per channel that reads these frames under a fill; None where a channel has none.
+
+    A channel that is zero at all times is read from `FAR` away: how far, the file does not tell.
+    """
     frames = source.shape[1]
     t = np.arange(frames)
     first = t - t % segment
@@ -223,6 +248,8 @@ def _shift_of(source: Codes, fill: str, segment: int) -> tuple[int, ...] | None:
         else:
             row = first + inside % segment
         tables[row.astype(np.int64).tobytes()] = d
+    if fill == "zero":
+        tables[np.full(frames, ZERO, np.int64).tobytes()] = FAR
     found = [tables.get(np.ascontiguousarray(row).tobytes()) for row in source]
     return None if None in found else tuple(d for d in found if d is not None)
 
@@ -240,7 +267,7 @@ def explain_state(codes: Codes, kept: Base, state: Base) -> tuple[Groups, tuple[
     if codes.size != prod(kept.shape):
         return None
     own, other = kept.codes(), state.codes()
-    for groups in _layouts(codes.shape, kept):
+    for groups in layouts(codes.shape, kept):
         order = [letter for group in groups for letter in group]
         rest = [letter for letter in kept.axes if letter not in order]
         full = codes.reshape([kept.size[letter] for letter in order + rest])

@@ -126,10 +126,10 @@ def _clip(writer: Writer, node: Node, weights: Weights) -> None:
 
 
 def _softmax(writer: Writer, node: Node, weights: Weights) -> None:
-    """Along C in rows as in our layout; along another axis in our layout."""
+    """Softmax and LogSoftmax: in rows along C as in our layout; along another axis there."""
     axis = node.attr("axis")
     attrs = {"axis": axis}
-    _windowed(writer, node, axis == 1, "Softmax", node.inputs, [], attrs)
+    _windowed(writer, node, axis == 1, node.op, node.inputs, [], attrs)
 
 
 def _binary(writer: Writer, node: Node, weights: Weights) -> None:
@@ -159,17 +159,25 @@ def _linear(writer: Writer, node: Node, weights: Weights) -> None:
     _windowed(writer, node, True, "Gemm", node.inputs[:1], tensors, {"transB": 1})
 
 
-def _reduce_mean(writer: Writer, x: str, axes: list[int], keep: int, name: str) -> str:
+def _reduce(
+    writer: Writer, x: str, axes: list[int], keep: int, name: str, op: str = "ReduceMean"
+) -> str:
     """The mean over some axes, which are an attribute before opset 18 and an input since."""
     if writer.opset < 18:
-        return writer.node("ReduceMean", [x], name, axes=axes, keepdims=keep)
-    return writer.node("ReduceMean", [x, writer.ints(*axes)], name, keepdims=keep)
+        return writer.node(op, [x], name, axes=axes, keepdims=keep)
+    return writer.node(op, [x, writer.ints(*axes)], name, keepdims=keep)
 
 
 def _consensus(writer: Writer, node: Node, weights: Weights) -> None:
     x = node.inputs[0]
     clips = writer.clips(x, writer.rows[x])
-    writer.rows[node.name] = _reduce_mean(writer, clips, [1], 0, writer.row_name(node.name))
+    name, over = writer.row_name(node.name), node.attr("over")
+    if over == "last":
+        index = writer.tensor("last", np.array(-1, np.int64))
+        writer.rows[node.name] = writer.node("Gather", [clips, index], name, axis=1)
+        return
+    op = "ReduceMax" if over == "max" else "ReduceMean"
+    writer.rows[node.name] = _reduce(writer, clips, [1], 0, name, op)
 
 
 def _squeeze(writer: Writer, node: Node, weights: Weights) -> None:
@@ -182,7 +190,7 @@ def _squeeze(writer: Writer, node: Node, weights: Weights) -> None:
 
 def _attention_mask(writer: Writer, node: Node, weights: Weights) -> None:
     x = writer.rows[node.inputs[0]]
-    mean = _reduce_mean(writer, x, [2, 3], 1, writer.unused(f"{node.name}/mean"))
+    mean = _reduce(writer, x, [2, 3], 1, writer.unused(f"{node.name}/mean"))
     share = writer.step("Div", [x, mean], node.name)
     half = writer.tensor("float 0.5", np.array(0.5, np.float32))
     writer.rows[node.name] = writer.node("Mul", [share, half], writer.row_name(node.name))
@@ -225,6 +233,7 @@ RULES: Mapping[str, Rule] = {
     "Tanh": _plain("Tanh"),
     "Sigmoid": _plain("Sigmoid"),
     "Softmax": _softmax,
+    "LogSoftmax": _softmax,
     "Add": _binary,
     "Mul": _binary,
     "MaxPool": _pool,

@@ -6,6 +6,7 @@ Read in this order; each knows only those above it.
 ``files``          what all of them have in common: names, shapes, values on request
 ``pickle_names``   what a pickle may name, and what stands for it here
 ``pickles``        a walker over opcodes that calls nothing
+``states``         the sets of tensors in a tree of containers, and what was passed over
 ``torch``          ``.pth``, ``.pth.tar`` and ``.pdparams``: the pickle and its storages
 ``names``          whose names they are, translated into ours
 ``networks``       the network that has these names and shapes

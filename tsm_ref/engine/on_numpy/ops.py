@@ -56,6 +56,7 @@ def _softmax(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     x = inputs[0]
     axis = node.attr("axis")
     axis = (axis - 1 if axis > 0 else axis) % y.ndim
+    logarithm = node.op == "LogSoftmax"
     work = [(x, y)]
     if axis != 1 and y.ndim > 1:
         work = [(x[:, t : t + 1], y[:, t : t + 1]) for t in range(y.shape[1])]
@@ -63,6 +64,9 @@ def _softmax(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     def step() -> None:
         for source, target in work:
             np.subtract(source, source.max(axis=axis, keepdims=True), out=target)
+            if logarithm:
+                target -= np.log(np.exp(target).sum(axis=axis, keepdims=True))
+                continue
             np.exp(target, out=target)
             np.divide(target, target.sum(axis=axis, keepdims=True), out=target)
 
@@ -204,6 +208,11 @@ def _temporal_shift(node: Node, inputs: Sequence[Array], y: Array) -> Step:
 
 
 def _consensus(node: Node, inputs: Sequence[Array], y: Array) -> Step:
+    over = node.attr("over")
+    if over == "last":
+        return lambda: np.copyto(y, inputs[0][:, -1])
+    if over == "max":
+        return lambda: np.copyto(y, inputs[0].max(axis=1))
     return lambda: np.copyto(y, inputs[0].mean(axis=1))
 
 
@@ -240,6 +249,7 @@ STEPS: Mapping[str, StepMaker] = {
     "FusedConv": _fused_conv,
     "BatchNormalization": _batch_norm,
     "Softmax": _softmax,
+    "LogSoftmax": _softmax,
     "Add": _binary(np.add),
     "Mul": _binary(np.multiply),
     "MaxPool": _max_pool,
