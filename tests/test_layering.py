@@ -20,6 +20,7 @@ FLOORS = (
     ("model",),
     ("recognition",),
     ("live",),
+    ("show",),
     ("batch",),
     ("tsm_ref",),
     ("options",),
@@ -67,7 +68,7 @@ LATE = {("tsm_ref.model.model", "tsm_ref.recognition")}
 """Imports inside a function, or of a type, that close a circle: `Model.recognize`."""
 
 OWNERS = {
-    "av": ("tsm_ref/video/decode.py", "weights/training/"),
+    "av": ("tsm_ref/video/decode.py", "tsm_ref/show/", "weights/training/"),
     "numba": ("tsm_ref/kernels/", "tsm_ref/engine/on_numba/", "weights/training/"),
     "llvmlite": ("tsm_ref/kernels/",),
     "torch": ("weights/training/", "tsm_ref/bench/", "conformance/examples/"),

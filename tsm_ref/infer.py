@@ -15,7 +15,7 @@ from tsm_ref.errors import SomeInputsFailed, TsmError, UsageError, VideoError, W
 from tsm_ref.options import add_facts, add_model, add_version, coloured, load_model, recipe_of
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
-    from tsm_ref.batch import Clip, Recipe
+    from tsm_ref.batch import Clip, Outcome, Recipe
     from tsm_ref.model import Model
     from tsm_ref.profile import Profile
 
@@ -23,7 +23,9 @@ OF_BATCHES = (
     *("recursive", "from_file", "root", "output_dir", "jsonl", "csv", "resume", "workers"),
 )
 """Options of a run over many clips."""
-OF_CLIPS = ("sampling", "crops", "window", "stride", *OF_BATCHES)
+OF_PICTURES = ("report", "plot", "subtitles", "edl")
+"""Options of what people look at."""
+OF_CLIPS = ("sampling", "crops", "window", "stride", *OF_BATCHES, *OF_PICTURES)
 """Options of a run over whole clips."""
 OF_STREAMS = (
     *("raw", "realtime", "smooth", "dwell", "persist", "mask", "no_event"),
@@ -51,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     amount.add_argument("-q", "--quiet", action="store_true", help="no warnings, no progress")
     amount.add_argument("-v", "--verbose", action="store_true", help="more about each of many")
     _add_batch(made)
+    _add_pictures(made)
     look = made.add_argument_group(
         "what the network sees, instead of what the model's profile says"
     )
@@ -80,6 +83,15 @@ def _add_batch(made: argparse.ArgumentParser) -> None:
     add("--csv", metavar="FILE", help="a row for each")
     add("--resume", action="store_true", help="go on with a run that was cut off")
     add("--workers", type=positive, default=1, metavar="N", help="processes side by side")
+
+
+def _add_pictures(made: argparse.ArgumentParser) -> None:
+    """The options of what people look at."""
+    add = made.add_argument_group("to look at").add_argument
+    add("--report", metavar="OUT.html", help="one page of all: frames, timeline, classes, model")
+    add("--plot", metavar="OUT.svg|png", help="the probabilities of one video over time")
+    add("--subtitles", metavar="OUT.srt|vtt", help="the timeline of one video as subtitles")
+    add("--edl", metavar="OUT.edl|csv", help="the timeline of one video for an editor")
 
 
 def _add_streaming(made: argparse.ArgumentParser) -> None:
@@ -206,6 +218,9 @@ def _list_models() -> None:
 def _recognize(options: argparse.Namespace) -> None:
     """One video with all that there is to say, or many with a line for each."""
     from tsm_ref.batch import clips_of, read_list
+    from tsm_ref.checkpoint.registry import card_of
+    from tsm_ref.show.files import Pictures
+    from tsm_ref.show.report import Shown
 
     if options.root is not None and options.from_file is None:
         raise UsageError("--root is for the paths of --from-file, which was not given")
@@ -213,20 +228,28 @@ def _recognize(options: argparse.Namespace) -> None:
     clips = clips_of(options.inputs, recursive=options.recursive, listed=listed)
     if not clips:
         raise UsageError(NOTHING)
+    pictures = Pictures(*(getattr(options, name) for name in OF_PICTURES))
+    pictures.check(len(clips))
     recipe = recipe_of(options)
     loaded = recipe.load()
     many = any(getattr(options, name) != parser().get_default(name) for name in OF_BATCHES)
     if len(clips) == 1 and not many:
-        _recognize_one(recipe, *loaded, clips[0].path, options)
+        found = [_recognize_one(recipe, *loaded, clips[0].path, options)]
     else:
-        _recognize_many(recipe, loaded, clips, options)
+        found = _recognize_many(recipe, loaded, clips, options)
+    pictures.write([Shown(o.path, o.result, o.error) for o in found], card_of(options.model))
+    failed = sum(outcome.result is None for outcome in found)
+    if failed:
+        raise SomeInputsFailed(f"{failed} of {len(clips)} videos were not recognised")
 
 
 def _recognize_one(
     recipe: "Recipe", model: "Model", profile: "Profile", path: str, options: argparse.Namespace
-) -> None:
+) -> "Outcome":
+    from tsm_ref.batch import Outcome
     from tsm_ref.batch.screen import clip_progress
     from tsm_ref.recognition import as_json, as_table
+    from tsm_ref.recognition.render import as_tree
 
     try:
         with clip_progress(path, quiet=options.quiet) as progress:
@@ -241,6 +264,7 @@ def _recognize_one(
         say(as_json(result))
     else:
         say(as_table(result, colour=coloured()), colour=coloured())
+    return Outcome(path, (0, 0), result=as_tree(result))
 
 
 def _recognize_many(
@@ -248,12 +272,12 @@ def _recognize_many(
     loaded: "tuple[Model, Profile]",
     clips: "list[Clip]",
     options: argparse.Namespace,
-) -> None:
+) -> "list[Outcome]":
     from tsm_ref.batch import Targets, run_batch
     from tsm_ref.batch.screen import Screen
 
     show = "json" if options.json else "details" if options.verbose else "lines"
-    targets = Targets(options.output_dir, options.jsonl, options.csv)
+    targets = Targets(options.output_dir, options.jsonl, options.csv, options.report)
     with Screen(len(clips), show, quiet=options.quiet) as screen:
         found = run_batch(
             recipe,
@@ -266,9 +290,7 @@ def _recognize_many(
         )
     if not options.quiet:
         tell(screen.summary(found))
-    failed = sum(outcome.result is None for outcome in found)
-    if failed:
-        raise SomeInputsFailed(f"{failed} of {len(clips)} videos were not recognised")
+    return found
 
 
 if __name__ == "__main__":

@@ -126,7 +126,12 @@ def test_every_window_says_what_it_saw_alone(tour: Recognition) -> None:
     assert tour.probabilities.sum(1) == pytest.approx(1)
     leaders = [tour.model.labels[k] for k in tour.probabilities.argmax(1)]
     assert [clip["top"][0]["label"] for clip in clips] == leaders
-    assert [len(clip["top"]) for clip in clips] == [5] * len(clips)
+    whole = {prediction.index for prediction in tour.predictions}
+    for clip, chances in zip(clips, tour.probabilities, strict=True):
+        told = {row["index"]: row["probability"] for row in clip["top"]}
+        assert list(told.values()) == sorted(told.values(), reverse=True)
+        assert told.keys() >= whole
+        assert told == pytest.approx({k: chances[k] for k in told})
     assert all(clip["start"] < clip["end"] for clip in clips)
     moments = [0.5 + 0.5 * i for i in range(len(clips))]  # a window of a second each half one
     assert all(c["start"] < t < c["end"] for c, t in zip(clips, moments, strict=True))

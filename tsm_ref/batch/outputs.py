@@ -6,33 +6,18 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-from tsm_ref.atomic import final_target, replace_file
 from tsm_ref.batch.lists import Clip
 from tsm_ref.batch.recipe import Outcome, Tree
 from tsm_ref.errors import WriteError
 
-__all__ = ["as_csv", "as_jsonl", "file_names", "make_folder", "write_text"]
+__all__ = ["as_csv", "as_jsonl", "file_names", "make_folder"]
 
 COLUMNS = (
     *("path", "status", "label", "index", "probability", "logit", "duration", "frame_count"),
     *("segments", "error"),
 )
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file, whole or not at all; raises `WriteError` with the path."""
-    try:
-        target = final_target(Path(path))
-        if target.is_dir():
-            raise IsADirectoryError(21, "it is a folder, and a file name is needed")
-        replace_file(target, text.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise WriteError(f"{path}: the file cannot be written: {error.strerror}") from None
-    except ValueError:
-        raise WriteError(f"{str(path)!r}: a path cannot contain a zero byte") from None
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:

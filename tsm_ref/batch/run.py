@@ -9,12 +9,13 @@ from pathlib import Path
 
 from tsm_ref.batch.journal import Journal
 from tsm_ref.batch.lists import Clip
-from tsm_ref.batch.outputs import as_csv, as_jsonl, file_names, make_folder, write_text
+from tsm_ref.batch.outputs import as_csv, as_jsonl, file_names, make_folder
 from tsm_ref.batch.recipe import Outcome, Recipe, stamp_of
 from tsm_ref.batch.workers import outcomes
 from tsm_ref.errors import UsageError
 from tsm_ref.model import Model
 from tsm_ref.profile import Profile
+from tsm_ref.show.files import write_file
 
 __all__ = ["Targets", "run_batch"]
 
@@ -39,9 +40,9 @@ class Targets:
     def write(self, clips: Sequence[Clip], found: Sequence[Outcome]) -> None:
         """The files over all clips; raises `WriteError`."""
         if self.jsonl is not None:
-            write_text(self.jsonl, as_jsonl(found))
+            write_file(self.jsonl, as_jsonl(found))
         if self.csv is not None:
-            write_text(self.csv, as_csv(found))
+            write_file(self.csv, as_csv(found))
 
 
 def run_batch(
@@ -79,7 +80,7 @@ def run_batch(
         names = file_names(clips, ".json")
         for outcome in _in_order(clips, done, fresh):
             if targets.output_dir is not None and outcome.result is not None:
-                write_text(
+                write_file(
                     os.path.join(targets.output_dir, names[outcome.path]),
                     json.dumps(outcome.result, indent=1, allow_nan=False) + "\n",
                 )

@@ -127,6 +127,17 @@ def names() -> tuple[str, ...]:
     return (*shipped, *others)
 
 
+def card_of(name: str) -> str:
+    """The model card of a model that ships, as text; empty for any other.
+
+    >>> card_of("camera-motion").startswith("#")
+    True
+    """
+    folder = weights_folder()
+    entry = entries(folder).get(name)
+    return "" if entry is None else (folder / entry.card).read_text("utf-8")
+
+
 def resolve(
     name_or_path: StrPath, folder: Path | None = None, progress: Progress | None = None
 ) -> Path:

@@ -66,9 +66,11 @@ def as_tree(result: Recognition) -> dict[str, Any]:
 
 
 def _clips(result: Recognition) -> Iterator[dict[str, Any]]:
-    """What was seen in each clip or window alone: its best classes, as many as of the whole."""
+    """What was seen in each clip or window alone: its best classes, and those of the whole."""
+    whole = [prediction.index for prediction in result.predictions]
     for times, chances in zip(result.times, result.probabilities, strict=True):
-        order = np.argsort(-chances, kind="stable")[: len(result.predictions)].tolist()
+        order = np.argsort(-chances, kind="stable").tolist()
+        told = {*order[: len(whole)], *whole}
         yield {
             "start": round(float(times.min()), 6),
             "end": round(float(times.max()), 6),
@@ -79,6 +81,7 @@ def _clips(result: Recognition) -> Iterator[dict[str, Any]]:
                     "probability": float(chances[k]),
                 }
                 for k in order
+                if k in told
             ],
         }
 

@@ -1,0 +1,20 @@
+"""What was recognised, for people to look at: pages, plots, subtitles.
+
+Everything here starts from the JSON of a recognition (``recognition.schema.json``), so what a batch
+wrote down yesterday can be shown today.
+
+::
+
+    thumbnails   the frames that the network saw, small, as JPEG
+    report       one page for a clip or a batch; ``page.css`` and ``page.js`` are in it
+    plot         the probabilities over time as SVG or PNG
+    files        the output files, by the options that ask for them
+    cues         the timeline as subtitles (SRT, WebVTT) and for video editors (EDL, CSV)
+"""
+
+from tsm_ref.show.cues import edl, srt, timeline_csv, vtt
+from tsm_ref.show.plot import plot
+from tsm_ref.show.report import report
+from tsm_ref.show.thumbnails import Thumbnail, thumbnails
+
+__all__ = ["Thumbnail", "edl", "plot", "report", "srt", "thumbnails", "timeline_csv", "vtt"]
