@@ -14,6 +14,7 @@ from tsm_ref.options import versions
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "infer": ("tsm_ref.infer", "videos in, labels out"),
     "convert": ("tsm_ref.convert", "any readable model file to HDF5, safetensors or ONNX"),
+    "inspect": ("tsm_ref.inspect", "what a model file is, and who says so"),
     "bench": ("tsm_ref.bench.__main__", "speed beside other runtimes"),
     "warmup": ("tsm_ref.warmup", "compile the kernels before they are needed"),
     "conformance": ("conformance.__main__", "judge another implementation"),

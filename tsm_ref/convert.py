@@ -7,7 +7,9 @@ stream; the largest difference is printed.
 
 import argparse
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from tsm_ref.engine.stream.stream import Stream
 from tsm_ref.errors import CheckpointError, UsageError, WriteError
 from tsm_ref.graph import Graph
 from tsm_ref.model.file_form import FileForm
-from tsm_ref.profile_files import find_profile
+from tsm_ref.model.meaning import meant_as
+from tsm_ref.options import add_facts, facts_of
 
 __all__ = ["convert", "main", "parser"]
 
@@ -49,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     add("source", metavar="IN", help="a model that ships, or a model file of any readable kind")
     add("target", metavar="OUT", help="the file to write: .h5, .safetensors or .onnx")
     add("--profile", metavar="NAME|FILE", help="what IN means: mit, paddle, ..., or a file")
+    add_facts(made)
     add("--storage", choices=("float32", "float16"), default="float32", help="numbers in HDF5")
     size = made.add_argument_group("the sizes of an ONNX file; N is open unless it is given")
     for option, meaning in (("batch", "N"), ("frames", "T"), ("height", "H"), ("width", "W")):
@@ -78,6 +82,7 @@ def _main(options: argparse.Namespace) -> None:
         options.source,
         options.target,
         profile=options.profile,
+        facts=facts_of(options),
         storage=options.storage,
         sizes=sizes,
         opset=options.opset,
@@ -91,12 +96,15 @@ def convert(
     target: str,
     *,
     profile: str | None = None,
+    facts: Mapping[str, Any] | None = None,
     storage: str = "float32",
     sizes: Mapping[str, int] | None = None,
     opset: int = 17,
     stream: bool = False,
 ) -> list[str]:
     """Write `target` from `source`; returns what was read, what was written, and how they differ.
+
+    ``profile`` and ``facts`` say what the source means, as in `tsm_ref.load`.
 
     Raises `UsageError` for an ending that names no kind and for options that do not fit it or the
     network, `CheckpointError` for a source that is not understood or a result that differs by more
@@ -113,9 +121,11 @@ def convert(
     if Path(target).exists() and Path(target).samefile(path):
         raise WriteError(f"{target}: the output is the input; another name is needed")
     try:
-        found = files.load_checkpoint(path, find_profile(profile) if profile else None)
+        found = meant_as(partial(files.load_checkpoint, path), profile, None, facts or {})
     except CheckpointError as error:
         raise type(error)(f"{path}: {error}") from None
+    for sentence in found.warnings:
+        warnings.warn(f"{path}: {sentence}", stacklevel=2)
     bound = _sizes(found, sizes or {})
     try:
         _write(found, target, kind, storage, bound, opset, stream)

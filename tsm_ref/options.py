@@ -6,7 +6,7 @@ import platform
 import sys
 from contextlib import suppress
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tsm_ref import __version__
 from tsm_ref.command import positive, say
@@ -20,6 +20,7 @@ __all__ = [
     "add_model",
     "add_version",
     "coloured",
+    "facts_of",
     "load_model",
     "recipe_of",
     "versions",
@@ -27,6 +28,8 @@ __all__ = [
 
 LIBRARIES = ("numpy", "numba", "h5py", "onnx", "av", "rich", "safetensors")
 """The libraries whose versions are told."""
+
+MODES = ("embedded_gaussian", "dot_product", "gaussian")
 
 
 def add_model(made: argparse.ArgumentParser, default: str | None = "camera-motion") -> None:
@@ -51,12 +54,25 @@ def add_facts(made: argparse.ArgumentParser) -> None:
     add = made.add_argument_group("single facts about the model, instead of its profile's")
     add.add_argument("--segments", type=positive, metavar="T", help="frames per clip")
     add.add_argument("--fold-div", type=positive, metavar="N", help="divisor of the shift")
+    add.add_argument("--frame-depth", type=positive, metavar="N", help="frames of a TS-CAN shift")
     add.add_argument("--size", metavar="N|HxW", help="short side in pixels, or both")
     add.add_argument("--crop", metavar="N|HxW|none", help="what the network sees of that")
     add.add_argument("--mean", metavar="R,G,B", help="of pixels in 0..1, or in 0..255")
     add.add_argument("--std", metavar="R,G,B", help="in the same range")
     add.add_argument("--bgr", action=argparse.BooleanOptionalAction, help="blue first")
     add.add_argument("--average", choices=("logits", "probabilities"), help="over clips and crops")
+    add.add_argument("--strides", choices=("pytorch", "caffe"), help="of a bottleneck in a file")
+    add.add_argument("--non-local", choices=MODES, help="mode of the non-local blocks in a file")
+    add.add_argument("--weights", metavar="NAME", help="which set of weights of a file: ema, ...")
+
+
+def facts_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The facts that were given, by name."""
+    from tsm_ref.checkpoint.facts import FILE_FACTS
+    from tsm_ref.profile_files import FACTS
+
+    given = {name: getattr(options, name, None) for name in (*FACTS, *FILE_FACTS)}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def add_version(made: argparse.ArgumentParser) -> None:
@@ -92,9 +108,7 @@ def coloured() -> bool:
 def recipe_of(options: argparse.Namespace) -> "Recipe":
     """What is done with each clip, as the options say; `load_model` for one that is sent."""
     from tsm_ref.batch import Recipe
-    from tsm_ref.profile_files import FACTS
 
-    facts = {name: getattr(options, name, None) for name in FACTS}
     sampling = {
         name: getattr(options, option, None)
         for name, option in (
@@ -108,7 +122,7 @@ def recipe_of(options: argparse.Namespace) -> "Recipe":
         labels=options.labels,
         engine=options.engine,
         threads=options.threads,
-        facts={name: value for name, value in facts.items() if value is not None},
+        facts=facts_of(options),
         sampling={name: value for name, value in sampling.items() if value is not None},
         top=getattr(options, "top", 5),
         allow_partial=options.allow_partial,

@@ -294,7 +294,7 @@ PROFILES: Mapping[str, Profile] = {
     ),
     "tsn": Profile("tsn", ShiftRule("none"), "none"),
     "mtts-can": Profile(
-        "mtts-can", ShiftRule("mtts_can", 3, "zero", segment=20), sampling=Sampling(segments=20)
+        "mtts-can", ShiftRule("mtts_can", 3, "zero", segment=10), sampling=Sampling(segments=20)
     ),
     "ts-can-rlap": Profile(
         "ts-can-rlap",

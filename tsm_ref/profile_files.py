@@ -137,14 +137,15 @@ def _toml_value(value: Any) -> str:
 
 # One fact at a time
 
-FACTS = ("segments", "fold_div", "size", "crop", "mean", "std", "bgr", "average")
+FACTS = ("segments", "fold_div", "frame_depth", "size", "crop", "mean", "std", "bgr", "average")
 """The facts that `changed` sets, by the names of their options."""
 
 
 def changed(profile: Profile, **facts: Any) -> Profile:
     """A profile of which single facts are set; what is None stays.
 
-    ``segments`` frames per clip; ``fold_div`` the divisor of the shift; ``size`` the short side in
+    ``segments`` frames per clip; ``fold_div`` the divisor of the shift; ``frame_depth`` the
+    frames within which TS-CAN shifts; ``size`` the short side in
     pixels, or "HxW" to stretch the whole frame; ``crop`` "H", "HxW" or "none"; ``mean`` and ``std``
     three numbers, of pixels in 0..1, or in 0..255 where a mean is above 1; ``bgr`` True or False;
     ``average`` "logits" or "probabilities".
@@ -164,6 +165,9 @@ def changed(profile: Profile, **facts: Any) -> Profile:
             profile = replace(profile, sampling=sampling)
         if "fold_div" in given:
             profile = replace(profile, shift=replace(profile.shift, divisor=given["fold_div"]))
+        if "frame_depth" in given:
+            shift = replace(profile.shift, segment=given["frame_depth"])
+            profile = replace(profile, shift=shift)
         if "average" in given:
             profile = replace(profile, average=given["average"])
         return replace(profile, preprocess=_prepared(profile.preprocess, given))
@@ -173,7 +177,11 @@ def changed(profile: Profile, **facts: Any) -> Profile:
 
 def _by_option(sentence: str) -> str:
     """A sentence about a field, about the option that sets it."""
-    for field, option in (("divisor", "fold-div"), ("short_side", "size")):
+    for field, option in (
+        ("divisor", "fold-div"),
+        ("segment", "frame-depth"),
+        ("short_side", "size"),
+    ):
         sentence = sentence.replace(f"`{field}`", f"`{option}`")
     return re.sub(r"^`([\w-]+)`", r"--\1", sentence)
 

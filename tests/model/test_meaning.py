@@ -72,7 +72,8 @@ def test_a_list_that_ships_wins_over_no_file() -> None:
 
 
 def test_facts_change_a_foreign_file(theirs: Path) -> None:
-    plain = tsm_ref.load(theirs, engine="numpy")
+    with pytest.warns(UserWarning, match="this is assumed: --fold-div 8 --segments 8"):
+        plain = tsm_ref.load(theirs, engine="numpy")
     assert (plain.profile.shift.divisor, plain.profile.sampling.segments) == (8, 8)
     other = tsm_ref.load(theirs, engine="numpy", fold_div=4, segments=16, size=128, crop=112)
     assert other.profile.shift.divisor == 4

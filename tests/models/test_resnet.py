@@ -17,6 +17,7 @@ IMAGENET = {
     "resnet34": (21_797_672, 512),
     "resnet50": (25_557_032, 2048),
     "resnet101": (44_549_160, 2048),
+    "resnet152": (60_192_808, 2048),
     # Three small convolutions and norms for one large one; it is published as 25.58 M.
     "resnet50-vd": (25_557_032 - 9_408 + 27 * 32 + 288 * 32 + 288 * 64 + 4 * 32, 2048),
 }

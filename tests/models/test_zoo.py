@@ -19,8 +19,10 @@ OPTIONS = {"num_classes": 7, "placement": "blockres", "shift": RULE}
 
 def test_the_names_that_people_use():
     networks = {*RESNETS, "mobilenetv2", "pp-lcnet"}
-    assert {"resnet18", "resnet34", "resnet50", "resnet101", "resnet50-vd"} == set(RESNETS)
-    assert networks | {"pp-lcnet", "ts-can", "mtts-can"} <= set(ARCHITECTURES)
+    assert {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet50-vd"} == set(
+        RESNETS
+    )
+    assert networks | {"pp-lcnet", "ts-can", "mtts-can", "efficient-phys"} <= set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("name", RESNETS)

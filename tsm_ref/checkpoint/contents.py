@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.checkpoint.facts import Fact
 from tsm_ref.checkpoint.views import FileView
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
@@ -41,6 +42,7 @@ class Checkpoint:
     ``weights`` holds one float32 array per name of ``graph.parameters``, in that order. ``sha256``
     is the digest of the file, ``storage`` the type in which it keeps its numbers, ``format`` and
     ``format_version`` say whose layout it has, ``extra`` are free notes of whoever wrote it.
+    ``facts`` tell who says what the weights mean, ``remarks`` what else a reader may want to know.
     ``inputs`` and ``outputs`` are those of the file where they are not laid out as the graph's;
     ``states`` those that a file which runs frame by frame takes and hands on. ``warnings`` are what
     the file does not say and what was assumed instead, one sentence each.
@@ -58,6 +60,8 @@ class Checkpoint:
     inputs: tuple[FileView, ...] = ()
     outputs: tuple[FileView, ...] = ()
     states: tuple[FileState, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    remarks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

@@ -1,7 +1,8 @@
 """One door for every model file: the kind is read off the content, never off the name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from tsm_ref.checkpoint.contents import Checkpoint, under
 from tsm_ref.checkpoint.disk import StrPath, read_head, sha256_of
@@ -33,7 +34,9 @@ FOREIGN: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
 """Files that people have and that are not readable, by their first bytes."""
 
 
-def load_checkpoint(path: StrPath, profile: Profile | None = None) -> Checkpoint:
+def load_checkpoint(
+    path: StrPath, profile: Profile | None = None, options: Mapping[str, Any] | None = None
+) -> Checkpoint:
     r"""Read a model file of any supported kind.
 
     Our own files carry their profile. A given one may change how frames are sampled, prepared and
@@ -41,7 +44,8 @@ def load_checkpoint(path: StrPath, profile: Profile | None = None) -> Checkpoint
     says nothing about its shift, so there a profile is needed. An ONNX file says everything about
     its shift and nothing about pictures; a given profile must agree with what it does. Of a file of
     tensors (PyTorch, Paddle, safetensors) names and shapes tell the network, and some of them the
-    shift; see `tsm_ref.checkpoint.tensors.architectures`.
+    shift; see `tsm_ref.checkpoint.tensors.architectures`. ``options`` are single facts about such a
+    file, such as ``fold_div=4`` (`tsm_ref.checkpoint.facts`).
 
     Raises `CheckpointError` in one sentence without the path.
 
@@ -57,9 +61,9 @@ def load_checkpoint(path: StrPath, profile: Profile | None = None) -> Checkpoint
     if _is_onnx(head):
         return onnx_import.load_onnx(path, profile)
     if head.startswith((ZIP_HEAD, b"\x80")):
-        return load_tensors(read_torch(path), path, profile)
+        return load_tensors(read_torch(path), path, profile, options)
     if head[8:9] == b"{" and head[7:8] == b"\0":
-        return load_safetensors(path, profile)
+        return load_safetensors(path, profile, options)
     if not head.startswith(SIGNATURE):
         raise CheckpointError(_refusal(head))
     with open_hdf5(path) as file:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tsm_ref.checkpoint import weights_folder
 from tsm_ref.checkpoint.contents import Checkpoint, shown
+from tsm_ref.checkpoint.facts import FILE_FACTS
 from tsm_ref.checkpoint.labels import read_labels, shipped_labels
 from tsm_ref.errors import CheckpointError, UsageError
 from tsm_ref.graph import Graph
@@ -15,7 +16,7 @@ from tsm_ref.profile_files import changed, find_profile
 
 __all__ = ["check_labels", "classes_of", "find_labels", "input_shapes", "meant_as"]
 
-Read = Callable[[Profile | None], Checkpoint]
+Read = Callable[[Profile | None, Mapping[str, Any]], Checkpoint]
 Labels = str | PathLike[str] | Sequence[str]
 
 
@@ -25,7 +26,8 @@ def meant_as(
     labels: Labels | None,
     facts: Mapping[str, Any],
 ) -> Checkpoint:
-    """A checkpoint, read as it is meant to be; ``read`` takes a profile or None.
+    """A checkpoint, read as it is meant to be; ``read`` takes a profile or None,
+    and single facts.
 
     A fact about the shift makes another network, so the file is read under the changed profile.
 
@@ -36,11 +38,12 @@ def meant_as(
         wanted = find_profile(profile)
     elif profile is not None and wanted is None:
         raise UsageError(f"`profile` (={profile!r}) must be the name of a profile, or a Profile")
+    of_profile = {name: value for name, value in facts.items() if name not in FILE_FACTS}
     names = () if labels is None else find_labels(labels)
-    found = read(wanted)
-    meant = changed(found.profile, **facts)
+    found = read(wanted, facts)
+    meant = changed(found.profile, **of_profile)
     if meant.shift != found.profile.shift:
-        found = read(meant)
+        found = read(meant, facts)
     if meant != found.profile:
         _check_sizes(found.graph, meant)
     if names:

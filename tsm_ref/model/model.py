@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from os import PathLike, fspath
@@ -280,6 +281,8 @@ def load(
     """
     path = files.resolve(name_or_path).absolute()
     found = meant_as(partial(_read, path), profile, labels, facts)
+    for sentence in found.warnings:
+        warnings.warn(f"{path.name}: {sentence}", stacklevel=2)
     name = fspath(name_or_path)
     declared = (found.graph, found.inputs, found.outputs, found.states)
     return Model(
@@ -380,9 +383,9 @@ def save(
         raise error.about(path) from None
 
 
-def _read(path: Path, profile: Profile | None) -> files.Checkpoint:
+def _read(path: Path, profile: Profile | None, facts: Mapping[str, Any]) -> files.Checkpoint:
     try:
-        return files.load_checkpoint(path, profile)
+        return files.load_checkpoint(path, profile, facts)
     except CheckpointError as error:
         raise error.about(path) from None
 

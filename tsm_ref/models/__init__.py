@@ -2,8 +2,8 @@
 
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
 from tsm_ref.models.pp_lcnet import build_pp_lcnet
-from tsm_ref.models.resnet import RESNETS, ResNetSpec, build_resnet
-from tsm_ref.models.ts_can import build_ts_can
+from tsm_ref.models.resnet import RESNETS, NonLocalSpec, ResNetSpec, build_resnet
+from tsm_ref.models.ts_can import build_efficient_phys, build_ts_can
 from tsm_ref.models.weights import random_weights
 from tsm_ref.models.zoo import ARCHITECTURES, Architecture, architecture_named, build_graph
 
@@ -11,8 +11,10 @@ __all__ = [
     "ARCHITECTURES",
     "RESNETS",
     "Architecture",
+    "NonLocalSpec",
     "ResNetSpec",
     "architecture_named",
+    "build_efficient_phys",
     "build_graph",
     "build_mobilenet_v2",
     "build_pp_lcnet",

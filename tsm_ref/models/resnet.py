@@ -1,4 +1,4 @@
-"""TSN and TSM ResNet-18, -34, -50, -101 and -50-vd (He et al. 2015, 2018; Lin, Gan, Han 2019).
+"""TSN and TSM ResNet-18 to -152 and -50-vd (He et al. 2015, 2018; Lin, Gan, Han 2019).
 
 The shift stands in front of the first convolution of the residual branch (placement ``blockres``,
 "residual shift"), or in front of the whole block, skip path included (``block``, "in-place shift"),
@@ -24,7 +24,8 @@ class ResNetSpec:
     every convolution a bias, ``epsilon`` is that of the batch norms. ``deep_stem`` is three
     convolutions of ``stem_kernel`` instead of one, the first two of half the width;
     ``pool_shortcut`` puts the stride of a skip path into an average pool in front of its
-    convolution; ``slope`` > 0 makes every ReLU a leaky one.
+    convolution; ``slope`` > 0 makes every ReLU a leaky one. The middle of a bottleneck has
+    ``inner`` channels per plane, in ``groups`` (Zagoruyko, Komodakis 2016; Xie et al. 2017).
     """
 
     blocks: tuple[int, ...]
@@ -40,6 +41,8 @@ class ResNetSpec:
     deep_stem: bool = False
     pool_shortcut: bool = False
     slope: float = 0.0
+    inner: float = 1.0
+    groups: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < len(self.blocks) <= len(self.strides):
@@ -53,11 +56,25 @@ class ResNetSpec:
         return 4 if self.bottleneck else 1
 
 
+@dataclass(frozen=True)
+class NonLocalSpec:
+    """A non-local block: its mode, and what implementations differ in.
+
+    ``bias`` of its output convolution, a ``norm`` behind it, keys and values ``pooled`` 2x2.
+    """
+
+    mode: str = "embedded_gaussian"
+    bias: bool = True
+    norm: bool = True
+    pooled: bool = True
+
+
 RESNETS = {
     "resnet18": ResNetSpec((2, 2, 2, 2)),
     "resnet34": ResNetSpec((3, 4, 6, 3)),
     "resnet50": ResNetSpec((3, 4, 6, 3), bottleneck=True),
     "resnet101": ResNetSpec((3, 4, 23, 3), bottleneck=True),
+    "resnet152": ResNetSpec((3, 8, 36, 3), bottleneck=True),
     "resnet50-vd": ResNetSpec(
         (3, 4, 6, 3),
         bottleneck=True,
@@ -81,15 +98,16 @@ def build_resnet(
     num_classes: int,
     placement: str = "blockres",
     shift: ShiftRule | None = None,
-    non_local: Mapping[str, str] | None = None,
+    non_local: Mapping[str, NonLocalSpec | str] | None = None,
     temporal_pool: bool = False,
     name: str = "tsm-resnet",
 ) -> Graph:
     """A residual network over ``x`` of shape (N, 3, T, H, W) with logits of shape (N, num_classes).
 
-    ``non_local`` puts a non-local block behind a block such as ``layer2.0``, of the mode that it
-    is given (`tsm_ref.reference.non_local`). ``temporal_pool`` takes the maximum of three frames,
-    every second frame, in front of the second stage: the stages from there on see half the frames.
+    ``non_local`` puts a non-local block behind a block such as ``layer2.0``, as it is specified, or
+    the usual one of a mode (`tsm_ref.reference.non_local`). ``temporal_pool`` takes the maximum of
+    three frames, every second frame, in front of the second stage: the stages from there on see
+    half the frames.
 
     >>> build_resnet(RESNETS["resnet50"], num_classes=400).parameter_count
     24327632
@@ -119,7 +137,9 @@ def build_resnet(
                 shift=rule if i % every == 0 else ShiftRule("none"),
             )
             if non_local and block in non_local:
-                x = _non_local(b, x, f"{block}.nl", non_local[block])
+                kind = non_local[block]
+                wanted = kind if isinstance(kind, NonLocalSpec) else NonLocalSpec(kind)
+                x = _non_local(b, x, f"{block}.nl", wanted)
     return b.graph([b.head(x, "fc", num_classes)])
 
 
@@ -128,11 +148,11 @@ def _temporal_pool(b: Builder, x: str) -> str:
     return b.node("MaxPool", "temporal_pool", [x], b.channels(x), **window)
 
 
-def _non_local(b: Builder, x: str, name: str, mode: str) -> str:
+def _non_local(b: Builder, x: str, name: str, spec: NonLocalSpec) -> str:
     """``x + batch_norm(W attention(x))`` over all places of a clip (Wang et al. 2018, figure 2).
 
-    Keys and values are pooled 2x2 over H and W; queries and keys have half of the channels, but in
-    the mode "gaussian", where they are the values themselves.
+    Keys and values may be pooled 2x2 over H and W; queries and keys have half of the channels, but
+    in the mode "gaussian", where they are the values themselves.
     """
     channels = b.channels(x)
     half = channels // 2
@@ -141,15 +161,18 @@ def _non_local(b: Builder, x: str, name: str, mode: str) -> str:
         return b.conv(x, f"{name}.{role}", half, kernel=1, bias=True)
 
     def pooled(value: str, role: str) -> str:
+        if not spec.pooled:
+            return value
         width, window = b.channels(value), (1, 2, 2)
         return b.node(
             "MaxPool", f"{name}.{role}.pool", [value], width, kernel_shape=window, strides=window
         )
 
-    theta, phi = (x, x) if mode == "gaussian" else (part("theta"), part("phi"))
+    theta, phi = (x, x) if spec.mode == "gaussian" else (part("theta"), part("phi"))
     inputs = [theta, pooled(phi, "phi"), pooled(part("g"), "g")]
-    y = b.node("NonLocal", f"{name}.attention", inputs, half, mode=mode)
-    y = b.batch_norm(b.conv(y, f"{name}.W", channels, kernel=1, bias=True), f"{name}.bn")
+    y = b.node("NonLocal", f"{name}.attention", inputs, half, mode=spec.mode)
+    y = b.conv(y, f"{name}.W", channels, kernel=1, bias=spec.bias)
+    y = b.batch_norm(y, f"{name}.bn") if spec.norm else y
     return b.add(y, x, name)
 
 
@@ -223,14 +246,21 @@ def _block(
     channels, bias = planes * spec.expansion, spec.conv_bias
     if spec.bottleneck:
         first, second = (stride, 1) if spec.stride_first else (1, stride)
-        layers = [(planes, 1, first), (planes, 3, second), (channels, 1, 1)]
+        middle = int(planes * spec.inner)
+        layers = [(middle, 1, first), (middle, 3, second), (channels, 1, 1)]
     else:
         layers = [(planes, 3, stride), (planes, 3, 1)]
     y = shifted
     for i, (width, kernel, step) in enumerate(layers, start=1):
-        padding = kernel // 2
         y = b.conv(
-            y, f"{name}.conv{i}", width, kernel=kernel, stride=step, padding=padding, bias=bias
+            y,
+            f"{name}.conv{i}",
+            width,
+            kernel=kernel,
+            stride=step,
+            padding=kernel // 2,
+            groups=spec.groups if spec.bottleneck and kernel == 3 else 1,
+            bias=bias,
         )
         y = b.batch_norm(y, f"{name}.bn{i}")
         if i < len(layers):

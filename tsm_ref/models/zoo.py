@@ -10,7 +10,7 @@ from tsm_ref.graph import Graph
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
 from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.models.resnet import RESNETS, build_resnet
-from tsm_ref.models.ts_can import build_ts_can
+from tsm_ref.models.ts_can import build_efficient_phys, build_ts_can
 from tsm_ref.profile import ShiftRule
 
 
@@ -56,6 +56,9 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "pp-lcnet": Architecture(_unplaced(build_pp_lcnet), profile="paddle"),
     "ts-can": _pulse("pulse"),
     "mtts-can": _pulse("pulse", "respiration"),
+    "efficient-phys": Architecture(
+        _unplaced(build_efficient_phys), profile="mtts-can", classifies=False
+    ),
 }
 """Every architecture that `build_graph` and `tsm_ref.build` know."""
 

@@ -16,6 +16,7 @@ import pytest
 from tests.checkpoint import frame_networks as nets
 from tests.checkpoint.torch_writer import zip_file
 from tsm_ref.checkpoint import load_checkpoint
+from tsm_ref.checkpoint.facts import Facts
 from tsm_ref.checkpoint.tensors.names import translate
 from tsm_ref.checkpoint.tensors.networks import network_for, stored_shape
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
@@ -244,7 +245,7 @@ def test_every_tensor_of_the_full_size_has_its_place(
     theirs = case.shapes()
     found = translate(theirs)
     shapes = {ours: theirs[name] for ours, name in found.names.items()}
-    graph = network_for(shapes, PROFILES["paddle"], found, case.file).graph
+    graph = network_for(shapes, PROFILES["paddle"], found, Facts()).graph
     assert {n: stored_shape(n, s, found) for n, s in graph.parameters.items()} == shapes
     assert (graph.name, graph.parameter_count) == (kind, parameters)
     assert len(list(graph.select("TemporalShift"))) == shifts

@@ -10,6 +10,7 @@ import pytest
 from tests.checkpoint import frame_networks as nets
 from tests.checkpoint.tensors.test_networks import write
 from tsm_ref.checkpoint import load_checkpoint
+from tsm_ref.checkpoint.facts import Facts
 from tsm_ref.checkpoint.tensors.names import translate
 from tsm_ref.checkpoint.tensors.networks import network_for, stored_shape
 from tsm_ref.engine import make_engine
@@ -77,7 +78,7 @@ def test_every_tensor_of_the_full_size_has_its_place(frames: int, attention: int
     meant = PROFILES["paddle"].with_changes(
         sampling=Sampling("paddle", frames), shift=ShiftRule("paddle", frames)
     )
-    network = network_for(shapes, meant, found, "")
+    network = network_for(shapes, meant, found, Facts())
     graph = network.graph
     wanted = {name: s for name, s in graph.parameters.items() if name not in network.fixed}
     assert {name: stored_shape(name, s, found) for name, s in wanted.items()} == shapes

@@ -1,54 +1,71 @@
-"""What a file of tensors means: its network, its weights, and what names tell of its shifts.
+"""What a file of tensors means: its network, its weights, and the facts that names tell.
 
 A file of tensors does not say what its shifts do. Names that mark shifted layers say where they
-stand; MIT's file names say how wide they are. Where neither tells, a profile must be given.
+stand; MMEngine's configuration, MIT's names of files and folders say how wide they are. What
+nobody tells is assumed with a warning, or asked for where it would be a guess.
 """
 
-import re
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tsm_ref.checkpoint.contents import Checkpoint, check_names, check_shapes, shown
 from tsm_ref.checkpoint.disk import StrPath, sha256_of
+from tsm_ref.checkpoint.facts import OF_NETWORK, OPTIONS, Facts, facts_of_profile
+from tsm_ref.checkpoint.tensors.file_names import facts_of_names
 from tsm_ref.checkpoint.tensors.files import TensorFile, read_float32
-from tsm_ref.checkpoint.tensors.names import Translation, translate
+from tsm_ref.checkpoint.tensors.names import Translation
 from tsm_ref.checkpoint.tensors.networks import Shapes, network_for, stored_shape
+from tsm_ref.checkpoint.tensors.wrappers import Chosen, choose
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
 from tsm_ref.profile import PROFILES, Profile
 
 
-def load_tensors(file: TensorFile, path: StrPath, profile: Profile | None = None) -> Checkpoint:
+def load_tensors(
+    file: TensorFile,
+    path: StrPath,
+    profile: Profile | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Checkpoint:
     """Turn named tensors into a checkpoint: the network, its weights, and what they mean.
 
-    ``profile`` says how the network shifts, samples and prepares, where names do not, or instead of
-    what they say; the layers that names mark as shifted must be those that the network shifts.
+    ``profile`` says how the network shifts, samples and prepares, where nothing else does;
+    ``options`` are single facts (`tsm_ref.checkpoint.facts`). The layers that names mark as shifted
+    must be those that the network shifts. What is assumed is in the ``warnings`` of the result.
 
     Raises `CheckpointError` for names of no known family, for a file that does not tell its shift,
-    and for missing, unexpected or mis-shaped tensors: the first three, and how many.
+    for facts that contradict each other, and for missing, unexpected or mis-shaped tensors: the
+    first three, and how many.
     """
-    found = translate(file.entries)
-    meant = profile_for(found, Path(path).name, profile)
-    shapes = {ours: file.entries[theirs].shape for ours, theirs in found.names.items()}
-    network = network_for(shapes, meant, found, Path(path).name)
+    given = dict(options or {})
+    chosen = choose(file, given.get("weights"))
+    found = chosen.found
+    facts = gather(found, file, Path(path), profile, given)
+    base = _base(found, facts, profile)
+    meant = facts.over(base)
+    entries = {ours: chosen.entries[chosen.prefix + theirs] for ours, theirs in found.names.items()}
+    shapes = {ours: entry.shape for ours, entry in entries.items()}
+    network = network_for(shapes, meant, found, facts)
     graph, fixed = network.graph, network.fixed
+    facts.suggest(f"the convention {base.family}", **facts_of_profile(base))
     wanted = {name: shape for name, shape in graph.parameters.items() if name not in fixed}
     stored = {name: stored_shape(name, shape, found) for name, shape in wanted.items()}
-    _check_tensors(found, stored, shapes)
+    _check_tensors(chosen, stored, shapes)
     _check_marks(graph, found, meant)
     weights = {}
     for name, shape in graph.parameters.items():
         if name in fixed:
             weights[name] = fixed[name](shape)
             continue
-        theirs = found.names[name]
-        values = read_float32(theirs, file.entries[theirs], stored[name])
+        theirs = chosen.prefix + found.names[name]
+        values = read_float32(theirs, entries[name], stored[name])
         if found.naming.turned and values.ndim == 2:
             values = values.T
         weights[name] = np.ascontiguousarray(values).reshape(shape)
-    types = dict.fromkeys(file.entries[found.names[name]].type_name for name in wanted)
+    types = dict.fromkeys(entries[name].type_name for name in wanted)
     return Checkpoint(
         graph=graph,
         weights=weights,
@@ -59,12 +76,20 @@ def load_tensors(file: TensorFile, path: StrPath, profile: Profile | None = None
         format=f"{found.naming.family}, {file.format}",
         format_version=file.format_version,
         extra=dict(file.notes),
+        facts=tuple(facts),
+        warnings=facts.warnings(),
+        remarks=(*chosen.remarks(), *_passed(file)),
     )
 
 
-def _check_tensors(found: Translation, wanted: Shapes, shapes: Shapes) -> None:
+def _passed(file: TensorFile) -> tuple[str, ...]:
+    return (f"passed over: {', '.join(file.passed)}",) if file.passed else ()
+
+
+def _check_tensors(chosen: Chosen, wanted: Shapes, shapes: Shapes) -> None:
     """Names and shapes are those of the network; what is in the file is called as it is there."""
-    theirs = {name: found.names.get(name, name) for name in (*wanted, *shapes)}
+    names = {ours: chosen.prefix + theirs for ours, theirs in chosen.found.names.items()}
+    theirs = {name: names.get(name, name) for name in (*wanted, *shapes)}
     check_names((theirs[name] for name in wanted), (theirs[name] for name in shapes))
     check_shapes(
         {theirs[name]: shape for name, shape in wanted.items()},
@@ -75,56 +100,82 @@ def _check_tensors(found: Translation, wanted: Shapes, shapes: Shapes) -> None:
 # What the file means
 
 
-def profile_for(found: Translation, file_name: str, wanted: Profile | None) -> Profile:
-    """The profile of a file: the wanted one, or what its names tell.
+def gather(
+    found: Translation,
+    file: TensorFile,
+    path: Path,
+    profile: Profile | None,
+    options: Mapping[str, Any],
+) -> Facts:
+    """Everything that is said of a file, in the order in which it counts.
 
-    Raises `CheckpointError` where they tell nothing: an offline network loads into an online graph
-    without complaint, and is wrong.
+    Raises `CheckpointError` where two sources contradict each other.
     """
-    if wanted is not None:
-        if found.placement and wanted.placement != "none":
-            return replace(wanted, placement=found.placement)
-        return wanted
+    facts = Facts()
+    name = _name_of(profile)
+    own = facts_of_profile(profile, PROFILES.get(profile.family)) if profile and not name else {}
+    told = {key: options[key] for key in OPTIONS if options.get(key) is not None}
+    loader: Said = [("the option", told), ("the profile", own)]
+    writer: Said = [(f"the file ({place})", said) for place, said in file.said.items()]
+    writer += facts_of_names(path.absolute(), found.naming.family)
+    if found.placement:
+        writer.insert(0, ("the names of the tensors", {"placement": found.placement}))
+    for source, said in loader:
+        facts.decide(source, **{k: v for k, v in said.items() if k not in OF_NETWORK})
+    for source, said in writer:
+        facts.say(source, **said)
+    for source, said in loader:
+        facts.say(source, **{k: v for k, v in said.items() if k in OF_NETWORK})
+    trained = next((said["segments"] for _, said in writer if "segments" in said), None)
+    segments = trained or facts.get("segments")
+    if found.naming.by_segments and segments:
+        facts.suggest("one channel in as many as there are segments", fold_div=segments)
+    if profile is not None:
+        facts.suggest(f"the profile {name}".rstrip(), **facts_of_profile(profile))
+    return facts
+
+
+Said = list[tuple[str, Mapping[str, Any]]]
+"""Who says something, and what, in the order in which it counts."""
+
+
+def _name_of(profile: Profile | None) -> str:
+    """The name of one of the profiles that have one; empty for any other."""
+    return next((name for name, known in PROFILES.items() if known == profile), "")
+
+
+def _base(found: Translation, facts: Facts, profile: Profile | None) -> Profile:
+    """The conventions of a family, for what nobody says; those that change the result are assumed.
+
+    Raises `CheckpointError` where nothing tells whether and how the network shifts: an offline
+    network loads into an online graph without complaint, and is wrong.
+    """
+    if profile is not None:
+        return profile
     naming = found.naming
     name = naming.profile if found.layers else naming.unmarked
-    if naming.family in _PADDLE and re.search("tsm", file_name, re.IGNORECASE):
-        name = "paddle"
+    name = facts.get("family", name)
+    if facts.get("placement") == "none":
+        name = "tsn"
     if not name:
         raise CheckpointError(
             f"the names ({naming.family}) do not say whether and how the network shifts; "
             f"give a profile ({', '.join(PROFILES)})"
         )
-    profile = replace(PROFILES[name], placement=found.placement or PROFILES[name].placement)
-    try:
-        return _with_file_name(profile, file_name, naming.family)
-    except ValueError as error:
-        raise CheckpointError(
-            f"the name of the file says what cannot be: {error}; rename it, or give a profile"
-        ) from None
-
-
-_PADDLE = ("PaddleVideo", "PaddleVideo PP-TSMv2", "PaddleCV")
-"""The families whose names tell nothing of shifts, and whose file names do."""
-
-
-def _with_file_name(profile: Profile, file_name: str, family: str) -> Profile:
-    """What MIT, MMAction2 and PaddleVideo encode in the names of their files.
-
-    PaddleVideo shifts one channel in as many as there are segments, PaddleCV always one in eight.
-    """
-    sampling, shift = profile.sampling, profile.shift
-    segments = re.search(r"segment(\d+)|1x1x(\d+)|_(\d+)f(?:\b|_)|(\d+)frames", file_name)
-    if segments:
-        count = int(next(group for group in segments.groups() if group))
-        sampling = replace(sampling, segments=count)
-        if family.startswith("PaddleVideo"):
-            shift = replace(shift, divisor=count)
-    if "dense" in file_name and sampling.policy in ("uniform", "paddle"):
-        sampling = replace(sampling, policy="dense")
-    folds = re.search(r"shift(\d+)_", file_name)
-    if folds and shift.rule == "mit":
-        shift = replace(shift, divisor=int(folds[1]))
-    return replace(profile, sampling=sampling, shift=shift)
+    base = PROFILES[name]
+    facts.suggest(f"the convention {name}", shift=base.shift.rule, placement=base.placement)
+    if base.shift.segment:
+        facts.assume(frame_depth=base.shift.segment)
+    elif naming.by_segments and base.shift.rule != "none":
+        facts.assume(segments=base.sampling.segments)
+        facts.suggest(
+            "one channel in as many as there are segments", fold_div=facts.get("segments")
+        )
+    elif base.shift.rule != "none":
+        facts.assume(fold_div=int(base.shift.divisor))
+    if not base.shift.segment:
+        facts.assume(segments=base.sampling.segments)
+    return base
 
 
 def _check_marks(graph: Graph, found: Translation, profile: Profile) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +34,8 @@ Entries = Mapping[str, Entry]
 class TensorFile:
     """The named tensors of a file, and the notes that stand beside them.
 
-    ``sets`` are the sets of tensors by where they stand in the file, ``""`` being its top;
-    ``passed`` tells in words what in the file was not looked at.
+    ``sets`` are the sets of tensors by where they stand in the file, ``""`` being its top; ``said``
+    are facts that the file tells, by where in it; ``passed`` tells in words what was not looked at.
     """
 
     sets: Mapping[str, Entries]
@@ -42,6 +43,7 @@ class TensorFile:
     format_version: int
     notes: Mapping[str, str] = field(default_factory=dict)
     passed: tuple[str, ...] = ()
+    said: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def entries(self) -> Entries:

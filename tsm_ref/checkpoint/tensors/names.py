@@ -25,17 +25,31 @@ _IGNORED = re.compile(
 class Naming:
     """How a family of implementations names tensors.
 
-    ``sign`` is in names that no other family has; ``profile`` is that of a file with marked shifts,
-    ``unmarked`` that of one without (empty: the names do not tell, a profile must be given).
-    ``turned`` are linear weights stored as (in, out).
+    ``anchor`` begins a name that no other family has, and ``also`` one that must be there besides;
+    ``profile`` is that of a file with marked shifts, ``unmarked`` that of one without (empty: the
+    names do not tell, a profile must be given). ``turned`` are linear weights stored as (in, out);
+    ``by_segments`` is a shift of one channel in as many as there are segments.
     """
 
     family: str
-    sign: str
+    anchor: str
     rename: Callable[[str], str]
     profile: str = ""
     unmarked: str = ""
     turned: bool = False
+    by_segments: bool = False
+    also: str = ""
+
+    def prefixes(self, names: Iterable[str]) -> list[str]:
+        """What stands in front of this family's names, each time that they are there."""
+        found: dict[str, None] = {}
+        known = set(names) if self.also else frozenset()
+        anchor = re.compile(rf"(?:^|(?<=\.)){self.anchor}")
+        for name in names:
+            match = anchor.search(name)
+            if match and (not self.also or name[: match.start()] + self.also in known):
+                found[name[: match.start()]] = None
+        return list(found)
 
 
 def _renamer(*rules: tuple[str, str]) -> Callable[[str], str]:
@@ -150,24 +164,49 @@ def _paddlecv(name: str) -> str:
     return f"{layer}.{_PADDLECV_ROLES.get(role, role)}"
 
 
+_BLOCK = r"(net\.|block\.)*"
+"""What a shift or a non-local block puts around a block."""
+
+
+def _timm_vd(name: str) -> str:
+    """``conv1.3`` is the second convolution of the stem, and ``downsample.1`` follows a pool."""
+    stem = {"conv1.0": "conv1.0", "conv1.1": "bn1.0", "conv1.3": "conv1.1", "conv1.4": "bn1.1",
+            "conv1.6": "conv1.2"}  # fmt: skip
+    for theirs, ours in stem.items():
+        if name.startswith(f"{theirs}."):
+            return name.replace(theirs, ours, 1)
+    name = re.sub(r"^bn1\.(?!\d)", "bn1.2.", name)
+    return re.sub(r"\.downsample\.([12])\.", lambda m: f".downsample.{int(m[1]) - 1}.", name)
+
+
+_rppg = _renamer(
+    (r"^apperance_conv", "appearance_conv"),
+    (r"^apperance_att_conv", "attention"),
+    (r"^final_dense_(\d)_r\.", r"dense\1_respiration."),
+    (r"^final_dense_(\d)(_y)?\.", r"dense\1."),
+)
+"""The rPPG-Toolbox spells ``apperance`` so."""
+
+_PADDLE_BLOCK = r"backbone\.(res2a|bb_0_0)\."
+
 NAMINGS = (
     Naming(
         "MIT",
-        r"(^|\.)base_model\.",
-        _renamer((r"^module\.", ""), (r"^base_model\.", ""), (r"^new_fc\.", "fc."), *_NON_LOCAL),
+        rf"base_model\.(layer1\.{_BLOCK}0\.{_BLOCK}conv1\.|features\.1\.conv\.)",
+        _renamer((r"^base_model\.", ""), (r"^new_fc\.", "fc."), *_NON_LOCAL),
         profile="mit",
         unmarked="tsn",
     ),
     Naming(
         "MMAction2 MobileNetV2",
-        r"^backbone\.layer1\.0\.conv\.0\.",
+        r"backbone\.layer1\.0\.conv\.0\.(net\.)?conv\.",
         _mmaction2_mobilenet,
         profile="mmaction2",
         unmarked="tsn",
     ),
     Naming(
         "MMAction2",
-        r"^backbone\.layer1\.0\.(conv1|block)\.",
+        rf"backbone\.layer1\.{_BLOCK}0\.{_BLOCK}conv1\.conv\.",
         _renamer(
             (r"^backbone\.conv1\.conv\.", "conv1."),
             (r"^backbone\.conv1\.bn\.", "bn1."),
@@ -182,19 +221,39 @@ NAMINGS = (
         profile="mmaction2",
         unmarked="tsn",
     ),
-    Naming("PaddleVideo", r"^backbone\.(res2a|bb_0_0)\.", _paddle, turned=True),
-    Naming("PaddleVideo PP-TSMv2", r"^backbone\.stem\.1\.dw_conv\.", _pp_tsm_v2, turned=True),
-    Naming("PaddleCV", r"^res2a_branch2a_weights$", _paddlecv, turned=True),
+    Naming(
+        "PaddleVideo", rf"{_PADDLE_BLOCK}conv0\._conv\.", _paddle, turned=True, by_segments=True
+    ),
+    Naming(
+        "PaddleVideo PP-TSMv2",
+        r"backbone\.stem\.1\.dw_conv\.",
+        _pp_tsm_v2,
+        turned=True,
+        by_segments=True,
+    ),
+    Naming("PaddleCV", r"res2a_branch2a_weights$", _paddlecv, turned=True),
+    Naming(
+        "rPPG-Toolbox TS-CAN", r"apperance_conv1\.weight$", _rppg, profile="", unmarked="mtts-can"
+    ),
+    Naming(
+        "rPPG-Toolbox EfficientPhys",
+        r"apperance_att_conv1\.weight$",
+        _rppg,
+        unmarked="mtts-can",
+        also="batch_norm.weight",
+    ),
+    Naming("timm ResNet-D", r"conv1\.3\.weight$", _timm_vd, also="layer1.0.conv1.weight"),
     Naming(
         "CIFAR ResNet",
-        r"^(module\.)?linear\.",
-        _renamer((r"^module\.", ""), (r"^linear\.", "fc.")),
+        r"layer1\.0\.conv1\.",
+        _renamer((r"^linear\.", "fc.")),
         unmarked="tsn",
+        also="linear.weight",
     ),
     Naming(
         "torchvision or the MIT online demo",
-        r"^(module\.)?(layer1\.0\.|features\.0\.)",
-        _renamer((r"^module\.", "")),
+        rf"(layer1\.{_BLOCK}0\.{_BLOCK}conv1\.|features\.1\.conv\.)",
+        _renamer(*_NON_LOCAL),
     ),
 )
 """The families, those with the most telling sign first."""
@@ -215,17 +274,50 @@ class Translation:
     pooled: frozenset[str] = frozenset()
 
 
+def begins(names: Iterable[str]) -> list[tuple[str, Naming]]:
+    """The networks among the names of one set: what stands in front of each, and its family."""
+    kept = [name for name in names if not ignored(name)]
+    for naming in NAMINGS:
+        prefixes = naming.prefixes(kept)
+        if prefixes:
+            return [(prefix, naming) for prefix in prefixes]
+    return []
+
+
+def ignored(name: str) -> bool:
+    """True for what stands beside the weights of a network and is none of them."""
+    return _IGNORED.fullmatch(name) is not None
+
+
 def translate(names: Iterable[str]) -> Translation:
-    """Translate all names of a file; raises `CheckpointError` for a family that is not known.
+    """Translate the names of the only network in a file, whatever wraps them.
+
+    Raises `CheckpointError` for a family that is not known.
 
     >>> found = translate(["module.base_model.layer1.0.conv1.net.weight"])
     >>> found.naming.family, found.names, sorted(found.layers), found.placement
-    ('MIT', {'layer1.0.conv1.weight': 'module.base_model.layer1.0.conv1.net.weight'}, \
-['layer1.0'], 'blockres')
+    ('MIT', {'layer1.0.conv1.weight': 'base_model.layer1.0.conv1.net.weight'}, ['layer1.0'], \
+'blockres')
     """
-    kept = [name for name in names if not _IGNORED.fullmatch(name)]
-    naming = _naming(kept)
-    translated: dict[str, str] = {}
+    listed = list(names)
+    found = begins(listed)
+    if not found:
+        raise CheckpointError(unknown(listed))
+    prefix, naming = found[0]
+    return translated(naming, [n.removeprefix(prefix) for n in listed if n.startswith(prefix)])
+
+
+def unknown(names: list[str]) -> str:
+    """Why names are of no known family, as a sentence."""
+    first = f"the first is {shown(names[0])}" if names else "there are none"
+    known = ", ".join(naming.family for naming in NAMINGS)
+    return f"no known implementation has these tensors ({first}); known: {known}"
+
+
+def translated(naming: Naming, names: Iterable[str]) -> Translation:
+    """Translate the names of a family; raises `CheckpointError` where two mean the same tensor."""
+    kept = [name for name in names if not ignored(name)]
+    found: dict[str, str] = {}
     layers: set[str] = set()
     placements: set[str] = set()
     pooled: set[str] = set()
@@ -240,28 +332,19 @@ def translate(names: Iterable[str]) -> Translation:
         ours = naming.rename(plain)
         if plain != stage:
             layers.add(".".join(ours.split(".")[:2]))
-        if ours in translated:
-            both = f"{shown(translated[ours])} and {shown(name)}"
+        if ours in found:
+            both = f"{shown(found[ours])} and {shown(name)}"
             raise CheckpointError(f"the tensors {both} are the same one here")
-        translated[ours] = name
+        found[ours] = name
     if len(placements) > 1:
         raise CheckpointError("the names mark shifts before blocks and before convolutions")
     return Translation(
         naming,
-        _flat_numbers(translated),
+        _flat_numbers(found),
         frozenset(layers),
         "".join(placements),
         frozenset(pooled),
     )
-
-
-def _naming(names: list[str]) -> Naming:
-    for naming in NAMINGS:
-        if any(re.search(naming.sign, name) for name in names):
-            return naming
-    first = f"the first is {shown(names[0])}" if names else "there are none"
-    known = ", ".join(naming.family for naming in NAMINGS)
-    raise CheckpointError(f"no known implementation has these tensors ({first}); known: {known}")
 
 
 def _flat_numbers(names: dict[str, str]) -> dict[str, str]:

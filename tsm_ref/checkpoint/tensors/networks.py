@@ -6,26 +6,35 @@ Names are ours here (`tsm_ref.checkpoint.tensors.names`), shapes those of the fi
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from tsm_ref.checkpoint.contents import Float32
+from tsm_ref.checkpoint.facts import Facts
 from tsm_ref.checkpoint.tensors.names import Translation
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
 from tsm_ref.models import (
     RESNETS,
+    NonLocalSpec,
     ResNetSpec,
+    build_efficient_phys,
     build_mobilenet_v2,
     build_pp_lcnet,
     build_resnet,
+    build_ts_can,
 )
 from tsm_ref.models.pp_lcnet import DEPTHS, FIXED
+from tsm_ref.models.ts_can import dense_side
 from tsm_ref.ops_table import Shape
 from tsm_ref.profile import Profile, ShiftRule
 
 WIDTHS = (1.0, 0.75, 0.5, 0.35, 0.25, 0.1, 1.25, 1.3, 1.4)
 """The width multipliers in which MobileNetV2 is published."""
+
+FRAME_SIZES = (36, 72, 96, 128, 64, 48)
+"""The sizes of frames for which networks of a pulse are trained, the usual ones first."""
 
 Shapes = Mapping[str, Shape]
 
@@ -38,7 +47,7 @@ class Network:
     fixed: Mapping[str, Callable[[Shape], Float32]] = field(default_factory=dict)
 
 
-def network_for(shapes: Shapes, profile: Profile, found: Translation, file_name: str) -> Network:
+def network_for(shapes: Shapes, profile: Profile, found: Translation, facts: Facts) -> Network:
     """The network that tensors of these shapes fit into best; what does not fit is not said yet.
 
     Raises `CheckpointError` for tensors of no known architecture.
@@ -50,9 +59,14 @@ def network_for(shapes: Shapes, profile: Profile, found: Translation, file_name:
         return Network(graph, {name: FIXED[name] for name in graph.parameters if name in FIXED})
     stem = next((name for name in ("conv1.weight", "conv1.0.weight") if name in shapes), None)
     if stem and "layer1.0.conv1.weight" in shapes:
-        graph = _resnet(shapes, profile, found, stem, _non_local(shapes, file_name))
+        graph = _resnet(shapes, profile, found, stem, facts)
         return _with_plain_shortcuts(graph, shapes)
-    known = "ResNet (conv1, layer1, fc), MobileNetV2 (features, classifier), PP-LCNetV2 (stem)"
+    if "motion_conv1.weight" in shapes:
+        return Network(_pulse(shapes, profile))
+    known = (
+        "ResNet (conv1, layer1, fc), MobileNetV2 (features, classifier), PP-LCNetV2 (stem), "
+        "TS-CAN (motion_conv1)"
+    )
     raise CheckpointError(f"the tensors are those of no known architecture; known are {known}")
 
 
@@ -75,18 +89,34 @@ def _classes(shapes: Shapes, name: str, turned: bool = False) -> int:
     return shape[1 if turned else 0]
 
 
-def _non_local(shapes: Shapes, file_name: str) -> dict[str, str]:
-    """The blocks with a non-local one behind them, and its mode.
+def _non_local(shapes: Shapes, found: Translation, facts: Facts) -> dict[str, NonLocalSpec]:
+    """The blocks with a non-local one behind them, and what kind it is.
 
-    Without a query of its own it is "gaussian". Whether a softmax follows is in no tensor: only the
-    name of a file says "dot-product".
+    Without a query of its own it is "gaussian". Whether a softmax follows is in no tensor; MIT's
+    code has no other mode. Keys and values that are pooled stand in a list, so their names are
+    numbered.
     """
-    soft = "dot_product" if re.search("dot.product", file_name) else "embedded_gaussian"
-    return {
-        match[1]: soft if f"{match[1]}.nl.theta.weight" in shapes else "gaussian"
+    places = [
+        match[1]
         for name in shapes
         if (match := re.fullmatch(r"(layer\d\.\d+)\.nl\.g\.weight", name))
-    }
+    ]
+    if not places:
+        return {}
+    first = f"{places[0]}.nl"
+    if f"{first}.theta.weight" not in shapes:
+        facts.say("the names of the tensors", non_local="gaussian")
+    elif found.naming.family == "MIT":
+        facts.suggest("the convention mit", non_local="embedded_gaussian")
+    else:
+        facts.assume(non_local="embedded_gaussian")
+    spec = NonLocalSpec(
+        facts.get("non_local"),
+        bias=f"{first}.W.bias" in shapes,
+        norm=f"{first}.bn.weight" in shapes,
+        pooled=".g.0." in found.names[f"{first}.g.weight"],
+    )
+    return dict.fromkeys(places, spec)
 
 
 def _resnet(
@@ -94,12 +124,13 @@ def _resnet(
     profile: Profile,
     found: Translation,
     stem: str,
-    non_local: Mapping[str, str],
+    facts: Facts,
 ) -> Graph:
     """Blocks, planes and stem as the shapes show them; strides as every published ResNet has.
 
     A stem of several convolutions is that of ResNet-vd; PaddleVideo's is leaky.
     """
+    non_local = _non_local(shapes, found, facts)
     blocks: list[int] = []
     while f"layer{len(blocks) + 1}.0.conv1.weight" in shapes and len(blocks) < 8:
         stage = f"layer{len(blocks) + 1}"
@@ -108,9 +139,13 @@ def _resnet(
     if len(first) != 4:
         raise CheckpointError(f"the tensor {stem!r} has shape {first}; it must have four axes")
     large = deep or first[2] == 7
+    bottleneck = "layer1.0.conv3.weight" in shapes
+    if bottleneck and found.naming.family == "MMAction2":
+        facts.assume(strides="pytorch")
     spec = ResNetSpec(
         tuple(blocks),
-        bottleneck="layer1.0.conv3.weight" in shapes,
+        bottleneck=bottleneck,
+        stride_first=facts.get("strides") == "caffe",
         width=first[0] * (2 if deep else 1),
         strides=(1, 2, 2, 2, 2, 2, 2, 2)[: len(blocks)],
         stem_kernel=first[2],
@@ -119,6 +154,7 @@ def _resnet(
         deep_stem=deep,
         pool_shortcut=deep,
         slope=0.01 if deep and turned else 0.0,
+        **_inner(shapes, bottleneck),
     )
     classes = _classes(shapes, "fc.weight", turned)
     odd = sorted(found.pooled - {"layer2"})
@@ -138,6 +174,37 @@ def _resnet(
         )
     except ValueError as error:
         raise CheckpointError(f"the tensors make no ResNet: {error}") from None
+
+
+def _inner(shapes: Shapes, bottleneck: bool) -> dict[str, Any]:
+    """How wide the middle of a bottleneck is, and in how many groups."""
+    first, last = (shapes.get(f"layer1.0.conv{i}.weight", ()) for i in (2, 3))
+    if not bottleneck or len(first) != 4 or len(last) != 4 or not first[1] or last[0] < 4:
+        return {}
+    return {"inner": first[0] / (last[0] // 4), "groups": max(1, first[0] // first[1])}
+
+
+def _pulse(shapes: Shapes, profile: Profile) -> Graph:
+    """TS-CAN, MTTS-CAN or EfficientPhys; the size of the frames from the dense layer.
+
+    PyTorch's features of a frame have the channels first.
+    """
+    wide, narrow = (shapes.get(f"motion_conv{i}.weight", ())[:1] for i in (4, 1))
+    hidden, features = (*shapes.get("dense1.weight", ()), 0, 0)[:2]
+    filters = ((narrow or (32,))[0], (wide or (64,))[0])
+    sizes = [size for size in FRAME_SIZES if filters[1] * dense_side(size) ** 2 == features]
+    if not sizes:
+        raise CheckpointError(
+            f"the dense layer takes {features} numbers of a frame, which is no known size: known "
+            f"are frames of {', '.join(map(str, FRAME_SIZES))} pixels"
+        )
+    rule = ShiftRule("none") if profile.placement == "none" else profile.shift
+    common: dict[str, Any] = {"shift": rule, "filters": filters, "hidden": hidden, "size": sizes[0]}
+    if "appearance_conv1.weight" not in shapes:
+        return build_efficient_phys(**common)
+    heads = ("pulse", "respiration")[: 2 if "dense1_respiration.weight" in shapes else 1]
+    name = "ts-can" if len(heads) == 1 else "mtts-can"
+    return build_ts_can(heads=heads, order="CHW", name=name, **common)
 
 
 def _mobilenet(shapes: Shapes, profile: Profile) -> Graph:

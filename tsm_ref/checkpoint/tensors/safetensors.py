@@ -104,14 +104,16 @@ def _values(path: StrPath, start: int, length: int, kind: str, shape: Shape) -> 
     return flat.reshape(shape)
 
 
-def load_safetensors(path: StrPath, profile: Profile | None = None) -> Checkpoint:
+def load_safetensors(
+    path: StrPath, profile: Profile | None = None, options: Mapping[str, Any] | None = None
+) -> Checkpoint:
     """A checkpoint out of a safetensors file: ours with its graph, others by their names.
 
     Raises `CheckpointError` where the tensors are not those of the network.
     """
     file = read_safetensors(path)
     if GRAPH not in file.notes:
-        return load_tensors(file, path, profile)
+        return load_tensors(file, path, profile, options)
     try:
         graph = Graph.from_json(file.notes[GRAPH])
     except GraphError as error:

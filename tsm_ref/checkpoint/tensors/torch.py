@@ -18,6 +18,7 @@ import numpy as np
 from tsm_ref.checkpoint.contents import Array, shown
 from tsm_ref.checkpoint.disk import StrPath, read_head
 from tsm_ref.checkpoint.tensors.files import Entry, TensorFile, check_room, widened, width_of
+from tsm_ref.checkpoint.tensors.mmengine import facts_of_meta
 from tsm_ref.checkpoint.tensors.pickle_names import NumpyArray, Storage, Tensor, numpy_values
 from tsm_ref.checkpoint.tensors.pickles import Pickled, read_pickle, walk_pickle
 from tsm_ref.checkpoint.tensors.states import tensor_sets
@@ -213,7 +214,8 @@ def _tensor_file(pickled: Pickled, fetch: Fetch, kind: str) -> TensorFile:
         path: {name: _entry(name, value, fetch) for name, value in values.items()}
         for path, values in found.items()
     }
-    return TensorFile(sets, kind, 1, notes, _passed_over(pickled))
+    said = facts_of_meta(tree.get("meta")) if type(tree) is dict else {}
+    return TensorFile(sets, kind, 1, notes, _passed_over(pickled), said)
 
 
 def _passed_over(pickled: Pickled) -> tuple[str, ...]:

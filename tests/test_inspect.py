@@ -1,0 +1,67 @@
+"""The command that shows what a model file is, and who says so."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.checkpoint.tensors.test_architectures import mit, resnet, tensors_of
+from tests.checkpoint.torch_writer import zip_file
+from tsm_ref.inspect import main
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The file of a run of MIT's training script; its folder tells what it was."""
+    folder = tmp_path / "TSM_x_RGB_resnet18_shift4_blockres_avg_segment16_e50"
+    folder.mkdir()
+    path = folder / "ckpt.best.pth.tar"
+    path.write_bytes(zip_file({"epoch": 3, "state_dict": tensors_of(resnet(), mit(resnet()))}))
+    return path
+
+
+def test_every_fact_is_shown_with_its_source(run: Path, capsys: Any) -> None:
+    assert main([str(run)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    for line in (
+        f"file     {run}: MIT, torch zip, float32",
+        f"network  tsm-resnet: {resnet().parameter_count:,} parameters, 5 shifts",
+        "fact     placement blockres (the names of the tensors)",
+        "fact     fold_div 4 (the name of the folder)",
+        "fact     segments 16 (the name of the folder)",
+        "fact     crop 224,224 (the convention mit)",
+        "note     prefix: module.",
+    ):
+        assert line in out.splitlines()
+
+
+def test_what_is_assumed_is_warned_of(run: Path, capsys: Any) -> None:
+    other = run.rename(run.parent.parent / "x.pth")
+    assert main([str(other)]) == 0
+    out, err = capsys.readouterr()
+    assert "fact     fold_div 8 (assumed)" in out
+    assert err.startswith(f"warning: {other}: neither the file nor its name tells")
+    assert "--fold-div 8 --segments 8" in err
+    assert main([str(other), "--fold-div", "8", "--segments", "8"]) == 0
+    out, err = capsys.readouterr()
+    assert "fact     fold_div 8 (the option)" in out
+    assert err == ""
+
+
+def test_facts_that_disagree_are_an_error(run: Path, capsys: Any) -> None:
+    assert main([str(run), "--fold-div", "8"]) == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "the name of the folder says that fold_div is 4, and the option says 8" in err
+
+
+def test_a_model_that_ships(capsys: Any) -> None:
+    assert main(["camera-motion"]) == 0
+    out, _ = capsys.readouterr()
+    assert "fact     sampling windows (the file, family camera-motion)" in out
+
+
+def test_a_file_that_is_not_there(capsys: Any) -> None:
+    assert main(["no-such-file"]) == 4
+    assert "no model and no file" in capsys.readouterr().err
