@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OPTIONAL = ("numba", "llvmlite", "onnx", "av", "rich", "jsonschema", "PIL", "cv2", "matplotlib")
+OPTIONAL = (
+    *("numba", "llvmlite", "onnx", "av", "rich", "threadpoolctl"),
+    *("jsonschema", "PIL", "cv2", "matplotlib"),
+)
 
 PRELUDE = """
 import json, sys

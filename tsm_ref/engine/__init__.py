@@ -1,6 +1,19 @@
-"""Graph to numbers: engines that run any graph, and the oracle that judges them.
+"""Graph to numbers: engines that run any graph, streams of them, and the oracle that judges them.
 
 The engines are imported when one is made, so that NumPy alone is enough where Numba is absent.
+
+::
+
+    contract     what every engine offers: clips, and the steps of streams
+    on_numpy/    from NumPy alone; the ops that the others fall back on
+    on_numba/    compiled kernels, one program per network, threads
+    on_loops     every op by the plain loop that says what it is
+    stream/      frames one at a time, with the state between them
+    oracle       node by node with the functions of the reference, and how far others may be off
+    inputs       what is asked of every input
+    arena        where every value lies
+    plan_cache   what has been made ready to run, and whose turn it is
+    forking      what a forked child has to make anew
 """
 
 import importlib.util
@@ -38,8 +51,9 @@ def make_engine(
 ) -> Engine:
     """An engine that runs `graph` with `weights`, which ``again`` can read once more if need be.
 
-    ``name`` is one of `ENGINES`. ``threads`` is for Numba; the threads of NumPy belong to its BLAS
-    library, which reads ``OPENBLAS_NUM_THREADS`` and its kin when NumPy is imported.
+    ``name`` is one of `ENGINES`. ``threads`` is how many threads a run may take: those of the
+    kernels of "numba", those of the BLAS library of "numpy" (`tsm_ref.engine.on_numpy.blas`);
+    "loops" takes one.
 
     Raises `UsageError` for an unknown name or less than one thread, `MissingDependency` where
     ``numba`` is asked for and not installed.
@@ -58,7 +72,7 @@ def make_engine(
     if name == "numpy":
         from tsm_ref.engine.on_numpy.engine import NumpyEngine
 
-        return NumpyEngine(graph, weights)
+        return NumpyEngine(graph, weights, threads=threads)
     if not _installed("numba"):
         raise MissingDependency("numba", "run compiled engines (the engine 'numpy' needs none)")
     if name == "loops":

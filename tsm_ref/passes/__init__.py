@@ -1,4 +1,14 @@
-"""Graph-to-graph passes, one file each: a pass takes a graph and its weights and returns both."""
+"""Graph-to-graph passes, one file each: a pass takes a graph and its weights and returns both.
+
+::
+
+    fold_batch_norm   a batch norm disappears into the convolution before it
+    fuse              shift, convolution, residual and activation become one node
+    optimize          both, as every engine runs them first
+    streaming         a graph over clips becomes one over single frames, with state
+    windows           which frames of its input a node reads, for streaming
+    extents           sizes as formulas: do two values always have the same shape
+"""
 
 from tsm_ref.passes.fold_batch_norm import fold_batch_norm
 from tsm_ref.passes.fuse import fuse

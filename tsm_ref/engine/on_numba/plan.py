@@ -16,6 +16,7 @@ from tsm_ref.engine.on_numba.emit import EMIT, Piece, clear_border
 from tsm_ref.engine.on_numba.lowering import Chain, Layer
 from tsm_ref.engine.on_numba.site import Site
 from tsm_ref.engine.on_numba.weights import PackedWeights
+from tsm_ref.engine.on_numpy.blas import BlasThreads
 from tsm_ref.engine.on_numpy.ops import STEPS
 from tsm_ref.errors import GraphError
 from tsm_ref.graph import Graph
@@ -47,7 +48,8 @@ class Stage:
         if self.program is not None:
             crew.run(self.program, alive)
         elif self.step is not None:
-            self.step()
+            with BlasThreads(crew.threads):
+                self.step()
 
 
 @dataclass(frozen=True)

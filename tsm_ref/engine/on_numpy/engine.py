@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from tsm_ref.engine.arena import MemoryPlan, plan_memory
 from tsm_ref.engine.inputs import real_arrays
+from tsm_ref.engine.on_numpy.blas import BlasThreads
 from tsm_ref.engine.on_numpy.ops import STEPS, Step, StepMaker
 from tsm_ref.engine.on_numpy.steps import NumpySteps
 from tsm_ref.engine.plan_cache import PlanCache
@@ -44,6 +45,8 @@ class _Plan:
 class NumpyEngine:
     """Runs a graph with NumPy; computes in `dtype`, float32 unless a test asks for more.
 
+    Matrix products take as many threads as are given, all else takes one.
+
     >>> from tsm_ref.models import build_mobilenet_v2, random_weights
     >>> graph = build_mobilenet_v2(num_classes=3, width=0.35)
     >>> engine = NumpyEngine(graph, random_weights(graph))
@@ -55,10 +58,15 @@ class NumpyEngine:
     name = "numpy"
 
     def __init__(
-        self, graph: Graph, weights: Mapping[str, Array], dtype: DTypeLike = np.float32
+        self,
+        graph: Graph,
+        weights: Mapping[str, Array],
+        dtype: DTypeLike = np.float32,
+        threads: int = 1,
     ) -> None:
         self.graph, optimized = optimize(graph, weights)
         self.dtype = np.dtype(dtype)
+        self.threads = threads
         self.weights = {name: value.astype(self.dtype) for name, value in optimized.items()}
         self.plans = PlanCache()
 
@@ -75,7 +83,7 @@ class NumpyEngine:
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for one batch of inputs, NCTHW; raises `GraphError` for bad shapes."""
-        with self.plans.turn:
+        with self.plans.turn, BlasThreads(self.threads):
             return self._results(real_arrays(inputs))
 
     def _results(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -101,7 +109,8 @@ class NumpyEngine:
     def steps(self, line: Timeline, shapes: Mapping[str, Shape]) -> NumpySteps:
         """A step graph made ready to run; see `Engine.steps`."""
         frames = tuple(shapes[entry.name] for entry in line.step.graph.inputs)
-        make = partial(NumpySteps, self.table, self.weights, self.dtype, line, shapes)
+        how = (self.table, self.weights, self.dtype, self.threads)
+        make = partial(NumpySteps, *how, line, shapes)
         return self.plans.get((line, frames[0][2]), frames, make)
 
     def memory_bytes(self, shapes: Mapping[str, Sequence[int]]) -> int:

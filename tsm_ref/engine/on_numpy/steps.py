@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine.arena import plan_memory
+from tsm_ref.engine.on_numpy.blas import BlasThreads
 from tsm_ref.engine.on_numpy.frames import folds
 from tsm_ref.engine.on_numpy.ops import StepMaker
 from tsm_ref.engine.stream.state import Place, place_states
@@ -42,13 +43,14 @@ class NumpySteps:
         table: Mapping[str, StepMaker],
         weights: Mapping[str, Array],
         dtype: np.dtype[Any],
+        threads: int,
         line: Timeline,
         shapes: Mapping[str, Shape],
     ) -> None:
         graph = line.step.graph
         inputs = {entry.name: shapes[entry.name] for entry in graph.inputs}
         self.frames = next(iter(inputs.values()))[2]
-        self.dtype = dtype
+        self.dtype, self.threads = dtype, threads
         self.places = place_states(line.step, shapes, self.dtype.itemsize)
         known = [*inputs, *graph.node]
         sizes = {n: int(np.prod(shapes[n][1:])) * self.dtype.itemsize for n in known}
@@ -81,12 +83,13 @@ class NumpySteps:
             np.copyto(self.arrays[name], value, casting="same_kind")
         current = [self._bank(p, memory, int(b)) for p, b in zip(self.places, banks, strict=True)]
         after = [self._bank(p, memory, 1 - int(b)) for p, b in zip(self.places, banks, strict=True)]
-        for at, step, history, node in self._steps:
-            if step is not None:
-                if now[at] in (FIRST, NORMAL):
-                    step()
-            elif history is not None:
-                self._recall(history, node, current, after, now)
+        with BlasThreads(self.threads):
+            for at, step, history, node in self._steps:
+                if step is not None:
+                    if now[at] in (FIRST, NORMAL):
+                        step()
+                elif history is not None:
+                    self._recall(history, node, current, after, now)
 
     def _recall(
         self,
