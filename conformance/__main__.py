@@ -7,8 +7,11 @@ file that cannot be written; 70: the judge itself is broken (``TSM_DEBUG=1`` sho
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 from conformance import commands
 from conformance.testees.parse import KINDS
@@ -38,9 +41,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one printable line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        tell(f"{self.prog}: {message} (--help shows the options)")
+        raise SystemExit(2)
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line; every command has its own ``--help``."""
-    p = argparse.ArgumentParser(
+    p = _Parser(
         prog="tsm-conformance",
         description="Judge any implementation of the Temporal Shift Module.",
         epilog="exit codes: 0 what was asked for is reached, 1 it is not, 2 usage, 5 cannot write, "
@@ -62,14 +73,14 @@ def parser() -> argparse.ArgumentParser:
     explain = verbs.add_parser("explain", help="what a case checks, why, and how to reproduce it")
     explain.add_argument("case", metavar="CASE")
     explain.add_argument("--profile", default="mit")
-    explain.add_argument("--seed", type=int, default=0)
+    explain.add_argument("--seed", type=whole, default=0)
     explain.set_defaults(command=commands.explain_command)
 
     export = verbs.add_parser("export", help="write the questions to a folder, to be run anywhere")
     export.add_argument("folder", metavar="DIR")
     export.add_argument("--level", default="L3", metavar="LEVELS")
     export.add_argument("--profile", default="mit")
-    export.add_argument("--seed", type=int, default=0)
+    export.add_argument("--seed", type=whole, default=0)
     export.add_argument("--format", choices=("npy", "onnx"), default="npy")
     export.set_defaults(command=commands.export_command)
 
@@ -94,19 +105,38 @@ def _testee(p: argparse.ArgumentParser) -> None:
     p.add_argument("--testee", required=True, metavar="TESTEE", help=" ".join(KINDS.split()))
     p.add_argument("--profile", help="judge against this profile, whatever the testee declares")
     p.add_argument("--in-process", action="store_true", help="run py: and onnx: in this process")
-    p.add_argument("--timeout", type=float, default=20.0, help="seconds per answer (default 20)")
+    p.add_argument("--timeout", type=seconds, default=20.0, help="seconds per answer (default 20)")
 
 
 def _choice(p: argparse.ArgumentParser) -> None:
     p.add_argument("--level", default="L3", metavar="LEVELS", help="L0 to L6, S, R or all")
     p.add_argument("--case", action="append", default=[], metavar="ID", help="only these cases")
-    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--seed", type=whole, default=0)
     p.add_argument(
         "--examples",
-        type=int,
+        type=whole,
         default=20,
         help="drawn examples per identity (default 20; 200 is thorough)",
     )
+
+
+def whole(text: str) -> int:
+    """An option that is a whole number, in plain digits.
+
+    >>> whole("7")
+    7
+    """
+    if not re.fullmatch("-?[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} must be a whole number of 0 to 999999999")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """An option that is a time in seconds, in plain digits."""
+    if text.isascii() and len(text) <= 20 and "_" not in text:
+        with suppress(ValueError):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text[:20]!r} must be a number of seconds")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import warnings
 import pytest
 
 from tsm_ref import errors
-from tsm_ref.command import BLAS_THREADS, INTERRUPTED, Parser, guarded, limit_blas, positive
+from tsm_ref.command import BLAS_THREADS, INTERRUPTED, Parser, guarded, limit_blas, number, positive
 
 
 def _raise(error: BaseException) -> None:
@@ -168,3 +168,27 @@ def test_blas_is_told_what_the_user_has_not(monkeypatch) -> None:
     limit_blas(3)
     assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
     assert os.environ["MKL_NUM_THREADS"] == "7"
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 5000, "1" * 10, "\u0663", "\uff15", "1_0", " 1", "+1", "0x1"]
+)
+def test_positive_takes_plain_digits_only(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as caught:
+        positive(text)
+    assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["9" * 5000, "." + "9" * 5000, "1e999", "1e-999", "nan", "inf", "-1", "0", "\u0663", "1_0", ""],
+)
+def test_number_takes_plain_and_finite_ones_only(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as caught:
+        number(text)
+    assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize(("text", "value"), [("2", 2), ("0.5", 0.5), (".5", 0.5), ("1e3", 1000)])
+def test_number_takes_what_people_write(text: str, value: float) -> None:
+    assert number(text) == value

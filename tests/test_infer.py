@@ -272,3 +272,62 @@ def test_no_color(monkeypatch) -> None:
     assert options.coloured()
     monkeypatch.setenv("NO_COLOR", "1")
     assert not options.coloured()
+
+
+DIGITS = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--rate", "0", "--early", PAN),
+        *(("--crops", text, PAN) for text in (DIGITS, "\u0663", "-1")),
+        *(("--window", text, PAN) for text in (DIGITS, "\u0663", "nan", "inf", "1e999")),
+        *(("--stride", text, "--window", "1", PAN) for text in ("0", "1e-99")),
+        *(("--stream", PAN, "--rate", text) for text in ("0", "nan", "\u0663")),
+        *(("--stream", PAN, "--mask", text) for text in (DIGITS, "\u0663")),
+        *(("--stream", f"camera:{text}") for text in (DIGITS, "\u0663")),
+        *(("--stream", "-", "--raw", text) for text in (DIGITS, "\u0663x\u0663", f"2x2@{DIGITS}")),
+    ],
+    ids=lambda arguments: " ".join(arguments)[:30],
+)
+def test_numbers_that_cannot_be_are_refused_in_one_short_line(capsys, arguments) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) in ((2, ""), (3, ""))
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert len(err) < 400
+
+
+@pytest.mark.parametrize("count", [0, 11])
+def test_raw_frames_of_which_not_one_is_whole_are_no_video(count: int) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tsm_ref.infer",
+            "--engine",
+            "numpy",
+            "--raw",
+            "2x2",
+            "--stream",
+            "-",
+        ],
+        input=bytes(count),
+        capture_output=True,
+    )
+    assert done.returncode == 3
+    assert done.stdout == b""
+    assert b"error: -: " in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_reader_that_leaves_is_told_nothing(more) -> None:
+    command = [sys.executable, "-m", "tsm_ref.infer", "--engine", "numpy", *more, "--stream", PAN]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        if more:
+            process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+    assert (process.returncode, err) == (5, b"")

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 import threading
@@ -21,6 +22,7 @@ __all__ = [
     "Parser",
     "guarded",
     "limit_blas",
+    "number",
     "positive",
     "printable",
     "say",
@@ -57,9 +59,24 @@ def positive(text: str) -> int:
     Traceback (most recent call last):
     argparse.ArgumentTypeError: '0' must be a whole number of 1 to 999999999
     """
-    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text[:20]!r} must be a whole number of 1 to 999999999")
     return int(text)
+
+
+def number(text: str) -> float:
+    """An option that measures something: a finite number above 0, in plain digits.
+
+    >>> number("12.5")
+    12.5
+    >>> number("nan")
+    Traceback (most recent call last):
+    argparse.ArgumentTypeError: 'nan' must be a number of 1e-9 to 1e9
+    """
+    plain = re.fullmatch(r"[0-9]{0,20}(?:[0-9]|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,3})?", text)
+    if plain is None or not 1e-9 <= float(text) <= 1e9:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} must be a number of 1e-9 to 1e9")
+    return float(text)
 
 
 def limit_blas(threads: int) -> None:

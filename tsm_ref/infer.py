@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tsm_ref.command import Parser, guarded, limit_blas, positive, say, tell
+from tsm_ref.command import Parser, guarded, limit_blas, number, positive, say, tell
 from tsm_ref.errors import SomeInputsFailed, TsmError, UsageError, VideoError, WriteError
 from tsm_ref.options import add_facts, add_model, add_version, coloured, load_model, recipe_of
 
@@ -62,9 +62,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="POLICY",
         help="uniform, twice, val, dense, mmaction2, paddle, windows",
     )
-    look.add_argument("--crops", type=int, metavar="N", help="1, 3, 5 or 10 crops per frame")
-    look.add_argument("--window", type=float, metavar="S", help="sliding windows of S seconds")
-    look.add_argument("--stride", type=float, metavar="S", help="one every S seconds")
+    look.add_argument("--crops", type=positive, metavar="N", help="1, 3, 5 or 10 crops per frame")
+    look.add_argument("--window", type=number, metavar="S", help="sliding windows of S seconds")
+    look.add_argument("--stride", type=number, metavar="S", help="one every S seconds")
     add_facts(made)
     _add_streaming(made)
     add("--allow-partial", action="store_true", help="use what decodes of a damaged video")
@@ -103,7 +103,7 @@ def _add_streaming(made: argparse.ArgumentParser) -> None:
     add("--early", action="store_true", help="what the model says after each part of a VIDEO")
     add("--raw", metavar="WxH[@FPS]", help="the pipe holds RGB frames without a container")
     add("--every", type=positive, metavar="K", help="take every K-th frame")
-    add("--rate", type=float, metavar="FPS", help="take so many frames a second, by their times")
+    add("--rate", type=number, metavar="FPS", help="take so many frames a second, by their times")
     add("--realtime", action="store_true", help="play at its own speed; late frames are dropped")
     add("--smooth", type=positive, metavar="N", help="logits of N frames are averaged")
     add("--dwell", type=positive, default=1, metavar="N", help="a label stays for N frames")
@@ -190,7 +190,9 @@ def _early(model: "Model", path: str, options: argparse.Namespace) -> None:
     from tsm_ref.live.show import early_json, early_lines
     from tsm_ref.video import frames
 
-    pace = Pace(options.every or 1, options.rate) if options.every or options.rate else None
+    pace = None
+    if options.every is not None or options.rate is not None:
+        pace = Pace(options.every or 1, options.rate)
     with frames(path, allow_partial=options.allow_partial) as source:
         answers = early(model, source, pace=pace)
     for warning in source.warnings:

@@ -281,3 +281,33 @@ def test_public_names_are_sorted_complete_and_importable() -> None:
     assert set(tsm_ref.__all__) <= set(dir(tsm_ref))
     with pytest.raises(AttributeError, match="nonsense"):
         _ = tsm_ref.nonsense
+
+
+ROWS = [[1.0], [1.0, 2.0]]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_of_unequal_lengths_are_refused(engine) -> None:
+    model = tsm_ref.load("camera-motion", engine=engine)
+    for call in (model, model.frame_logits, lambda x: model.run({"x": x})):
+        with pytest.raises(UsageError, match="'x' has rows of unequal lengths"):
+            call(ROWS)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "shape", [(3, 8, 64, 64), (2, 4, 8, 64, 64), (2, 3, 0, 64, 64), (0, 3, 8, 64, 64), (64,), ()]
+)
+def test_a_shape_that_does_not_fit_is_quoted_as_it_is(engine, shape) -> None:
+    model = tsm_ref.load("camera-motion", engine=engine)
+    with pytest.raises(GraphError) as caught:
+        model(np.zeros(shape, np.float32))
+    assert f"'x' has shape {shape}; expected (N" in str(caught.value)
+
+
+def test_a_chunk_that_does_not_fit_is_quoted_as_it_is() -> None:
+    stream = tsm_ref.load("camera-motion", engine="numpy").stream()
+    for shape in ((1, 3, 64, 64), (1, 4, 2, 64, 64)):
+        with pytest.raises(GraphError) as caught:
+            stream.steps(np.zeros(shape, np.float32))
+        assert f"'x' has the shape {shape}" in str(caught.value)

@@ -289,3 +289,10 @@ def test_what_is_compiled_is_not_counted_to_the_network(camera: Model, monkeypat
     timing = recognize(camera, SAMPLES / "zoom_in.mp4").timing
     assert timing["compile"] >= 6 * 0.02
     assert 0 < timing["run"] < timing["total"] - timing["compile"]
+
+
+def test_a_video_that_is_gone_meanwhile_is_a_bad_video(camera: Model, tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes((SAMPLES / "zoom_in.mp4").read_bytes())
+    with pytest.raises(VideoError, match="changed while it was read: there is no such file"):
+        recognize(camera, path, progress=lambda done, total: path.unlink(missing_ok=True))

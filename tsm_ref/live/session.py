@@ -1,6 +1,7 @@
 """One live session of the command line: a source is followed, lines are said, the state is kept."""
 
 import os
+import re
 import signal
 import sys
 import time
@@ -16,6 +17,7 @@ from tsm_ref.live.show import as_jsonl, as_line
 from tsm_ref.live.smoothing import Smoother
 from tsm_ref.live.sources import Newest, Pace, Playing, open_source
 from tsm_ref.model import Model
+from tsm_ref.terminal import ReaderGone
 from tsm_ref.video import FrameSource
 
 __all__ = ["Session", "follow"]
@@ -104,11 +106,18 @@ def follow(model: Model, session: Session, say: Say, tell: Say) -> None:
                     raise _Stopped
                 if session.state is not None and count % session.save_every == 0:
                     live.save(session.state)
+    except ReaderGone:
+        tell = _nothing
+        raise
     finally:
         source.close()
         for warning in source.warnings:
             tell(f"warning: {session.source}: {warning}")
         tell(_summary(count, dropped, time.perf_counter() - begin, latencies))
+
+
+def _nothing(text: str) -> None:
+    """Say nothing: nobody listens."""
 
 
 def _go_on(live: Live, session: Session, path: str, tell: Say) -> None:
@@ -169,6 +178,8 @@ def _index(model: Model, label: str) -> int:
     """The index of a label, or of a class by its number."""
     if label in model.labels:
         return model.labels.index(label)
-    if label.isdecimal() and (not model.labels or int(label) < len(model.labels)):
-        return int(label)
-    raise UsageError(f"there is no label {label!r}; there are {', '.join(model.labels)}")
+    number = int(label) if re.fullmatch("[0-9]{1,9}", label) else -1
+    if number >= 0 and (not model.labels or number < len(model.labels)):
+        return number
+    there_are = f"there are {', '.join(model.labels)}" if model.labels else "give its number"
+    raise UsageError(f"there is no label {label[:80]!r}; {there_are}")

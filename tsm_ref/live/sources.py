@@ -38,8 +38,8 @@ def open_source(
         return _standard_input(stdin, raw, allow_partial)
     if name.startswith("camera:"):
         number = name.removeprefix("camera:")
-        if not number.isdecimal():
-            raise UsageError(f"the source {name!r} must be camera:0, camera:1, ...")
+        if not re.fullmatch("[0-9]{1,9}", number):
+            raise UsageError(f"the source {name[:40]!r} must be camera:0, camera:1, ...")
         return Camera(int(number))
     if _is_fifo(name):
         return Pipe(open(name, "rb", buffering=0), allow_partial=allow_partial)
@@ -84,9 +84,11 @@ class RawFrames:
     @classmethod
     def described(cls, stream: BinaryIO, text: str) -> "RawFrames":
         """Raw frames by "WIDTHxHEIGHT" or "WIDTHxHEIGHT@RATE"; raises `UsageError`."""
-        found = re.fullmatch(r"(\d{1,5})x(\d{1,5})(?:@(\d+(?:\.\d+)?))?", text)
+        found = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})(?:@([0-9]{1,9}(?:\.[0-9]{1,9})?))?", text)
         if found is None:
-            raise UsageError(f"raw frames (={text!r}) must be WIDTHxHEIGHT or WIDTHxHEIGHT@RATE")
+            raise UsageError(
+                f"raw frames (={text[:40]!r}) must be WIDTHxHEIGHT or WIDTHxHEIGHT@RATE"
+            )
         return cls(stream, int(found[1]), int(found[2]), float(found[3] or 25.0))
 
     @property
@@ -99,11 +101,16 @@ class RawFrames:
         index = 0
         while data := self._stream.read(size):
             if len(data) < size:
-                self._warnings = (f"the last frame has {len(data)} of {size} bytes: left out",)
+                cut = f"{len(data)} of {size} bytes"
+                if not index:
+                    raise VideoError(f"the first frame is cut: {cut} came")
+                self._warnings = (f"the last frame has {cut}: left out",)
                 return
             pixels = np.frombuffer(data, np.uint8).reshape(self._shape)
             yield Frame(index, index / self._rate, pixels)
             index += 1
+        if not index:
+            raise VideoError("not one byte came: raw frames are expected")
 
     def close(self) -> None:
         """Leave the stream to its owner."""

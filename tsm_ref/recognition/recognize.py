@@ -128,7 +128,10 @@ def recognize(
         segments: tuple[Segment, ...] = ()
         if seen.windows is not None:
             segments = timeline(seen.windows, chances, label_of)
-    sha256 = sha256_of(path)
+    try:
+        sha256 = sha256_of(path)
+    except CheckpointError as error:  # it was there when it was decoded
+        raise VideoError(f"the file was changed while it was read: {error}") from None
     if _stamp(path) != before:
         raise VideoError("the file was changed while it was read; one that stays is needed")
     return Recognition(

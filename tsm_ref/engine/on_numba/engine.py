@@ -22,7 +22,7 @@ from tsm_ref.engine.on_numba.steps import NumbaSteps
 from tsm_ref.engine.on_numba.weights import PackedWeights
 from tsm_ref.engine.plan_cache import PlanCache
 from tsm_ref.engine.stream.ticks import Timeline
-from tsm_ref.errors import UsageError
+from tsm_ref.errors import GraphError, UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.kernels import cache
 from tsm_ref.ops_table import Shape
@@ -74,7 +74,11 @@ class NumbaEngine:
 
     def _results(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         shapes = {name: value.shape for name, value in arrays.items()}
-        plan = self.plan(shapes)
+        try:
+            plan = self.plan(shapes)
+        except GraphError:
+            self.graph.shapes(shapes)  # says the same of the shapes as they were given
+            raise
         batch = next(iter(shapes.values()))[0]
         if batch < 1 or any(shape[:1] != (batch,) for shape in shapes.values()):
             self.graph.shapes(shapes)  # says which input does not fit

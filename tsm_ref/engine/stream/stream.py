@@ -267,19 +267,25 @@ class Stream:
                 raise GraphError(f"{name!r} has the shape {x.shape}; expected {axes}, N={self.n}")
         if rank == 5 and len({x.shape[2] for x in found.values()}) > 1:
             raise GraphError("the inputs must have equally many frames")
-        self._bind({name: (x.shape[1], *x.shape[-2:]) for name, x in found.items()})
+        self._bind(
+            {name: (x.shape[1], *x.shape[-2:]) for name, x in found.items()},
+            {name: np.shape(x) for name, x in frames.items()},
+        )
         return found
 
-    def _bind(self, frames: Mapping[str, Shape]) -> None:
-        """Take the shapes (C, H, W) of a frame of every input for good, or compare with them."""
+    def _bind(self, frames: Mapping[str, Shape], whole: Mapping[str, Shape] | None = None) -> None:
+        """Take the shapes (C, H, W) of a frame of every input for good, or compare with them.
+
+        ``whole`` are the shapes as they were given, for the sentence that refuses one.
+        """
         given = {name: (1, c, 1, h, w) for name, (c, h, w) in frames.items()}
         if self._state is None:
             self._begin(given)
         for name, shape in given.items():
             if shape != (begun := self._frames[name]):
                 raise GraphError(
-                    f"a frame of {name!r} is (C, H, W) = {shape[1:2] + shape[3:]}; the "
-                    f"stream has begun with {begun[1:2] + begun[3:]}"
+                    f"{name!r} has the shape {(whole or frames)[name]}, so a frame (C, H, W) is "
+                    f"{shape[1:2] + shape[3:]}; the stream has begun with {begun[1:2] + begun[3:]}"
                 )
 
     def _begin(self, given: Mapping[str, Shape]) -> None:
