@@ -66,7 +66,7 @@ def chosen(a: argparse.Namespace) -> list[Case]:
 def show_progress(result: Result) -> None:
     """A mark per case on a terminal's stderr; what is wrong is said once at the end."""
     if sys.stderr.isatty():
-        say(MARKS[result.outcome], end="", file=sys.stderr, flush=True)
+        print(MARKS[result.outcome], end="", file=sys.stderr, flush=True)
 
 
 def show_groups(finished: Run) -> None:
@@ -74,7 +74,7 @@ def show_groups(finished: Run) -> None:
     from conformance.reports.groups import groups
 
     if sys.stderr.isatty():
-        say(file=sys.stderr)
+        print(file=sys.stderr)
     for first, *others in groups(finished.results, lambda r: (r.diagnosis, r.message)):
         say(f"{MARKS[first.outcome]} {first.id} ({first.requirement}) {first.outcome}")
         for line in filter(None, (first.message, *first.diagnosis)):

@@ -208,6 +208,7 @@ def test_what_people_write_is_left_alone():
 
 
 PRINTERS = {
+    "conformance/commands.py",
     "tsm_ref/terminal.py",
     "tsm_ref/command.py",
     "tsm_ref/checkpoint/downloads.py",

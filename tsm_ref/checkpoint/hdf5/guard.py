@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.checkpoint.contents import shown
 from tsm_ref.checkpoint.disk import StrPath, read_head
+from tsm_ref.checkpoint.hdf5.heaps import check_heaps
 from tsm_ref.checkpoint.hdf5.inflation import check_chunks, check_filters
 from tsm_ref.errors import CheckpointError, MissingDependency
 
@@ -154,6 +155,7 @@ def open_hdf5(path: StrPath) -> Iterator[GuardedFile]:
     if not read_head(path, len(SIGNATURE)) == SIGNATURE:
         raise CheckpointError("this is not an HDF5 file: it does not begin with its signature")
     h5py = import_h5py()
+    check_heaps(path)
     try:
         file = h5py.File(path, "r", locking=False)
     except _DAMAGE as error:
