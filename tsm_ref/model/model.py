@@ -239,7 +239,10 @@ class Model:
 
     def _given(self, name: str, value: Array) -> Array:
         """An input as the engine takes it; whole numbers where the file takes bytes."""
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            raise UsageError(f"the input {name!r} has rows of unequal lengths") from None
         if self.form is not None and array.dtype == np.uint8 and self.form.takes_bytes(name):
             return array.astype(np.float32)
         if array.dtype.kind != "f":

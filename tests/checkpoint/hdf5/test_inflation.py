@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsm_ref.checkpoint.hdf5 import inflation, open_hdf5, read_tensor
+from tsm_ref.checkpoint.hdf5 import inflation
+from tsm_ref.checkpoint.hdf5.guard import open_hdf5, read_tensor
 from tsm_ref.errors import CheckpointError
 
 SHAPE = (4096,)

@@ -6,9 +6,9 @@ of C, where no signal reaches it. HDF5 File Format Specification, III.D and III.
 """
 
 import mmap
+import os
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 
 from tsm_ref.errors import CheckpointError
 
@@ -22,7 +22,7 @@ ROOM = 16
 """The bytes of an object's head, and of an entry in a free list."""
 
 
-def check_heaps(path: str | Path) -> None:
+def check_heaps(path: str | os.PathLike[str]) -> None:
     """Raise `CheckpointError` for a heap without end, and for addresses that we cannot follow.
 
     Four letters mark a heap; where the numbers behind them could not be those of one, they are data
