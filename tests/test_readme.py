@@ -168,3 +168,15 @@ def test_every_switch_is_explained() -> None:
     used = {name for f in files for name in re.findall(r"\bTSM_[A-Z_]+\b", f.read_text("utf-8"))}
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert set(re.findall(r"\bTSM_[A-Z_]+\b", text)) == used
+
+
+def test_the_floors_of_the_architecture_are_all_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = text.partition("| floor |")[2].partition("\n\n")[0].partition("|---|---|")[2]
+    shown = re.findall(r"`([\w.]+)/?`", table)
+    real = {
+        path.name
+        for path in (ROOT / "tsm_ref").iterdir()
+        if path.suffix == ".py" or (path.is_dir() and any(path.glob("*.py")))
+    }
+    assert sorted(shown) == sorted(real - {"__init__.py"})
