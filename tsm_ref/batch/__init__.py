@@ -8,6 +8,8 @@
     workers   clips to outcomes, in this process or in several
     outputs   the files that a batch leaves: JSON, JSON Lines, CSV
     run       all of it together
+    scores    outcomes beside the truth: accuracy, each class, who is taken for whom
+    screen    a batch on the screen: a line a clip, and how far it is
 """
 
 from tsm_ref.batch.lists import Clip, clips_of, read_list

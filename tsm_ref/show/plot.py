@@ -2,15 +2,21 @@
 
 import io
 import os
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tsm_ref.errors import MissingDependency
 from tsm_ref.terminal import printable
 
-__all__ = ["plot"]
+__all__ = ["confusion_plot", "plot"]
 
 Tree = dict[str, Any]
 KINDS = (".png", ".svg")
+STYLE = {"svg.hashsalt": "tsm_ref", "text.parse_math": False}
+"""Equal plots are equal bytes, and a dollar in a name is a dollar."""
 
 
 def plot(tree: Tree, kind: str = "svg") -> bytes:
@@ -18,13 +24,9 @@ def plot(tree: Tree, kind: str = "svg") -> bytes:
 
     Raises `MissingDependency` without Matplotlib.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependency("matplotlib", "draw a plot") from None
-    with matplotlib.rc_context({"svg.hashsalt": "tsm_ref", "text.parse_math": False}):
-        figure = Figure(figsize=(9, 4), layout="constrained")
+    matplotlib, figure_of = _matplotlib()
+    with matplotlib.rc_context(STYLE):
+        figure = figure_of(figsize=(9, 4), layout="constrained")
         axes = figure.add_subplot()
         clips = sorted(tree["clips"], key=_middle)
         times = [_middle(clip) for clip in clips]
@@ -36,9 +38,48 @@ def plot(tree: Tree, kind: str = "svg") -> bytes:
         axes.set(xlabel="seconds", ylabel="probability", ylim=(-0.02, 1.02))
         axes.set_title(printable(os.path.basename(tree["input"]["path"])))
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-        drawn = io.BytesIO()
-        dateless = {"Date": None} if kind == "svg" else {}
-        figure.savefig(drawn, format=kind, dpi=120, metadata=dateless)
+        return _saved(figure, kind)
+
+
+def confusion_plot(confusion: NDArray[np.int64], names: Sequence[str], kind: str = "svg") -> bytes:
+    """Who is taken for whom: counts (K, K) of true by predicted class, as "svg" or "png".
+
+    Each row is a share of its class. Names are written for up to 40 classes, counts for up to 20.
+    Raises `MissingDependency` without Matplotlib.
+    """
+    matplotlib, figure_of = _matplotlib()
+    count = len(names)
+    side = min(14.0, 3 + 0.35 * count)
+    with matplotlib.rc_context(STYLE):
+        figure = figure_of(figsize=(side, side), layout="constrained")
+        axes = figure.add_subplot()
+        rows = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+        drawn = axes.imshow(rows, vmin=0, vmax=1, cmap="Blues")
+        axes.set(xlabel="predicted", ylabel="true")
+        if count <= 40:
+            shown = [printable(name) for name in names]
+            axes.set_xticks(range(count), shown, rotation=90)
+            axes.set_yticks(range(count), shown)
+        if count <= 20:
+            for i, j in zip(*confusion.nonzero(), strict=True):
+                colour = "white" if rows[i, j] > 0.5 else "black"
+                axes.text(j, i, str(confusion[i, j]), ha="center", va="center", color=colour)
+        figure.colorbar(drawn, shrink=0.6, label="share of the class")
+        return _saved(figure, kind)
+
+
+def _matplotlib() -> tuple[Any, Any]:
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingDependency("matplotlib", "draw a plot") from None
+    return matplotlib, Figure
+
+
+def _saved(figure: Any, kind: str) -> bytes:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else {})
     return drawn.getvalue()
 
 

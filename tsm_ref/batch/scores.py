@@ -1,0 +1,116 @@
+"""Outcomes beside the truth: top-1, top-5, each class, who is taken for whom."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.batch.lists import Clip
+from tsm_ref.batch.recipe import Outcome
+from tsm_ref.errors import UsageError
+
+__all__ = ["PROTOCOLS", "Scores", "interval", "scores", "truth"]
+
+PROTOCOLS: Mapping[str, Mapping[str, Any]] = {
+    "mit-center-1clip": {"policy": "uniform", "crops": 1, "average": "logits"},
+    "mit-full-2clip": {"policy": "twice", "crops": 3, "average": "logits"},
+    "dense-10x3": {"policy": "dense", "crops": 3, "average": "logits"},
+    "mmaction2": {"policy": "mmaction2", "crops": 1, "average": "probabilities"},
+    "paddle-center": {"policy": "paddle", "crops": 1},
+}
+"""How published numbers were measured: sampling, crops, and what is averaged over the views."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How often a model is right. ``confusion`` counts (true, predicted) classes, (K, K).
+
+    Shares are of the clips that were recognised; ``failed`` are those that could not be read.
+    """
+
+    confusion: NDArray[np.int64]
+    in_top5: int
+    failed: int
+
+    @property
+    def count(self) -> int:
+        """The clips that were recognised."""
+        return int(self.confusion.sum())
+
+    @property
+    def top1(self) -> float:
+        """The share of clips whose best class is right."""
+        return float(self.confusion.trace() / max(1, self.count))
+
+    @property
+    def top5(self) -> float:
+        """The share of clips whose class is among the best five."""
+        return self.in_top5 / max(1, self.count)
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """The share of each class that is right (K,); NaN where the class has no clip."""
+        clips = self.confusion.sum(1)
+        return np.where(clips > 0, self.confusion.diagonal() / np.maximum(clips, 1), np.nan)
+
+    @property
+    def mean_recall(self) -> float:
+        """The mean over the classes that have clips."""
+        found = self.recall[~np.isnan(self.recall)]
+        return float(found.mean()) if found.size else 0.0
+
+
+def truth(clips: Sequence[Clip], labels: Sequence[str], classes: int) -> dict[str, int]:
+    """The class of every clip by its path, from numbers and from names.
+
+    Raises `UsageError` for a clip without a label and for one that the model does not know.
+
+    >>> truth([Clip("a.mp4", "1"), Clip("b.mp4", "walk")], ["walk", "run"], 2)
+    {'a.mp4': 1, 'b.mp4': 0}
+    """
+    names = {label: index for index, label in enumerate(labels)}
+    found = {}
+    for clip in clips:
+        if clip.label is None:
+            raise UsageError(f"{clip.path}: the list gives no label; one is needed per clip")
+        if clip.label in names:
+            found[clip.path] = names[clip.label]
+        elif clip.label.isdecimal() and int(clip.label) < classes:
+            found[clip.path] = int(clip.label)
+        else:
+            raise UsageError(
+                f"{clip.path}: the label {clip.label!r} is no class of the model, which has "
+                f"{classes}"
+            )
+    return found
+
+
+def scores(found: Sequence[Outcome], true: Mapping[str, int], classes: int) -> Scores:
+    """Count outcomes (with at least five predictions each, or all classes) against the truth."""
+    confusion = np.zeros((classes, classes), np.int64)
+    in_top5 = failed = 0
+    for outcome in found:
+        if outcome.result is None:
+            failed += 1
+            continue
+        best = [row["index"] for row in outcome.result["predictions"][:5]]
+        confusion[true[outcome.path], best[0]] += 1
+        in_top5 += true[outcome.path] in best
+    return Scores(confusion, in_top5, failed)
+
+
+def interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Between what the true share lies with 95 % confidence (Wilson 1927), of `count` clips.
+
+    >>> [round(side, 3) for side in interval(0.9, 100)]
+    [0.826, 0.945]
+    """
+    if count == 0:
+        return 0.0, 1.0
+    centre = share + z * z / (2 * count)
+    spread = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
