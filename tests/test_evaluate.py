@@ -56,7 +56,7 @@ def test_goes_on_where_it_was_cut_off(capsys, val: Path, tmp_path: Path) -> None
     journal = Path(f"{result}.journal")
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(lines[:3]) + lines[3][:40])
-    code, out, err = run(capsys, str(val), "-o", str(result), "--resume")
+    code, _, err = run(capsys, str(val), "-o", str(result), "--resume")
     assert code == 0
     again = json.loads(result.read_text())
     assert again | {"seconds": 0} == first | {"seconds": 0}
