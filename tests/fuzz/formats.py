@@ -290,10 +290,10 @@ def _state(path: Path) -> None:
 
 def _clip(path: Path) -> None:
     """Look through a video as a user does, once strictly and once with what decodes."""
-    from tsm_ref.video import frames, scan
+    from tsm_ref.video import frames, survey
 
     try:
-        scan(path, max_pixels=1 << 20)
+        survey(path, max_pixels=1 << 20)
     except VideoError:
         with frames(path, allow_partial=True, max_pixels=1 << 20, max_frames=50) as source:
             for _ in source:

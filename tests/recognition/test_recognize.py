@@ -5,6 +5,7 @@ import os
 import time
 import weakref
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from tsm_ref.model import Model
 from tsm_ref.profile import PROFILES, Preprocess, Sampling
 from tsm_ref.recognition import recognize, sampled
 from tsm_ref.recognition.windows import WindowCutter
-from tsm_ref.video import Windows, preprocess, read_frames, sliding_windows
+from tsm_ref.video import preprocess, read_frames, sliding_windows
 
 SAMPLES = weights_folder() / "samples"
 
@@ -110,30 +111,11 @@ def test_a_clip_shorter_than_the_model_repeats_frames_and_says_so(
     assert any("1 frame and the model sees 8" in warning for warning in result.warnings)
 
 
-def test_a_window_cutter_survives_frames_that_are_missing() -> None:
-    """Fewer frames than promised: begun windows repeat the last one, the others are left out."""
-
-    class Source:
-        def shown(self):
-            return ((i, i / 10, lambda i=i: np.full((1, 1), i)) for i in range(5))
-
-    rows = np.array([[0, 1, 2], [2, 3, 4], [4, 5, 6], [6, 7, 8]])
-    windows = Windows(np.arange(4.0), np.arange(4.0) + 1, rows)
-    cutter = WindowCutter(Source(), windows, lambda frame: frame)  # type: ignore[arg-type]
-    got = [(row, clip[:, 0, 0].tolist()) for row, clip in cutter]
-    assert got == [(0, [0, 1, 2]), (1, [2, 3, 4]), (2, [4, 4, 4])]
-    assert cutter.decoded == 5
-
-
 def test_only_the_frames_of_open_windows_are_held() -> None:
     alive: weakref.WeakSet[np.ndarray] = weakref.WeakSet()
 
     class Picture(np.ndarray):
         __hash__ = object.__hash__  # type: ignore[assignment]
-
-    class Source:
-        def shown(self):
-            return ((i, i / 10, lambda: np.zeros((1, 1))) for i in range(1000))
 
     def convert(frame):
         picture = frame.view(Picture)
@@ -141,10 +123,8 @@ def test_only_the_frames_of_open_windows_are_held() -> None:
         return picture
 
     windows = sliding_windows(np.arange(1000) / 10, 5, window=1.0, stride=0.5)
-    most = max(
-        len(alive)
-        for _ in WindowCutter(Source(), windows, convert)  # type: ignore[arg-type]
-    )
+    shown = ((i, i / 10, lambda: np.zeros((1, 1))) for i in range(1000))
+    most = max(len(alive) for _ in WindowCutter(shown, windows, convert))
     assert 5 <= most <= 10
 
 
@@ -238,6 +218,61 @@ def test_the_timeline_of_real_clips_has_no_gaps(camera: Model, shared_data: Path
         for before, after in zip(result.segments, result.segments[1:], strict=False):
             assert before.end == after.start
             assert before.label != after.label
+
+
+def _rewritten(path: Path, pictures: np.ndarray, rate: int, **context: object) -> Path:
+    """These pictures (T, H, W, 3) as a film of so many frames a second."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("png", rate=rate)
+        stream.height, stream.width = pictures.shape[1:3]
+        stream.pix_fmt = "rgb24"
+        for name, value in context.items():
+            setattr(stream.codec_context, name, value)
+        for picture in pictures:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        file.mux(stream.encode())
+    return path
+
+
+def test_few_frames_a_second_are_seen_one_after_the_other(camera: Model, tmp_path: Path) -> None:
+    """At two a second each window of a second would show one picture eight times."""
+    pictures = read_frames(SAMPLES / "pan_left.mp4", np.arange(0, 48, 4)).pixels
+    path = _rewritten(tmp_path / "slow.mov", pictures, rate=2)
+    result = recognize(camera, path)
+    assert result.predictions[0].label == "pan left"
+    assert result.profile.sampling == replace(camera.profile.sampling, window=4.0, stride=2.0)
+    assert result.asked == camera.profile.sampling
+    assert [len(set(row)) for row in result.indices.tolist()] == [8] * 2
+    assert any("windows of 4 s are used" in warning for warning in result.warnings)
+    said: list[str] = []
+    follow(camera, Session(source=str(path)), said.append, lambda text: None)
+    assert json.loads(said[-1])["label"] == "pan left"
+
+
+def test_a_window_that_was_asked_for_stays_and_its_repeats_are_said(
+    camera: Model, tmp_path: Path
+) -> None:
+    path = _rewritten(tmp_path / "slow.mov", np.zeros((12, 48, 64, 3), np.uint8), rate=2)
+    result = recognize(camera, path, profile=sampled(camera.profile, window=2.0))
+    assert result.profile.sampling.window == 2.0
+    assert any(
+        "5 of 5 clips show fewer than 8 different frames" in warning for warning in result.warnings
+    )
+
+
+def test_the_network_sees_square_pixels(tmp_path: Path) -> None:
+    """Half of the columns are left out, and the file says that a pixel is twice as wide."""
+    model = tsm_ref.build("mobilenetv2", num_classes=4, width=0.35, engine="numpy")
+    pictures = np.repeat(read_frames(SAMPLES / "pan_left.mp4", np.arange(8)).pixels, 2, axis=2)
+    square = recognize(model, _rewritten(tmp_path / "a.mov", pictures, 8), top=4)
+    path = _rewritten(
+        tmp_path / "b.mov", pictures[:, :, ::2], 8, sample_aspect_ratio=Fraction(2, 1)
+    )
+    wide = recognize(model, path, top=4)
+    assert wide.video.pixel_aspect == 2
+    for a, b in zip(square.predictions, wide.predictions, strict=True):
+        assert (a.label, a.logit) == (b.label, pytest.approx(b.logit, abs=0.02))
 
 
 def _clip(path: Path, count: int) -> Path:

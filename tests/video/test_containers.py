@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tsm_ref.errors import VideoError
+from tsm_ref.video import frames, probe, read_frames
 from tsm_ref.video.containers import check_path, check_structure
-from tsm_ref.video.decode import frames, probe, read_frames
 from tsm_ref.video.sampling import uniform
 
 av = pytest.importorskip("av")
@@ -275,7 +275,7 @@ def test_a_stream_that_appears_late_is_let_pass(make_clip: Make) -> None:
 
     class Stumbling:
         def __init__(self, container: object) -> None:
-            self.container = container
+            self.container, self.format = container, container.format  # type: ignore[attr-defined]
 
         def demux(self, stream: object) -> Iterator[object]:
             yield from self.container.demux(stream)  # type: ignore[attr-defined]

@@ -1,8 +1,7 @@
 """A video file to predictions: decode, sample, preprocess, run, average, label."""
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -11,22 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.checkpoint import sha256_of
-from tsm_ref.errors import CheckpointError, UsageError, VideoError
+from tsm_ref.errors import CheckpointError, UsageError
 from tsm_ref.model import Model
 from tsm_ref.profile import Preprocess, Profile, Sampling
 from tsm_ref.recognition.clock import Clock
-from tsm_ref.recognition.windows import Segment, WindowCutter, ladder, settled, timeline
+from tsm_ref.recognition.windows import Segment, WindowCutter, grown, ladder, settled, timeline
 from tsm_ref.reference import sigmoid, softmax
 from tsm_ref.video import (
     SAMPLERS,
+    Clip,
+    FileClip,
+    Survey,
     VideoInfo,
     Windows,
-    frames,
     normalize,
-    read_frames,
+    read_wanted,
     resize_and_crop,
-    scan,
+    surveyed,
+    updated,
 )
 from tsm_ref.video.transforms import full_resolution
 
@@ -58,7 +59,8 @@ class Recognition:
     ``indices`` and ``times`` (seconds) are the frames that the network saw, of shape (clips, T);
     ``profile`` is what was followed; ``timing`` is in seconds per stage, of which ``compile`` is
     spent once on a machine; ``segments`` is empty unless the profile samples windows;
-    ``probabilities`` has a row of all K classes for each clip or window, (clips, K).
+    ``probabilities`` has a row of all K classes for each clip or window, (clips, K); ``asked`` is
+    the sampling that was asked for, whose windows grow where they hold too few frames.
     """
 
     video: VideoInfo
@@ -73,6 +75,7 @@ class Recognition:
     segments: tuple[Segment, ...]
     timing: dict[str, float]
     warnings: tuple[str, ...]
+    asked: Sampling
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,16 @@ class _Seen:
     times: NDArray[np.float64]
     frames_decoded: int
     info: VideoInfo
+    sampling: Sampling
     windows: Windows | None = None
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Who is told how far it is, and where the time goes."""
+
+    clock: Clock
+    progress: Progress
 
 
 def recognize(
@@ -116,11 +128,12 @@ def recognize(
         raise UsageError(f"`top` (={top!r}) must be a whole number of at least 1")
     check_classifies(model)
     profile, label_of = profile or model.profile, model.profile.label_of
-    before = _stamp(path)
-    clock = Clock()
+    clip, clock = FileClip(path, allow_partial=allow_partial), Clock()
+    look = _over_windows if profile.sampling.policy == "windows" else _over_clips
     with clock.stage("total"), clock.compiling():
-        look = _over_windows if profile.sampling.policy == "windows" else _over_clips
-        seen = look(model, profile, path, allow_partial, clock, progress)
+        seen = surveyed(
+            clip, lambda known: look(model, profile, clip, known, _Told(clock, progress))
+        )
         share = _share_of(model, profile)
         every = np.concatenate(seen.logits)
         predictions = _ranked(every, share(every), label_of, top)
@@ -128,17 +141,12 @@ def recognize(
         segments: tuple[Segment, ...] = ()
         if seen.windows is not None:
             segments = timeline(seen.windows, chances, label_of)
-    try:
-        sha256 = sha256_of(path)
-    except CheckpointError as error:  # it was there when it was decoded
-        raise VideoError(f"the file was changed while it was read: {error}") from None
-    if _stamp(path) != before:
-        raise VideoError("the file was changed while it was read; one that stays is needed")
+    sha256 = clip.sha256()
     return Recognition(
         video=seen.info,
         sha256=sha256,
         frames_decoded=seen.frames_decoded,
-        profile=profile,
+        profile=replace(profile, sampling=seen.sampling),
         indices=seen.indices,
         times=seen.times,
         model=model,
@@ -146,17 +154,31 @@ def recognize(
         probabilities=np.stack(chances),
         segments=segments,
         timing=clock.spent,
-        warnings=model.warnings
-        + seen.info.warnings
-        + _repeats(seen.info.frame_count, profile.sampling.segments),
+        warnings=model.warnings + seen.info.warnings + _repeats(seen, profile.sampling),
+        asked=profile.sampling,
     )
 
 
-def _repeats(count: int, segments: int) -> tuple[str, ...]:
-    if count >= segments:
-        return ()
-    frames_found = f"{count} frame{'s' * (count != 1)}"
-    return (f"the video has {frames_found} and the model sees {segments}: frames are repeated",)
+def _repeats(seen: _Seen, asked: Sampling) -> tuple[str, ...]:
+    """What is to be said where a clip shows the network a frame more than once."""
+    count, segments = seen.info.frame_count, asked.segments
+    said = []
+    if seen.sampling != asked:
+        said.append(
+            f"a window of {asked.window:g} s holds fewer than {segments} frames: windows of "
+            f"{seen.sampling.window:.4g} s are used"
+        )
+    if count < segments:
+        said.append(
+            f"the video has {count} frame{'s' * (count != 1)} and the model sees {segments}: "
+            "frames are repeated"
+        )
+    elif repeating := sum(len(set(row)) < segments for row in seen.indices.tolist()):
+        said.append(
+            f"{repeating} of {len(seen.indices)} clips show fewer than {segments} different "
+            "frames: frames are repeated"
+        )
+    return tuple(said)
 
 
 def sampled(
@@ -210,14 +232,6 @@ def _cropped(spec: Preprocess, crops: int) -> Preprocess:
     return full_resolution(spec) if crops == 3 else replace(spec, crops=CROPS[crops])
 
 
-def _stamp(path: str | PathLike[str]) -> tuple[int, int] | None:
-    """Size and time of the last change of a regular file."""
-    if not os.path.isfile(path):
-        return None
-    found = os.stat(path)
-    return found.st_size, found.st_mtime_ns
-
-
 def check_classifies(model: Model) -> None:
     """Raise `CheckpointError` for a model that does not turn one clip of pictures into logits."""
     graph = model.graph
@@ -240,70 +254,51 @@ def _usage() -> Iterator[None]:
         raise UsageError(str(error)) from None
 
 
-def _over_clips(
-    model: Model,
-    profile: Profile,
-    path: str | PathLike[str],
-    allow_partial: bool,
-    clock: Clock,
-    progress: Progress,
-) -> _Seen:
+def _over_clips(model: Model, profile: Profile, clip: Clip, known: Survey, told: _Told) -> _Seen:
     """A fixed number of clips, spread over the video by the rule that the profile names."""
-    sampling, spec = profile.sampling, profile.preprocess
-
-    def sampler(count: int) -> NDArray[np.int64]:
-        with _usage():
-            return SAMPLERS[sampling.policy](count, sampling.segments)
-
+    sampling, spec, clock = profile.sampling, profile.preprocess, told.clock
+    with _usage():
+        indices = SAMPLERS[sampling.policy](known.info.frame_count, sampling.segments)
     with clock.stage("decode"):
-        got = read_frames(
-            path,
-            sampler,
-            convert=lambda frame: resize_and_crop(frame, spec),
-            allow_partial=allow_partial,
-        )
+        got = read_wanted(clip, known, indices, _prepared(spec, known))
     logits = []
     for rows in got.order:
         logits.append(_run(model, got.unique[rows], spec, clock))
-        progress(len(logits), len(got.order))
-    return _Seen(logits, got.indices, got.times, got.frames_decoded, got.info)
+        told.progress(len(logits), len(got.order))
+    return _Seen(logits, got.indices, got.times, got.frames_decoded, got.info, sampling)
 
 
-def _over_windows(
-    model: Model,
-    profile: Profile,
-    path: str | PathLike[str],
-    allow_partial: bool,
-    clock: Clock,
-    progress: Progress,
-) -> _Seen:
+def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, told: _Told) -> _Seen:
     """Windows over the whole video, each run as soon as its last frame is decoded.
 
     Of the windows of several lengths, the one that speaks for each moment is seen.
     """
-    sampling, spec = profile.sampling, profile.preprocess
-    with clock.stage("decode"):
-        info, shown = scan(path, allow_partial=allow_partial)
+    sampling, spec, clock = profile.sampling, profile.preprocess, told.clock
+    if sampling == model.profile.sampling:  # windows that somebody asked for stay as they are
+        sampling = grown(sampling, known)
     with _usage():
-        asked = ladder(shown, sampling)
-    ran: list[tuple[int, Array]] = []
-    with frames(path, allow_partial=allow_partial) as source:
-        cutter = WindowCutter(source, asked.windows, lambda frame: resize_and_crop(frame, spec))
-        clips = iter(cutter)
-        while (cut := clock.timed("decode", lambda: next(clips, None))) is not None:
-            row, clip = cut
-            ran.append((row, _run(model, clip, spec, clock)))
-            progress(len(ran), len(asked.windows))
-        warnings = dict.fromkeys(info.warnings + source.warnings)
-    if cutter.decoded < info.frame_count:
-        warnings[f"the file promises {info.frame_count} frames and {cutter.decoded} decode"] = None
-    info = replace(info, frame_count=cutter.decoded, warnings=tuple(warnings))
-    made = asked.only([row for row, _ in ran])
-    chances = list(map(_share_of(model, profile), (logits for _, logits in ran)))
+        made = ladder(known.times, sampling, known.info.duration)
+    logits: dict[int, Array] = {}
+    with closing(clip.open()) as source:
+        cutter = WindowCutter(known.checked(source.shown()), made.windows, _prepared(spec, known))
+        cut = iter(cutter)
+        while (found := clock.timed("decode", lambda: next(cut, None))) is not None:
+            row, pixels = found
+            logits[row] = _run(model, pixels, spec, clock)
+            told.progress(len(logits), len(made.windows))
+        info = updated(known.info, source)
+    share = _share_of(model, profile)
+    chances = [share(logits[row]) for row in range(len(logits))]
     spoken = settled(made, chances, profile.no_event_index)
-    indices = made.windows.indices[spoken]
-    logits = [ran[row][1] for row in spoken]
-    return _Seen(logits, indices, shown[indices], cutter.decoded, info, made.shortest())
+    indices, windows = made.windows.indices[spoken], made.shortest()
+    seen = [logits[row] for row in spoken]
+    return _Seen(seen, indices, known.times[indices], cutter.decoded, info, sampling, windows)
+
+
+def _prepared(spec: Preprocess, known: Survey) -> Callable[[Array], Array]:
+    """What makes the views of a frame of this video."""
+    aspect = float(known.info.pixel_aspect)
+    return lambda frame: resize_and_crop(frame, spec, aspect)
 
 
 def _run(model: Model, pixels: Array, spec: Preprocess, clock: Clock) -> Array:

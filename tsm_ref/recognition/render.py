@@ -42,14 +42,22 @@ def as_tree(result: Recognition) -> dict[str, Any]:
             "width": video.width,
             "height": video.height,
             "rotation": video.rotation,
+            "mirrored": video.mirrored,
+            "pixel_aspect": float(video.pixel_aspect),
+            "interlaced": video.interlaced,
             "pixel_format": video.pixel_format,
             "frame_rate": video.frame_rate,
             "duration": video.duration,
             "frame_count": video.frame_count,
             "frames_decoded": result.frames_decoded,
+            "repairs": [asdict(repair) for repair in video.repairs],
         },
         "sampling": asdict(result.profile.sampling)
-        | {"indices": result.indices.tolist(), "times": result.times.round(6).tolist()},
+        | {
+            "asked_window": result.asked.window,
+            "indices": result.indices.tolist(),
+            "times": result.times.round(6).tolist(),
+        },
         "model": {
             "name": model.name,
             "sha256": model.sha256,

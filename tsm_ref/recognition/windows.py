@@ -6,8 +6,8 @@ from the shortest window that is sure that something happens.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.profile import Sampling
-from tsm_ref.video import VideoFile, Windows, sliding_windows
+from tsm_ref.video import Survey, Windows, sliding_windows
 
-__all__ = ["Ladder", "Segment", "WindowCutter", "ladder", "settled", "timeline"]
+__all__ = ["Ladder", "Segment", "WindowCutter", "grown", "ladder", "settled", "timeline"]
 
 Array = NDArray[Any]
 
@@ -32,6 +32,9 @@ fast ones over the rest beside them.
 INSTANT = 1e-6
 """Seconds: times that differ by less are the same."""
 
+_ROUNDING = 1e-3
+"""Eight frames may last so much longer than their window: a rate by a clock of ticks is rounded."""
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -45,6 +48,20 @@ class Segment:
     label: str
     index: int
     probability: float
+
+
+def grown(sampling: Sampling, known: Survey) -> Sampling:
+    """The same sampling, its windows longer where one would hold too few frames of this video.
+
+    A network that sees one picture eight times sees no motion. So a window is at least as long as
+    T = `segments` frames last at the rate of the video, and the stride grows with it: at few frames
+    a second the network's step in time is that from picture to picture, as it is in a stream.
+    """
+    rate = known.info.frame_rate or 0.0
+    longer = sampling.segments / (rate * sampling.window) if rate and sampling.window else 1.0
+    if longer <= 1 + _ROUNDING:
+        return sampling
+    return replace(sampling, window=sampling.window * longer, stride=sampling.stride * longer)
 
 
 @dataclass(frozen=True)
@@ -66,11 +83,12 @@ class Ladder:
         return self.only(np.flatnonzero(self.rung == 0)).windows
 
 
-def ladder(times: Array, sampling: Sampling) -> Ladder:
+def ladder(times: Array, sampling: Sampling, clip_end: float | None = None) -> Ladder:
     """The windows that a profile asks for: of ``window`` seconds, twice that, up to ``longest``.
 
-    `times` are the seconds (N,) at which the frames are shown. The last rung is one window over the
-    whole clip where the clip is shorter than ``longest``. Raises ValueError as `sliding_windows`.
+    `times` are the seconds (N,) at which the frames are shown, `clip_end` is when the last one
+    goes. The last rung is one window over the whole clip where the clip is shorter than
+    ``longest``. Raises ValueError as `sliding_windows`.
 
     >>> from tsm_ref.video import frame_times
     >>> made = ladder(frame_times(150, 25.0), Sampling("windows", 8, 1.0, 0.5, longest=8.0))
@@ -82,7 +100,9 @@ def ladder(times: Array, sampling: Sampling) -> Ladder:
     while not rungs or (length < sampling.longest * 2 and len(rungs[-1]) > 1):
         length = min(length, max(sampling.longest, sampling.window))
         stride = sampling.stride * length / sampling.window
-        rungs.append(sliding_windows(times, sampling.segments, window=length, stride=stride))
+        rungs.append(
+            sliding_windows(times, sampling.segments, window=length, stride=stride, end=clip_end)
+        )
         length *= 2
     start, end, indices = (
         np.concatenate([getattr(rung, name) for rung in rungs])
@@ -135,16 +155,19 @@ def settled(
     return np.array(spoken)
 
 
+Shown = Iterable[tuple[int, float, Callable[[], Array]]]
+"""Index and seconds of each frame, and what makes its pixels before the next is taken."""
+
+
 class WindowCutter:
     """Windows as they are decoded: the row of each, and its preprocessed frames (T, V, h, w, 3).
 
     The windows stand in the order in which they end. Only frames that a coming window needs are
-    held. Where fewer frames decode than were promised,
-    the windows that have begun show the last one again and the others are left out.
+    held.
     """
 
-    def __init__(self, source: VideoFile, windows: Windows, convert: Callable[[Array], Array]):
-        self._source, self._indices, self._convert = source, windows.indices, convert
+    def __init__(self, shown: Shown, windows: Windows, convert: Callable[[Array], Array]):
+        self._shown, self._indices, self._convert = shown, windows.indices, convert
         self.decoded = 0
 
     def __iter__(self) -> Iterator[tuple[int, Array]]:
@@ -152,7 +175,7 @@ class WindowCutter:
         rows = deque(enumerate(self._indices.tolist()))
         needed = deque(np.minimum.accumulate(self._indices[::-1, 0])[::-1].tolist())
         kept: dict[int, Array] = {}
-        for index, _, pixels in self._source.shown():
+        for index, _, pixels in self._shown:
             self.decoded = index + 1
             if index in wanted:
                 kept[index] = self._convert(pixels())
@@ -162,10 +185,6 @@ class WindowCutter:
                 needed.popleft()
                 oldest = needed[0] if needed else index
                 kept = {i: image for i, image in kept.items() if i >= oldest}
-        newest = max(kept, default=-1)
-        for row, shows in rows:
-            if shows[0] <= newest:
-                yield row, np.stack([kept[min(i, newest)] for i in shows])
 
 
 def timeline(

@@ -18,21 +18,32 @@ used.
 """
 
 from tsm_ref.video.camera import Camera
-from tsm_ref.video.decode import VideoFile, frames, packet_times, probe, read_frames, scan
+from tsm_ref.video.clips import Clip, FileClip
+from tsm_ref.video.clock import Clock, Timeline
+from tsm_ref.video.decode import VideoFile, frames
 from tsm_ref.video.pipe import Pipe
+from tsm_ref.video.reading import read_frames, read_wanted, surveyed, updated
 from tsm_ref.video.resize import resize_opencv, resize_pil
 from tsm_ref.video.sampling import SAMPLERS, Windows, frame_times, sliding_windows
-from tsm_ref.video.source import DecodedFrames, Frame, FrameSource, VideoInfo
+from tsm_ref.video.source import DecodedFrames, Frame, FrameSource, Repair, VideoInfo
+from tsm_ref.video.surveys import Mistaken, Survey, packet_times, probe, survey
 from tsm_ref.video.transforms import PRESETS, normalize, preprocess, resize_and_crop
 
 __all__ = [
     "PRESETS",
     "SAMPLERS",
     "Camera",
+    "Clip",
+    "Clock",
     "DecodedFrames",
+    "FileClip",
     "Frame",
     "FrameSource",
+    "Mistaken",
     "Pipe",
+    "Repair",
+    "Survey",
+    "Timeline",
     "VideoFile",
     "VideoInfo",
     "Windows",
@@ -43,9 +54,12 @@ __all__ = [
     "preprocess",
     "probe",
     "read_frames",
+    "read_wanted",
     "resize_and_crop",
     "resize_opencv",
     "resize_pil",
-    "scan",
     "sliding_windows",
+    "survey",
+    "surveyed",
+    "updated",
 ]

@@ -14,13 +14,13 @@ from tsm_ref.errors import VideoError
 from tsm_ref.video.boxes import FIRST_BOXES, MAX_UNLISTED, promised_end, unlisted_samples
 
 ACCEPTED = (
-    "a local MP4/MOV, Matroska/WebM, AVI, MPEG-TS/PS, FLV, ASF/WMV, Ogg, MXF, NUT, GIF, IVF "
+    "a local MP4/MOV, Matroska/WebM, AVI, MPEG-TS/PS, FLV, ASF/WMV, Ogg, MXF, NUT, GIF, APNG, IVF "
     "or raw H.264/HEVC/MPEG-4/MJPEG/Y4M file"
 )
 """The containers in words, for error messages."""
 
 DEMUXERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,gif,ivf,"
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,gif,apng,ivf,"
     "h264,hevc,m4v,mpegvideo,mjpeg,yuv4mpegpipe"
 )
 """The same list under FFmpeg's names: none of them opens a second file."""

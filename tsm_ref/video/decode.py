@@ -1,44 +1,35 @@
 """Video files to frames, by streaming: the only file that imports PyAV, and only when it is used.
 
-A decoder is never trusted: not the header's frame count (packets are counted, then pictures), not
-its size (capped), not its format (a list of containers that open no second file), not its rotation
-(applied here). What FFmpeg hides is said: damage is a `VideoError`, or a warning with
-`allow_partial`; ten bits, alpha and HDR are warnings.
+A decoder is never trusted: not the header's frame count (see `tsm_ref.video.surveys`), not its size
+(capped), not its format (a list of containers that open no second file), not its rotation (applied
+here). What FFmpeg hides is said: damage is a `VideoError`, or a warning with `allow_partial`; ten
+bits, alpha and HDR are warnings.
 """
 
 import os
-from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from tsm_ref.errors import MissingDependency, VideoError
+from tsm_ref.video.clock import Clock
 from tsm_ref.video.containers import DEMUXERS, check_path, check_structure, refusal
-from tsm_ref.video.pictures import Orientation, picture_warnings
-from tsm_ref.video.source import (
-    ASSUMED_RATE,
-    DecodedFrames,
-    Frame,
-    Indices,
-    Pixels,
-    VideoInfo,
-    timeline,
-)
+from tsm_ref.video.pictures import Look
+from tsm_ref.video.source import ASSUMED_RATE, Frame, Pixels
 
-__all__ = ["VideoFile", "VideoInfo", "frames", "packet_times", "probe", "read_frames", "scan"]
+__all__ = ["VideoFile", "frames"]
 
 MAX_PIXELS = 8192 * 8192
 """The most pixels one picture may have."""
-MAX_FRAMES = 1 << 22
-"""The most frames a file may hold: 38 hours at 30 frames a second."""
+_WITHOUT_PTS = ("avi",)
+"""Formats that store no times of display: FFmpeg guesses them, and of B pictures wrongly. Their
+pictures come at the times of decoding, in the order of display."""
+_CLOCK_JUMPS = 0x0200
+"""FFmpeg's flag of a format whose clock may be set anew in mid-stream (AVFMT_TS_DISCONT)."""
 
-_PARTIAL = "a whole file is accepted, or what decodes of this one with allow_partial"
+PARTIAL = "a whole file is accepted, or what decodes of this one with allow_partial"
 
 
 class VideoFile:
@@ -59,7 +50,9 @@ class VideoFile:
         self._name = self._checked(path, regular)
         self._partial, self._max_pixels, self._max_frames = allow_partial, max_pixels, max_frames
         self._warnings: dict[str, None] = {}
-        self.damaged = False
+        self.damaged = self.interlaced = False
+        self.look: Look | None = None
+        self._last_stamp: int | None = None
         self._av = _import_av()
         if os.path.isfile(self._name) and (missing := check_structure(self._name)):
             self._damaged(f"the file is cut, {missing} bytes are missing at its end")
@@ -71,6 +64,7 @@ class VideoFile:
             context.options = {"max_pixels": str(2 * max_pixels)}
             context.thread_count = threads
             context.thread_type = "FRAME" if threads > 1 else "SLICE"
+            self.clock = self.new_clock()
         except BaseException:
             self.close()
             raise
@@ -149,50 +143,88 @@ class VideoFile:
         return pictures
 
     def __iter__(self) -> Iterator[Frame]:
-        return (Frame(index, time, pixels()) for index, time, pixels in self.shown())
+        for index, time, pixels in self.shown():
+            yield Frame(index, time, pixels(), float(self.look.pixel_aspect if self.look else 1))
 
     def shown(self) -> Iterator[tuple[int, float, Callable[[], Pixels]]]:
         """Index and seconds of each frame, and what makes its pixels before the next is taken."""
-        rate = float(self.stream.average_rate or 0) or ASSUMED_RATE
-        orientation: Orientation | None = None
-        size, start, index = (0, 0), None, 0
+        self.clock, index = self.new_clock(), 0
         for packet in self.packets():
             for picture in self.pictures(packet):
-                if orientation is None:
-                    orientation = self.orientation(picture)
-                    size = picture.width, picture.height
-                if (picture.width, picture.height) != size:
+                look = self.look = self.look or self._looked_at(picture)
+                if (picture.width, picture.height) != look.coded:
                     self.warn(
-                        f"the picture changes size from {size[0]}x{size[1]}, at first to "
-                        f"{picture.width}x{picture.height} at frame {index}: such frames are "
-                        "resized to the first"
+                        "the picture changes size from {}x{}, at first to {}x{} at frame {}: such "
+                        "frames are resized to the first".format(
+                            *look.coded, picture.width, picture.height, index
+                        )
                     )
-                if picture.time is None:
-                    self.warn(f"there are no timestamps: {rate:g} frames per second are assumed")
-                time = index / rate if picture.time is None else float(picture.time)
-                start = time if start is None else start
-                yield index, time - start, partial(_upright_rgb, picture, size, orientation)
+                self._notice_fields(picture)
+                yield index, self._time(picture), partial(_upright_rgb, picture, look)
                 index += 1
                 if index == self._max_frames:
                     return
         if index == 0:
-            raise VideoError(f"no picture of the video decodes: {_PARTIAL}")
+            raise VideoError(f"no picture of the video decodes: {PARTIAL}")
+        for repair in self.clock.repairs:
+            self.warn(repair.sentence)
 
-    def orientation(self, picture: Any) -> Orientation:
-        """How this picture is turned for display; its losses in 8-bit RGB become warnings."""
-        orientation = Orientation.of(picture)
-        if orientation.inexact:
-            self.warn("the display rotation is not a multiple of 90 degrees: the nearest is used")
-        for message in picture_warnings(picture):
+    def look_at(self, packet: Any) -> None:
+        """Look at the first picture, if this packet gives one."""
+        for picture in self.pictures(packet):
+            self.look = self.look or self._looked_at(picture)
+            self._notice_fields(picture)
+
+    def new_clock(self) -> Clock:
+        """A clock for the pictures of this file."""
+        flags = int(self._container.format.flags)
+        jumps = bool(flags & _CLOCK_JUMPS)
+        return Clock(self.stream.time_base, self.stream.average_rate, jumps=jumps)
+
+    def stamp(self, shown: Any) -> int | None:
+        """The timestamp of a packet or picture: of its display, or of decoding where that is so."""
+        stamp: int | None = shown.dts if self.format_name in _WITHOUT_PTS else shown.pts
+        return stamp
+
+    @property
+    def format_name(self) -> str:
+        """FFmpeg's name of the container."""
+        return str(self._container.format.name)
+
+    @property
+    def codec_name(self) -> str:
+        """The name of the codec, whatever decodes it: "av1", not "libdav1d"."""
+        return str(self.stream.codec_context.codec.canonical_name)
+
+    def _time(self, picture: Any) -> float:
+        stamp = self.stamp(picture)
+        if stamp is None and self.format_name in _WITHOUT_PTS and self._last_stamp is not None:
+            stamp = self._last_stamp + 1  # a decoder has no times for what it gives back at the end
+        self._last_stamp = stamp
+        time = self.clock.show(stamp, picture.duration)
+        if not self.clock.stamped:
+            rate = float(self.stream.average_rate or 0) or ASSUMED_RATE
+            self.warn(f"there are no timestamps: {rate:g} frames per second are assumed")
+        return time
+
+    def _notice_fields(self, picture: Any) -> None:
+        if picture.interlaced_frame and not self.interlaced:
+            self.interlaced = True
+            self.warn("pictures are interlaced: both fields are shown as one picture")
+
+    def _looked_at(self, picture: Any) -> Look:
+        """What the first picture says of all; what 8-bit RGB loses of it becomes warnings."""
+        look = Look.at(picture, self.stream.sample_aspect_ratio)
+        for message in look.warnings:
             self.warn(message)
-        return orientation
+        return look
 
     def _video_stream(self) -> Any:
         streams = list(self._container.streams)
         attached = int(self._av.stream.Disposition.attached_pic)
         videos = [s for s in streams if s.type == "video" and not int(s.disposition) & attached]
         if not streams:
-            raise VideoError(f"the file names no stream, only a header is there: {_PARTIAL}")
+            raise VideoError(f"the file names no stream, only a header is there: {PARTIAL}")
         if not videos:
             kinds = ", ".join(sorted({stream.type for stream in streams}))
             raise VideoError(f"there is no video in it, only {kinds}: a video stream is needed")
@@ -209,7 +241,7 @@ class VideoFile:
 
     def _damaged(self, what: str) -> None:
         if not self._partial:
-            raise VideoError(f"{what}: {_PARTIAL}")
+            raise VideoError(f"{what}: {PARTIAL}")
         self.damaged = True
         self.warn(f"{what}: what decodes is used")
 
@@ -246,148 +278,9 @@ def frames(
     )
 
 
-def probe(
-    path: str | os.PathLike[str], *, allow_partial: bool = False, max_pixels: int = MAX_PIXELS
-) -> VideoInfo:
-    """What the file holds: its first picture is decoded and its packets are counted.
-
-    Raises `VideoError` as `frames`, also for a FIFO and for more than `MAX_FRAMES` frames.
-
-    >>> probe(".")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-        ...
-    tsm_ref.errors.VideoError: a folder is not a video: ...
-    """
-    return scan(path, allow_partial=allow_partial, max_pixels=max_pixels)[0]
-
-
-def packet_times(
-    path: str | os.PathLike[str], *, allow_partial: bool = False, max_pixels: int = MAX_PIXELS
-) -> NDArray[np.float64]:
-    """When each frame is shown, in seconds after the first (N,), without decoding them all.
-
-    Ascending; ``n / rate`` where the file carries no timestamps. Raises `VideoError` as `probe`.
-
-    >>> packet_times("missing.mp4")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-        ...
-    tsm_ref.errors.VideoError: no such file: ...
-    """
-    return scan(path, allow_partial=allow_partial, max_pixels=max_pixels)[1]
-
-
-def read_frames(
-    path: str | os.PathLike[str],
-    indices: ArrayLike | Callable[[int], ArrayLike],
-    *,
-    convert: Callable[[Pixels], NDArray[Any]] | None = None,
-    allow_partial: bool = False,
-    max_pixels: int = MAX_PIXELS,
-    threads: int = 1,
-) -> DecodedFrames:
-    """Decode the wanted frames of a file, and keep only those.
-
-    `indices` are 0-based, of any shape, in any order, with repeats; or a function from the number
-    of frames to such indices, asked again if there were fewer after all. `convert` takes each
-    wanted frame, RGB uint8 (H, W, 3), as soon as it is decoded; its results share one shape.
-    Memory: the results and one frame. Decoding ends with the last wanted frame.
-
-    Raises `VideoError` as `frames`, and for an index that the file does not reach.
-
-    >>> read_frames("missing.mp4", [0])  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-        ...
-    tsm_ref.errors.VideoError: no such file: ...
-    """
-    limits: dict[str, Any] = {"allow_partial": allow_partial, "max_pixels": max_pixels}
-    info = probe(path, **limits)
-    for _ in range(2):
-        wanted = np.asarray(indices(info.frame_count) if callable(indices) else indices, np.int64)
-        if wanted.size == 0 or wanted.min() < 0:
-            raise ValueError("`indices` must be at least one index, none below 0")
-        unique, order = np.unique(wanted, return_inverse=True)
-        with frames(path, threads=threads, **limits) as source:
-            times, kept, decoded, ended = _collect(source, unique, convert)
-            info = _with_warnings(info, *source.warnings)
-        recount = ended and decoded != info.frame_count
-        if recount:
-            promise = f"the file promises {info.frame_count} frames and {decoded} decode"
-            info = replace(_with_warnings(info, promise), frame_count=decoded)
-        if len(kept) == len(unique) and not (recount and callable(indices)):
-            order = order.reshape(wanted.shape)
-            return DecodedFrames(wanted, times[order], kept, order, decoded, info)
-        if not callable(indices):
-            break
-    raise VideoError(f"frame {unique[-1]} was asked for and the last is frame {decoded - 1}")
-
-
-def _collect(
-    source: VideoFile, unique: Indices, convert: Callable[[Pixels], NDArray[Any]] | None
-) -> tuple[NDArray[np.float64], NDArray[Any], int, bool]:
-    """The wanted frames that exist: times, pixels as converted, how many were decoded, if all."""
-    times = np.zeros(len(unique))
-    kept: NDArray[Any] = np.empty((0,), np.uint8)
-    found = decoded = 0
-    for index, time, pixels in source.shown():
-        decoded += 1
-        if found < len(unique) and index == unique[found]:
-            image = pixels() if convert is None else convert(pixels())
-            if found == 0:
-                kept = np.empty((len(unique), *image.shape), image.dtype)
-            kept[found], times[found] = image, time
-            found += 1
-        if found == len(unique) and not source.damaged:  # a damaged file is counted to its end
-            return times, kept, decoded, False
-    return times, kept[:found], decoded, True
-
-
-def _with_warnings(info: VideoInfo, *found: str) -> VideoInfo:
-    return replace(info, warnings=tuple(dict.fromkeys(info.warnings + found)))
-
-
-def scan(
-    path: str | os.PathLike[str], *, allow_partial: bool = False, max_pixels: int = MAX_PIXELS
-) -> tuple[VideoInfo, NDArray[np.float64]]:
-    """What `probe` and `packet_times` tell, in one pass over the file; raises as they do."""
-    limits: dict[str, Any] = {"allow_partial": allow_partial, "max_pixels": max_pixels}
-    with VideoFile(path, regular=True, **limits) as source:
-        first, stamps, count = None, array("q"), 0
-        for packet in source.packets():
-            if first is None:
-                first = next(iter(source.pictures(packet)), None)
-            if not packet.size or packet.is_discard:  # an edit list hides such a packet's picture
-                continue
-            count += 1
-            if count > MAX_FRAMES:
-                raise VideoError(f"it holds more than {MAX_FRAMES} frames, the most accepted")
-            if packet.pts is not None:
-                stamps.append(packet.pts)
-        if first is None:
-            raise VideoError(f"no picture of the video decodes: {_PARTIAL}")
-        stream, orientation = source.stream, source.orientation(first)
-        times, rate = timeline(stamps, count, stream.time_base, stream.average_rate)
-        if len(times) > 2 and np.ptp(np.diff(times)) > 0.5 * np.median(np.diff(times)):
-            source.warn(
-                "the frame rate varies: frames at equal steps of their index are not so in time"
-            )
-        width, height = orientation.size(first.width, first.height)
-        info = VideoInfo(
-            path=os.fspath(path),
-            codec=stream.codec_context.name,
-            width=width,
-            height=height,
-            rotation=orientation.degrees,
-            pixel_format=first.format.name,
-            frame_rate=rate,
-            duration=float(times[-1] + 1 / rate),
-            frame_count=count,
-            warnings=source.warnings,
-        )
-        return info, times
-
-
-def _upright_rgb(picture: Any, size: tuple[int, int], orientation: Orientation) -> Pixels:
-    return orientation.apply(picture.to_ndarray(format="rgb24", width=size[0], height=size[1]))
+def _upright_rgb(picture: Any, look: Look) -> Pixels:
+    width, height = look.coded
+    return look.orientation.apply(picture.to_ndarray(format="rgb24", width=width, height=height))
 
 
 def _import_av() -> Any:

@@ -3,6 +3,7 @@
 import math
 import struct
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Self
 
 import numpy as np
@@ -11,18 +12,23 @@ from numpy.typing import NDArray
 _HDR_CURVES = {16: "PQ (SMPTE 2084)", 18: "HLG (ARIB STD-B67)"}  # ITU-T H.273, table 3
 
 
+MOST_ASPECT = 10
+"""The most that a pixel may be wider than high, or higher than wide."""
+
+
 @dataclass(frozen=True)
 class Orientation:
     """The nearest of the eight ways to lay a picture down: transposed, then mirrored.
 
-    `degrees` is the clockwise rotation of the display matrix, a multiple of 90; `inexact` says
-    that the matrix itself is none of the eight.
+    In other words: where `mirrored`, left and right change places, and then it is turned clockwise
+    by `degrees`, a multiple of 90. `inexact` says that the matrix itself is none of the eight.
     """
 
     transpose: bool = False
     flip_x: bool = False
     flip_y: bool = False
     degrees: int = 0
+    mirrored: bool = False
     inexact: bool = False
 
     @classmethod
@@ -34,16 +40,21 @@ class Orientation:
 
         >>> Orientation.from_matrix(0, 1, -1, 0).degrees  # x goes down, y goes left
         90
+        >>> mirror = Orientation.from_matrix(-1, 0, 0, 1)  # x goes left
+        >>> mirror.mirrored, mirror.degrees
+        (True, 0)
         """
+        mirrored = a * d - b * c < 0
         transpose = abs(b) + abs(c) > abs(a) + abs(d)
         kept = (abs(b), abs(c)) if transpose else (abs(a), abs(d))
         lost = (abs(a), abs(d)) if transpose else (abs(b), abs(c))
-        angle = math.degrees(math.atan2(b, a))
+        angle = math.degrees(math.atan2(-b, -a) if mirrored else math.atan2(b, a))
         return cls(
             transpose=transpose,
             flip_x=(c if transpose else a) < 0,
             flip_y=(b if transpose else d) < 0,
             degrees=round(angle / 90) % 4 * 90,
+            mirrored=mirrored,
             inexact=max(lost) > 0.01 * min(kept),
         )
 
@@ -75,6 +86,42 @@ class Orientation:
         return np.ascontiguousarray(
             pixels[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
         )
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the first picture says of all: its coded size (width, height), orientation and format.
+
+    `pixel_aspect` is the width of a pixel over its height, as shown; `warnings` say what is lost
+    when the pictures become 8-bit RGB.
+    """
+
+    coded: tuple[int, int]
+    orientation: Orientation
+    pixel_format: str
+    pixel_aspect: Fraction
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def at(cls, picture: Any, pixel_aspect: Fraction | None) -> Self:
+        """The look of a decoded picture whose stream names this shape of its pixels, or none."""
+        turned, found = Orientation.of(picture), picture_warnings(picture)
+        if turned.inexact:
+            found.append(
+                "the display rotation is not a multiple of 90 degrees: the nearest is used"
+            )
+        aspect = pixel_aspect or Fraction(1)
+        if not 1 / MOST_ASPECT <= aspect <= MOST_ASPECT:
+            found.append(f"a pixel {aspect} times as wide as high is not believed: it is square")
+            aspect = Fraction(1)
+        aspect = 1 / aspect if turned.transpose else aspect
+        size = picture.width, picture.height
+        return cls(size, turned, picture.format.name, aspect, tuple(found))
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Width and height in pixels as shown."""
+        return self.orientation.size(*self.coded)
 
 
 def picture_warnings(picture: Any) -> list[str]:

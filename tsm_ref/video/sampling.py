@@ -154,16 +154,21 @@ def frame_times(num_frames: int, frame_rate: float) -> NDArray[np.float64]:
 
 
 def sliding_windows(
-    times: ArrayLike, segments: int, *, window: float, stride: float | None = None
+    times: ArrayLike,
+    segments: int,
+    *,
+    window: float,
+    stride: float | None = None,
+    end: float | None = None,
 ) -> Windows:
     """Windows of `window` seconds every `stride` seconds, T frames sampled uniformly from each.
 
     `times` are the seconds (N,) at which the frames are shown, non-decreasing, constant rate or
     not (`frame_times` makes them for a constant rate); `stride` is `window` unless given. Window
     w begins at ``times[0] + w*stride`` and holds the frames in ``[start, start + window)``. The
-    clip ends one median interval after its last frame; the last window is moved back to end
-    there, so that all are equally long; a clip shorter than a window is one window, cut to the
-    clip. A window in which no frame begins shows the frame that stands on the screen.
+    clip ends at `end`, or one median interval after its last frame; the last window is moved back
+    to end there, so that all are equally long; a clip shorter than a window is one window, cut to
+    the clip. A window in which no frame begins shows the frame that stands on the screen.
 
     Raises ValueError if `times` is empty or descends, if `window` or `stride` is not positive, and
     for more than `MAX_WINDOWS` windows.
@@ -179,7 +184,7 @@ def sliding_windows(
     for name, value in (("window", window), ("stride", stride)):
         if not 0 < value < np.inf:
             raise ValueError(f"`{name}` (={value}) must be a positive number of seconds")
-    starts, ends = _spans(shown, window, stride)
+    starts, ends = _spans(shown, window, stride, end)
     first = np.searchsorted(shown, starts - _SIMULTANEOUS)
     after = np.searchsorted(shown, ends - _SIMULTANEOUS)
     rows = []
@@ -190,10 +195,11 @@ def sliding_windows(
 
 
 def _spans(
-    shown: NDArray[np.float64], window: float, stride: float
+    shown: NDArray[np.float64], window: float, stride: float, end: float | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     interval = float(np.median(np.diff(shown))) if len(shown) > 1 else 0.0
-    begin, end = float(shown[0]), float(shown[-1]) + interval
+    begin = float(shown[0])
+    end = max(float(shown[-1]), float(shown[-1]) + interval if end is None else end)
     if end - begin <= window + _SIMULTANEOUS:
         return np.array([begin]), np.array([max(end, begin)])
     steps = (end - begin - window) / stride

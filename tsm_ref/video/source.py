@@ -1,6 +1,5 @@
 """The types that this folder shares: a frame, a source of frames, and what is known of a file."""
 
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,11 +17,15 @@ ASSUMED_RATE = 25.0
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture: its index from 0, seconds after the first frame, RGB pixels (H, W, 3) uint8."""
+    """One picture: its index from 0, seconds after the first frame, RGB pixels (H, W, 3) uint8.
+
+    A pixel is `pixel_aspect` times as wide as it is high.
+    """
 
     index: int
     time: float
     pixels: Pixels
+    pixel_aspect: float = 1.0
 
 
 class FrameSource(Protocol):
@@ -40,13 +43,45 @@ class FrameSource(Protocol):
 
 
 @dataclass(frozen=True)
-class VideoInfo:
-    """What is known of a video file before and after it is decoded.
+class Repair:
+    """One kind of untrue timestamp: how often it was found, and at which picture first (from 0).
 
-    `path` is as given. `width` and `height` are those of the picture as it is shown, after the
-    clockwise `rotation` (0, 90, 180 or 270 degrees) was applied. `frame_rate` is in frames per
-    second and `duration` in seconds, both measured from the timestamps where there are some.
-    `frame_count` counts packets, or pictures where decoding found another number.
+    >>> Repair("restart", 2, 120).sentence
+    'the timestamps start again: the time goes on (2 times, first at frame 120)'
+    """
+
+    kind: str
+    count: int
+    first: int
+
+    @property
+    def sentence(self) -> str:
+        """What was found and what is done, for people."""
+        times = "once, at" if self.count == 1 else f"{self.count} times, first at"
+        return f"{REPAIRS[self.kind]} ({times} frame {self.first})"
+
+
+REPAIRS = {
+    "missing": "timestamps are missing: such a frame is shown one step after the one before",
+    "restart": "the timestamps start again: the time goes on",
+    "wrap": "the timestamps wrap around at 33 bits: the time goes on",
+    "gap": "the timestamps jump ahead by more than 10 s: the time goes on without a gap",
+    "disorder": "timestamps do not ascend: such a frame is shown shortly after the one before",
+}
+"""What is wrong with timestamps, and what the clock does about it."""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What is known of a video before and after it is decoded.
+
+    `path` is as given, `codec` the name of the codec, whatever decodes it. `width` and `height` are
+    those of the picture as it is shown, after it was `mirrored` (left for right) if the file asks
+    for that, and then turned by the clockwise `rotation` (0, 90, 180 or 270 degrees); a pixel of
+    it is `pixel_aspect` times as wide as high. `frame_rate` is in frames per second and `duration`
+    in seconds, both by the clock of the video (`tsm_ref.video.clock`), whose `repairs` are named.
+    `frame_count` counts pictures, never the header's claim; `interlaced` says that some of them
+    hold two fields.
     """
 
     path: str
@@ -59,6 +94,10 @@ class VideoInfo:
     duration: float | None
     frame_count: int
     warnings: tuple[str, ...] = ()
+    mirrored: bool = False
+    pixel_aspect: Fraction = Fraction(1)
+    interlaced: bool = False
+    repairs: tuple[Repair, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,27 +125,3 @@ class DecodedFrames:
     def pixels(self) -> NDArray[Any]:
         """The frames in the order asked for: the shape of `indices`, then that of a frame."""
         return np.asarray(self.unique[self.order])
-
-
-def timeline(
-    stamps: "array[int]", count: int, tick: Fraction | None, declared: Fraction | None
-) -> tuple[NDArray[np.float64], float]:
-    """Seconds after the first frame (N,), ascending, and the frames per second, of N = `count`.
-
-    `stamps` are the frames' timestamps, in any order, in units of `tick` seconds; `declared` is
-    the rate that the file names. A declared rate within 2 % of the measured one is preferred,
-    because 30000/1001 is exact and a clock of milliseconds is not. Without a timestamp for each
-    frame the times are ``n / rate``.
-
-    >>> timeline(array("q", [40, 0, 80]), 3, Fraction(1, 1000), None)
-    (array([0.  , 0.04, 0.08]), 25.0)
-    """
-    rate = float(declared or 0)
-    if len(stamps) != count or tick is None:
-        return np.arange(count) / (rate or ASSUMED_RATE), rate or ASSUMED_RATE
-    ticks = np.sort(np.frombuffer(stamps, np.int64))
-    times = (ticks - ticks[0]) * float(tick)
-    if times[-1] == 0:
-        return times, rate or ASSUMED_RATE
-    measured = float((count - 1) / times[-1])
-    return times, rate if abs(rate - measured) <= 0.02 * measured else measured

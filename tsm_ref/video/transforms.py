@@ -141,8 +141,24 @@ def views(height: int, width: int, spec: Preprocess) -> list[View]:
     return [View(v.top, v.left, mirrored) for v in five for mirrored in (False, True)]
 
 
-def resize_and_crop(frame: Pixels, spec: Preprocess) -> Pixels:
+def square_size(height: int, width: int, pixel_aspect: float = 1.0) -> tuple[int, int]:
+    """Height and width of a frame in square pixels, from pixels `pixel_aspect` times as wide.
+
+    Nothing is lost: the side that has too few pixels grows.
+
+    >>> square_size(576, 720, 16 / 11), square_size(576, 720, 12 / 13)
+    ((576, 1047), (624, 720))
+    """
+    if pixel_aspect >= 1:
+        return height, round(width * pixel_aspect)
+    return round(height / pixel_aspect), width
+
+
+def resize_and_crop(frame: Pixels, spec: Preprocess, pixel_aspect: float = 1.0) -> Pixels:
     """One decoded RGB frame as its views, still 8-bit and RGB: small enough to be kept.
+
+    The network sees square pixels: those of the frame, `pixel_aspect` times as wide as high, are
+    resized once, to the size that the frame would have had in square ones.
 
     Shapes: `frame` uint8 (H, W, 3); result uint8 (V, h, w, 3) in the order of `views`. Raises
     ValueError for another dtype or shape, and as `geometry` and `views`.
@@ -152,7 +168,7 @@ def resize_and_crop(frame: Pixels, spec: Preprocess) -> Pixels:
     """
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         raise ValueError(f"`frame` ({frame.dtype}, shape {frame.shape}) must be uint8 (H, W, 3)")
-    height, width = geometry(frame.shape[0], frame.shape[1], spec)
+    height, width = geometry(*square_size(len(frame), frame.shape[1], pixel_aspect), spec)
     resized = frame
     if (height, width) != frame.shape[:2]:
         resized = RESIZERS[spec.resize](frame, height, width)

@@ -1,0 +1,112 @@
+"""The wanted frames of a clip, decoded once each."""
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tsm_ref.errors import VideoError
+from tsm_ref.video.clips import Clip, FileClip, Showing
+from tsm_ref.video.decode import MAX_PIXELS
+from tsm_ref.video.source import DecodedFrames, Indices, Pixels, VideoInfo
+from tsm_ref.video.surveys import Mistaken, Survey
+
+__all__ = ["read_frames", "read_wanted", "surveyed", "updated"]
+
+T = TypeVar("T")
+Convert = Callable[[Pixels], NDArray[Any]]
+
+
+def read_frames(
+    path: str | os.PathLike[str],
+    indices: ArrayLike | Callable[[int], ArrayLike],
+    *,
+    convert: Convert | None = None,
+    allow_partial: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    threads: int = 1,
+) -> DecodedFrames:
+    """Decode the wanted frames of a file, and keep only those.
+
+    `indices` are 0-based, of any shape, in any order, with repeats; or a function from the number
+    of frames to such indices, asked again if there were fewer after all: then the file is decoded
+    to its end. `convert` takes each wanted frame, RGB uint8 (H, W, 3), as soon as it is decoded;
+    its results share one shape. Memory: the results and one frame.
+
+    Raises `VideoError` as `frames`, and for an index that the file does not reach.
+
+    >>> read_frames("missing.mp4", [0])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    tsm_ref.errors.VideoError: no such file: ...
+    """
+    clip = FileClip(path, allow_partial=allow_partial, max_pixels=max_pixels, threads=threads)
+
+    def read(known: Survey) -> DecodedFrames:
+        wanted = indices(known.info.frame_count) if callable(indices) else indices
+        return read_wanted(clip, known, wanted, convert, to_end=callable(indices))
+
+    return surveyed(clip, read)
+
+
+def surveyed(clip: Clip, use: Callable[[Survey], T]) -> T:
+    """What `use` makes of a survey of the clip; made again if the pictures belie the packets."""
+    try:
+        return use(clip.survey(decode=False))
+    except Mistaken:
+        return use(clip.survey(decode=True))
+
+
+def read_wanted(
+    clip: Clip,
+    known: Survey,
+    indices: ArrayLike,
+    convert: Convert | None = None,
+    *,
+    to_end: bool = True,
+) -> DecodedFrames:
+    """As `read_frames`, of a clip that was surveyed; raises `Mistaken` where the survey is wrong.
+
+    `to_end` decodes all frames, which is how the end of the survey is checked.
+    """
+    wanted = np.asarray(indices, np.int64)
+    if wanted.size == 0 or wanted.min() < 0:
+        raise ValueError("`indices` must be at least one index, none below 0")
+    unique, order = np.unique(wanted, return_inverse=True)
+    with closing(clip.open()) as source:
+        times, kept, decoded = _collect(source, known, unique, convert, to_end)
+        info = updated(known.info, source)
+    if len(kept) < len(unique):
+        raise VideoError(f"frame {unique[-1]} was asked for and the last is frame {decoded - 1}")
+    order = order.reshape(wanted.shape)
+    return DecodedFrames(wanted, times[order], kept, order, decoded, info)
+
+
+def _collect(
+    source: Showing, known: Survey, unique: Indices, convert: Convert | None, to_end: bool
+) -> tuple[NDArray[np.float64], NDArray[Any], int]:
+    """The wanted frames that exist: times, pixels as converted, and how many were decoded."""
+    times = np.zeros(len(unique))
+    kept: NDArray[Any] = np.empty((0,), np.uint8)
+    found = decoded = 0
+    for index, time, pixels in known.checked(source.shown()):
+        decoded += 1
+        if found < len(unique) and index == unique[found]:
+            image = pixels() if convert is None else convert(pixels())
+            if found == 0:
+                kept = np.empty((len(unique), *image.shape), image.dtype)
+            kept[found], times[found] = image, time
+            found += 1
+        if found == len(unique) and not to_end and not source.damaged:
+            break
+    return times, kept if found == len(kept) else kept[:found], decoded
+
+
+def updated(info: VideoInfo, source: Showing) -> VideoInfo:
+    """The same facts, with what was found in the clip since: warnings, each once, and fields."""
+    warnings = tuple(dict.fromkeys(info.warnings + source.warnings))
+    return replace(info, warnings=warnings, interlaced=info.interlaced or source.interlaced)

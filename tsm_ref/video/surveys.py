@@ -1,0 +1,180 @@
+"""What a video file holds, known before it is used: how many pictures, and when each is shown.
+
+Packets are cheap to count, and in most files each is one picture. Where anything speaks against
+that, the pictures are decoded and counted instead; and whoever decodes them later compares
+(`Survey.checked`), so that packets are believed only where the pictures turn out to be equal.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.errors import VideoError
+from tsm_ref.video.clock import Timeline
+from tsm_ref.video.decode import MAX_PIXELS, PARTIAL, VideoFile
+from tsm_ref.video.pictures import Look
+from tsm_ref.video.source import VideoInfo
+
+__all__ = ["Mistaken", "Survey", "packet_times", "probe", "survey"]
+
+T = TypeVar("T")
+
+MAX_FRAMES = 1 << 22
+"""The most frames a file may hold: 38 hours at 30 frames a second."""
+
+_ONE_TO_ONE = ("mov", "matroska", "gif", "apng", "flv", "ivf", "avi")
+"""The formats (FFmpeg's names begin so) in which by their specification a packet is a picture."""
+
+_SIMULTANEOUS = 1e-6  # seconds
+
+
+class Mistaken(Exception):
+    """The packets promised other pictures, or other times, than decode."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A `VideoInfo`, the `times` (N,) in seconds of its pictures, and whether they were `decoded`.
+
+    Where they were not, the times are those of the packets, which the pictures may belie.
+    """
+
+    info: VideoInfo
+    times: NDArray[np.float64]
+    decoded: bool
+
+    def checked(self, shown: Iterable[tuple[int, float, T]]) -> Iterator[tuple[int, float, T]]:
+        """The pictures as they are decoded; raises `Mistaken` at the first that was not foreseen.
+
+        The end is checked, too: by who goes on to it.
+        """
+        count = 0
+        for index, time, picture in shown:
+            count = index + 1
+            if not self.decoded and (
+                count > len(self.times) or abs(time - self.times[index]) > _SIMULTANEOUS
+            ):
+                raise Mistaken
+            yield index, time, picture
+        if not self.decoded and count != len(self.times):
+            raise Mistaken
+
+
+def survey(
+    path: str | os.PathLike[str],
+    *,
+    decode: bool | None = None,
+    allow_partial: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    threads: int = 1,
+) -> Survey:
+    """Look a file through: by its packets where they can be believed, or by decoding it.
+
+    With `decode` false the packets of any format are believed that do not speak against themselves:
+    for who checks. With None those of formats in which a packet is a picture; with true none.
+
+    Raises `VideoError` as `tsm_ref.video.frames`, also for a FIFO
+    and for more than `MAX_FRAMES` frames.
+    """
+    limits: dict[str, Any] = {"allow_partial": allow_partial, "max_pixels": max_pixels}
+    if not decode:
+        with VideoFile(path, regular=True, **limits) as source:
+            plausible = decode is False or source.format_name.startswith(_ONE_TO_ONE)
+            found = _by_packets(source) if plausible else None
+            if found is not None:
+                return Survey(_info(path, source, *found), found[1].times, decoded=False)
+    with VideoFile(path, regular=True, threads=threads, **limits) as source:
+        for index, _, _ in source.shown():
+            _check_count(index + 1)
+        assert source.look is not None  # `shown` refuses a file without a picture
+        line = source.clock.timeline()
+        return Survey(_info(path, source, source.look, line), line.times, decoded=True)
+
+
+def probe(
+    path: str | os.PathLike[str], *, allow_partial: bool = False, max_pixels: int = MAX_PIXELS
+) -> VideoInfo:
+    """What the file holds: by its packets where each is a picture, else by decoding it.
+
+    Raises `VideoError` as `frames`, also for a FIFO and for more than `MAX_FRAMES` frames.
+
+    >>> probe(".")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    tsm_ref.errors.VideoError: a folder is not a video: ...
+    """
+    return survey(path, allow_partial=allow_partial, max_pixels=max_pixels).info
+
+
+def packet_times(
+    path: str | os.PathLike[str], *, allow_partial: bool = False, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.float64]:
+    """When each frame is shown, in seconds after the first (N,).
+
+    Ascending; ``n / rate`` where the file carries no timestamps. Raises `VideoError` as `probe`.
+
+    >>> packet_times("missing.mp4")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    tsm_ref.errors.VideoError: no such file: ...
+    """
+    return survey(path, allow_partial=allow_partial, max_pixels=max_pixels).times
+
+
+def _by_packets(source: VideoFile) -> tuple[Look, Timeline] | None:
+    """The look of the first picture and the times of the packets; None where those cannot be so."""
+    stamps: list[tuple[int, int]] = []
+    last = None
+    for packet in source.packets():
+        if source.look is None:
+            source.look_at(packet)
+        if packet.is_discard or (not packet.size and packet.dts is None):
+            continue  # an edit list hides its picture, or the stream ends
+        stamp = source.stamp(packet)
+        begun = stamps or packet.is_keyframe
+        if not begun or not packet.size or stamp is None or packet.dts is None:
+            return None
+        if last is not None and packet.dts <= last:
+            return None
+        last = packet.dts
+        stamps.append((stamp, packet.duration or 0))
+        _check_count(len(stamps))
+    if source.look is None:
+        raise VideoError(f"no picture of the video decodes: {PARTIAL}")
+    clock = source.new_clock()
+    for stamp, length in sorted(stamps):
+        clock.show(stamp, length)
+    return None if clock.repairs or not stamps else (source.look, clock.timeline())
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_FRAMES:
+        raise VideoError(f"it holds more than {MAX_FRAMES} frames, the most accepted")
+
+
+def _info(path: str | os.PathLike[str], source: VideoFile, look: Look, line: Timeline) -> VideoInfo:
+    if line.varies:
+        source.warn(
+            "the frame rate varies: frames at equal steps of their index are not so in time"
+        )
+    width, height = look.shown
+    return VideoInfo(
+        path=os.fspath(path),
+        codec=source.codec_name,
+        width=width,
+        height=height,
+        rotation=look.orientation.degrees,
+        pixel_format=look.pixel_format,
+        frame_rate=line.rate,
+        duration=line.end,
+        frame_count=len(line.times),
+        warnings=source.warnings,
+        mirrored=look.orientation.mirrored,
+        pixel_aspect=look.pixel_aspect,
+        interlaced=source.interlaced,
+        repairs=source.clock.repairs,
+    )
