@@ -51,8 +51,8 @@ INSIDE = {
     "passes": ("extents fold_batch_norm windows", "fuse streaming", "optimize"),
     "models": ("builder", "mobilenet_v2 resnet ts_can", "pp_lcnet", "weights zoo"),
     "video": (
-        *("boxes pictures resize sampling source", "containers transforms"),
-        *("decode", "camera pipe"),
+        *("boxes log pictures resize sampling source", "clock containers transforms"),
+        *("decode", "camera pipe surveys", "clips", "reading"),
     ),
     "engine": (
         *("arena contract forking inputs oracle plan_cache stream", "on_numpy"),

@@ -28,6 +28,8 @@ _BEHIND = 3
 """So many pictures in a row that are behind the clock start a new count, too."""
 _LONGEST_GAP = 10.0
 """The longest gap in seconds of a format whose clock may jump (as FFmpeg assumes)."""
+_EVEN = 0.9
+"""A rate is even, and a longer step a hole in it, where this share of the steps is alike."""
 _REGULAR = 0.75
 """A rate is constant where this share of the steps is alike."""
 
@@ -42,6 +44,15 @@ class Timeline:
     times: Seconds
     rate: float
     end: float
+
+    @property
+    def holes(self) -> int:
+        """How many steps of an otherwise even rate are as long as two or more."""
+        steps = np.diff(self.times)
+        typical = np.median(steps) if len(steps) else 0.0
+        long = steps >= 1.75 * typical
+        even = np.abs(steps - typical) <= 0.25 * typical
+        return int(long.sum()) if len(steps) and even.mean() >= _EVEN else 0
 
     @property
     def varies(self) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Self
 from tsm_ref.errors import MissingDependency, VideoError
 from tsm_ref.video.clock import Clock
 from tsm_ref.video.containers import DEMUXERS, check_path, check_structure, refusal
+from tsm_ref.video.log import Log
 from tsm_ref.video.pictures import Look
 from tsm_ref.video.source import ASSUMED_RATE, Frame, Pixels
 
@@ -28,6 +29,9 @@ _WITHOUT_PTS = ("avi",)
 pictures come at the times of decoding, in the order of display."""
 _CLOCK_JUMPS = 0x0200
 """FFmpeg's flag of a format whose clock may be set anew in mid-stream (AVFMT_TS_DISCONT)."""
+
+_NOTICED = "crccheck+bitstream+buffer"
+"""What a decoder looks for besides what stops it: checksums, and what the format forbids."""
 
 PARTIAL = "a whole file is accepted, or what decodes of this one with allow_partial"
 
@@ -51,17 +55,20 @@ class VideoFile:
         self._partial, self._max_pixels, self._max_frames = allow_partial, max_pixels, max_frames
         self._warnings: dict[str, None] = {}
         self.damaged = self.interlaced = False
+        self._told: set[str] = set()
         self.look: Look | None = None
         self._last_stamp: int | None = None
+        self._begun, self._headless, self._ticks, self._threads = False, False, 0, threads
         self._av = _import_av()
         if os.path.isfile(self._name) and (missing := check_structure(self._name)):
             self._damaged(f"the file is cut, {missing} bytes are missing at its end")
         self._container = self._open()
+        self._log = Log(self._av, workers=threads > 1)
         try:
             self.stream = self._video_stream()
             context = self.stream.codec_context
             self._check_size(context.width, context.height)
-            context.options = {"max_pixels": str(2 * max_pixels)}
+            context.options = {"max_pixels": str(2 * max_pixels), "err_detect": _NOTICED}
             context.thread_count = threads
             context.thread_type = "FRAME" if threads > 1 else "SLICE"
             self.clock = self.new_clock()
@@ -95,7 +102,22 @@ class VideoFile:
 
     def close(self) -> None:
         """Close the file; nothing happens the second time."""
-        self._container.close()
+        try:
+            if self._threads > 1 and not self._log.closed:
+                self._finish()
+        finally:
+            self._log.close()
+            self._container.close()
+
+    def _finish(self) -> None:
+        """Let the decoder's threads come to an end: one that logs waits for Python's lock, which
+        is held while the decoder is closed and waits for its threads.
+        """
+        try:
+            while self.stream.codec_context.decode(None):
+                pass
+        except (AttributeError, self._av.FFmpegError):  # it was not opened, or has ended
+            pass
 
     def __enter__(self) -> Self:
         return self
@@ -113,15 +135,29 @@ class VideoFile:
         packets = self._container.demux(self.stream)
         while True:
             try:
-                packet = next(packets)
+                with self._watched():
+                    packet = next(packets)
             except (StopIteration, IndexError):  # PyAV stumbles over streams that appear late,
-                return  # after it has given the last packet of those it knew
+                break  # after it has given the last packet of those it knew
             except self._av.FFmpegError as error:
                 self._damaged(f"the file cannot be read further ({_reason(error)})")
                 packet, packets = self._last_packet(), iter(())
+            self._notice_beginning(packet)
             if packet.is_corrupt:
                 self._damaged("a piece of the video stream is damaged or cut")
             yield packet
+        if self.format_name == "avi" and self._ticks < self.stream.frames:
+            self._damaged(f"the file promises {self.stream.frames} frames and holds {self._ticks}")
+
+    def _notice_beginning(self, packet: Any) -> None:
+        """A capture may begin anywhere: what precedes its first key picture is no damage."""
+        if not self._begun and packet.size:
+            self._begun = True
+            if self._clock_jumps and not packet.is_keyframe:
+                self._headless = True
+                self.warn("the video begins in the middle: what precedes a key picture is left out")
+        self._headless = self._headless and not packet.is_keyframe
+        self._ticks = max(self._ticks, packet.dts + 1 if packet.dts is not None else 0)
 
     def _last_packet(self) -> Any:
         """The empty packet that makes the decoder give back what it still holds."""
@@ -131,8 +167,11 @@ class VideoFile:
 
     def pictures(self, packet: Any) -> list[Any]:
         """The pictures that the decoder gives after this packet, usually one or none."""
+        if not packet.size and packet.dts is not None:
+            return []  # the picture before is shown on; a decoder would take it for the end
         try:
-            pictures: list[Any] = packet.decode()
+            with self._watched():
+                pictures: list[Any] = packet.decode()
         except self._av.FFmpegError as error:
             self._damaged(f"a part of the video does not decode ({_reason(error)})")
             return []
@@ -141,6 +180,14 @@ class VideoFile:
             if picture.is_corrupt:
                 self._damaged("a picture is damaged")
         return pictures
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Damage that FFmpeg logs inside counts as damage that it tells."""
+        with self._log.heard() as errors:
+            yield
+        if errors:
+            self._damaged(f"a part of the video is damaged ({errors[0]})", kind="logged")
 
     def __iter__(self) -> Iterator[Frame]:
         for index, time, pixels in self.shown():
@@ -168,6 +215,11 @@ class VideoFile:
             raise VideoError(f"no picture of the video decodes: {PARTIAL}")
         for repair in self.clock.repairs:
             self.warn(repair.sentence)
+        if holes := self.clock.timeline().holes:
+            self.warn(
+                f"{holes} step{'s' * (holes > 1)} in an even rate last as long as several: frames "
+                "may be missing there"
+            )
 
     def look_at(self, packet: Any) -> None:
         """Look at the first picture, if this packet gives one."""
@@ -177,9 +229,12 @@ class VideoFile:
 
     def new_clock(self) -> Clock:
         """A clock for the pictures of this file."""
-        flags = int(self._container.format.flags)
-        jumps = bool(flags & _CLOCK_JUMPS)
-        return Clock(self.stream.time_base, self.stream.average_rate, jumps=jumps)
+        stream = self.stream
+        return Clock(stream.time_base, stream.average_rate, jumps=self._clock_jumps)
+
+    @property
+    def _clock_jumps(self) -> bool:
+        return bool(int(self._container.format.flags) & _CLOCK_JUMPS)
 
     def stamp(self, shown: Any) -> int | None:
         """The timestamp of a packet or picture: of its display, or of decoding where that is so."""
@@ -239,11 +294,16 @@ class VideoFile:
                 "are accepted"
             )
 
-    def _damaged(self, what: str) -> None:
+    def _damaged(self, what: str, kind: str | None = None) -> None:
+        """Refuse, or say so once of a `kind`; what precedes the first key picture is no damage."""
+        if self._headless:
+            return
         if not self._partial:
             raise VideoError(f"{what}: {PARTIAL}")
         self.damaged = True
-        self.warn(f"{what}: what decodes is used")
+        if (kind or what) not in self._told:
+            self._told.add(kind or what)
+            self.warn(f"{what}: what decodes is used")
 
 
 def frames(

@@ -45,10 +45,10 @@ class Pipe(VideoFile):
         finally:
             self._reader.heed()
 
-    def _damaged(self, what: str) -> None:
+    def _damaged(self, what: str, kind: str | None = None) -> None:
         if self._container.format.name.startswith("mov"):
             what = f"{what}; through a pipe, an MP4 file needs its index in front"
-        super()._damaged(what)
+        super()._damaged(what, kind)
 
     def close(self) -> None:
         """Close the stream; nothing happens the second time."""
