@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +27,7 @@ from tsm_ref.reference import softmax
 from tsm_ref.video import frame_times, normalize
 
 from . import motion
-from .footage import decode, look
+from .footage import look
 from .generator import shows_motion
 
 Array = NDArray[Any]
@@ -43,8 +44,13 @@ TRAVEL = 1.5
 
 
 def pictures(folder: Path) -> list[Array]:
-    """Every 25th frame of the videos of a folder."""
-    return [f for path in sorted(folder.iterdir()) for f in decode(path)[::25]]
+    """Every 25th frame (H, W, 3) of the videos of a folder."""
+    found: list[Array] = []
+    for path in sorted(folder.iterdir()):
+        with av.open(str(path)) as video:
+            kept = (f for k, f in enumerate(video.decode(video=0)) if k % 25 == 0)
+            found += [frame.to_ndarray(format="rgb24") for frame in kept]
+    return found
 
 
 def film(rng: np.random.Generator, picture: Array, velocity: Array) -> Array | None:
