@@ -15,7 +15,16 @@ LOGS = card.HERE / "logs"
 def test_a_card_is_what_the_logs_give(name, file):
     report = json.loads((LOGS / "evaluation.json").read_text())
     meta = json.loads((LOGS / f"{name}.json").read_text())
-    assert (CARDS / f"{file}.md").read_text() == card.card(name, report, meta)
+    speeds = LOGS / f"{name}_speeds.json"
+    found = json.loads(speeds.read_text()) if speeds.exists() else None
+    assert (CARDS / f"{file}.md").read_text() == card.card(name, report, meta, found)
+
+
+def test_the_default_is_right_at_every_speed_that_six_seconds_can_show():
+    found = json.loads((LOGS / "online_speeds.json").read_text())
+    slowest, *others = found.values()
+    assert slowest["every length: clips"] > slowest["one second: clips"]
+    assert min(row["every length: clips"] for row in others) >= 0.95
 
 
 def test_the_default_is_fit_to_be_one():

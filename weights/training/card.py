@@ -80,8 +80,33 @@ def swaps(report: dict[str, Any], name: str) -> str:
     return text + "."
 
 
-def card(name: str, report: dict[str, Any], meta: dict[str, Any]) -> str:
-    """One model card."""
+def speed_table(found: dict[str, Any]) -> str:
+    """The section about every speed: what the plain command says, and one second alone."""
+    lines = [
+        "## Every speed",
+        "",
+        "A virtual camera moves for up to six seconds over single pictures of twelve public videos "
+        "that no training saw (the two thresholds that choose between windows were set on other "
+        "draws from them), at 25 frames a second; the speed is per seventh of a second, the step "
+        "of a window of one second. *Clips* is what the plain "
+        "command says of a clip, *moments* its timeline, *sure and wrong* the share of moments "
+        "with a wrong label of more than 95 %; `python -m weights.training.speeds FOLDER` measures "
+        "it on other footage.",
+        "",
+        "| move | clips | right clips | right moments | sure and wrong | windows of 1 s alone |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in found.items():
+        figures = [row[f"every length: {key}"] for key in ("clips", "moments", "sure and wrong")]
+        cells = [percent(x) for x in (*figures, row["one second: clips"])]
+        lines.append(f"| {name} | {row['clips']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n\n"
+
+
+def card(
+    name: str, report: dict[str, Any], meta: dict[str, Any], found: dict[str, Any] | None = None
+) -> str:
+    """One model card; ``found`` is the table of `speeds.py`, where it was measured."""
     template = (HERE / "card.md").read_text()
     return template.format(
         file=TWINS[name],
@@ -93,6 +118,7 @@ def card(name: str, report: dict[str, Any], meta: dict[str, Any]) -> str:
         accuracy=accuracy_table(report, name),
         recall=recall_table(report, name),
         swaps=swaps(report, name),
+        speeds=speed_table(found) if found else "",
     )
 
 
@@ -105,7 +131,9 @@ def main() -> None:
     report = json.loads((args.logs / "evaluation.json").read_text())
     for name, file in TWINS.items():
         meta = json.loads((args.logs / f"{name}.json").read_text())
-        (args.out / f"{file}.md").write_text(card(name, report, meta))
+        speeds = args.logs / f"{name}_speeds.json"
+        found = json.loads(speeds.read_text()) if speeds.exists() else None
+        (args.out / f"{file}.md").write_text(card(name, report, meta, found))
 
 
 if __name__ == "__main__":
