@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
-    ("errors", "terminal", "private", "atomic", "isolated", "kernels", "command"),
+    ("errors", "terminal", "private", "atomic", "isolated", "memory", "kernels", "command"),
     ("ops_table", "graph", "reference", "profile", "profile_files"),
     ("passes", "models", "video"),
     ("engine", "checkpoint"),
@@ -37,6 +37,7 @@ NEIGHBOURS = {
     ("kernels", "atomic"),
     ("kernels", "errors"),
     ("kernels", "private"),
+    ("memory", "errors"),
     ("terminal", "errors"),
     ("profile", "reference"),
     ("profile_files", "profile"),

@@ -26,6 +26,7 @@ __all__ = [
     "positive",
     "printable",
     "say",
+    "size",
     "tell",
 ]
 
@@ -79,6 +80,19 @@ def number(text: str) -> float:
     return float(text)
 
 
+def size(text: str) -> int:
+    """An option that is a size in bytes: plain, or with K, M, G or T behind it.
+
+    >>> size("2G"), size("1.5M")
+    (2147483648, 1572864)
+    """
+    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([KMGT]?)i?B?", text, re.IGNORECASE)
+    bytes_ = int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " ")) if found else 0
+    if not 0 < bytes_ < 1 << 60:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} must be a size such as 800M or 8G")
+    return bytes_
+
+
 def limit_blas(threads: int) -> None:
     """Set how many threads NumPy's BLAS library takes, which it reads when NumPy is imported.
 
@@ -106,6 +120,9 @@ def guarded(run: Callable[[], int | None]) -> int:
         except TsmError as error:
             code, line = error.exit_code, f"error: {error}"
             problem: Exception = error
+        except MemoryError as error:
+            code, line = 1, f"error: there is not enough memory: {error}"
+            problem = error
         except Exception as error:
             kind = type(error).__name__
             code, line = 1, f"error: a bug of ours, please report it: {kind}: {error}"

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref import checkpoint as files
+from tsm_ref import memory
 from tsm_ref.command import Parser, guarded, positive, say
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.stream.stream import Stream
-from tsm_ref.errors import CheckpointError, UsageError, WriteError
+from tsm_ref.errors import CheckpointError, GraphError, UsageError, WriteError
 from tsm_ref.graph import Graph
 from tsm_ref.model.file_form import FileForm
 from tsm_ref.model.meaning import meant_as
-from tsm_ref.options import add_facts, facts_of
+from tsm_ref.options import add_facts, add_limits, facts_of, limited
 
 __all__ = ["convert", "main", "parser"]
 
@@ -59,15 +61,24 @@ def parser() -> argparse.ArgumentParser:
         size.add_argument(f"--{option}", type=positive, metavar=meaning)
     size.add_argument("--opset", type=positive, default=17, metavar="N", help="default: 17")
     size.add_argument("--stream", action="store_true", help="one frame and its state per run")
+    add_limits(made)
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    return guarded(lambda: _main(parser().parse_args(arguments)))
+    return guarded(lambda: _main(sys.argv[1:] if arguments is None else arguments))
 
 
-def _main(options: argparse.Namespace) -> None:
+def _main(arguments: Sequence[str]) -> int | None:
+    options = parser().parse_args(arguments)
+    code = limited(options, "tsm_ref.convert", arguments, CheckpointError)
+    if code is None:
+        _carry_out(options)
+    return code
+
+
+def _carry_out(options: argparse.Namespace) -> None:
     sizes = {
         letter: value
         for letter, value in (
@@ -127,6 +138,7 @@ def convert(
     for sentence in found.warnings:
         warnings.warn(f"{path}: {sentence}", stacklevel=2)
     bound = _sizes(found, sizes or {})
+    _check_memory(found.graph, {**bound, "T": STEPS} if stream else bound)
     try:
         _write(found, target, kind, storage, bound, opset, stream)
     except WriteError as error:
@@ -175,6 +187,27 @@ def _sizes(found: files.Checkpoint, given: Mapping[str, int]) -> dict[str, int]:
     height, width = found.profile.preprocess.frame_size
     usual = {"T": found.profile.sampling.segments, "A": 1, "H": height or 224, "W": width or 224}
     return {**usual, **given}
+
+
+def _check_memory(graph: Graph, sizes: Mapping[str, int]) -> None:
+    """Raise `CheckpointError` where one clip of these sizes would take more memory than it may."""
+    named = {**sizes, "N": sizes.get("N", 1)}
+    shapes = {
+        entry.name: [d if isinstance(d, int) else named.get(d, 1) for d in entry.shape]
+        for entry in graph.inputs
+    }
+    clip = sum(prod(shape) for shape in shapes.values())
+    try:
+        found = graph.shapes(shapes)
+    except GraphError:  # said where it is run
+        found = {}
+    values = max((prod(found[node.name]) for node in graph.nodes if found), default=0)
+    size = "x".join(str(named[letter]) for letter in "NTHW" if letter in named)
+    memory.check(
+        4 * (4 * clip + 3 * values),
+        f"the comparison on a clip of {size}",
+        weights=4 * graph.parameter_count,
+    )
 
 
 def _parity(

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 
 from tsm_ref.command import Parser, guarded, limit_blas, number, positive, say, tell
 from tsm_ref.errors import SomeInputsFailed, TsmError, UsageError, VideoError, WriteError
-from tsm_ref.options import add_facts, add_model, add_version, coloured, load_model, recipe_of
+from tsm_ref.options import (
+    add_facts,
+    add_limits,
+    add_model,
+    add_version,
+    coloured,
+    limited,
+    load_model,
+    recipe_of,
+)
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
     from tsm_ref.batch import Clip, Outcome, Recipe
@@ -67,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     look.add_argument("--stride", type=number, metavar="S", help="one every S seconds")
     add_facts(made)
     _add_streaming(made)
+    add_limits(made)
     add("--allow-partial", action="store_true", help="use what decodes of a damaged video")
     add_version(made)
     return made
@@ -116,11 +126,19 @@ def _add_streaming(made: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    return guarded(lambda: _main(parser().parse_args(arguments)))
+    return guarded(lambda: _main(sys.argv[1:] if arguments is None else arguments))
 
 
-def _main(options: argparse.Namespace) -> None:
+def _main(arguments: Sequence[str]) -> int | None:
+    options = parser().parse_args(arguments)
     limit_blas(options.threads)
+    code = limited(options, "tsm_ref.infer", arguments, VideoError)
+    if code is None:
+        _run(options)
+    return code
+
+
+def _run(options: argparse.Namespace) -> None:
     if options.list_models:
         _list_models()
         return

@@ -15,7 +15,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-__all__ = ["Limits", "confine", "ended", "run"]
+__all__ = ["OVERHEAD", "Limits", "confine", "ended", "run"]
+
+
+OVERHEAD = 2 << 30
+"""Bytes of addresses that Python and the libraries take before they do anything."""
 
 
 @dataclass(frozen=True)

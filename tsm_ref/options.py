@@ -4,12 +4,14 @@ import argparse
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from tsm_ref import __version__
-from tsm_ref.command import positive, say
+from tsm_ref import __version__, isolated, memory
+from tsm_ref.command import positive, say, size
+from tsm_ref.errors import TsmError
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
     from tsm_ref.batch import Recipe
@@ -17,10 +19,12 @@ if TYPE_CHECKING:  # imported late: the number of threads has to be set before N
 
 __all__ = [
     "add_facts",
+    "add_limits",
     "add_model",
     "add_version",
     "coloured",
     "facts_of",
+    "limited",
     "load_model",
     "recipe_of",
     "versions",
@@ -64,6 +68,32 @@ def add_facts(made: argparse.ArgumentParser) -> None:
     add.add_argument("--strides", choices=("pytorch", "caffe"), help="of a bottleneck in a file")
     add.add_argument("--non-local", choices=MODES, help="mode of the non-local blocks in a file")
     add.add_argument("--weights", metavar="NAME", help="which set of weights of a file: ema, ...")
+
+
+def add_limits(made: argparse.ArgumentParser) -> None:
+    """What files of strangers may do to us."""
+    add = made.add_argument_group("files of strangers").add_argument
+    add("--max-memory", type=size, metavar="SIZE", help="what one run may take, such as 8G")
+    add("--isolate", action="store_true", help="read them in a process that may be lost")
+
+
+def limited(
+    options: argparse.Namespace, module: str, arguments: Sequence[str], kind: type[TsmError]
+) -> int | None:
+    """Heed the limits of `add_limits`: None, or the exit code of a child that did the work.
+
+    Raises `kind` where the child did not end by itself.
+    """
+    if options.max_memory:
+        memory.allow(options.max_memory)
+    if not options.isolate:
+        return None
+    rest = [argument for argument in arguments if argument != "--isolate"]
+    room = isolated.OVERHEAD + (options.max_memory or memory.available() // 2)
+    code = isolated.run(module, rest, isolated.Limits(memory=room))
+    if said := isolated.ended(code):
+        raise kind(f"the process that read the files {said}: one of them is not what it says")
+    return code
 
 
 def facts_of(options: argparse.Namespace) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref import memory
 from tsm_ref.checkpoint.hdf5.stream_state import load_state, save_state
 from tsm_ref.errors import UsageError
 from tsm_ref.live.smoothing import Smoother
@@ -20,6 +21,9 @@ from tsm_ref.video import Frame, FrameSource, normalize, resize_and_crop
 __all__ = ["Live", "Update"]
 
 Array = NDArray[Any]
+
+MOST_SMOOTHED = 1 << 26
+"""Bytes of logits that a smoother may keep: they are averaged, and saved, again and again."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,12 @@ class Live:
         self.model, self.top = model, top
         self.smoother = smoother or Smoother(window=model.profile.sampling.segments)
         self._check_classes()
+        memory.check(
+            8 * self.smoother.window * self._classes(),
+            f"smoothing over {self.smoother.window} frames",
+            most=MOST_SMOOTHED,
+            error=UsageError,
+        )
         self.pace = pace or default_pace(model)
         self.stream = model.stream(lookahead=lookahead)
         self.next_frame = 0  # the first frame of the source that was not looked at

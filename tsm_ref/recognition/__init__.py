@@ -5,6 +5,7 @@
     recognize   decode, sample, preprocess, run, average, label: a `Recognition`
     windows     a long video in sliding windows, and their timeline of segments
     clock       where the time goes, stage by stage
+    room        whether the clips of a profile have room in memory
     render      the table and the JSON, which ``recognition.schema.json`` describes
 
 >>> from tsm_ref.checkpoint import weights_folder

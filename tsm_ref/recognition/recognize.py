@@ -14,6 +14,7 @@ from tsm_ref.errors import CheckpointError, UsageError
 from tsm_ref.model import Model
 from tsm_ref.profile import Preprocess, Profile, Sampling
 from tsm_ref.recognition.clock import Clock
+from tsm_ref.recognition.room import check_memory
 from tsm_ref.recognition.windows import Segment, WindowCutter, grown, ladder, settled, timeline
 from tsm_ref.reference import sigmoid, softmax
 from tsm_ref.video import (
@@ -128,6 +129,7 @@ def recognize(
         raise UsageError(f"`top` (={top!r}) must be a whole number of at least 1")
     check_classifies(model)
     profile, label_of = profile or model.profile, model.profile.label_of
+    check_memory(model, profile)
     clip, clock = FileClip(path, allow_partial=allow_partial), Clock()
     look = _over_windows if profile.sampling.policy == "windows" else _over_clips
     with clock.stage("total"), clock.compiling():

@@ -1,0 +1,36 @@
+"""Whether the clips of a profile have room in memory, before the first frame is decoded."""
+
+from math import prod
+
+from tsm_ref import memory
+from tsm_ref.errors import GraphError
+from tsm_ref.model import Model
+from tsm_ref.profile import Profile
+
+VIEWS = {"center": 1, "three": 3, "three_longer": 3, "five": 5, "ten": 10}
+"""The views of a frame that the crops of a preprocessing give."""
+CLIPS = {"twice": 2, "dense": 10}
+"""The clips of the policies that take several."""
+
+
+def check_memory(model: Model, profile: Profile) -> None:
+    """Raise `CheckpointError` where the clips of a profile would take more memory than they may.
+
+    Every number of a profile is within bounds, and so is every layer; their product is reckoned
+    here: the frames that are kept, the numbers that they become, and three of the largest values
+    of the network, as a residual block holds.
+    """
+    height, width = profile.preprocess.frame_size
+    frames, views = profile.sampling.segments, VIEWS[profile.preprocess.crops]
+    pixels = 3 * height * width * frames * views
+    (entry,) = model.graph.inputs
+    try:
+        shapes = model.graph.shapes({entry.name: (1, 3, frames, height, width)})
+    except GraphError:  # the size depends on the video, or does not fit: that is said later
+        shapes = {}
+    values = max((prod(shapes[node.name]) for node in model.graph.nodes if shapes), default=0)
+    memory.check(
+        pixels * (CLIPS.get(profile.sampling.policy, 1) + 8) + 3 * 4 * values,
+        f"the model {model.name!r} with {frames} frames of {height}x{width} in {views} views",
+        weights=4 * model.graph.parameter_count,
+    )
