@@ -60,7 +60,7 @@ INSIDE = {
         *("on_loops on_numba",),
     ),
     "model": ("kept_weights meaning onnx_backend scores stream summary", "file_form", "model"),
-    "recognition": ("clock windows", "recognize", "render"),
+    "recognition": ("clock room windows", "recognize", "render"),
     "live": ("smoothing sources", "loop", "early", "show", "session"),
 }
 """The floors inside a folder, the lowest first; those of `checkpoint` are on the maps in it."""
