@@ -32,7 +32,7 @@ OF_BATCHES = (
     *("recursive", "from_file", "root", "output_dir", "jsonl", "csv", "resume", "workers"),
 )
 """Options of a run over many clips."""
-OF_PICTURES = ("report", "plot", "subtitles", "edl")
+OF_PICTURES = ("report", "plot", "subtitles", "edl", "save_video")
 """Options of what people look at."""
 OF_CLIPS = ("sampling", "crops", "window", "stride", *OF_BATCHES, *OF_PICTURES)
 """Options of a run over whole clips."""
@@ -99,6 +99,7 @@ def _add_pictures(made: argparse.ArgumentParser) -> None:
     """The options of what people look at."""
     add = made.add_argument_group("to look at").add_argument
     add("--report", metavar="OUT.html", help="one page of all: frames, timeline, classes, model")
+    add("--save-video", metavar="OUT.mp4", help="one video again, with its labels under it")
     add("--plot", metavar="OUT.svg|png", help="the probabilities of one video over time")
     add("--subtitles", metavar="OUT.srt|vtt", help="the timeline of one video as subtitles")
     add("--edl", metavar="OUT.edl|csv", help="the timeline of one video for an editor")
@@ -257,7 +258,9 @@ def _recognize(options: argparse.Namespace) -> None:
         found = [_recognize_one(recipe, *loaded, clips[0].path, options)]
     else:
         found = _recognize_many(recipe, loaded, clips, options)
-    pictures.write([Shown(o.path, o.result, o.error) for o in found], card_of(options.model))
+    shown = [Shown(outcome.path, outcome.result, outcome.error) for outcome in found]
+    for note in pictures.write(shown, card_of(options.model)):
+        tell(f"warning: {note}")
     failed = sum(outcome.result is None for outcome in found)
     if failed:
         raise SomeInputsFailed(f"{failed} of {len(clips)} videos were not recognised")

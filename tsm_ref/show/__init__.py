@@ -7,6 +7,7 @@ wrote down yesterday can be shown today.
 
     thumbnails   the frames that the network saw, small, as JPEG
     report       one page for a clip or a batch; ``page.css`` and ``page.js`` are in it
+    film         the clip again, with what was recognised under every picture
     plot         the probabilities over time as SVG or PNG
     files        the output files, by the options that ask for them
     cues         the timeline as subtitles (SRT, WebVTT) and for video editors (EDL, CSV)

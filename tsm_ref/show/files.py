@@ -8,6 +8,7 @@ from pathlib import Path
 from tsm_ref.atomic import final_target, replace_file
 from tsm_ref.errors import UsageError, WriteError
 from tsm_ref.show.cues import Tree, edl, srt, timeline_csv, vtt
+from tsm_ref.show.film import ENDINGS, save_video
 from tsm_ref.show.plot import KINDS, plot
 from tsm_ref.show.report import Shown, report
 
@@ -44,12 +45,16 @@ class Pictures:
     plot: str | None = None
     subtitles: str | None = None
     edl: str | None = None
+    save_video: str | None = None
 
     def check(self, count: int) -> None:
         """See before anything is run that all of it can be made of so many clips."""
-        kinds = (("plot", KINDS), ("subtitles", tuple(SUBTITLES)), ("edl", tuple(CUTS)))
+        kinds = (
+            *(("plot", KINDS), ("subtitles", tuple(SUBTITLES)), ("edl", tuple(CUTS))),
+            ("save-video", ENDINGS),
+        )
         for option, endings in kinds:
-            path = getattr(self, option)
+            path = getattr(self, option.replace("-", "_"))
             if path is None:
                 continue
             if Path(path).suffix.lower() not in endings:
@@ -59,16 +64,20 @@ class Pictures:
             if count != 1:
                 raise UsageError(f"--{option} shows one video, and {count} were given")
 
-    def write(self, clips: Sequence[Shown], card: str = "") -> None:
-        """Make every file that was asked for; raises `WriteError` and `MissingDependency`."""
+    def write(self, clips: Sequence[Shown], card: str = "") -> tuple[str, ...]:
+        """Make every file that was asked for; returns what the user should know.
+
+        Raises `WriteError` and `MissingDependency`.
+        """
         if self.report is not None:
             write_file(self.report, report(clips, card))
         tree = clips[0].result
         if tree is None:
-            return
+            return ()
         if self.plot is not None:
             write_file(self.plot, plot(tree, Path(self.plot).suffix.lower()[1:]))
         if self.subtitles is not None:
             write_file(self.subtitles, SUBTITLES[Path(self.subtitles).suffix.lower()](tree))
         if self.edl is not None:
             write_file(self.edl, CUTS[Path(self.edl).suffix.lower()](tree))
+        return () if self.save_video is None else save_video(tree, self.save_video)
