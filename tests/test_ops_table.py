@@ -8,7 +8,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tsm_ref import ops_table
-from tsm_ref.ops_table import ACTIVATIONS, ATTRIBUTES, OPS, PARAMETER_ROLES, REQUIRED, window_sizes
+from tsm_ref.ops_table import (
+    ACTIVATIONS,
+    ATTRIBUTES,
+    OPS,
+    PARAMETER_ROLES,
+    REQUIRED,
+    InTime,
+    Op,
+    window_sizes,
+)
 
 X = (2, 6, 8, 14, 10)
 
@@ -82,6 +91,16 @@ SHAPES = [
 def test_shapes(op, inputs, attrs, expected):
     OPS[op].check(len(inputs), attrs)
     assert OPS[op].shape(inputs, attrs) == expected
+    if OPS[op].keeps_shape:
+        assert expected == inputs[0]
+    if OPS[op].in_time is InTime.FRAME:
+        frames = max(x[2:3] for x in inputs[: 1 + ("b" in OPS[op].inputs)])
+        assert set(frames) <= set(expected)
+
+
+def test_an_op_of_which_nothing_is_said_does_not_stream():
+    assert isinstance(Op(("x",), lambda inputs, attrs: inputs[0]).in_time, str)
+    assert not Op(("x",), lambda inputs, attrs: inputs[0]).keeps_shape
 
 
 REFUSED = [

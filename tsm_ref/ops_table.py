@@ -1,4 +1,4 @@
-"""The one table of operations: inputs, attributes, shape rule and cost of each.
+"""The one table of operations: inputs, attributes, shape rule, cost and reach in time of each.
 
 Names and attributes follow ONNX where ONNX has the op. Where a network of this field needs an idea
 that ONNX has no single op for (`TemporalShift`, `Consensus`, `AttentionMask`, `NonLocal`), the name
@@ -11,6 +11,7 @@ ends.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 Shape = tuple[int, ...]
@@ -79,19 +80,39 @@ ATTRIBUTES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 """What every attribute may hold, in words and as a predicate; a file's attributes are checked."""
 
 
+class InTime(Enum):
+    """Which frames of its inputs an output frame of an op depends on."""
+
+    FRAME = "the same frame alone"
+    WINDOW = "a fixed number of frames around it"
+
+
+FRAME, WINDOW = InTime
+
+
 def _no_macs(inputs: Shapes, output: Shape, attrs: Attrs) -> int:
     return 0
 
 
 @dataclass(frozen=True)
 class Op:
-    """One row: the names of the tensor inputs (``?`` marks an optional one) and the rules."""
+    """One row: the names of the tensor inputs (``?`` marks an optional one) and the rules.
+
+    ``in_time`` says which frames an output frame depends on, or in a sentence why the op cannot run
+    frame by frame.
+    """
 
     inputs: tuple[str, ...]
     shape: Callable[[Shapes, Attrs], Shape]
     attrs: Attrs = field(default_factory=dict)
     macs: Callable[[Shapes, Shape, Attrs], int] = _no_macs
     statistics: frozenset[str] = frozenset()
+    in_time: InTime | str = "nothing is known about how it acts in time"
+
+    @property
+    def keeps_shape(self) -> bool:
+        """True where the output has the shape of the first input, whatever that is."""
+        return self.shape in _KEEPING
 
     def check(self, input_count: int, attrs: Attrs) -> None:
         """Raise `ValueError` for a wrong number of inputs, or a missing or unknown attribute."""
@@ -333,36 +354,53 @@ def _non_local_macs(inputs: Shapes, output: Shape, attrs: Attrs) -> int:
     return theta[0] * _count(theta[2:]) * _count(phi[2:]) * (theta[1] + g[1])
 
 
+_KEEPING = frozenset((_same, _batch_norm_shape, _shift_shape, _softmax_shape, _mask_shape))
+"""The shape rules that give back the shape of the first input."""
+
 OPS: Mapping[str, Op] = {
-    "Conv": Op(("x", "weight", "bias?"), _conv_shape, CONV_ATTRS, _conv_macs),
+    "Conv": Op(("x", "weight", "bias?"), _conv_shape, CONV_ATTRS, _conv_macs, in_time=WINDOW),
     "BatchNormalization": Op(
         ("x", "scale", "bias", "mean", "variance"),
         _batch_norm_shape,
         {"epsilon": 1e-5},
         statistics=frozenset({"mean", "variance"}),
+        in_time=FRAME,
     ),
-    "Relu": Op(("x",), _same),
-    "Clip": Op(("x",), _same, {"min": REQUIRED, "max": REQUIRED}),
-    "LeakyRelu": Op(("x",), _same, {"alpha": 0.01}),
-    "HardSwish": Op(("x",), _same),
-    "HardSigmoid": Op(("x",), _same),
-    "Tanh": Op(("x",), _same),
-    "Sigmoid": Op(("x",), _same),
-    "Softmax": Op(("x",), _softmax_shape, {"axis": 1}),
-    "LogSoftmax": Op(("x",), _softmax_shape, {"axis": 1}),
-    "Add": Op(("a", "b"), _broadcast),
-    "Mul": Op(("a", "b"), _broadcast),
-    "MaxPool": Op(("x",), _pool_shape, POOL_ATTRS | {"dilations": (1, 1, 1)}),
-    "AveragePool": Op(("x",), _pool_shape, POOL_ATTRS | {"count_include_pad": False}),
-    "GlobalAveragePool": Op(("x",), _global_pool_shape),
-    "Flatten": Op(("x",), _flatten_shape, {"order": "CHW"}),
-    "Squeeze": Op(("x",), _squeeze_shape, {"axes": REQUIRED}),
-    "Linear": Op(("x", "weight", "bias?"), _linear_shape, {}, _linear_macs),
-    "TemporalShift": Op(("x",), _shift_shape, {"d": REQUIRED, "fill": "zero", "segment": 0}),
-    "Consensus": Op(("x",), _consensus_shape, {"over": "mean"}),
-    "AttentionMask": Op(("x",), _mask_shape),
+    "Relu": Op(("x",), _same, in_time=FRAME),
+    "Clip": Op(("x",), _same, {"min": REQUIRED, "max": REQUIRED}, in_time=FRAME),
+    "LeakyRelu": Op(("x",), _same, {"alpha": 0.01}, in_time=FRAME),
+    "HardSwish": Op(("x",), _same, in_time=FRAME),
+    "HardSigmoid": Op(("x",), _same, in_time=FRAME),
+    "Tanh": Op(("x",), _same, in_time=FRAME),
+    "Sigmoid": Op(("x",), _same, in_time=FRAME),
+    "Softmax": Op(("x",), _softmax_shape, {"axis": 1}, in_time=FRAME),
+    "LogSoftmax": Op(("x",), _softmax_shape, {"axis": 1}, in_time=FRAME),
+    "Add": Op(("a", "b"), _broadcast, in_time=FRAME),
+    "Mul": Op(("a", "b"), _broadcast, in_time=FRAME),
+    "MaxPool": Op(("x",), _pool_shape, POOL_ATTRS | {"dilations": (1, 1, 1)}, in_time=WINDOW),
+    "AveragePool": Op(
+        ("x",), _pool_shape, POOL_ATTRS | {"count_include_pad": False}, in_time=WINDOW
+    ),
+    "GlobalAveragePool": Op(("x",), _global_pool_shape, in_time=FRAME),
+    "Flatten": Op(("x",), _flatten_shape, {"order": "CHW"}, in_time=FRAME),
+    "Squeeze": Op(("x",), _squeeze_shape, {"axes": REQUIRED}, in_time=FRAME),
+    "Linear": Op(("x", "weight", "bias?"), _linear_shape, {}, _linear_macs, in_time=FRAME),
+    "TemporalShift": Op(
+        ("x",), _shift_shape, {"d": REQUIRED, "fill": "zero", "segment": 0}, in_time=WINDOW
+    ),
+    "Consensus": Op(
+        ("x",),
+        _consensus_shape,
+        {"over": "mean"},
+        in_time="the average over the whole clip is read by another node",
+    ),
+    "AttentionMask": Op(("x",), _mask_shape, in_time=FRAME),
     "NonLocal": Op(
-        ("theta", "phi", "g"), _non_local_shape, {"mode": "embedded_gaussian"}, _non_local_macs
+        ("theta", "phi", "g"),
+        _non_local_shape,
+        {"mode": "embedded_gaussian"},
+        _non_local_macs,
+        in_time="its attention looks at the whole clip",
     ),
     "FusedConv": Op(
         ("x", "weight", "bias", "residual?"),
@@ -371,6 +409,7 @@ OPS: Mapping[str, Op] = {
         | {"d": (), "fill": "zero", "segment": 0}
         | {"activation": "", "min": 0.0, "max": 0.0, "alpha": 0.0},
         _conv_macs,
+        in_time=WINDOW,
     ),
     "History": Op(("x",), _history_shape, {"d": REQUIRED, "before": 0, "past": "zero"}),
 }

@@ -37,5 +37,8 @@ class Engine(Protocol):
     def memory_bytes(self, shapes: Mapping[str, Sequence[int]]) -> int:
         """Bytes of the buffers for one clip of these input shapes, weights not counted."""
 
-    def fallbacks(self) -> list[str]:
-        """Nodes that another engine computes, in the plans made so far."""
+    def fallbacks(self) -> list[str] | None:
+        """Nodes that the NumPy engine computes, in the plans made so far.
+
+        None from an engine that has no need of another one.
+        """

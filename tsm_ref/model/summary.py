@@ -82,8 +82,8 @@ def summary_lines(
     given = ", ".join(f"{name} {tuple(shape)}" for name, shape in inputs.items())
     yield f"multiply-adds  {total / 1e9:.3f} G ({2 * total / 1e9:.3f} GFLOP) for {given}"
     yield f"buffers        {engine.memory_bytes(inputs) / 1e6:.1f} MB"
-    if engine.name == "numba":
-        yield f"on NumPy       {', '.join(engine.fallbacks()) or 'nothing'}"
+    if (others := engine.fallbacks()) is not None:
+        yield f"on NumPy       {', '.join(others) or 'nothing'}"
     if measured:
         yield f"measured       {measured}"
 

@@ -8,12 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tsm_ref.graph import Graph, Node
-from tsm_ref.ops_table import ACTIVATIONS, window_sizes
+from tsm_ref.ops_table import window_sizes
 
 Extent = tuple[Any, ...]
-
-_KEEPS = {*ACTIVATIONS, "BatchNormalization", "TemporalShift", "AttentionMask"}
-_KEEPS |= {"Softmax", "LogSoftmax"}
 
 
 def extents(graph: Graph) -> dict[str, Extent]:
@@ -41,7 +38,7 @@ def extents(graph: Graph) -> dict[str, Extent]:
 
 def _extent(node: Node, inputs: Sequence[Extent], unknown: Extent) -> Extent:
     x = inputs[0]
-    if node.op in _KEEPS:
+    if node.rule.keeps_shape:
         return x
     if node.op in ("Add", "Mul") and len(x) == len(inputs[1]):
         return tuple(map(_spread, x, inputs[1], unknown))

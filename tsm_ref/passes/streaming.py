@@ -21,7 +21,7 @@ from typing import Any
 
 from tsm_ref.errors import NotStreamable, UsageError
 from tsm_ref.graph import Graph, Input, Node
-from tsm_ref.ops_table import ACTIVATIONS, Shape
+from tsm_ref.ops_table import InTime, Shape
 from tsm_ref.passes.windows import FAR, HERE, NEVER, Clock, Window, pooled, refusal, shifted
 
 __all__ = ["FAR", "NEVER", "Clock", "State", "StepGraph", "streaming", "without_lookahead"]
@@ -87,20 +87,6 @@ class StepGraph:
         known = self.source.shapes(inputs)
         ranks = {name: len(shape) for name, shape in known.items()}
         return {name: known[name][min(2, ranks[name] - 1)] for name in self.clocks if name in known}
-
-
-_POINTWISE = frozenset(
-    (
-        *ACTIVATIONS,
-        *("BatchNormalization", "GlobalAveragePool", "Flatten", "Linear", "AttentionMask"),
-        *("Softmax", "LogSoftmax", "Squeeze", "Add", "Mul"),
-    )
-)
-_WINDOWED = frozenset(("Conv", "FusedConv", "MaxPool", "AveragePool", "TemporalShift"))
-_REFUSED = {
-    "NonLocal": "its attention looks at the whole clip",
-    "Consensus": "the average over the whole clip is read by another node",
-}
 
 
 def streaming(graph: Graph) -> StepGraph:
@@ -252,13 +238,12 @@ class _Pass:
 
     def _window(self, node: Node, at: int) -> Window:
         """How a node reads an input in time; raises `NotStreamable` where it reads all of it."""
-        if node.op in _REFUSED:
-            raise refusal(node, _REFUSED[node.op])
-        if node.op in _POINTWISE:
+        in_time = node.rule.in_time
+        if isinstance(in_time, str):
+            raise refusal(node, in_time)
+        if in_time is InTime.FRAME:
             self._check_axes(node)
             return HERE
-        if node.op not in _WINDOWED:
-            raise refusal(node, "nothing is known about how it acts in time")
         if at:  # a residual
             return HERE
         if node.op == "TemporalShift":

@@ -118,9 +118,8 @@ class NumpyEngine:
         with self.plans.turn:
             return self.plan(shapes).memory.size
 
-    def fallbacks(self) -> list[str]:
-        """Nodes that another engine computes: none."""
-        return []
+    def fallbacks(self) -> None:
+        """No node is left to another engine."""
 
     def _make_plan(self, inputs: Mapping[str, Shape]) -> _Plan:
         shapes = self.graph.shapes(inputs)
