@@ -1,4 +1,4 @@
-"""The passes that both engines run before they plan, in their order."""
+"""The passes that every engine runs before it plans, in their order."""
 
 from collections.abc import Mapping
 from typing import Any
