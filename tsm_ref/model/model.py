@@ -220,7 +220,22 @@ class Model:
         lines = summary_lines(
             self.name, self.graph, self.engine, shapes or self.input_shapes(), self.profile.measured
         )
-        return "\n".join(lines)
+        return "\n".join(
+            [*lines, f"takes          {self._takes()}", f"gives          {self.output}"]
+        )
+
+    def _takes(self) -> str:
+        """What the inputs hold, as the file declares them and the profile prepares them."""
+        spec = self.profile.preprocess
+        plain = not any(spec.mean) and all(value == 1 for value in spec.std)
+        values = ("0 to 255" if spec.scale == 1 else f"0 to {255 * spec.scale:g}") if plain else (
+            "normalised values"
+        )  # fmt: skip
+        views = self.form.inputs if self.form else ()
+        declared = ", ".join(f"{view} {view.dtype}" for view in views) or ", ".join(
+            f"{name} (N, C, T, H, W)" for name in self.input_shapes()
+        )
+        return f"{declared}; {values}, {spec.channel_order.upper()}"
 
     def input_shapes(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
         """The shapes of the inputs for `batch` clips as the profile samples and crops them."""

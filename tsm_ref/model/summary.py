@@ -10,6 +10,7 @@ from tsm_ref.engine import Engine
 from tsm_ref.errors import NotStreamable
 from tsm_ref.graph import Graph
 from tsm_ref.passes import streaming
+from tsm_ref.passes.streaming import FAR
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,19 @@ def _streaming(graph: Graph) -> str:
     return f"{delay}, each output depends on {stream.receptive_field} frames"
 
 
+def _source(d: int) -> str:
+    """The frame that a channel reads, on paper."""
+    if d >= FAR:
+        return "always zero"
+    return f"t{-d:+d}" if d else "t"
+
+
 def _shift_lines(shifts: Sequence[Shift]) -> Iterator[str]:
     """One line per shift: how many channels read which frame."""
     for shift in shifts:
         values, counts = np.unique(shift.d, return_counts=True)
         folds = ", ".join(
-            f"{count} x t{-value:+d}" if value else f"{count} x t"
+            f"{count} x {_source(value)}"
             for value, count in zip(values.tolist(), counts.tolist(), strict=True)
         )
         segment = f", within {shift.segment} frames" if shift.segment else ""

@@ -486,6 +486,7 @@ def test_a_small_file_cannot_ask_for_much_work(wrong: Any, monkeypatch: pytest.M
 
 
 def test_a_large_file_may_ask_for_more() -> None:
+    assert Budget(0).one < Budget(100).one <= Budget(2**31).one <= Budget.ONE_MOST
     assert Budget(0).total == Budget.FREE < Budget(100).total < Budget(2**31).total
     budget = Budget(0)
     budget.spend(Budget.FREE)

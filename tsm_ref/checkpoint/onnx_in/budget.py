@@ -1,6 +1,16 @@
 """How an attempt to read an ONNX file fails, and what all attempts together may cost."""
 
+import os
+
 from tsm_ref.errors import CheckpointError
+
+
+def memory_bytes() -> int:
+    """The memory of this machine; 8 GB where it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 2**33
 
 
 class NotUnderstood(CheckpointError):
@@ -14,13 +24,18 @@ class Broken(CheckpointError):
 class Budget:
     """How many elements one file may move about, over all attempts, so that none takes for ever.
 
-    A file may move the more, the more it holds: large networks have large weights.
+    A file may move the more, the more it holds: large networks have large weights. ``one`` is how
+    many it may move at once; each takes eight bytes, and several copies are alive together, so it
+    is no more than a small part of the machine's memory either.
     """
 
     FREE, PER_BYTE, MOST = 2**28, 64, 2**34
+    ONE_FREE, ONE_PER_BYTE, ONE_MOST = 2**23, 32, 2**27
 
     def __init__(self, file_size: int) -> None:
         self.total = self.left = min(self.FREE + self.PER_BYTE * file_size, self.MOST)
+        one = min(self.ONE_FREE + self.ONE_PER_BYTE * file_size, self.ONE_MOST)
+        self.one = min(one, memory_bytes() // 128)
 
     def spend(self, count: int) -> None:
         """Take so many elements off; raises `Broken` where they are not left."""

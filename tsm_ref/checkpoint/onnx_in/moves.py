@@ -27,10 +27,15 @@ class Call:
     node: OnnxNode
     opset: int
     zero: int = 0
+    most: int = MAX_ELEMENTS
 
     def attr(self, name: str, default: Any = None) -> Any:
         """An attribute of the node, or a default."""
         return self.node.attrs.get(name, default)
+
+    def checked(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """A shape that this file may ask for; raises `ValueError` before any memory is taken."""
+        return checked(shape, self.most)
 
     def ints(self, name: str, inputs: Arrays, place: int) -> tuple[int, ...] | None:
         """A list of integers that newer opsets give as an input and older ones as an attribute."""
@@ -40,11 +45,11 @@ class Call:
         return None if value is None else tuple(int(v) for v in np.ravel(value))
 
 
-def checked(shape: Sequence[int]) -> tuple[int, ...]:
+def checked(shape: Sequence[int], most: int = MAX_ELEMENTS) -> tuple[int, ...]:
     """A shape that may be allocated; raises `ValueError` before any memory is asked for."""
     sizes = tuple(int(size) for size in shape)
-    if any(size < 0 for size in sizes) or prod(sizes) > MAX_ELEMENTS:
-        raise ValueError(f"the shape {sizes} is more than the {MAX_ELEMENTS} values accepted")
+    if any(size < 0 for size in sizes) or prod(sizes) > most:
+        raise ValueError(f"the shape {sizes} is more than the {most} values accepted")
     return sizes
 
 
@@ -145,7 +150,7 @@ def _split(call: Call, inputs: Arrays) -> list[Array]:
 
 
 def _concat(call: Call, inputs: Arrays) -> Array:
-    checked((sum(x.size for x in inputs),))
+    call.checked((sum(x.size for x in inputs),))
     return np.concatenate(list(inputs), call.attr("axis", 1))
 
 
@@ -159,7 +164,7 @@ def _pad(call: Call, inputs: Arrays) -> Array:
         widths[axis] = (pads[place], pads[place + len(axes)])
     given = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.zeros(0)
     value = given.reshape(-1)[0] if given.size else call.attr("value", 0)
-    checked([size + a + b for size, (a, b) in zip(x.shape, widths, strict=True)])
+    call.checked([size + a + b for size, (a, b) in zip(x.shape, widths, strict=True)])
     x = x[
         tuple(slice(max(0, -a), s - max(0, -b)) for s, (a, b) in zip(x.shape, widths, strict=True))
     ]
@@ -178,7 +183,7 @@ def _pad(call: Call, inputs: Arrays) -> Array:
 def _gather(call: Call, inputs: Arrays) -> Array:
     axis = call.attr("axis", 0)
     shape = inputs[0].shape
-    checked([*shape[:axis], *inputs[1].shape, *shape[axis % len(shape) + 1 :]])
+    call.checked([*shape[:axis], *inputs[1].shape, *shape[axis % len(shape) + 1 :]])
     return np.take(inputs[0], inputs[1], axis)
 
 
@@ -214,18 +219,18 @@ def _scatter_elements(call: Call, inputs: Arrays) -> Array:
 
 def _expand(call: Call, inputs: Arrays) -> Array:
     wanted = tuple(int(v) for v in inputs[1])
-    shape = checked(np.broadcast_shapes(inputs[0].shape, wanted))
+    shape = call.checked(np.broadcast_shapes(inputs[0].shape, wanted))
     return np.broadcast_to(inputs[0], shape)
 
 
 def _tile(call: Call, inputs: Arrays) -> Array:
     repeats = tuple(int(v) for v in inputs[1])
-    checked([size * count for size, count in zip(inputs[0].shape, repeats, strict=True)])
+    call.checked([size * count for size, count in zip(inputs[0].shape, repeats, strict=True)])
     return np.tile(inputs[0], repeats)
 
 
 def _where(call: Call, inputs: Arrays) -> Array:
-    checked(np.broadcast_shapes(*(x.shape for x in inputs)))
+    call.checked(np.broadcast_shapes(*(x.shape for x in inputs)))
     return np.where(inputs[0].astype(bool), inputs[1], inputs[2])
 
 
@@ -264,12 +269,12 @@ def _constant(call: Call, inputs: Arrays) -> Array:
 
 def _constant_of_shape(call: Call, inputs: Arrays) -> Array:
     value = np.asarray(call.attr("value", np.zeros(1, np.float32))).reshape(-1)[0]
-    return np.broadcast_to(value, checked(inputs[0].reshape(-1).tolist()))
+    return np.broadcast_to(value, call.checked(inputs[0].reshape(-1).tolist()))
 
 
 def _range(call: Call, inputs: Arrays) -> Array:
     start, limit, delta = (x.reshape(-1)[0] for x in inputs)
-    checked((max(0, -int(-((limit - start) // delta))) + 1,))
+    call.checked((max(0, -int(-((limit - start) // delta))) + 1,))
     return np.arange(start, limit, delta)
 
 
@@ -344,7 +349,7 @@ def picks(call: Call, inputs: Arrays, shape: Sequence[int]) -> list[Step]:
 
 def _elementwise(function: Callable[..., Any]) -> Move:
     def apply(call: Call, inputs: Arrays) -> Array:
-        checked(np.broadcast_shapes(*(x.shape for x in inputs)))
+        call.checked(np.broadcast_shapes(*(x.shape for x in inputs)))
         return np.asarray(function(*inputs))
 
     return apply

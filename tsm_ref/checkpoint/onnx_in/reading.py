@@ -189,7 +189,7 @@ class Reading(Building):
 
     def call(self, node: OnnxNode) -> Call:
         """The node with the opset of the file."""
-        return Call(node, self.model.opset)
+        return Call(node, self.model.opset, most=self._budget.one)
 
     def only_reader(self, tensor: str) -> bool:
         """True where one node reads a tensor, and it is no output."""
@@ -251,7 +251,7 @@ class Reading(Building):
 
     def _codes(self, value: Value) -> Codes:
         """A value as numbers of elements; zeros are `ZERO`."""
-        checked(value.shape)
+        checked(value.shape, self._budget.one)
         if isinstance(value, np.ndarray):
             if np.any(value):
                 raise NotUnderstood("joins a constant that is not zero to data")
