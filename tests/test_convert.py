@@ -5,15 +5,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
+import tsm_ref
 from tests.checkpoint.torch_writer import zip_file
 from tsm_ref import checkpoint
 from tsm_ref.checkpoint import load_checkpoint, save
 from tsm_ref.convert import main
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.graph import Graph
-from tsm_ref.models import ResNetSpec, build_mobilenet_v2, build_resnet, random_weights
+from tsm_ref.models import (
+    ARCHITECTURES,
+    ResNetSpec,
+    build_mobilenet_v2,
+    build_resnet,
+    random_weights,
+)
+from tsm_ref.passes import streaming
 from tsm_ref.profile import PROFILES, Preprocess, Sampling, ShiftRule
 
 SPEC = ResNetSpec((1, 1, 1), width=16)
@@ -147,6 +156,49 @@ def test_a_result_that_differs_is_an_error(
     monkeypatch.setattr(checkpoint, export, wrong)
     assert main([str(online), str(tmp_path / "x.onnx"), *more]) == 4
     assert "x.onnx: the result differs from its source by" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == [online]
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "mobilenetv2", "resnet50-vd", "pp-lcnetv2"])
+def test_a_network_without_a_shift_comes_back(
+    architecture: str, tmp_path: Path, capsys: Any
+) -> None:
+    """No shift is a profile too, whatever rule its maker would have followed."""
+    if architecture not in ARCHITECTURES:
+        pytest.skip("this architecture has no placement")
+    more = {"width": 0.35} if architecture == "mobilenetv2" else {}
+    model = tsm_ref.build(architecture, num_classes=5, placement="none", engine="numpy", **more)
+    first, second = tmp_path / "in.h5", tmp_path / "out.onnx"
+    tsm_ref.save(model, first)
+    sizes = ["--frames", "2", "--height", "64", "--width", "64"]
+    assert main([str(first), str(second), *sizes]) == 0
+    found = load_checkpoint(second)
+    assert found.profile == model.profile
+    assert not list(found.graph.select("TemporalShift"))
+    assert main([str(second), str(tmp_path / "again.h5")]) == 0
+
+
+def test_a_network_that_looks_ahead_streams_late(source: Path, tmp_path: Path, capsys: Any) -> None:
+    target = tmp_path / "late.onnx"
+    assert main([str(source), str(target), "--stream"]) == 0
+    assert "parity   not compared" in capsys.readouterr().out
+    kept = {entry.key: entry.value for entry in onnx.load(target).metadata_props}
+    assert kept["tsm_ref.delay"] == "3"
+
+
+@pytest.mark.parametrize("mode", ["zero", "past"])
+@pytest.mark.parametrize("more", [[], ["--stream"]], ids=["clip", "step"])
+def test_a_network_that_looks_nowhere_ahead(
+    mode: str, more: list[str], source: Path, tmp_path: Path, capsys: Any
+) -> None:
+    target = tmp_path / "now.onnx"
+    assert main([str(source), str(target), "--lookahead", mode, *more]) == 0
+    out = capsys.readouterr().out
+    assert "parity   equal" in out or (more and mode == "zero" and "not compared" in out)
+    if not more:
+        found = load_checkpoint(target)
+        assert "looks nowhere ahead" in found.profile.measured
+        assert streaming(found.graph).delay == 0
 
 
 def test_sizes_of_an_onnx_file(source: Path, tmp_path: Path) -> None:
@@ -178,7 +230,7 @@ def test_a_size_that_the_network_fixes(source: Path, tmp_path: Path, capsys: Any
         (["{dir}/absent.pth", "{dir}/x.h5"], 4, "absent.pth"),
         (["{in}", "{dir}/x.h5", "--profile", "mmaction2"], 0, ""),
         (["{in}", "{dir}/x.h5", "--profile", "tsn"], 4, "trained with shift"),
-        (["{in}", "{dir}/x.onnx", "--stream"], 4, "answers"),
+        (["{in}", "{dir}/x.h5", "--lookahead", "none"], 2, "lookahead"),
         (["{in}", "{in}"], 5, "the output is the input"),
         (["{in}", "{dir}/no/x.h5"], 5, "no/x.h5: the file cannot be written"),
     ],

@@ -7,8 +7,10 @@ stream; the largest difference is printed.
 
 import argparse
 import sys
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -19,14 +21,19 @@ from numpy.typing import NDArray
 
 from tsm_ref import checkpoint as files
 from tsm_ref import memory
+from tsm_ref.atomic import final_target
+from tsm_ref.checkpoint.disk import write_whole
+from tsm_ref.checkpoint.shift_rules import rule_of
 from tsm_ref.command import Parser, guarded, positive, say
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.stream.stream import Stream
-from tsm_ref.errors import CheckpointError, GraphError, UsageError, WriteError
+from tsm_ref.errors import CheckpointError, GraphError, TsmError, UsageError, WriteError
 from tsm_ref.graph import Graph
 from tsm_ref.model.file_form import FileForm
 from tsm_ref.model.meaning import meant_as
 from tsm_ref.options import add_facts, add_limits, facts_of, limited
+from tsm_ref.passes.streaming import without_lookahead
+from tsm_ref.profile import ShiftRule
 
 __all__ = ["convert", "main", "parser"]
 
@@ -61,6 +68,9 @@ def parser() -> argparse.ArgumentParser:
         size.add_argument(f"--{option}", type=positive, metavar=meaning)
     size.add_argument("--opset", type=positive, default=17, metavar="N", help="default: 17")
     size.add_argument("--stream", action="store_true", help="one frame and its state per run")
+    size.add_argument(
+        "--lookahead", choices=("zero", "past"), help="no delay: another network, less accurate"
+    )
     add_limits(made)
     return made
 
@@ -98,6 +108,7 @@ def _carry_out(options: argparse.Namespace) -> None:
         sizes=sizes,
         opset=options.opset,
         stream=options.stream,
+        lookahead=options.lookahead,
     ):
         say(line)
 
@@ -112,10 +123,13 @@ def convert(
     sizes: Mapping[str, int] | None = None,
     opset: int = 17,
     stream: bool = False,
+    lookahead: str | None = None,
 ) -> list[str]:
     """Write `target` from `source`; returns what was read, what was written, and how they differ.
 
-    ``profile`` and ``facts`` say what the source means, as in `tsm_ref.load`.
+    ``profile`` and ``facts`` say what the source means, as in `tsm_ref.load`; ``lookahead`` writes
+    another network, that looks nowhere ahead (`tsm_ref.passes.streaming.without_lookahead`). The
+    result is compared before it takes its name: where this fails, nothing is left behind.
 
     Raises `UsageError` for an ending that names no kind and for options that do not fit it or the
     network, `CheckpointError` for a source that is not understood or a result that differs by more
@@ -137,17 +151,63 @@ def convert(
         raise type(error)(f"{path}: {error}") from None
     for sentence in found.warnings:
         warnings.warn(f"{path}: {sentence}", stacklevel=2)
+    if lookahead is not None:
+        found = _without_lookahead(found, lookahead)
     bound = _sizes(found, sizes or {})
     _check_memory(found.graph, {**bound, "T": STEPS} if stream else bound)
     try:
-        _write(found, target, kind, storage, bound, opset, stream)
-    except WriteError as error:
-        raise WriteError(f"{target}: {error}") from None
+        size, parity = _written(found, target, kind, storage, bound, opset, stream)
+    except TsmError as error:
+        raise error.about(target) from None
     lines = [f"read     {path}: {found.graph.name}, {found.format}, {found.storage}"]
     lines.append(f"profile  {found.profile.family}: {_shift(found)}")
-    lines.append(f"wrote    {target}: {kind}, {Path(target).stat().st_size:,} bytes")
-    lines.append(f"parity   {_parity(found, target, bound, storage, stream)}")
+    if found.graph.scores.kind != "logits":
+        lines.append(f"gives    {found.graph.scores.kind}")
+    lines += [
+        f"left out {view.name}: {' and '.join(step.op for step in view.steps)} behind the network"
+        for view in found.outputs
+        if view.steps
+    ]
+    lines.append(f"wrote    {target}: {kind}, {size:,} bytes")
+    lines.append(f"parity   {parity}")
     return lines
+
+
+def _without_lookahead(found: files.Checkpoint, mode: str) -> files.Checkpoint:
+    """Another network, and a profile that says so."""
+    graph = without_lookahead(found.graph, mode)
+    rule = rule_of(list(graph.select("TemporalShift"))) or ShiftRule("none")
+    changed = f"changed: looks nowhere ahead (lookahead={mode!r}); unchanged it was: "
+    measured = changed + (found.profile.measured or "not measured")
+    profile = found.profile.with_changes(shift=rule, measured=measured)
+    return replace(found, graph=graph, profile=profile, inputs=(), outputs=(), states=())
+
+
+def _written(
+    found: files.Checkpoint,
+    target: str,
+    kind: str,
+    storage: str,
+    sizes: Mapping[str, int],
+    opset: int,
+    stream: bool,
+) -> tuple[int, str]:
+    """Write the result, compare it, and only then give it its name; its size, and what was found.
+
+    It waits in a folder of its own beside the target.
+    """
+    folder = final_target(Path(target)).parent
+    try:
+        waiting = tempfile.TemporaryDirectory(prefix=".tsm-convert-", dir=folder)
+    except OSError as error:
+        raise WriteError(f"the file cannot be written: {error.strerror or error}") from error
+    with waiting as place:
+        made = str(Path(place, f"made{Path(target).suffix}"))
+        _write(found, made, kind, storage, sizes, opset, stream)
+        parity = _parity(found, made, sizes, storage, stream)
+        data = Path(made).read_bytes()
+    write_whole(target, data)
+    return len(data), parity
 
 
 def _write(
@@ -224,7 +284,7 @@ def _parity(
     difference = max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
     largest = max(float(np.abs(value).max()) for value in ours)
     if difference > (1e-5 if storage == "float32" else 0.1) * largest:
-        raise CheckpointError(f"{target}: the result differs from its source by {difference:.3g}")
+        raise CheckpointError(f"the result differs from its source by {difference:.3g}")
     equal = "equal bit for bit" if not difference else f"largest difference {difference:.3g}"
     what = f"{STEPS} random frames, one by one" if stream else "one random clip"
     return f"{equal} (outputs up to {largest:.3g}, {what} on the NumPy engine)"

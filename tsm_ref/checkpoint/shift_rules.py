@@ -51,8 +51,10 @@ def profile_of(graph: Graph, wanted: Profile | None = None) -> Profile:
     """
     shifts = list(graph.select("TemporalShift"))
     if wanted is not None:
-        placed = wanted.shift if wanted.placement != "none" else ShiftRule("none")
-        _check(shifts, placed, graph.inputs[0].shape[2:3] == (1,))
+        unnamed = wanted.shift.rule == "none" and wanted.placement != "none"
+        if not unnamed:  # the profile of shifts that follow no rule says nothing to compare
+            placed = wanted.shift if wanted.placement != "none" else ShiftRule("none")
+            _check(shifts, placed, graph.inputs[0].shape[2:3] == (1,))
         return wanted
     rule = rule_of(shifts)
     base = PROFILES["mit" if shifts else "tsn"]

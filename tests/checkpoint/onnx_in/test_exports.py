@@ -186,7 +186,7 @@ def test_a_small_file_asks_for_little_memory(loaded: Load) -> None:
     s = Sketch((1, 8, 3, 1024, 1024))
     x = s.reshape("x", 8, 3, 1024, 1024)
     x = s.do("Concat", s.cut(x, 1, 3, 1), s.cut(x, 0, 1, 1), axis=1)
-    with pytest.raises(CheckpointError, match="is more than the 8[0-9]{6} values accepted"):
+    with pytest.raises(CheckpointError, match=r"is more than the 8[0-9]{6} values accepted"):
         loaded(s, behind(s, s.do("Conv", x, s.random(C, 3, 3, 3))), judged=False)
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tsm_ref.checkpoint.disk import StrPath, write_whole
+from tsm_ref.checkpoint.onnx_in.guard import import_onnx
+from tsm_ref.checkpoint.onnx_out.in_time import Validity
 from tsm_ref.checkpoint.onnx_out.rules import write_nodes
 from tsm_ref.checkpoint.onnx_out.writer import Writer
 from tsm_ref.errors import NotStreamable, UsageError
@@ -17,8 +19,11 @@ from tsm_ref.profile import PROFILE_KEY, Profile
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
 
-OPSETS = range(14, 24)
+FIRST_OPSET = 14
 OPSET = 17
+VALID = "valid"
+DELAY_KEY = "tsm_ref.delay"
+"""Under what name a step keeps how many frames late its answers come."""
 
 
 def export_onnx(
@@ -36,7 +41,8 @@ def export_onnx(
     all others must be ("T", "H", "W"; MIT's 8, 224 and 224 are no default here). Inputs and outputs
     have the names, shapes and layout of the graph, NCTHW. A ``profile`` is kept in the file.
 
-    Raises `UsageError` for a dimension without size or an opset that is not 14 to 23, `GraphError`
+    Raises `UsageError` for a dimension without size, for an opset below 14 or above the newest that
+    the onnx package knows, and so the newest that is read, `GraphError`
     for sizes that do not fit the graph, `WriteError` where the file cannot be written.
 
     >>> from tsm_ref.models import build_mobilenet_v2, random_weights
@@ -79,16 +85,21 @@ def export_onnx_stream(
     profile: Profile | None = None,
     opset: int = OPSET,
 ) -> bytes:
-    """Write a causal graph as an ONNX model of one step: a frame and its state in, both out.
+    """Write a graph as an ONNX model of one step: a frame and its state in, both out.
 
     A frame is (N, C, H, W), an output (N, K). A state is named ``state_in_0``, ...: (N, C, H, W),
     or (N, C, frames, H, W) where more than one frame is kept; it starts at zero, and the output
     ``state_out_0`` is the next step's. Dimensions as in `export_onnx`, without "T".
 
-    Raises `NotStreamable` for a graph that looks ahead, or whose past is not zeros.
+    A graph that looks ahead answers some frames late; how many is kept in the file, under
+    `DELAY_KEY`. Such a step takes one more input, ``valid`` (N,): 1 with every frame, 0 with what
+    is given behind the last one to get the answers that are still to come. Which ticks had a frame
+    is its last state.
+
+    Raises `NotStreamable` for a graph that skips frames, or whose past is not zeros.
     """
     step = streaming(graph)
-    _check_causal(step)
+    _check_steady(step)
     sizes = {**(sizes or {}), "T": 1, "A": 1}
     writer = Writer(
         step.graph.shapes(_bound(step.graph, sizes)), _checked(opset), sizes.get("N", "N")
@@ -97,7 +108,8 @@ def export_onnx_stream(
         writer.rows[entry.name] = entry.name
     states = {f"state_in_{i}": state for i, state in enumerate(step.states)}
     kept: dict[str, str] = {}
-    write_nodes(writer, step.graph, weights, states, kept)
+    validity = _validity(writer, step, len(states)) if step.delay else None
+    write_nodes(writer, step.graph, weights, states, kept, validity)
     names = {output: _per_frame_name(graph, i, output) for i, output in enumerate(step.outputs)}
     inputs = {e.name: (writer.batch, *writer.row_shape(e.name)) for e in step.graph.inputs}
     inputs |= {name: (writer.batch, *_state_shape(writer, s)) for name, s in states.items()}
@@ -109,7 +121,12 @@ def export_onnx_stream(
     for i, (name, state) in enumerate(states.items()):
         writer.node("Identity", [kept[name]], f"state_out_{i}")
         outputs[f"state_out_{i}"] = (writer.batch, *_state_shape(writer, state))
-    data = writer.model(f"{graph.name}-step", inputs, outputs, _metadata(profile))
+    metadata = _metadata(profile)
+    if validity is not None:
+        inputs |= {VALID: (writer.batch,), f"state_in_{len(states)}": (writer.batch, step.delay)}
+        outputs[f"state_out_{len(states)}"] = (writer.batch, step.delay)
+        metadata[DELAY_KEY] = str(step.delay)
+    data = writer.model(f"{graph.name}-step", inputs, outputs, metadata)
     if path is not None:
         write_whole(path, data)
     return data
@@ -121,12 +138,19 @@ def _per_frame_name(graph: Graph, place: int, output: str) -> str:
     return name if name != output else output
 
 
-def _check_causal(step: StepGraph) -> None:
-    if step.delay or not step.steady:
-        raise NotStreamable(
-            f"a step of the graph answers {step.delay} frames late; only a causal graph can be "
-            "written as one ONNX step (tsm_ref.passes.streaming.without_lookahead makes one)"
-        )
+def _validity(writer: Writer, step: StepGraph, place: int) -> Validity:
+    """The line of ticks that had a frame, kept as one more state."""
+    fresh = writer.step("Unsqueeze", [VALID, writer.ints(1)], VALID)
+    line = writer.step("Concat", [f"state_in_{place}", fresh], VALID, axis=1)
+    rest = [line, writer.ints(1), writer.ints(step.delay + 1), writer.ints(1)]
+    writer.node("Slice", rest, f"state_out_{place}")
+    delays = {name: clock.delay for name, clock in step.clocks.items()}
+    return Validity(line, step.delay, delays)
+
+
+def _check_steady(step: StepGraph) -> None:
+    if not step.steady:
+        raise NotStreamable("the graph skips frames; a step that answers at every one is needed")
     for state in step.states:
         if state.past != "zero":
             raise NotStreamable(
@@ -155,8 +179,9 @@ def _bound(graph: Graph, sizes: Mapping[str, int]) -> dict[str, Shape]:
 
 
 def _checked(opset: int) -> int:
-    if opset not in OPSETS:
-        raise UsageError(f"`opset` (={opset}) must be {OPSETS.start} to {OPSETS.stop - 1}")
+    newest = import_onnx().defs.onnx_opset_version()
+    if not FIRST_OPSET <= opset <= newest:
+        raise UsageError(f"`opset` (={opset}) must be {FIRST_OPSET} to {newest}")
     return opset
 
 

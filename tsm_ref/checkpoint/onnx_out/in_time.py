@@ -1,11 +1,13 @@
 """What acts in time, in ONNX: a shift over clips, and the frames that a step keeps."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+import numpy as np
+
 from tsm_ref.checkpoint.onnx_out.writer import Writer
-from tsm_ref.errors import NotStreamable
 from tsm_ref.graph import Node
 from tsm_ref.passes.streaming import NEVER, State
 
@@ -70,7 +72,40 @@ def _runs(d: Iterable[Any]) -> list[tuple[int, int, Any]]:
     return found
 
 
-def history(writer: Writer, node: Node, states: Mapping[str, State], kept: dict[str, str]) -> None:
+@dataclass
+class Validity:
+    """Which of the ticks that a step remembers had a frame; what is made of the others is zero.
+
+    A network that looks ahead answers late: at its first ticks it makes values of frames before the
+    clip, at its last ones of frames behind it. Both count as the fill, zero, for whoever reads
+    them. ``line`` is the tensor (N, depth + 1) of the ticks, this one last; a value is made
+    ``delays`` ticks after the frame that it belongs to.
+    """
+
+    line: str
+    depth: int
+    delays: Mapping[str, int]
+    made: dict[str, str] = field(default_factory=dict)
+
+    def masked(self, writer: Writer, x: str, node: Node) -> str:
+        """A value in the layout of our graph, zero where its frame does not exist."""
+        if x not in self.made:
+            at = self.depth - self.delays[x]
+            box = [writer.ints(at), writer.ints(at + 1), writer.ints(1)]
+            tick = writer.step("Slice", [self.line, *box], node.name)
+            shape = writer.ints(-1, *[1] * (len(writer.shapes[x]) - 1))
+            tick = writer.step("Reshape", [tick, shape], node.name)
+            self.made[x] = writer.step("Mul", [writer.natural(x), tick], node.name)
+        return self.made[x]
+
+
+def history(
+    writer: Writer,
+    node: Node,
+    states: Mapping[str, State],
+    kept: dict[str, str],
+    validity: Validity | None = None,
+) -> None:
     """The frames that a node reads of a value: those of the state, then the one that has come.
 
     A channel that reads d frames late gets the frames t - d - before, ..., t - d. What the next
@@ -87,10 +122,12 @@ def history(writer: Writer, node: Node, states: Mapping[str, State], kept: dict[
                 depths[channel] = (state.depth, name)
     parts = []
     for start, stop, (lag, (depth, state_name)) in _runs(zip(lags, depths, strict=True)):
+        now = writer.natural(x) if validity is None else validity.masked(writer, x, node)
         if lag == NEVER:
-            raise NotStreamable(f"node {node.name!r} reads channels that are always zero")
+            parts.append(_nothing(writer, node, now, start, stop, before + 1))
+            continue
         part = [start, stop, state_name]
-        frames = _frames_of(writer, node, x, part, states, kept)
+        frames = _frames_of(writer, node, now, x, part, states, kept)
         first = depth - lag - before
         box = [writer.ints(v) for v in (first, first + before + 1, 2)]
         whole = first == 0 and before == depth
@@ -99,9 +136,19 @@ def history(writer: Writer, node: Node, states: Mapping[str, State], kept: dict[
     writer.from_natural(node.name, joined)
 
 
+def _nothing(writer: Writer, node: Node, now: str, start: int, stop: int, frames: int) -> str:
+    """Channels that are zero at all times."""
+    box = [writer.ints(start), writer.ints(stop), writer.ints(1)]
+    part = writer.step("Slice", [now, *box], node.name)
+    zero = writer.tensor("float 0.0", np.array(0.0, np.float32))
+    part = writer.step("Mul", [part, zero], node.name)
+    return part if frames == 1 else writer.step("Concat", [part] * frames, node.name, axis=2)
+
+
 def _frames_of(
     writer: Writer,
     node: Node,
+    now: str,
     x: str,
     part: list[Any],
     states: Mapping[str, State],
@@ -109,7 +156,6 @@ def _frames_of(
 ) -> str:
     """The kept frames of some channels and the one that has come, (N, channels, frames, ...)."""
     start, stop, name = part
-    now = writer.natural(x)
     if name:
         state = states[name]
         whole = (state.start, state.stop or writer.shapes[x][1])

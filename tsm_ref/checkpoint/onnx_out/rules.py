@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.checkpoint.onnx_out.in_time import history, temporal_shift
+from tsm_ref.checkpoint.onnx_out.in_time import Validity, history, temporal_shift
 from tsm_ref.checkpoint.onnx_out.writer import Writer
 from tsm_ref.errors import GraphError
 from tsm_ref.graph import Graph, Node
@@ -22,6 +22,7 @@ def write_nodes(
     weights: Weights,
     states: Mapping[str, State] | None = None,
     kept: dict[str, str] | None = None,
+    validity: Validity | None = None,
 ) -> None:
     """Write every node of a graph; the frames that a step keeps go into `kept`.
 
@@ -29,7 +30,7 @@ def write_nodes(
     """
     for node in graph.nodes:
         if node.op == "History":
-            history(writer, node, states or {}, {} if kept is None else kept)
+            history(writer, node, states or {}, {} if kept is None else kept, validity)
         elif node.op in RULES:
             RULES[node.op](writer, node, weights)
         else:
