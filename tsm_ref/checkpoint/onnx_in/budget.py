@@ -1,16 +1,7 @@
 """How an attempt to read an ONNX file fails, and what all attempts together may cost."""
 
-import os
-
+from tsm_ref import memory
 from tsm_ref.errors import CheckpointError
-
-
-def memory_bytes() -> int:
-    """The memory of this machine; 8 GB where it does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return 2**33
 
 
 class NotUnderstood(CheckpointError):
@@ -26,7 +17,7 @@ class Budget:
 
     A file may move the more, the more it holds: large networks have large weights. ``one`` is how
     many it may move at once; each takes eight bytes, and several copies are alive together, so it
-    is no more than a small part of the machine's memory either.
+    is no more than a small part of the memory that is free either; ``--max-memory`` allows more.
     """
 
     FREE, PER_BYTE, MOST = 2**28, 64, 2**34
@@ -35,7 +26,7 @@ class Budget:
     def __init__(self, file_size: int) -> None:
         self.total = self.left = min(self.FREE + self.PER_BYTE * file_size, self.MOST)
         one = min(self.ONE_FREE + self.ONE_PER_BYTE * file_size, self.ONE_MOST)
-        self.one = min(one, memory_bytes() // 128)
+        self.one = memory.allowed() // 64 or min(one, memory.available() // 128)
 
     def spend(self, count: int) -> None:
         """Take so many elements off; raises `Broken` where they are not left."""
