@@ -281,7 +281,8 @@ def _recognize_one(
         raise
     except TsmError as error:
         raise error.about(path or "''") from None
-    for warning in () if options.quiet else result.warnings:
+    told = result.model.warnings  # when it was loaded
+    for warning in () if options.quiet else result.warnings[len(told) :]:
         tell(f"warning: {path}: {warning}")
     if options.json:
         say(as_json(result))
