@@ -201,10 +201,12 @@ def test_every_command_ends_after_ctrl_c():
         assert process.stdout is not None
         process.stdout.readline()  # it has begun
         time.sleep(rng.uniform(0, 0.4))
-        process.send_signal(signal.SIGINT)
+        for _ in range(1 + len(codes) % 2):  # some people press it twice
+            process.send_signal(signal.SIGINT)
         try:
             process.communicate(timeout=60)
         finally:
             process.kill()
         codes.append(process.returncode)
-    assert codes == [130] * len(codes)
+    assert set(codes[::2]) == {130}
+    assert set(codes[1::2]) <= {130, -signal.SIGINT}

@@ -577,6 +577,44 @@ def test_an_interrupted_step_has_not_happened(monkeypatch):
         assert same(stream.step(x[:, :, t]), expected.step(x[:, :, t]))
 
 
+@pytest.mark.parametrize(("kind", "threads"), [("numpy", 1), ("numba", 1), ("numba", 2)])
+@pytest.mark.parametrize("call", ["flush", "reset", "state"])
+def test_every_call_that_is_interrupted_leaves_the_stream_as_it_was(
+    kind, threads, call, monkeypatch
+):
+    name = "resnet, bi-directional"
+    x = clip(family(name)[0], 2, 9)["x"]
+    stream, other = (Stream(engine(name, kind, threads), 2) for _ in range(2))
+    stream.steps(x[:, :, :6])
+    other.steps(x[:, :, 3:])
+    before, expected = stream.state, stream.copy().flush()
+    steps, done = stream._ready(1), []
+
+    def interrupted(real):
+        def call(*arguments):
+            real(*arguments)
+            done.append(1)
+            if len(done) == 5:
+                raise KeyboardInterrupt
+
+        return call
+
+    def begin():
+        if call == "state":
+            stream.state = other.state
+        else:
+            getattr(stream, call)()
+
+    with monkeypatch.context() as patched:
+        for method in ("run", "put"):
+            patched.setattr(steps, method, interrupted(getattr(steps, method)))
+        with pytest.raises(KeyboardInterrupt):
+            begin()
+    after = stream.state
+    assert all((after[key] == before[key]).all() for key in before)
+    assert same(stream.flush(), expected)
+
+
 @pytest.mark.parametrize("kind", ["numpy", "numba"])
 def test_buffers_of_mobilenet_are_the_ten_of_the_online_demo(kind):
     """conventions.md 6: 3x56x56, 4x28x28 twice, 8x14x14 three times, 12x14x14 and 20x7x7 twice."""
