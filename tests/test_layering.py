@@ -24,7 +24,7 @@ FLOORS = (
     ("batch",),
     ("tsm_ref",),
     ("options",),
-    ("infer", "bench", "evaluate", "convert", "inspect", "warmup"),
+    ("infer", "bench", "evaluate", "explain", "convert", "inspect", "warmup"),
     ("__main__",),
 )
 """The rooms of each floor, the lowest first; "tsm_ref" is the package itself, its public names."""

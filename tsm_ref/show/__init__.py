@@ -9,6 +9,8 @@ wrote down yesterday can be shown today.
     report       one page for a clip or a batch; ``page.css`` and ``page.js`` are in it
     film         the clip again, with what was recognised under every picture
     plot         the probabilities over time as SVG or PNG
+    shift_picture  which frame every channel comes from: characters, SVG, ``shift.html``
+    occlusion    which frames of a clip decided
     files        the output files, by the options that ask for them
     cues         the timeline as subtitles (SRT, WebVTT) and for video editors (EDL, CSV)
 """
