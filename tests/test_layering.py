@@ -79,7 +79,7 @@ OWNERS = {
 }
 """Packages that only these files may import, given by the beginnings of their paths."""
 
-JUDGE = {"reference", "errors", "terminal"}
+JUDGE = {"reference", "errors", "terminal", "atomic"}
 """All that the judge may know of us, but for the adapters of our own engines."""
 ADAPTERS = "conformance/testees/engine"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from conformance.catalogue import all_cases
 from conformance.judging.results import Run
+from tsm_ref.atomic import replace_file
 from tsm_ref.errors import UsageError, WriteError
 
 FAILING = ("failed", "unsupported", "skipped")
@@ -93,7 +94,8 @@ def write(path: Path, run: Run, before: Expectations) -> None:
         if r.outcome == "failed" or (r.requirement == "MUST" and r.outcome in FAILING)
     ]
     text = "# case  # beginning of the message  # url\n"
+    text += "".join(entry.line() + "\n" for entry in entries)
     try:
-        path.write_text(text + "".join(entry.line() + "\n" for entry in entries), "utf-8")
+        replace_file(path, text.encode())
     except OSError as error:
         raise WriteError(f"cannot write the expected failures {path}: {error}") from None

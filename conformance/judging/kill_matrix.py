@@ -18,6 +18,7 @@ from conformance.questions.case import Case, Problem, Setting, make_problem
 from conformance.questions.conventions import PRESETS, Conventions
 from conformance.testees.base import Outputs
 from conformance.testees.in_process import InProcess
+from tsm_ref.atomic import replace_file
 from tsm_ref.errors import WriteError
 
 TIMEOUT = 60.0
@@ -96,7 +97,7 @@ def write_matrix(matrix: Matrix, path: Path) -> None:
         "harmless": matrix.harmless,
     }
     try:
-        path.write_text(json.dumps(tree, indent=1) + "\n", "utf-8")
+        replace_file(path, (json.dumps(tree, indent=1) + "\n").encode())
     except OSError as error:
         raise WriteError(f"cannot write the kill matrix {path}: {error}") from None
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import platform
 from collections import Counter
 from dataclasses import asdict, replace
@@ -14,6 +13,7 @@ from typing import Any
 from conformance.catalogue import find_case
 from conformance.judging.results import OUTCOMES, Run
 from conformance.questions.levels import LEVELS
+from tsm_ref.atomic import replace_file
 from tsm_ref.errors import WriteError
 
 
@@ -90,10 +90,8 @@ def write(report: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a file beside its place and rename it, so that there is never half a report."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, "utf-8")
-    beside.replace(path)
+    """Write a file whole, so that there is never half a report; raises `OSError`."""
+    replace_file(path, text.encode())
     return path
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tsm_ref.atomic import final_target, replace_file
 from tsm_ref.bench import latency, report, roofline
 from tsm_ref.bench.ours import OURS
 from tsm_ref.bench.peers import PEERS, installed
@@ -193,7 +194,7 @@ def _latency(wanted: Settings, options: argparse.Namespace) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text + "\n", encoding="utf-8")
+        replace_file(final_target(path), f"{text}\n".encode())
     except OSError as error:
         raise WriteError(f"{path}: {error.strerror}") from None
 

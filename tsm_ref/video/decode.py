@@ -340,7 +340,11 @@ def frames(
 
 def _upright_rgb(picture: Any, look: Look) -> Pixels:
     width, height = look.coded
-    return look.orientation.apply(picture.to_ndarray(format="rgb24", width=width, height=height))
+    try:
+        pixels = picture.to_ndarray(format="rgb24", width=width, height=height)
+    except _import_av().FFmpegError as error:  # its colours are of a kind that nobody knows
+        raise VideoError(f"a picture cannot be turned into RGB ({_reason(error)})") from None
+    return look.orientation.apply(pixels)
 
 
 def _import_av() -> Any:

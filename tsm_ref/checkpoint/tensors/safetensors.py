@@ -53,7 +53,7 @@ def read_safetensors(path: StrPath) -> TensorFile:
         with library.safe_open(path, framework="numpy"):
             pass
     except Exception as error:  # the library has its own error, and its language others
-        raise CheckpointError(f"the safetensors file is damaged: {error}") from None
+        raise CheckpointError(f"the safetensors file is damaged: {str(error)[:100]!a}") from None
     notes = header.pop("__metadata__", {})
     entries = {}
     for name, facts in header.items():
@@ -79,7 +79,7 @@ def _header(path: StrPath) -> tuple[dict[str, Any], int]:
     try:
         header = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"the safetensors file is damaged: {error}") from None
+        raise CheckpointError(f"the safetensors file is damaged: {str(error)[:100]!a}") from None
     if type(header) is not dict:
         raise CheckpointError("the safetensors file is damaged: its header is no object")
     return header, 8 + length
