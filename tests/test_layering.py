@@ -52,7 +52,7 @@ INSIDE = {
     "passes": ("extents fold_batch_norm windows", "fuse streaming", "optimize"),
     "models": ("builder", "mobilenet_v2 resnet ts_can", "pp_lcnet", "weights zoo"),
     "video": (
-        *("boxes log pictures resize sampling source", "clock containers transforms"),
+        *("ahead boxes log pictures resize sampling source", "clock containers transforms"),
         *("decode", "camera pipe surveys", "clips", "reading"),
     ),
     "engine": (

@@ -14,10 +14,11 @@ from tsm_ref.errors import MissingDependency, WriteError
 from tsm_ref.kernels import notice
 from tsm_ref.models import build_graph, random_weights
 from tsm_ref.profile import ShiftRule
+from tsm_ref.video.resize import RESIZERS
 
 
 def compile_all() -> int:
-    """Run a small network; returns how many kernels had to be compiled.
+    """Run a small network and resize small pictures; returns how many kernels had to be compiled.
 
     A program is one compiled function that contains every kind of layer, so any network does.
     """
@@ -29,6 +30,8 @@ def compile_all() -> int:
     try:
         engine = make_engine(graph, random_weights(graph), "numba")
         engine.run({"x": np.zeros((1, 3, 2, 32, 32), np.float32)})
+        for resizer in RESIZERS.values():
+            resizer(np.zeros((9, 9, 3), np.uint8), 4, 4, compiled=True)
     finally:
         stop()
     return sum(not event.done for event in seen)

@@ -13,6 +13,7 @@
     winograd          3x3 with fewer multiplications
     depthwise         depthwise 3x3
     inverted          expand, depthwise and project of MobileNetV2 in one pass
+    resize            8-bit pictures made smaller or larger, as Pillow and OpenCV do
     pool, move        pooling; copies, activations, conversion of the layout
     plans             a planned layer: the record that a kernel reads
     program           a planned network, run by one or more threads inside one compiled call

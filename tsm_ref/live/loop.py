@@ -178,7 +178,9 @@ class Live:
     def _prepared(self, frame: Frame) -> Array:
         """A frame as the network wants it: (3, H, W), its centre where the profile has crops."""
         spec = replace(self.model.profile.preprocess, crops="center")
-        views = resize_and_crop(frame.pixels, spec, frame.pixel_aspect)
+        views = resize_and_crop(
+            frame.pixels, spec, frame.pixel_aspect, compiled=self.model.engine.name == "numba"
+        )
         return normalize(views[None], spec)[0, :, 0]
 
     def _update(self, logits: Array, begin: float | None, dropped: Newest | None) -> Update:

@@ -67,6 +67,7 @@ class Model:
         warnings: Sequence[str] = (),
     ) -> None:
         self._options: dict[str, Any] = {"engine": engine, "threads": threads, "form": form}
+        self.threads = threads
         self._options["warnings"] = tuple(warnings)
         self.graph = graph
         self.profile = profile

@@ -24,6 +24,7 @@ from tsm_ref.video import (
     Survey,
     VideoInfo,
     Windows,
+    ahead,
     normalize,
     read_wanted,
     resize_and_crop,
@@ -130,7 +131,7 @@ def recognize(
     check_classifies(model)
     profile, label_of = profile or model.profile, model.profile.label_of
     check_memory(model, profile)
-    clip, clock = FileClip(path, allow_partial=allow_partial), Clock()
+    clip, clock = FileClip(path, allow_partial=allow_partial, threads=model.threads), Clock()
     look = _over_windows if profile.sampling.policy == "windows" else _over_clips
     with clock.stage("total"), clock.compiling():
         seen = surveyed(
@@ -262,7 +263,7 @@ def _over_clips(model: Model, profile: Profile, clip: Clip, known: Survey, told:
     with _usage():
         indices = SAMPLERS[sampling.policy](known.info.frame_count, sampling.segments)
     with clock.stage("decode"):
-        got = read_wanted(clip, known, indices, _prepared(spec, known))
+        got = read_wanted(clip, known, indices, _prepared(model, spec, known))
     logits = []
     for rows in got.order:
         logits.append(_run(model, got.unique[rows], spec, clock))
@@ -282,12 +283,14 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
         made = ladder(known.times, sampling, known.info.duration)
     logits: dict[int, Array] = {}
     with closing(clip.open()) as source:
-        cutter = WindowCutter(known.checked(source.shown()), made.windows, _prepared(spec, known))
-        cut = iter(cutter)
-        while (found := clock.timed("decode", lambda: next(cut, None))) is not None:
-            row, pixels = found
-            logits[row] = _run(model, pixels, spec, clock)
-            told.progress(len(logits), len(made.windows))
+        shown = known.checked(source.shown())
+        cutter = WindowCutter(shown, made.windows, _prepared(model, spec, known))
+        found = ahead(iter(cutter)) if model.threads > 1 else (each for each in cutter)
+        with closing(found) as cut:
+            while (each := clock.timed("decode", lambda: next(cut, None))) is not None:
+                row, pixels = each
+                logits[row] = _run(model, pixels, spec, clock)
+                told.progress(len(logits), len(made.windows))
         info = updated(known.info, source)
     share = _share_of(model, profile)
     chances = [share(logits[row]) for row in range(len(logits))]
@@ -297,10 +300,10 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
     return _Seen(seen, indices, known.times[indices], cutter.decoded, info, sampling, windows)
 
 
-def _prepared(spec: Preprocess, known: Survey) -> Callable[[Array], Array]:
+def _prepared(model: Model, spec: Preprocess, known: Survey) -> Callable[[Array], Array]:
     """What makes the views of a frame of this video."""
-    aspect = float(known.info.pixel_aspect)
-    return lambda frame: resize_and_crop(frame, spec, aspect)
+    aspect, compiled = float(known.info.pixel_aspect), model.engine.name == "numba"
+    return lambda frame: resize_and_crop(frame, spec, aspect, compiled=compiled)
 
 
 def _run(model: Model, pixels: Array, spec: Preprocess, clock: Clock) -> Array:

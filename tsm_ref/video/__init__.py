@@ -17,6 +17,7 @@ used.
     camera       the same from a camera
 """
 
+from tsm_ref.video.ahead import ahead
 from tsm_ref.video.camera import Camera
 from tsm_ref.video.clips import Clip, FileClip
 from tsm_ref.video.clock import Clock, Timeline
@@ -47,6 +48,7 @@ __all__ = [
     "VideoFile",
     "VideoInfo",
     "Windows",
+    "ahead",
     "frame_times",
     "frames",
     "normalize",

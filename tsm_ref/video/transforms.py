@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.errors import VideoError
 from tsm_ref.profile import PROFILES, Preprocess
-from tsm_ref.video.resize import RESIZERS
+from tsm_ref.video.resize import RESIZERS, Box
 
 Pixels = NDArray[np.uint8]
 Clip = NDArray[np.float32]
@@ -154,11 +154,14 @@ def square_size(height: int, width: int, pixel_aspect: float = 1.0) -> tuple[int
     return round(height / pixel_aspect), width
 
 
-def resize_and_crop(frame: Pixels, spec: Preprocess, pixel_aspect: float = 1.0) -> Pixels:
+def resize_and_crop(
+    frame: Pixels, spec: Preprocess, pixel_aspect: float = 1.0, *, compiled: bool = False
+) -> Pixels:
     """One decoded RGB frame as its views, still 8-bit and RGB: small enough to be kept.
 
     The network sees square pixels: those of the frame, `pixel_aspect` times as wide as high, are
-    resized once, to the size that the frame would have had in square ones.
+    resized once, to the size that the frame would have had in square ones. `compiled` resizes with
+    the kernels of the Numba engine: the same bits.
 
     Shapes: `frame` uint8 (H, W, 3); result uint8 (V, h, w, 3) in the order of `views`. Raises
     ValueError for another dtype or shape, and as `geometry` and `views`.
@@ -169,13 +172,19 @@ def resize_and_crop(frame: Pixels, spec: Preprocess, pixel_aspect: float = 1.0) 
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         raise ValueError(f"`frame` ({frame.dtype}, shape {frame.shape}) must be uint8 (H, W, 3)")
     height, width = geometry(*square_size(len(frame), frame.shape[1], pixel_aspect), spec)
-    resized = frame
-    if (height, width) != frame.shape[:2]:
-        resized = RESIZERS[spec.resize](frame, height, width)
     h, w = spec.crop or (height, width)
-    cut = np.empty((len(places := views(height, width, spec)), h, w, 3), np.uint8)
+    places = views(height, width, spec)
+    top, left = min(place.top for place in places), min(place.left for place in places)
+    bottom, right = max(p.top for p in places) + h, max(p.left for p in places) + w
+    if (height, width) == frame.shape[:2]:
+        kept = frame[top:bottom, left:right]
+    else:
+        box = Box(top, left, bottom - top, right - left)
+        kept = RESIZERS[spec.resize](frame, height, width, box=box, compiled=compiled)
+    cut = np.empty((len(places), h, w, 3), np.uint8)
     for view, place in zip(cut, places, strict=True):
-        part = resized[place.top : place.top + h, place.left : place.left + w]
+        y, x = place.top - top, place.left - left
+        part = kept[y : y + h, x : x + w]
         view[:] = part[:, ::-1] if place.mirrored else part
     return cut
 
