@@ -1,5 +1,6 @@
-"""What every engine asks of its inputs before it looks at their shapes."""
+"""What every engine asks of its inputs before it looks at their shapes, and what it may lose."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,3 +28,24 @@ def real_arrays(inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         if arrays[name].dtype.kind not in "fiub":
             raise GraphError(f"input {name!r} is {arrays[name].dtype}; real numbers are expected")
     return arrays
+
+
+def warn_if_lost(inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> None:
+    """Warn where finite inputs gave outputs that are not: float32 was left on the way.
+
+    Winograd's convolutions add up to a hundred values of their input before they multiply (Lavin
+    and Gray 2016, F(4x4, 3x3): rows of 4, 5 and 1), so they leave it for inputs of 3e36 and more,
+    where a plain convolution stays within up to 3e38.
+
+    >>> warn_if_lost({"x": np.ones(3)}, {"y": np.ones(2)})
+    """
+    lost = [name for name, value in outputs.items() if not np.isfinite(value).all()]
+    if not lost or not all(np.isfinite(value).all() for value in inputs.values()):
+        return
+    largest = max(float(np.abs(value).max()) for value in inputs.values() if value.size)
+    warnings.warn(
+        f"the output {lost[0]!r} is not finite, as values too large for float32 came up on the way "
+        f"(an input reaches {largest:.3g}; up to 1e30 is safe in the first layer)",
+        RuntimeWarning,
+        stacklevel=4,
+    )

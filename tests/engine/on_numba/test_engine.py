@@ -6,6 +6,7 @@ from tsm_ref.engine.on_numba.lowering import chains, lower
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models import RESNETS, build_mobilenet_v2, build_resnet, random_weights
+from tsm_ref.models.builder import Builder
 from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.profile import ShiftRule
 
@@ -247,3 +248,18 @@ def test_weights_that_were_given_up_are_read_again_for_another_algorithm():
     y = engine.run({"x": x})["consensus"]
     assert reads
     assert y.tobytes() == NumbaEngine(graph, weights).run({"x": x})["consensus"].tobytes()
+
+
+def test_a_pixel_that_leaves_float32_on_the_way_is_told() -> None:
+    """One of 1e38 was NaN in silence: Winograd adds up a tile before it multiplies."""
+    b = Builder("winograd")
+    x = b.input("x", ("N", 16, "T", "H", "W"))
+    graph = b.graph([b.head(b.conv(x, "conv", 32, kernel=3, padding=1), "fc", 4)])
+    engine = NumbaEngine(graph, random_weights(graph))
+    clip = np.zeros((1, 16, 1, 32, 32), np.float32)
+    for value in (1e30, np.inf, np.nan):
+        clip[0, 0, 0, 9, 9] = value
+        engine.run({"x": clip})
+    clip[0, 0, 0, 9, 9] = 1e38
+    with pytest.warns(RuntimeWarning, match=r"not finite.*an input reaches 1e\+38"):
+        engine.run({"x": clip})

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.engine.inputs import real_arrays
+from tsm_ref.engine.inputs import real_arrays, warn_if_lost
 from tsm_ref.engine.on_numba import lowering
 from tsm_ref.engine.on_numba.crew import Crew
 from tsm_ref.engine.on_numba.plan import NumbaPlan, Planner
@@ -92,6 +92,7 @@ class NumbaEngine:
                 stage.run(self.crew, plan)
             for name, result in results.items():
                 plan.outputs[name](result[n])
+        warn_if_lost(arrays, results)
         return results
 
     def plan(self, shapes: Mapping[str, Sequence[int]]) -> NumbaPlan:
