@@ -8,7 +8,7 @@ from typing import Protocol
 from tsm_ref.errors import VideoError
 from tsm_ref.video.decode import MAX_PIXELS, VideoFile
 from tsm_ref.video.source import Frame, Pixels
-from tsm_ref.video.surveys import Survey, survey
+from tsm_ref.video.surveys import Survey, survey, survey_packets
 
 __all__ = ["Clip", "FileClip", "Showing"]
 
@@ -65,21 +65,38 @@ class FileClip:
         self._path, self._partial = path, allow_partial
         self._max_pixels, self._threads = max_pixels, threads
         self._stamp = _stamp(path)
+        self._ready: VideoFile | None = None
 
     def survey(self, *, decode: bool | None = None) -> Survey:
-        """What the file holds."""
+        """What the file holds; it stays open for `open` where it can go back to its beginning."""
+        if decode is False:
+            source = self._opened_anew()
+            try:
+                known = survey_packets(self._path, source)
+                if known is not None and source.rewind():
+                    self._ready = source
+            finally:
+                if self._ready is not source:
+                    source.close()
+            if known is not None:
+                return known
         return survey(
             self._path,
-            decode=decode,
+            decode=True if decode is False else decode,
             allow_partial=self._partial,
             max_pixels=self._max_pixels,
             threads=self._threads,
         )
 
     def open(self) -> VideoFile:
-        """The file, opened anew."""
+        """The file at its beginning."""
+        source, self._ready = self._ready, None
+        return source or self._opened_anew()
+
+    def _opened_anew(self) -> VideoFile:
         return VideoFile(
             self._path,
+            regular=True,
             allow_partial=self._partial,
             max_pixels=self._max_pixels,
             threads=self._threads,

@@ -27,6 +27,10 @@ MAX_PIXELS = 8192 * 8192
 _WITHOUT_PTS = ("avi",)
 """Formats that store no times of display: FFmpeg guesses them, and of B pictures wrongly. Their
 pictures come at the times of decoding, in the order of display."""
+_INDEXED = ("mov", "matroska")
+"""Formats (FFmpeg's names begin so) in which going back is cheaper than to open the file again."""
+_FIRST = -(1 << 40)
+"""A timestamp before all others."""
 _CLOCK_JUMPS = 0x0200
 """FFmpeg's flag of a format whose clock may be set anew in mid-stream (AVFMT_TS_DISCONT)."""
 
@@ -62,7 +66,8 @@ class VideoFile:
         self._av = _import_av()
         if os.path.isfile(self._name) and (missing := check_structure(self._name)):
             self._damaged(f"the file is cut, {missing} bytes are missing at its end")
-        self._container = self._open()
+        with self._av.logging.Capture(local=True):  # a file that may not be one is no damage yet
+            self._container = self._open()
         self._log = Log(self._av, workers=threads > 1)
         try:
             self.stream = self._video_stream()
@@ -118,6 +123,17 @@ class VideoFile:
                 pass
         except (AttributeError, self._av.FFmpegError):  # it was not opened, or has ended
             pass
+
+    def rewind(self) -> bool:
+        """Go back to the first picture, if the container has an index to go by."""
+        if not self.format_name.startswith(_INDEXED):
+            return False
+        try:
+            self._container.seek(_FIRST, stream=self.stream)
+        except self._av.FFmpegError:
+            return False
+        self._begun, self._headless, self._ticks, self._last_stamp = False, False, 0, None
+        return True
 
     def __enter__(self) -> Self:
         return self

@@ -33,6 +33,7 @@ class Log:
         with Log._lock:
             if not Log._open:
                 self._begin()
+            Log._messages.clear()  # what was said before is about another file
             Log._open.append(self)
 
     @contextmanager

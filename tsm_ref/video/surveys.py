@@ -83,16 +83,28 @@ def survey(
     limits: dict[str, Any] = {"allow_partial": allow_partial, "max_pixels": max_pixels}
     if not decode:
         with VideoFile(path, regular=True, **limits) as source:
-            plausible = decode is False or source.format_name.startswith(_ONE_TO_ONE)
-            found = _by_packets(source) if plausible else None
-            if found is not None:
-                return Survey(_info(path, source, *found), found[1].times, decoded=False)
+            known = survey_packets(path, source, believe=decode is False)
+            if known is not None:
+                return known
     with VideoFile(path, regular=True, threads=threads, **limits) as source:
         for index, _, _ in source.shown():
             _check_count(index + 1)
         assert source.look is not None  # `shown` refuses a file without a picture
         line = source.clock.timeline()
         return Survey(_info(path, source, source.look, line), line.times, decoded=True)
+
+
+def survey_packets(
+    path: str | os.PathLike[str], source: VideoFile, *, believe: bool = True
+) -> Survey | None:
+    """The survey of a file that was just opened, by its packets; None where they cannot be so.
+
+    `believe` asks the packets of formats, too, in which one need not be a picture.
+    """
+    if not believe and not source.format_name.startswith(_ONE_TO_ONE):
+        return None
+    found = _by_packets(source)
+    return found and Survey(_info(path, source, *found), found[1].times, decoded=False)
 
 
 def probe(
