@@ -66,7 +66,7 @@ def test_module_and_engines_agree() -> None:
         (["--engine", "gpu", PAN], 2, "--engine"),
         (["--profile", "nonsense", PAN], 2, "nonsense"),
         (["--sampling", "nonsense", PAN], 2, "nonsense"),
-        (["--crops", "3", PAN], 2, "crops"),
+        (["--crops", "3", PAN], 2, "--crops (=3) must be 1"),
         (["--window", "0", PAN], 2, "window"),
         (["--window", "inf", PAN], 2, "window"),
         (["--stride", "1e-9", PAN], 2, "windows"),

@@ -59,7 +59,11 @@ INSIDE = {
         *("arena contract forking inputs oracle plan_cache stream", "on_numpy"),
         *("on_loops on_numba",),
     ),
-    "model": ("kept_weights meaning onnx_backend scores stream summary", "file_form", "model"),
+    "model": (
+        "described kept_weights meaning onnx_backend scores stream summary",
+        "file_form",
+        "model",
+    ),
     "recognition": ("clock room windows", "recognize", "render"),
     "live": ("smoothing sources", "loop", "early", "show", "session"),
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tsm_ref.command import Parser, guarded, limit_blas, positive, say
 from tsm_ref.errors import NotStreamable, UsageError
-from tsm_ref.options import add_version
+from tsm_ref.options import add_version, by_option
 from tsm_ref.terminal import printable
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
@@ -46,7 +46,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    return guarded(lambda: _main(parser().parse_args(arguments)))
+    return guarded(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    made = parser()
+    options = made.parse_args(arguments)
+    with by_option(made):
+        _main(options)
 
 
 def _main(options: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from tsm_ref.options import (
     add_limits,
     add_model,
     add_version,
+    by_option,
     coloured,
     limited,
     load_model,
@@ -131,11 +132,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str]) -> int | None:
-    options = parser().parse_args(arguments)
+    made = parser()
+    options = made.parse_args(arguments)
     limit_blas(options.threads)
     code = limited(options, "tsm_ref.infer", arguments, VideoError)
     if code is None:
-        _run(options)
+        with by_option(made):
+            _run(options)
     return code
 
 

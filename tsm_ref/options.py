@@ -3,15 +3,16 @@
 import argparse
 import os
 import platform
+import re
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from tsm_ref import __version__, isolated, memory
 from tsm_ref.command import positive, say, size
-from tsm_ref.errors import TsmError
+from tsm_ref.errors import TsmError, UsageError
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
     from tsm_ref.batch import Recipe
@@ -22,6 +23,7 @@ __all__ = [
     "add_limits",
     "add_model",
     "add_version",
+    "by_option",
     "coloured",
     "facts_of",
     "limited",
@@ -127,6 +129,20 @@ def versions() -> str:
         with suppress(metadata.PackageNotFoundError):
             found.append(f"{name} {metadata.version(name)}")
     return f"tsm_ref {__version__} (Python {platform.python_version()}, {', '.join(found)})"
+
+
+@contextmanager
+def by_option(made: argparse.ArgumentParser) -> Iterator[None]:
+    """Errors name the options of a command line, not the arguments of functions behind it."""
+    known = {
+        action.dest: action.option_strings[-1] for action in made._actions if action.option_strings
+    }
+    known |= {"policy": known.get("sampling", "`policy`")}
+    try:
+        yield
+    except UsageError as error:
+        error.args = (re.sub(r"`(\w+)`", lambda m: known.get(m[1], m[0]), str(error)),)
+        raise
 
 
 def coloured() -> bool:

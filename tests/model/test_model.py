@@ -311,3 +311,9 @@ def test_a_chunk_that_does_not_fit_is_quoted_as_it_is() -> None:
         with pytest.raises(GraphError) as caught:
             stream.steps(np.zeros(shape, np.float32))
         assert f"'x' has the shape {shape}" in str(caught.value)
+
+
+def test_an_option_that_an_architecture_does_not_have_is_named() -> None:
+    with pytest.raises(UsageError) as caught:
+        tsm_ref.build("resnet18", num_classes=3, depth=5)
+    assert str(caught.value) == "cannot build 'resnet18': it has no option 'depth'"

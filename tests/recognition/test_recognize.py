@@ -331,3 +331,9 @@ def test_a_video_that_is_gone_meanwhile_is_a_bad_video(camera: Model, tmp_path: 
     path.write_bytes((SAMPLES / "zoom_in.mp4").read_bytes())
     with pytest.raises(VideoError, match="changed while it was read: there is no such file"):
         recognize(camera, path, progress=lambda done, total: path.unlink(missing_ok=True))
+
+
+@pytest.mark.parametrize("given", [["a.mp4", "b.mp4"], np.zeros((1, 3, 8, 64, 64)), None])
+def test_what_is_no_path_says_what_to_do(camera: Model, given: object) -> None:
+    with pytest.raises(UsageError, match=r"loop over paths, or see tsm_ref.batch.run_batch"):
+        camera.recognize(given)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@
     model          `Model`, and how to get one: `load`, `build`; `save`
     meaning        its profile, single facts and classes, as whoever loads it says
     stream         the streams of a model, with a profile and state files
+    described      what it is in a line, and as a table for notebooks
     summary        layers, shapes, costs and shifts as text
     file_form      a foreign file's own inputs, outputs and states, as it declares them
     scores         logits out of whatever a network gives, and the other way round

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
@@ -16,6 +17,7 @@ from tsm_ref import checkpoint as files
 from tsm_ref.engine import Engine, make_engine
 from tsm_ref.errors import CheckpointError, GraphError, TsmError, UsageError
 from tsm_ref.graph import Graph
+from tsm_ref.model.described import as_html, facts_of
 from tsm_ref.model.file_form import FileForm
 from tsm_ref.model.kept_weights import KeptWeights
 from tsm_ref.model.meaning import check_labels, input_shapes, meant_as
@@ -25,6 +27,7 @@ from tsm_ref.model.summary import Shift, shifts_of, summary_lines
 from tsm_ref.models import architecture_named, build_graph, random_weights
 from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
 from tsm_ref.reference import consensus
+from tsm_ref.terminal import printable
 
 if TYPE_CHECKING:
     from tsm_ref.recognition import Recognition
@@ -100,6 +103,19 @@ class Model:
         form = self._options["form"]
         twin.form = None if form is None else form(twin.engine)
         return twin
+
+    def __repr__(self) -> str:
+        """One line: name, network, size, classes, shift, engine.
+
+        >>> build("mobilenetv2", num_classes=5, placement="none", engine="numpy")
+        <Model tsn-mobilenetv2: 2,230,277 parameters, no shift, on numpy>
+        """
+        facts = facts_of(self.graph, self.profile, self.engine.name)
+        return f"<Model {printable(self.name)}: {', '.join(facts.values())}>"
+
+    def _repr_html_(self) -> str:
+        """The same as a table, as notebooks show it."""
+        return as_html(f"Model {self.name}", facts_of(self.graph, self.profile, self.engine.name))
 
     @cached_property
     def weights(self) -> Weights:
@@ -368,7 +384,9 @@ def build(
             architecture, num_classes=num_classes, placement=placement, shift=shift, **options
         )
     except (ValueError, TypeError, GraphError) as error:
-        raise UsageError(f"cannot build {architecture!r}: {error}") from None
+        odd = re.search(r"unexpected keyword argument ('\w+')", str(error))
+        said = f"it has no option {odd[1]}" if odd else error
+        raise UsageError(f"cannot build {architecture!r}: {said}") from None
     if graph.parameter_count > MOST:
         raise UsageError(f"{graph.parameter_count:,} parameters were asked for; at most {MOST:,}")
     return Model(

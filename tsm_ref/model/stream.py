@@ -28,6 +28,13 @@ class ModelStream(Stream):
             measured = f"{change}; unchanged it was: {profile.measured or 'not measured'}"
             self.profile = profile.with_changes(measured=measured)
 
+    def __repr__(self) -> str:
+        """One line: how many, how late, how far it sees."""
+        return (
+            f"<ModelStream of {self.n}: delay {self.delay}, "
+            f"receptive field {self.receptive_field} frames, {self.profile.shift}>"
+        )
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the state to a file, whole or not at all; raises `WriteError`."""
         save_state(path, self.state, self.digest)

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from tsm_ref.errors import CheckpointError, UsageError
 from tsm_ref.model import Model
+from tsm_ref.model.described import as_html
 from tsm_ref.profile import Preprocess, Profile, Sampling
 from tsm_ref.recognition.clock import Clock
 from tsm_ref.recognition.room import check_memory
 from tsm_ref.recognition.windows import Segment, WindowCutter, grown, ladder, settled, timeline
 from tsm_ref.reference import sigmoid, softmax
+from tsm_ref.terminal import printable
 from tsm_ref.video import (
     SAMPLERS,
     Clip,
@@ -54,7 +56,7 @@ class Prediction:
     logit: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recognition:
     """What was seen in one video, and everything that is needed to see it again.
 
@@ -78,6 +80,20 @@ class Recognition:
     timing: dict[str, float]
     warnings: tuple[str, ...]
     asked: Sampling
+
+    def __repr__(self) -> str:
+        """One line: the best class, how sure, of which file, by which model."""
+        best = self.predictions[0]
+        said = f"{best.label} ({best.probability:.1%}) in {self.video.path} by {self.model.name}"
+        more = f", {len(self.segments)} segments" if len(self.segments) > 1 else ""
+        return f"<Recognition {printable(said)}{more}>"
+
+    def _repr_html_(self) -> str:
+        """The best classes and the timeline as a table, as notebooks show it."""
+        rows = {p.label: f"{p.probability:.1%}" for p in self.predictions}
+        for s in self.segments if len(self.segments) > 1 else ():
+            rows[f"{s.start:.2f} to {s.end:.2f} s"] = f"{s.label} ({s.probability:.1%})"
+        return as_html(f"{self.video.path} by {self.model.name}", rows)
 
 
 @dataclass(frozen=True)
@@ -128,6 +144,11 @@ def recognize(
     """
     if type(top) is not int or top < 1:
         raise UsageError(f"`top` (={top!r}) must be a whole number of at least 1")
+    if not isinstance(path, str | PathLike):
+        raise UsageError(
+            f"one video file is recognised at a time, and {type(path).__name__} was given: loop "
+            "over paths, or see tsm_ref.batch.run_batch; preprocessed arrays go to model(clip)"
+        )
     check_classifies(model)
     profile, label_of = profile or model.profile, model.profile.label_of
     check_memory(model, profile)
