@@ -421,8 +421,8 @@ OPS: Mapping[str, Op] = {
 ``GlobalAveragePool``   the mean over H and W: (N, C, T, H, W) -> (N, C, T, 1, 1)
 ``Flatten``             (N, C, T, H, W) -> (N, C*H*W, T); ``order`` names the axis order inside
 ``Linear``              per frame: (N, C, T) -> (N, K, T)
-``TemporalShift``       ``out[n, c, t] = x[n, c, t - d[c]]``; ``segment`` > 0: inside each run of
-                        that many frames, 0: over the whole clip
+``TemporalShift``       ``out[n, c, t] = x[n, c, t - d[c]]``; ``segment`` > 0: inside each stretch
+                        of that many frames, 0: over the whole clip
 ``Consensus``           the mean over T: (N, K, T) -> (N, K); ``over`` may say the largest or the
                         last frame instead
 ``AttentionMask``       ``0.5 * x / mean_hw(x)`` (TS-CAN)

@@ -8,7 +8,7 @@
     outputs/L0.shift.clips/0/y.npy  where the answer belongs
 
 Nothing in the folder tells an expected output. ``--format onnx`` writes the layers among the cases
-as ONNX's own test data instead (see `onnx_export`).
+as ONNX's own test data instead (see `onnx_layout`).
 """
 
 import hashlib

@@ -114,18 +114,20 @@ def _(self: Reference, x: Array, weights: Any, *, stride: int, fold_div: int) ->
     return self.conv_bn(y, w, "6", "7") + x
 
 
-@mutant("n-round-ignored", "n_round", "plan", "every block of a deep network is shifted")
+@mutant(
+    "n-round-ignored", "n_round", "shifted_by_stage", "every block of a deep network is shifted"
+)
 def _(self: Reference, blocks: Any, placement: str) -> list[Array]:
     return [np.ones(count, np.int64) for count in blocks]
 
 
-@mutant("n-round-odd", "n_round", "plan", "deep networks begin with the second block")
+@mutant("n-round-odd", "n_round", "shifted_by_stage", "deep networks begin with the second block")
 def _(self: Reference, blocks: Any, placement: str) -> list[Array]:
-    rows = Structure.plan(self, blocks, placement)
+    rows = Structure.shifted_by_stage(self, blocks, placement)
     return [1 - row if len(blocks) > 2 and blocks[2] >= 23 else row for row in rows]
 
 
-@mutant("n-round-paddle", "n_round", "plan", "every second block is shifted", "paddle")
+@mutant("n-round-paddle", "n_round", "shifted_by_stage", "every second block is shifted", "paddle")
 def _(self: Reference, blocks: Any, placement: str) -> list[Array]:
     every = 2 if len(blocks) > 2 and blocks[2] >= 23 else 1
     return [(np.arange(count) % every == 0).astype(np.int64) for count in blocks]

@@ -108,9 +108,9 @@ class Structure:
 
     def shifted_blocks(self, blocks: Sequence[int], placement: str) -> Array:
         """Which residual blocks are shifted (1) and which are not (0), all stages in one row."""
-        return np.concatenate(self.plan(blocks, placement))
+        return np.concatenate(self.shifted_by_stage(blocks, placement))
 
-    def plan(self, blocks: Sequence[int], placement: str) -> list[Array]:
+    def shifted_by_stage(self, blocks: Sequence[int], placement: str) -> list[Array]:
         """The same, stage by stage."""
         deep = len(blocks) > 2 and blocks[2] >= 23
         every = 2 if deep and placement == "blockres" and not self.conventions.every_block else 1
@@ -143,9 +143,9 @@ class Structure:
         x = self.relu(self.conv_bn(x, weights, "conv1", "bn1", 2 if kernel == 7 else 1))
         if a["stem_pool"]:
             x = self.max_pool(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
-        plan = self.plan(a["blocks"], a["placement"])
-        for stage, shifted in enumerate(plan):
-            for i, use in enumerate(shifted):
+        shifted = self.shifted_by_stage(a["blocks"], a["placement"])
+        for stage, uses in enumerate(shifted):
+            for i, use in enumerate(uses):
                 prefix = f"layer{stage + 1}.{i}."
                 x = self.residual_block(
                     x,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import graphs
-from tsm_ref.engine.arena import ALIGNMENT, lifetimes, place, plan_memory
+from tsm_ref.engine.arena import ALIGNMENT, lifetimes, place, place_values
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models import RESNETS, build_mobilenet_v2, build_resnet, build_ts_can, random_weights
 from tsm_ref.passes import optimize
@@ -37,14 +37,14 @@ def test_a_value_lives_from_its_maker_to_its_last_reader():
     }
 
 
-def overlapping(sizes, alive, plan) -> list[tuple[str, str]]:
+def overlapping(sizes, alive, arena) -> list[tuple[str, str]]:
     """The pairs that are needed at one moment and share a byte."""
     return [
         (a, b)
         for a, b in combinations(sizes, 2)
         if not (alive[a][1] < alive[b][0] or alive[b][1] < alive[a][0])
-        and plan.offsets[a] < plan.offsets[b] + sizes[b]
-        and plan.offsets[b] < plan.offsets[a] + sizes[a]
+        and arena.offsets[a] < arena.offsets[b] + sizes[b]
+        and arena.offsets[b] < arena.offsets[a] + sizes[a]
     ]
 
 
@@ -59,15 +59,15 @@ def blocks(draw):
 @given(blocks())
 def test_no_two_blocks_that_live_together_overlap(drawn):
     sizes, alive = drawn
-    plan = place(sizes, alive)
-    assert overlapping(sizes, alive, plan) == []
-    assert all(offset % ALIGNMENT == 0 for offset in plan.offsets.values())
-    assert all(plan.offsets[n] + sizes[n] <= plan.size for n in sizes)
+    arena = place(sizes, alive)
+    assert overlapping(sizes, alive, arena) == []
+    assert all(offset % ALIGNMENT == 0 for offset in arena.offsets.values())
+    assert all(arena.offsets[n] + sizes[n] <= arena.size for n in sizes)
     together = max(
         sum(size for n, size in sizes.items() if alive[n][0] <= step <= alive[n][1])
         for step in range(30)
     )
-    assert plan.size >= together
+    assert arena.size >= together
 
 
 @given(graphs())
@@ -77,28 +77,28 @@ def test_no_two_live_values_of_a_network_overlap(drawn):
     found = fused.shapes(shapes)
     names = [*(entry.name for entry in fused.inputs), *(node.name for node in fused.nodes)]
     sizes = {name: 4 * _count(found[name][1:]) for name in names}
-    assert overlapping(sizes, lifetimes(fused), plan_memory(fused, sizes)) == []
+    assert overlapping(sizes, lifetimes(fused), place_values(fused, sizes)) == []
 
 
 def test_overlaps_would_be_seen():
     sizes, alive = {"a": 100, "b": 100}, {"a": (0, 1), "b": (1, 2)}
-    plan = place(sizes, {"a": (0, 0), "b": (1, 2)})
-    assert overlapping(sizes, alive, plan) == [("a", "b")]
+    arena = place(sizes, {"a": (0, 0), "b": (1, 2)})
+    assert overlapping(sizes, alive, arena) == [("a", "b")]
 
 
 def test_a_chain_needs_two_places_however_long_it_is():
     names = [f"v{i}" for i in range(50)]
     links = zip(names, ["x", *names], strict=False)
     graph = relus(*links, outputs=(names[-1],))
-    plan = plan_memory(graph, dict.fromkeys(["x", *names], 640))
-    assert plan.size == 2 * 640
+    arena = place_values(graph, dict.fromkeys(["x", *names], 640))
+    assert arena.size == 2 * 640
 
 
 def test_an_output_is_never_written_over():
     graph = relus(("a", "x"), ("b", "a"), ("c", "b"), ("d", "c"), outputs=("a", "d"))
     sizes = dict.fromkeys("xabcd", 64)
-    plan = plan_memory(graph, sizes)
-    assert all(plan.offsets[name] != plan.offsets["a"] for name in "bcd")
+    arena = place_values(graph, sizes)
+    assert all(arena.offsets[name] != arena.offsets["a"] for name in "bcd")
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_an_arena_is_much_smaller_than_its_values_together(graph, shapes, share)
     found = fused.shapes(shapes)
     names = [*(entry.name for entry in fused.inputs), *(node.name for node in fused.nodes)]
     sizes = {name: 4 * _count(found[name][1:]) for name in names}
-    plan = plan_memory(fused, sizes)
-    assert overlapping(sizes, lifetimes(fused), plan) == []
-    assert plan.size < share * sum(sizes.values())
+    arena = place_values(fused, sizes)
+    assert overlapping(sizes, lifetimes(fused), arena) == []
+    assert arena.size < share * sum(sizes.values())
 
 
 def _count(shape) -> int:

@@ -105,7 +105,7 @@ def download(url: str, target: Path, sha256: str = "", progress: Progress | None
 
 
 def _forget_foreign(part: Path) -> None:
-    """Remove what stands in the place of our rest and is not a file that we began.
+    """Remove what lies where the partial file belongs, unless we began that file.
 
     A link would lead us to overwrite what it points to. Raises `WriteError`.
     """

@@ -1,8 +1,8 @@
 """Where every value lives: lifetimes of values, and their places in one arena.
 
-A value needs memory from the node that makes it to the last node that reads it. The plan gives each
-value an offset in one block so that values alive at the same time never overlap; what is dead is
-used again. A ResNet-50 whose values are 150 MB together so runs in about 40.
+A value needs memory from the node that makes it to the last node that reads it. The map gives each
+value an offset in one block so that values alive at the same time never overlap, and memory of dead
+values is used again. So a ResNet-50, whose values take 150 MB together, runs in about 40.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
-class MemoryPlan:
+class ArenaMap:
     """Byte offsets of values in one arena of `size` bytes."""
 
     offsets: Mapping[str, int]
@@ -39,7 +39,7 @@ def lifetimes(graph: Graph) -> dict[str, tuple[int, int]]:
     return {name: (born[name], last[name]) for name in born}
 
 
-def plan_memory(graph: Graph, sizes: Mapping[str, int]) -> MemoryPlan:
+def place_values(graph: Graph, sizes: Mapping[str, int]) -> ArenaMap:
     """Place values of these byte sizes, the largest first, each in the lowest gap that is free.
 
     (The greedy-by-size strategy of Pisarchyk and Lee 2020.)
@@ -47,13 +47,13 @@ def plan_memory(graph: Graph, sizes: Mapping[str, int]) -> MemoryPlan:
     >>> from tsm_ref.graph import Graph, Input, Node
     >>> chain = [Node(n, "Relu", (x,)) for n, x in [("a", "x"), ("b", "a"), ("c", "b")]]
     >>> graph = Graph("chain", (Input("x", ("N",)),), tuple(chain), ("c",), {})
-    >>> plan_memory(graph, {"a": 100, "b": 100, "c": 100}).size
+    >>> place_values(graph, {"a": 100, "b": 100, "c": 100}).size
     256
     """
     return place(sizes, lifetimes(graph))
 
 
-def place(sizes: Mapping[str, int], alive: Mapping[str, tuple[int, int]]) -> MemoryPlan:
+def place(sizes: Mapping[str, int], alive: Mapping[str, tuple[int, int]]) -> ArenaMap:
     """Place blocks of these byte sizes, each needed from a first to a last step.
 
     >>> place({"a": 64, "b": 64, "c": 64}, {"a": (0, 1), "b": (1, 2), "c": (2, 3)}).size
@@ -73,4 +73,4 @@ def place(sizes: Mapping[str, int], alive: Mapping[str, tuple[int, int]]) -> Mem
         end = -(-(offset + sizes[name]) // ALIGNMENT) * ALIGNMENT
         placed.append((offset, end, name))
         offsets[name] = offset
-    return MemoryPlan(offsets, max((end for _, end, _ in placed), default=0))
+    return ArenaMap(offsets, max((end for _, end, _ in placed), default=0))

@@ -299,12 +299,12 @@ class _Pass:
         for value, kept in self.kept.items():
             for i, past in enumerate(self._pasts(value)):
                 wanted = kept.get(past, []) + (kept.get("", []) if i == 0 else [])
-                states += _runs(value, past, wanted)
+                states += _states_of(value, past, wanted)
         return states
 
 
-def _runs(value: str, past: str, wanted: Sequence[tuple[int, ...]]) -> list[State]:
-    """The states of one value: runs of channels of which equally many frames are kept."""
+def _states_of(value: str, past: str, wanted: Sequence[tuple[int, ...]]) -> list[State]:
+    """The states of one value: neighbouring channels of which equally many frames are kept."""
     width = max(len(depths) for depths in wanted)
     if width == 1:
         depth = max(depths[0] for depths in wanted)

@@ -45,14 +45,14 @@ CREATED = (
 """The convolutions of TS-CAN as its code makes them: Keras numbers the names of layers so."""
 
 
-class Network(NamedTuple):
-    """A graph, and what each of its layers is called in the file."""
+class Match(NamedTuple):
+    """The graph that a file matches, and what each of its layers is called there."""
 
     graph: Graph
     layers: Mapping[str, str]
 
 
-def network_of(table: LayerTable, profile: Profile) -> Network:
+def network_of(table: LayerTable, profile: Profile) -> Match:
     """The network that a file holds, as a profile shifts it.
 
     Raises `CheckpointError` for layers of no known network.
@@ -86,19 +86,19 @@ def _kind(profile: Profile) -> str:
     return "tsn" if rule_under(profile).rule == "none" else "tsm"
 
 
-def _misses(table: LayerTable, network: Network) -> int:
-    """How many parameters are not in the file as the network needs them."""
+def _misses(table: LayerTable, match: Match) -> int:
+    """How many parameters are not in the file as the graph needs them."""
     found = {key: item.shape for key, item in table.variables.items()}
-    keys = table.keys(network.graph.parameters, network.layers)
-    wanted = stored_shapes(network.graph)
+    keys = table.keys(match.graph.parameters, match.layers)
+    wanted = stored_shapes(match.graph)
     return sum(found.get(keys[name]) != shape for name, shape in wanted.items())
 
 
 # TS-CAN and MTTS-CAN
 
 
-def _open_rppg(table: LayerTable, profile: Profile) -> Network:
-    return Network(build_ts_can(shift=rule_under(profile)), OPEN_RPPG)
+def _open_rppg(table: LayerTable, profile: Profile) -> Match:
+    return Match(build_ts_can(shift=rule_under(profile)), OPEN_RPPG)
 
 
 def _number(layer: str) -> int:
@@ -117,7 +117,7 @@ def _is_ts_can(table: LayerTable) -> bool:
     return any(len(k) == 4 and (*k[:2], k[3]) == (1, 1, 1) for k in kernels)
 
 
-def _ts_can(table: LayerTable, profile: Profile) -> Network:
+def _ts_can(table: LayerTable, profile: Profile) -> Match:
     """TS-CAN of one head or two; its sizes from the shapes, its order from the names."""
     if not table.named:
         raise CheckpointError(
@@ -151,7 +151,7 @@ def _ts_can(table: LayerTable, profile: Profile) -> Network:
     for i, suffix in enumerate(("", "_respiration")[: len(heads)]):
         ends[f"dense1{suffix}"] = hidden[i] if i < len(hidden) else f"dense_{i}"
         ends[f"dense2{suffix}"] = last[i] if i < len(last) else f"output_{i + 1}"
-    return Network(graph, dict(zip(CREATED, convs, strict=True)) | ends)
+    return Match(graph, dict(zip(CREATED, convs, strict=True)) | ends)
 
 
 # Keras applications
@@ -180,7 +180,7 @@ def _blocks(found: Collection[str], stage: int) -> int:
     return sum(1 for _ in takewhile(found.__contains__, names))
 
 
-def _resnet(table: LayerTable, profile: Profile) -> Network:
+def _resnet(table: LayerTable, profile: Profile) -> Match:
     found = set(table.layers)
     if any("preact" in layer for layer in found):
         raise CheckpointError("a ResNet that normalises before its convolutions is not supported")
@@ -206,7 +206,7 @@ def _resnet(table: LayerTable, profile: Profile) -> Network:
     except ValueError as error:
         raise CheckpointError(f"the layers make no ResNet: {error}") from None
     names = {"fc": classifier, "conv1": "conv1_conv", "bn1": "conv1_bn"}
-    return Network(graph, _named(graph, names, resnet_layer))
+    return Match(graph, _named(graph, names, resnet_layer))
 
 
 def resnet_layer(ours: str) -> str:
@@ -221,7 +221,7 @@ def resnet_layer(ours: str) -> str:
     return f"conv{int(stage) + 1}_block{int(block) + 1}_{end}"
 
 
-def _mobilenet(table: LayerTable, profile: Profile) -> Network:
+def _mobilenet(table: LayerTable, profile: Profile) -> Match:
     """The width whose shapes are those of the file, padded for the frames of the profile."""
     size = profile.preprocess.frame_size
     if size == (0, 0):
@@ -230,7 +230,7 @@ def _mobilenet(table: LayerTable, profile: Profile) -> Network:
         raise CheckpointError("a MobileNetV2 shifts inside its blocks, not before them")
     classifier, classes = _classifier(table)
 
-    def network(width: float) -> Network:
+    def match(width: float) -> Match:
         graph = build_mobilenet_v2(
             num_classes=classes,
             width=width,
@@ -239,9 +239,9 @@ def _mobilenet(table: LayerTable, profile: Profile) -> Network:
             same=size,
             name=f"{_kind(profile)}-mobilenetv2",
         )
-        return Network(graph, _named(graph, {"classifier": classifier}, mobilenet_layer))
+        return Match(graph, _named(graph, {"classifier": classifier}, mobilenet_layer))
 
-    return min(map(network, WIDTHS), key=lambda made: _misses(table, made))
+    return min(map(match, WIDTHS), key=lambda made: _misses(table, made))
 
 
 def mobilenet_layer(ours: str) -> str:
@@ -265,7 +265,7 @@ def _named(graph: Graph, names: Mapping[str, str], rule: Callable[[str], str]) -
 
 
 NETWORKS: Sequence[
-    tuple[str, Callable[[LayerTable], bool], Callable[[LayerTable, Profile], Network]]
+    tuple[str, Callable[[LayerTable], bool], Callable[[LayerTable, Profile], Match]]
 ] = (
     (
         "TS-CAN of open-rppg",

@@ -373,7 +373,7 @@ class Reading(Building):
                     return View(base, groups)
         return None
 
-    # What comes of it
+    # The result
 
     def _finished(self) -> Finished:
         states = self._handed_on()

@@ -15,9 +15,9 @@ LAST = 2**31 - 1
 
 
 def temporal_shift(writer: Writer, node: Node) -> None:
-    """Lengthen the clip at both ends by what the fill says, and cut every run of channels out late.
+    """Lengthen the clip at both ends by what the fill says, and cut every fold out late.
 
-    The clip is (N, T, C, H, W); a run of channels that is shifted by d starts d frames early.
+    The clip is (N, T, C, H, W); a fold that is shifted by d starts d frames early.
     """
     (x,) = node.inputs
     fill, segment = (node.attr(name) for name in ("fill", "segment"))
@@ -27,7 +27,7 @@ def temporal_shift(writer: Writer, node: Node) -> None:
     clip = writer.clips(x, writer.rows[x], frames)
     longer = _lengthened(writer, node, clip, frames, reach, fill)
     parts = []
-    for start, stop, shift in _runs(d):
+    for start, stop, shift in _folds(d):
         first = reach - shift
         box = [writer.ints(first, start), writer.ints(first + frames, stop), writer.ints(1, 2)]
         parts.append(writer.step("Slice", [longer, *box], node.name))
@@ -58,10 +58,10 @@ def _lengthened(writer: Writer, node: Node, clip: str, frames: int, reach: int, 
     return writer.step("Pad", [clip, writer.ints(*ends_of, *ends_of)], node.name, mode=mode)
 
 
-def _runs(d: Iterable[Any]) -> list[tuple[int, int, Any]]:
-    """(start, stop, d) of every run of channels that are shifted alike.
+def _folds(d: Iterable[Any]) -> list[tuple[int, int, Any]]:
+    """(start, stop, d) of every fold: channels in a row that are shifted alike.
 
-    >>> _runs((1, 1, 0))
+    >>> _folds((1, 1, 0))
     [(0, 2, 1), (2, 3, 0)]
     """
     found, start = [], 0
@@ -121,7 +121,7 @@ def history(
             for channel in range(state.start, state.stop or channels):
                 depths[channel] = (state.depth, name)
     parts = []
-    for start, stop, (lag, (depth, state_name)) in _runs(zip(lags, depths, strict=True)):
+    for start, stop, (lag, (depth, state_name)) in _folds(zip(lags, depths, strict=True)):
         now = writer.natural(x) if validity is None else validity.masked(writer, x, node)
         if lag == NEVER:
             parts.append(_nothing(writer, node, now, start, stop, before + 1))

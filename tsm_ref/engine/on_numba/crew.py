@@ -1,9 +1,9 @@
 """The threads of an engine: helpers that run a program together with whoever calls.
 
-They meet after every step of a program, so a caller that leaves in the middle, by Ctrl-C, would be
-waited for without end. So a run can be abandoned: its counter becomes negative, and whoever looks
-at it goes home. The next run begins when all have come home from the one before. Helpers are
-daemons: nothing waits for them when the process ends.
+They meet after every step of a program, so the helpers would wait for ever for a caller that leaves
+in the middle, by Ctrl-C. So a run can be abandoned: its counter becomes negative, and every thread
+that sees this leaves. The next run begins when all have left the one before. Helpers are daemons:
+nothing waits for them when the process ends.
 """
 
 import atexit
@@ -105,7 +105,7 @@ class Crew:
             raise
 
     def gather(self, patience: float = -1) -> None:
-        """Abandon what is still being run, and wait until every helper has come home.
+        """Abandon what is still being run, and wait until every helper has left.
 
         They have nothing to wait for, so this takes no longer than a step of a program.
         """

@@ -18,8 +18,8 @@ _LARGE = 1 << 18  # bytes of weights that are not kept twice
 class PackedWeights:
     """The parameters of a graph, plain until a kernel wants them packed.
 
-    Large weights are kept in one form only: the original can be had back from the form ``direct``,
-    whose exact inverse is known, and from where it came, if ``again`` can read it once more.
+    Large weights are kept in one form only: the original is recovered from the form ``direct``,
+    whose exact inverse is known, or read once more by ``again``, if that is given.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tsm_ref.engine.arena import MemoryPlan, plan_memory
+from tsm_ref.engine.arena import ArenaMap, place_values
 from tsm_ref.engine.inputs import real_arrays
 from tsm_ref.engine.on_numpy.blas import BlasThreads
 from tsm_ref.engine.on_numpy.ops import STEPS, Step, StepMaker
@@ -39,7 +39,7 @@ class _Plan:
 
     arrays: Mapping[str, Array]
     steps: Sequence[Step]
-    memory: MemoryPlan
+    memory: ArenaMap
 
 
 class NumpyEngine:
@@ -129,7 +129,7 @@ class NumpyEngine:
             name: int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
             for name, shape in places.items()
         }
-        memory = plan_memory(self.graph, sizes)
+        memory = place_values(self.graph, sizes)
         arena = np.zeros(memory.size, np.uint8)
         arrays = dict(self.weights)
         for name, shape in places.items():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.engine.arena import plan_memory
+from tsm_ref.engine.arena import place_values
 from tsm_ref.engine.on_numpy.blas import BlasThreads
 from tsm_ref.engine.on_numpy.frames import folds
 from tsm_ref.engine.on_numpy.ops import StepMaker
@@ -54,7 +54,7 @@ class NumpySteps:
         self.places = place_states(line.step, shapes, self.dtype.itemsize)
         known = [*inputs, *graph.node]
         sizes = {n: int(np.prod(shapes[n][1:])) * self.dtype.itemsize for n in known}
-        memory = plan_memory(graph, sizes)
+        memory = place_values(graph, sizes)
         arena = np.zeros(memory.size, np.uint8)
         self.arrays: dict[str, Array] = dict(weights)
         for name in known:

@@ -1,9 +1,9 @@
 """What streams remember from frame to frame: kept frames in two banks each, and counters.
 
 The kept frames of one stream lie in one block of bytes. Every state has two banks in it: what is
-written goes to the bank that is not in use, and a new `StreamState` says which one is. So as long
-as the new one was not put in the place of the old, nothing has changed: a step that is not to
-count, or was interrupted, leaves no trace.
+written goes to the bank that is not in use, and a new `StreamState` says which one is. Until the
+new one takes the place of the old, nothing has changed: a step that is not to count, or that was
+interrupted, leaves no trace.
 """
 
 from collections.abc import Mapping, Sequence

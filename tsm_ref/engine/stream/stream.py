@@ -32,13 +32,13 @@ class Stream:
     An output belongs to the frame that was given `delay` frames before it: a network that looks
     ahead has to wait. Before the first frame there is what the layers' own fill says, zeros for a
     zero-filled shift, and behind the last one too: a stream that is ended by `flush` has given what
-    the network gives for the whole clip. With the Numba engine it is so bit for bit.
+    the network gives for the whole clip. With the Numba engine this holds bit for bit.
 
     ``shapes`` are the inputs' shapes (N, C, T, H, W), of which H and W are used; without them they
     become known by the first frame. ``source`` is the graph by whose names a refusal speaks.
     ``lookahead`` runs a network that looks ahead without delay, see
     `tsm_ref.passes.streaming.without_lookahead`: a change that gives other results, with a warning.
-    It is None again where there was nothing to change.
+    The attribute is None where there was nothing to change.
 
     Raises `NotStreamable` with the node and the reason, and `UsageError` for `n` below 1.
 
