@@ -29,8 +29,9 @@ def check_memory(model: Model, profile: Profile) -> None:
     except GraphError:  # the size depends on the video, or does not fit: that is said later
         shapes = {}
     values = max((prod(shapes[node.name]) for node in model.graph.nodes if shapes), default=0)
+    each = "" if views == 1 else f", {views} views of each"
     memory.check(
         pixels * (CLIPS.get(profile.sampling.policy, 1) + 8) + 3 * 4 * values,
-        f"the model {model.name!r} with {frames} frames of {height}x{width} in {views} views",
+        f"the model {model.name!r} with {frames} frames of {height}x{width}{each}",
         weights=4 * model.graph.parameter_count,
     )
