@@ -328,3 +328,18 @@ def test_without_pyav_the_package_is_named(
 def test_importing_the_room_does_not_import_pyav() -> None:
     program = "import sys, tsm_ref.video; sys.exit('av' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_picture_of_unknown_colours_is_a_bad_video() -> None:
+    """A damaged stream named a colour space that FFmpeg's scaler does not know."""
+    av = pytest.importorskip("av")
+
+    class Picture:
+        def to_ndarray(self, **_: object) -> None:
+            raise av.error.OSError(95, "Operation not supported")
+
+    class Look:
+        coded = (2, 2)
+
+    with pytest.raises(VideoError, match="cannot be turned into RGB"):
+        decode._upright_rgb(Picture(), Look())  # type: ignore[arg-type]
