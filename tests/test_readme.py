@@ -19,6 +19,7 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
     *("docs/architecture.md", "docs/bad-inputs.md", "docs/conventions.md", "docs/glossary.md"),
+    "docs/importing.md",
     *("conformance/README.md", "weights/FORMAT.md", "weights/training/README.md"),
 )
 
