@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
+    "docs/importing.md",
     *("docs/architecture.md", "docs/bad-inputs.md", "docs/conventions.md", "docs/glossary.md"),
     "docs/importing.md",
     *("conformance/README.md", "weights/FORMAT.md", "weights/training/README.md"),

@@ -4,6 +4,7 @@ Read in this order; each knows only those above it.
 
 ===============  ================================================================================
 ``disk``         regular files in, whole files out, digests
+``facts``        what is known of a file, fact by fact, and who says so
 ``finish``       what a foreign file does with its answer behind the network
 ``views``        how a foreign file lays out its inputs and outputs
 ``facts``        what is known of a file, fact by fact, and who says so

@@ -11,6 +11,9 @@ from tsm_ref.checkpoint.hdf5.guard import SIGNATURE, GuardedFile, open_hdf5
 from tsm_ref.checkpoint.keras import load as keras
 from tsm_ref.checkpoint.onnx_in import load as onnx_import
 from tsm_ref.checkpoint.tensors.architectures import load_tensors
+from tsm_ref.checkpoint.tensors.archives import kind_of_zip, read_shards, read_zip
+from tsm_ref.checkpoint.tensors.names import begins
+from tsm_ref.checkpoint.tensors.plain_hdf5 import tensors_of
 from tsm_ref.checkpoint.tensors.safetensors import load_safetensors
 from tsm_ref.checkpoint.tensors.torch import ZIP_HEAD, read_torch
 from tsm_ref.errors import CheckpointError
@@ -19,15 +22,18 @@ from tsm_ref.profile import PROFILES, Profile
 __all__ = ["load_checkpoint", "sha256_of"]
 
 SUPPORTED = (
-    "tsm_ref HDF5 files, Keras .h5 models and .weights.h5 files, ONNX models, "
-    "PyTorch and Paddle checkpoints, and safetensors files"
+    "tsm_ref HDF5 files, Keras .h5, .weights.h5 and .keras files, ONNX models, "
+    "PyTorch and Paddle checkpoints, TorchScript, .npz and safetensors files"
 )
 
 _AFTER_VERSION = (b"\x12", b"\x1a", b"\x3a", b"\x42")
 """The field that follows the version of an ONNX file: producer, its version, graph or opset."""
 
 FOREIGN: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
-    ("compressed with gzip as a whole", lambda h: h[:2] == b"\x1f\x8b"),
+    ("compressed with gzip: unpack it with `gzip -dk FILE`", lambda h: h[:2] == b"\x1f\x8b"),
+    ("compressed with bzip2: unpack it with `bzip2 -dk FILE`", lambda h: h[:3] == b"BZh"),
+    ("compressed with xz: unpack it with `xz -dk FILE`", lambda h: h[:6] == b"\xfd7zXZ\0"),
+    ("a tar archive: unpack it with `tar -xf FILE`", lambda h: h[257:262] == b"ustar"),
     ("a web page, not a model", lambda h: h.lstrip()[:1] == b"<"),
     ("a Git LFS pointer, not the model itself", lambda h: h.startswith(b"version https://git")),
 )
@@ -55,34 +61,44 @@ def load_checkpoint(
     ...     _ = Path(folder, "model.pth").write_bytes(b"<!DOCTYPE html>")
     ...     load_checkpoint(f"{folder}/model.pth")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    tsm_ref.errors.CheckpointError: this is a web page, not a model: supported are tsm_ref HDF5 ...
+    tsm_ref.errors.CheckpointError: this is a web page, not a model; supported are tsm_ref HDF5 ...
     """
-    head = read_head(path)
+    head = read_head(path, 512)
     if _is_onnx(head):
         return onnx_import.load_onnx(path, profile)
+    if head.startswith(ZIP_HEAD) and kind_of_zip(path) == "keras":
+        return keras.load_keras_archive(path, profile)
     if head.startswith((ZIP_HEAD, b"\x80")):
-        return load_tensors(read_torch(path), path, profile, options)
+        read = read_zip if head.startswith(ZIP_HEAD) else read_torch
+        return load_tensors(read(path), path, profile, options)
+    if head.lstrip()[:1] == b"{":
+        return load_tensors(read_shards(path), path, profile, options)
     if head[8:9] == b"{" and head[7:8] == b"\0":
         return load_safetensors(path, profile, options)
     if not head.startswith(SIGNATURE):
         raise CheckpointError(_refusal(head))
     with open_hdf5(path) as file:
-        return _read_hdf5(file, path, profile)
+        return _read_hdf5(file, path, profile, options)
 
 
-def _read_hdf5(file: GuardedFile, path: StrPath, profile: Profile | None) -> Checkpoint:
-    """One of the three kinds of HDF5 files: ours, a whole model of Keras, or weights of Keras."""
+def _read_hdf5(
+    file: GuardedFile, path: StrPath, profile: Profile | None, options: Mapping[str, Any] | None
+) -> Checkpoint:
+    """One of the kinds of HDF5 files: ours, models and weights of Keras, or a state dict."""
     if keras.is_keras_model(file):
         return keras.read_keras_model(file, path, profile)
     if file.attribute("format") == native.FORMAT:
         found = native.read(file, path)
         return found if profile is None else replace(found, profile=under(found.profile, profile))
+    plain = tensors_of(file)
+    if begins(plain.entries):
+        return load_tensors(plain, path, profile, options)
     if profile is None:
         known = ", ".join(PROFILES)
         raise CheckpointError(
             f"a foreign HDF5 file does not say how its shift works; give a profile ({known})"
         )
-    return keras.read_keras(file, path, profile)
+    return keras.read_keras(file, path, profile, options)
 
 
 def _is_onnx(head: bytes) -> bool:
@@ -92,5 +108,5 @@ def _is_onnx(head: bytes) -> bool:
 def _refusal(head: bytes) -> str:
     for kind, recognises in FOREIGN:
         if recognises(head):
-            return f"this is {kind}: supported are {SUPPORTED}"
-    return f"this is no kind of model file that is known: supported are {SUPPORTED}"
+            return f"this is {kind}; supported are {SUPPORTED}"
+    return f"this is no kind of model file that is known; supported are {SUPPORTED}"

@@ -7,6 +7,7 @@ frame, and what comes out per frame is averaged over the clip. A layer of a kind
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -112,6 +113,33 @@ def graph_of(text: str) -> tuple[Graph, dict[str, Variable]]:
             f"the network in the file is not one that Keras writes: {error}"
         ) from None
     return graph, net.variables
+
+
+def counted_names(text: str) -> dict[str, str]:
+    """What Keras 3 calls layers in a file without names: by class, counted in their order.
+
+    >>> layer = '{"class_name": "Conv2D", "config": {"name": "%s"}}'
+    >>> counted_names('{"config": {"layers": [' + ", ".join(layer % n for n in "ab") + "]}}")
+    {'a': 'conv2d', 'b': 'conv2d_1'}
+    """
+    counts: dict[str, int] = {}
+    found = {}
+    for layer in json.loads(text)["config"]["layers"]:
+        kind = _snake_case(str(layer["class_name"]))
+        number = counts[kind] = counts.get(kind, -1) + 1
+        found[str(layer["config"]["name"])] = f"{kind}_{number}" if number else kind
+    return found
+
+
+def _snake_case(name: str) -> str:
+    """The name of a class as Keras writes it into paths.
+
+    >>> [_snake_case(name) for name in ("Conv2D", "BatchNormalization", "DepthwiseConv2D", "ReLU")]
+    ['conv2d', 'batch_normalization', 'depthwise_conv2d', 're_lu']
+    """
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _layers(model: Config) -> list[Config]:

@@ -29,6 +29,12 @@ NORM_ROLES = {
 }
 """What a parameter is called by Keras 2, and its number in Keras 3."""
 
+NUMBERS = {
+    **dict((*ROLES.values(), *NORM_ROLES.values())),
+    "depthwise_kernel": 0,
+}
+"""The number of a variable of a layer in Keras 3, by the name that it has in the network."""
+
 PLAIN = {"depthwise_kernel": "kernel"}
 """Names that Keras 2 has and Keras 3 has not, and what Keras 3 says instead."""
 

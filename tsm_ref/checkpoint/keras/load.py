@@ -5,9 +5,13 @@ but neither the network nor what its shifts do: the network is one of
 `tsm_ref.checkpoint.keras.networks`, the rest comes from the profile that the caller must give.
 """
 
+import shutil
+import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,16 +24,19 @@ from tsm_ref.checkpoint.contents import (
     check_shapes,
 )
 from tsm_ref.checkpoint.disk import StrPath, sha256_of
+from tsm_ref.checkpoint.facts import Facts, facts_of_profile
 from tsm_ref.checkpoint.hdf5.guard import GuardedFile, open_hdf5, read_tensor
-from tsm_ref.checkpoint.keras.graph import graph_of
-from tsm_ref.checkpoint.keras.layers import PLAIN, LayerTable, layer_table, stored_shapes
+from tsm_ref.checkpoint.keras.graph import counted_names, graph_of
+from tsm_ref.checkpoint.keras.layers import NUMBERS, PLAIN, LayerTable, layer_table, stored_shapes
 from tsm_ref.checkpoint.keras.networks import network_of, rule_under
 from tsm_ref.checkpoint.shift_rules import fitted
+from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
 from tsm_ref.ops_table import Shape
 from tsm_ref.profile import PROFILES, Profile
 
 FORMAT = "keras"
+MAX_CONFIG = 2**24
 
 
 def load_keras(path: StrPath, profile: Profile) -> Checkpoint:
@@ -55,13 +62,57 @@ def load_keras(path: StrPath, profile: Profile) -> Checkpoint:
         return read_keras(file, path, profile)
 
 
-def read_keras(file: GuardedFile, path: StrPath, profile: Profile) -> Checkpoint:
-    """`load_keras` of a file that is open; `path` is where it lies."""
+def load_keras_archive(path: StrPath, profile: Profile | None = None) -> Checkpoint:
+    """Read a ``.keras`` archive: a zip of the network as JSON, and of its weights as HDF5.
+
+    The weights are unpacked into a temporary folder, no more of them than the archive is long, and
+    read like any other file. Raises `CheckpointError` as `read_keras_model` and `read_keras`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder, "model.weights.h5")
+        text = _unpacked(path, weights)
+        with open_hdf5(weights) as file:
+            if profile is not None and rule_under(profile).rule != "none":
+                found = read_keras(file, weights, profile)
+            else:
+                found = _whole(file, weights, profile, text)
+    return replace(found, path=Path(path), sha256=sha256_of(path), format="keras archive")
+
+
+def _unpacked(path: StrPath, weights: Path) -> str:
+    """The text of the network; its weights are written to a file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name, most in (("config.json", MAX_CONFIG), (weights.name, 2**32)):
+                info = archive.getinfo(name)
+                if info.file_size > min(most, 64 * (info.compress_size + 2**16)):
+                    raise CheckpointError(f"{name} of the archive is larger than is accepted")
+            with archive.open(weights.name) as source, open(weights, "wb") as target:
+                shutil.copyfileobj(source, target)
+            return archive.read("config.json").decode("utf-8")
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, RuntimeError, OSError):
+        raise CheckpointError("the .keras archive is cut off or damaged") from None
+
+
+def read_keras(
+    file: GuardedFile, path: StrPath, profile: Profile, options: Mapping[str, Any] | None = None
+) -> Checkpoint:
+    """`load_keras` of a file that is open; `path` is where it lies.
+
+    Within how many frames MTTS-CAN shifts is in no file: without an option it is assumed.
+    """
     table = layer_table(file)
     graph, layers = network_of(table, profile)
     keys = table.keys(graph.parameters, layers)
     weights = _read(table, graph, keys, stored_shapes(graph))
-    return _checkpoint(path, table, graph, weights, profile)
+    facts = Facts()
+    if (depth := (options or {}).get("frame_depth")) is not None:
+        facts.say("the option", frame_depth=depth)
+    if profile == PROFILES["mtts-can"]:
+        facts.assume(frame_depth=profile.shift.segment)
+    facts.suggest(f"the profile {profile.family}", **facts_of_profile(profile))
+    found = _checkpoint(path, table, graph, weights, profile)
+    return replace(found, facts=tuple(facts), warnings=facts.warnings())
 
 
 def is_keras_model(file: GuardedFile) -> bool:
@@ -82,9 +133,24 @@ def read_keras_model(
     """
     if profile is not None and rule_under(profile).rule != "none":
         return read_keras(file, path, profile)
-    graph, variables = graph_of(file.long_text("model_config"))
+    return _whole(file, path, profile, file.long_text("model_config"))
+
+
+def _whole(file: GuardedFile, path: StrPath, profile: Profile | None, text: str) -> Checkpoint:
+    """A network that is described by a text, and its weights by the names of its layers.
+
+    Files of Keras 3 that keep no names call a layer by its class and its number among those.
+    """
+    graph, variables = graph_of(text)
     table = layer_table(file)
-    keys = {name: f"{v.layer}/{PLAIN.get(v.name, v.name)}" for name, v in variables.items()}
+    if table.legacy:
+        keys = {name: f"{v.layer}/{PLAIN.get(v.name, v.name)}" for name, v in variables.items()}
+    else:
+        called = {} if table.named else counted_names(text)
+        keys = {
+            name: f"{called.get(v.layer, v.layer)}/vars/{NUMBERS[v.name]}"
+            for name, v in variables.items()
+        }
     shapes = {name: variable.shape for name, variable in variables.items()}
     weights = _read(table, graph, keys, shapes)
     usual = replace(PROFILES["tsn"], family=FORMAT, average="probabilities")

@@ -7,13 +7,15 @@ Read in this order; each knows only those above it.
 ``pickle_names``   what a pickle may name, and what stands for it here
 ``pickles``        a walker over opcodes that calls nothing
 ``states``         the sets of tensors in a tree of containers, and what was passed over
-``mmengine``       what MMEngine and MMCV keep beside the weights
+``mmengine``       the configuration that MMEngine keeps beside the weights, as facts
 ``torch``          ``.pth``, ``.pth.tar`` and ``.pdparams``: the pickle and its storages
 ``names``          whose names they are, translated into ours
-``wrappers``       which set of tensors of a file is a network, and what wraps its names
-``file_names``     what the names of files and folders tell
+``wrappers``       which set of a file is a network, and what wraps its names
+``file_names``     what MIT, MMAction2 and PaddleVideo tell in names of files and folders
 ``networks``       the network that has these names and shapes
 ``architectures``  names, network and profile together, as a `Checkpoint`
 ``safetensors``    the same for safetensors files, and ours among them
+``archives``       ``.npz``, exported programs, shards, and archives around a model
+``plain_hdf5``     a state dict in HDF5
 =================  =============================================================================
 """

@@ -53,7 +53,11 @@ def load_tensors(
     facts.suggest(f"the convention {base.family}", **facts_of_profile(base))
     wanted = {name: shape for name, shape in graph.parameters.items() if name not in fixed}
     stored = {name: stored_shape(name, shape, found) for name, shape in wanted.items()}
-    _check_tensors(chosen, stored, shapes)
+    try:
+        _check_tensors(chosen, stored, shapes)
+    except CheckpointError as error:
+        kind = graph.name.removesuffix("-nl")
+        raise CheckpointError(f"the nearest known network is {kind}, and {error}") from None
     _check_marks(graph, found, meant)
     weights = {}
     for name, shape in graph.parameters.items():

@@ -81,31 +81,33 @@ def _zipped(path: Path) -> tuple[Pickled, Fetch]:
 
 
 def _checked_members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
-    """The members by name; refuses compression, tricks in names, and members that overlap."""
+    """The members by name; refuses tricks in names, and members that overlap."""
     members: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         name = info.filename
         parts = name.split("/")
         if name in members or name.startswith("/") or ".." in parts or "\\" in name:
             raise CheckpointError(f"the zip archive has a member named {shown(name)}")
-        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-            raise CheckpointError(f"the zip member {shown(name)} is compressed; PyTorch's are not")
-        if info.flag_bits & 1:
-            raise CheckpointError(f"the zip member {shown(name)} is encrypted")
         members[name] = info
     ordered = sorted(members.values(), key=lambda info: info.header_offset)
     ends = [*(info.header_offset for info in ordered), os.path.getsize(path)][1:]
     for info, end in zip(ordered, ends, strict=True):
-        if info.header_offset + 30 + len(info.filename) + info.file_size > end:
+        if info.header_offset + 30 + len(info.filename) + info.compress_size > end:
             raise CheckpointError(f"the zip member {shown(info.filename)} overlaps what follows it")
     return members
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """The bytes of a member that must be stored as it is; TorchScript compresses its code alone."""
+    name = shown(info.filename)
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+        raise CheckpointError(f"the zip member {name} is compressed; PyTorch's are not")
+    if info.flag_bits & 1:
+        raise CheckpointError(f"the zip member {name} is encrypted")
     try:
         return archive.read(info)
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, struct.error):
-        raise CheckpointError(f"the zip member {shown(info.filename)} is damaged") from None
+        raise CheckpointError(f"the zip member {name} is damaged") from None
 
 
 def _zip_storage(path: Path, root: str, storage: Storage) -> Array:
@@ -220,7 +222,9 @@ def _tensor_file(pickled: Pickled, fetch: Fetch, kind: str) -> TensorFile:
 
 def _passed_over(pickled: Pickled) -> tuple[str, ...]:
     """What of a pickle was not looked at, in words."""
-    lines = [f"{shown(name)} ({count})" for name, count in pickled.foreign.items()]
+    lines = [f"{shown(name)} ({count})" for name, count in list(pickled.foreign.items())[:5]]
+    if len(pickled.foreign) > 5:
+        lines.append(f"objects of {len(pickled.foreign) - 5} more classes")
     if pickled.left_out:
         lines.append(f"entries whose keys are neither texts nor numbers ({pickled.left_out})")
     return tuple(lines)
