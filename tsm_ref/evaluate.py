@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     add("--confusion", metavar="OUT.svg|png", help="who is taken for whom, as a picture")
     add("--resume", action="store_true", help="go on with a run that was cut off (with --output)")
     add("--workers", type=positive, default=1, metavar="N", help="processes side by side")
+    add("--scheduler", metavar="ADDRESS", help="of Dask, as tcp://host:8786, or local")
     add("--allow-partial", action="store_true", help="use what decodes of a damaged video")
     add("-q", "--quiet", action="store_true", help="no warnings, no progress")
     add_facts(made)
@@ -90,6 +91,7 @@ def _main(options: argparse.Namespace) -> None:
             clips,
             Targets(beside=options.output),
             workers=options.workers,
+            scheduler=options.scheduler,
             resume=options.resume,
             loaded=loaded,
             tell=screen.tell,

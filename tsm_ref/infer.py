@@ -30,7 +30,17 @@ if TYPE_CHECKING:  # imported late: the number of threads has to be set before N
     from tsm_ref.profile import Profile
 
 OF_BATCHES = (
-    *("recursive", "from_file", "root", "output_dir", "jsonl", "csv", "resume", "workers"),
+    *(
+        "recursive",
+        "from_file",
+        "root",
+        "output_dir",
+        "jsonl",
+        "csv",
+        "resume",
+        "workers",
+        "scheduler",
+    ),
 )
 """Options of a run over many clips."""
 OF_PICTURES = ("report", "plot", "subtitles", "edl", "save_video")
@@ -94,6 +104,7 @@ def _add_batch(made: argparse.ArgumentParser) -> None:
     add("--csv", metavar="FILE", help="a row for each")
     add("--resume", action="store_true", help="go on with a run that was cut off")
     add("--workers", type=positive, default=1, metavar="N", help="processes side by side")
+    add("--scheduler", metavar="ADDRESS", help="of Dask, as tcp://host:8786, or local")
 
 
 def _add_pictures(made: argparse.ArgumentParser) -> None:
@@ -311,6 +322,7 @@ def _recognize_many(
             clips,
             targets,
             workers=options.workers,
+            scheduler=options.scheduler,
             resume=options.resume,
             loaded=loaded,
             tell=screen.tell,

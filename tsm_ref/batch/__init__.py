@@ -6,6 +6,7 @@
     recipe    what is done with each clip, so that another process can do the same
     journal   what is done already, on disk; a run that goes on from it does nothing twice
     workers   clips to outcomes, in this process or in several
+    cluster   clips to outcomes on other machines, as tasks of Dask distributed
     outputs   the files that a batch leaves: JSON, JSON Lines, CSV
     run       all of it together
     scores    outcomes beside the truth: accuracy, each class, who is taken for whom

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from tsm_ref.batch.cluster import outcomes_on
 from tsm_ref.batch.journal import Journal
 from tsm_ref.batch.lists import Clip
 from tsm_ref.batch.outputs import as_csv, as_jsonl, file_names, make_folder
@@ -51,6 +52,7 @@ def run_batch(
     targets: Targets | None = None,
     *,
     workers: int = 1,
+    scheduler: str | None = None,
     resume: bool = False,
     loaded: tuple[Model, Profile] | None = None,
     tell: Callable[[Outcome, bool], None] = lambda outcome, again: None,
@@ -58,8 +60,8 @@ def run_batch(
     """Recognise every clip and write what `targets` ask for; returns the outcomes in order.
 
     ``tell`` hears of every outcome in the order of the clips, and whether it is from the run
-    before. With `resume`, clips whose files are as they were then are not looked at again; those
-    that failed are.
+    before. ``scheduler`` is the address of one of Dask, or "local". With `resume`, clips whose
+    files are as they were then are not looked at again; those that failed are.
 
     Raises `UsageError` for a journal that belongs to another run, `WriteError`, and whatever is
     wrong with all clips alike, such as a model that labels nothing.
@@ -75,7 +77,11 @@ def run_batch(
     with Journal(path, settings, resume=resume) if path else nullcontext() as journal:
         done = {} if journal is None else _still_true(clips, journal)
         rest = [clip for clip in clips if clip.path not in done]
-        fresh = _kept(outcomes(recipe, model, profile, rest, workers), journal)
+        if scheduler is None:
+            coming = outcomes(recipe, model, profile, rest, workers)
+        else:
+            coming = outcomes_on(scheduler, recipe, model, rest, workers)
+        fresh = _kept(coming, journal)
         found = []
         names = file_names(clips, ".json")
         for outcome in _in_order(clips, done, fresh):
