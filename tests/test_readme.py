@@ -172,6 +172,22 @@ def test_every_switch_is_explained() -> None:
     assert set(re.findall(r"\bTSM_[A-Z_]+\b", text)) == used
 
 
+FOLDERS = [
+    *("reference", "passes", "kernels", "video", "model", "recognition", "live", "show", "batch"),
+    *("bench", "engine", "engine/on_numpy", "engine/on_numba", "engine/stream"),
+    *("checkpoint", "checkpoint/hdf5", "checkpoint/onnx_in", "checkpoint/onnx_out"),
+    *("checkpoint/tensors", "checkpoint/keras"),
+]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_map_of_a_folder_shows_every_file(folder: str) -> None:
+    room = importlib.import_module(f"tsm_ref.{folder.replace('/', '.')}")
+    files = {path.stem for path in (ROOT / "tsm_ref" / folder).glob("[!_]*.py")}
+    assert len(files) > 2
+    assert {name for name in files if not re.search(rf"\b{name}\b", room.__doc__ or "")} == set()
+
+
 def test_the_floors_of_the_architecture_are_all_there() -> None:
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     table = text.partition("| floor |")[2].partition("\n\n")[0].partition("|---|---|")[2]

@@ -2,7 +2,7 @@
 
 Every operation becomes a graph of its own, of one node or of a whole network, and is run by the
 NumPy or the Numba engine; streams, sampling, preprocessing and recognition are those of the
-package. This is the only module of the suite that knows the engines.
+package. This module and `engine_graphs` alone know the engines.
 """
 
 from collections.abc import Mapping

@@ -10,6 +10,7 @@
     peers       the other runtimes, each as one function that opens a network
     worker      one measurement, in a process of its own
     runs        interleaved rounds of workers, and what their figures amount to
+    latency     how long single frames take, of one stream and of many
     report      the table and the JSON document
     roofline    the limits of this machine, times per layer, a plot
 

@@ -4,6 +4,7 @@
 
     model          `Model`, and how to get one: `load`, `build`; `save`
     meaning        its profile, single facts and classes, as whoever loads it says
+    kept_weights   its weights as the file had them, without the file
     stream         the streams of a model, with a profile and state files
     described      what it is in a line, and as a table for notebooks
     summary        layers, shapes, costs and shifts as text

@@ -11,10 +11,16 @@ used.
     transforms   a frame to its views, and views to the numbers that a network expects
     pictures     how a decoded picture is turned for display, and what it loses as 8-bit RGB
     boxes        the boxes of an MP4 file, to see that it lies
+    log          what FFmpeg only logs, file by file
+    clock        the second at which each picture is shown, whatever its timestamps say
     containers   what a file must look like from outside before a decoder sees it
     decode       files to frames, one at a time
     pipe         the same from a pipe
     camera       the same from a camera
+    surveys      how many pictures a file holds, and when each is shown
+    clips        videos that can be looked through, and then read again
+    ahead        decoding in another thread, while the last frame is still used
+    reading      the wanted frames of a clip, decoded once each
 """
 
 from tsm_ref.video.ahead import ahead
