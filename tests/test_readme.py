@@ -20,7 +20,6 @@ PAGES = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
     "docs/importing.md",
     *("docs/architecture.md", "docs/bad-inputs.md", "docs/conventions.md", "docs/glossary.md"),
-    "docs/importing.md",
     *("conformance/README.md", "weights/FORMAT.md", "weights/training/README.md"),
 )
 
