@@ -53,7 +53,7 @@ INSIDE = {
     "models": ("builder", "mobilenet_v2 resnet ts_can", "pp_lcnet", "weights zoo"),
     "video": (
         *("ahead boxes log pictures resize sampling source", "clock containers transforms"),
-        *("decode", "camera pipe surveys", "clips", "reading"),
+        *("decode", "camera pipe surveys", "clips", "reading stills"),
     ),
     "engine": (
         *("arena contract forking inputs oracle plan_cache stream", "on_numpy"),

@@ -275,6 +275,25 @@ def test_the_network_sees_square_pixels(tmp_path: Path) -> None:
         assert (a.label, a.logit) == (b.label, pytest.approx(b.logit, abs=0.02))
 
 
+def test_arrays_and_folders_are_recognised_as_their_film_is(camera: Model, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    film = recognize(camera, SAMPLES / "pan_left.mp4")
+    frames = read_frames(SAMPLES / "pan_left.mp4", np.arange(film.video.frame_count)).pixels
+    for number, pixels in enumerate(frames):
+        image.fromarray(pixels).save(tmp_path / f"img_{number:05d}.bmp")
+    rate = film.video.frame_rate
+    for what in (frames, tmp_path, tmp_path / "img_%05d.bmp"):
+        found = camera.recognize(what, fps=rate)
+        assert found.predictions == film.predictions
+        np.testing.assert_array_equal(found.indices, film.indices)
+        assert len(found.sha256) == 64
+
+
+def test_a_preprocessed_array_is_told_where_to_go(camera: Model) -> None:
+    with pytest.raises(UsageError, match=r"preprocessed ones go to model\(clip\)"):
+        recognize(camera, np.zeros((1, 3, 8, 64, 64)), fps=8)
+
+
 def _clip(path: Path, count: int) -> Path:
     """A gray clip of so many frames."""
     av = pytest.importorskip("av")
@@ -333,7 +352,7 @@ def test_a_video_that_is_gone_meanwhile_is_a_bad_video(camera: Model, tmp_path: 
         recognize(camera, path, progress=lambda done, total: path.unlink(missing_ok=True))
 
 
-@pytest.mark.parametrize("given", [["a.mp4", "b.mp4"], np.zeros((1, 3, 8, 64, 64)), None])
+@pytest.mark.parametrize("given", [["a.mp4", "b.mp4"], None])
 def test_what_is_no_path_says_what_to_do(camera: Model, given: object) -> None:
     with pytest.raises(UsageError, match=r"loop over paths, or see tsm_ref.batch.run_batch"):
         camera.recognize(given)  # type: ignore[arg-type]

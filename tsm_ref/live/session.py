@@ -18,7 +18,7 @@ from tsm_ref.live.smoothing import Smoother
 from tsm_ref.live.sources import Newest, Pace, Playing, open_source
 from tsm_ref.model import Model
 from tsm_ref.terminal import ReaderGone
-from tsm_ref.video import FrameSource
+from tsm_ref.video import NETWORK, FrameSource
 
 __all__ = ["Session", "follow"]
 
@@ -67,6 +67,7 @@ class Session:
             raw=self.raw,
             allow_partial=self.allow_partial,
             stdin=None if sys.stdin is None else sys.stdin.buffer,
+            threads=live.model.threads,
         )
         if self.realtime:
             source = Playing(source, live.next_frame)
@@ -74,8 +75,8 @@ class Session:
 
     @property
     def comes_by_itself(self) -> bool:
-        """True for a camera, which does not wait."""
-        return self.source.startswith("camera:")
+        """True for a camera or a server, which does not wait."""
+        return self.source.startswith(("camera:", *NETWORK))
 
 
 def follow(model: Model, session: Session, say: Say, tell: Say) -> None:

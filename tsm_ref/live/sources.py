@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.errors import UsageError, VideoError
-from tsm_ref.video import Camera, Frame, FrameSource, Pipe, frames
+from tsm_ref.video import (
+    NETWORK,
+    Camera,
+    Frame,
+    FrameSource,
+    NetworkSource,
+    Pipe,
+    frames,
+    open_clip,
+)
 
 __all__ = ["Newest", "Pace", "Playing", "RawFrames", "open_source"]
 
@@ -23,9 +32,17 @@ MOST_PIXELS = 8192 * 8192
 
 
 def open_source(
-    name: str, *, raw: str | None = None, allow_partial: bool = False, stdin: BinaryIO | None = None
+    name: str,
+    *,
+    raw: str | None = None,
+    allow_partial: bool = False,
+    stdin: BinaryIO | None = None,
+    threads: int = 1,
 ) -> FrameSource:
     """A file or FIFO by its path, ``camera:N``, or ``-`` for what comes on the standard input.
+
+    Also a folder or pattern of numbered frames, and an address: ``rtsp://``, ``http(s)://``.
+    A file is decoded with so many `threads`.
 
     ``raw`` ("64x48" or "64x48@25") says that the standard input is RGB frames of that size, one
     byte per value, without a container.
@@ -43,7 +60,9 @@ def open_source(
         return Camera(int(number))
     if _is_fifo(name):
         return Pipe(open(name, "rb", buffering=0), allow_partial=allow_partial)
-    return frames(name, allow_partial=allow_partial)
+    if name.startswith(NETWORK):
+        return NetworkSource(name, allow_partial=allow_partial)
+    return open_clip(name, allow_partial=allow_partial, threads=threads).open()
 
 
 def _standard_input(stdin: BinaryIO | None, raw: str | None, allow_partial: bool) -> FrameSource:

@@ -201,16 +201,17 @@ class Model:
 
     def recognize(
         self,
-        path: str | PathLike[str],
+        path: str | PathLike[str] | Array,
         *,
         profile: Profile | None = None,
         top: int = 5,
         allow_partial: bool = False,
+        fps: float | None = None,
     ) -> "Recognition":
-        """Label a video file: decode, sample, preprocess, run. See `tsm_ref.recognition`."""
+        """Label a video: decode, sample, preprocess, run. See `tsm_ref.recognition.recognize`."""
         from tsm_ref.recognition import recognize
 
-        return recognize(self, path, profile=profile, top=top, allow_partial=allow_partial)
+        return recognize(self, path, profile=profile, top=top, allow_partial=allow_partial, fps=fps)
 
     def stream(self, n: int = 1, *, lookahead: str | None = None) -> ModelStream:
         """`n` streams that take one frame at a time; see `tsm_ref.engine.stream.stream.Stream`.

@@ -22,12 +22,12 @@ from tsm_ref.terminal import printable
 from tsm_ref.video import (
     SAMPLERS,
     Clip,
-    FileClip,
     Survey,
     VideoInfo,
     Windows,
     ahead,
     normalize,
+    open_clip,
     read_wanted,
     resize_and_crop,
     surveyed,
@@ -119,14 +119,19 @@ class _Told:
 
 def recognize(
     model: Model,
-    path: str | PathLike[str],
+    path: str | PathLike[str] | Array,
     *,
     profile: Profile | None = None,
     top: int = 5,
     allow_partial: bool = False,
+    fps: float | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Recognition:
-    """Label a video file by the rules of the model's profile, or of another (see `sampled`).
+    """Label a video by the rules of the model's profile, or of another (see `sampled`).
+
+    A video is a file, a folder of numbered frames or a pattern like ``img_%05d.jpg``, or an array
+    of RGB frames (T, H, W, 3) uint8, of which `fps` were taken a second (see
+    `tsm_ref.video.open_clip`).
 
     The frames are decoded one at a time and only the small preprocessed ones are kept; of a long
     clip under the policy ``windows`` only those of the windows that are open. ``progress`` is told
@@ -144,15 +149,16 @@ def recognize(
     """
     if type(top) is not int or top < 1:
         raise UsageError(f"`top` (={top!r}) must be a whole number of at least 1")
-    if not isinstance(path, str | PathLike):
+    if not isinstance(path, str | PathLike | np.ndarray):
         raise UsageError(
             f"one video file is recognised at a time, and {type(path).__name__} was given: loop "
-            "over paths, or see tsm_ref.batch.run_batch; preprocessed arrays go to model(clip)"
+            "over paths, or see tsm_ref.batch.run_batch"
         )
     check_classifies(model)
     profile, label_of = profile or model.profile, model.profile.label_of
     check_memory(model, profile)
-    clip, clock = FileClip(path, allow_partial=allow_partial, threads=model.threads), Clock()
+    threads = model.threads
+    clip, clock = open_clip(path, fps=fps, allow_partial=allow_partial, threads=threads), Clock()
     look = _over_windows if profile.sampling.policy == "windows" else _over_clips
     with clock.stage("total"), clock.compiling():
         seen = surveyed(

@@ -24,7 +24,7 @@ used.
 """
 
 from tsm_ref.video.ahead import ahead
-from tsm_ref.video.camera import Camera
+from tsm_ref.video.camera import NETWORK, Camera, NetworkSource
 from tsm_ref.video.clips import Clip, FileClip
 from tsm_ref.video.clock import Clock, Timeline
 from tsm_ref.video.decode import VideoFile, frames
@@ -33,10 +33,12 @@ from tsm_ref.video.reading import read_frames, read_wanted, surveyed, updated
 from tsm_ref.video.resize import resize_opencv, resize_pil
 from tsm_ref.video.sampling import SAMPLERS, Windows, frame_times, sliding_windows
 from tsm_ref.video.source import DecodedFrames, Frame, FrameSource, Repair, VideoInfo
+from tsm_ref.video.stills import open_clip
 from tsm_ref.video.surveys import Mistaken, Survey, packet_times, probe, survey
 from tsm_ref.video.transforms import PRESETS, normalize, preprocess, resize_and_crop
 
 __all__ = [
+    "NETWORK",
     "PRESETS",
     "SAMPLERS",
     "Camera",
@@ -47,6 +49,7 @@ __all__ = [
     "Frame",
     "FrameSource",
     "Mistaken",
+    "NetworkSource",
     "Pipe",
     "Repair",
     "Survey",
@@ -58,6 +61,7 @@ __all__ = [
     "frame_times",
     "frames",
     "normalize",
+    "open_clip",
     "packet_times",
     "preprocess",
     "probe",

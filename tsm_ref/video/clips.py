@@ -107,9 +107,11 @@ class FileClip:
         try:
             with open(self._path, "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:
-            digest = ""
-        if not digest or _stamp(self._path) != self._stamp:
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            reason = "there is no such file" if missing else str(error.strerror)
+            raise VideoError(f"the file was changed while it was read: {reason}") from None
+        if _stamp(self._path) != self._stamp:
             raise VideoError("the file was changed while it was read; one that stays is needed")
         return digest
 

@@ -156,7 +156,7 @@ class VideoFile:
             except (StopIteration, IndexError):  # PyAV stumbles over streams that appear late,
                 break  # after it has given the last packet of those it knew
             except self._av.FFmpegError as error:
-                self._damaged(f"the file cannot be read further ({_reason(error)})")
+                self._broken(_reason(error))
                 packet, packets = self._last_packet(), iter(())
             self._notice_beginning(packet)
             if packet.is_corrupt:
@@ -174,6 +174,9 @@ class VideoFile:
                 self.warn("the video begins in the middle: what precedes a key picture is left out")
         self._headless = self._headless and not packet.is_keyframe
         self._ticks = max(self._ticks, packet.dts + 1 if packet.dts is not None else 0)
+
+    def _broken(self, reason: str) -> None:
+        self._damaged(f"the file cannot be read further ({reason})")
 
     def _last_packet(self) -> Any:
         """The empty packet that makes the decoder give back what it still holds."""

@@ -1,0 +1,318 @@
+"""Clips that are no video file: folders of pictures, animated WebP, and arrays of frames.
+
+Pictures are read by Pillow, as the networks that were trained on folders of frames read theirs.
+"""
+
+import hashlib
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.errors import MissingDependency, UsageError, VideoError
+from tsm_ref.video.clips import Clip, FileClip
+from tsm_ref.video.source import ASSUMED_RATE, Frame, Pixels, VideoInfo
+from tsm_ref.video.surveys import MAX_FRAMES, Survey
+
+__all__ = ["ArrayClip", "FolderClip", "Slides", "WebPClip", "open_clip"]
+
+PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""The endings of the files that are frames."""
+
+_PATTERN = re.compile(r"%0?\d*d")
+_LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
+
+
+def open_clip(
+    what: str | os.PathLike[str] | NDArray[Any],
+    *,
+    fps: float | None = None,
+    allow_partial: bool = False,
+    threads: int = 1,
+) -> Clip:
+    """A clip: a video file, a folder of frames or a pattern like ``img_%05d.jpg``, or an array.
+
+    `fps` is the rate of frames that have no times of their own: needed for an array, (T, H, W, 3)
+    uint8, and assumed to be 25 for a folder, which is warned of.
+
+    Raises `UsageError` for what cannot be meant, and `VideoError` for what cannot be read.
+
+    >>> open_clip(np.zeros((8, 4, 6, 3), np.uint8), fps=8).survey().info.duration
+    1.0
+    """
+    if fps is not None and not 0 < fps < np.inf:
+        raise UsageError(f"`fps` (={fps}) must be a positive number of frames a second")
+    if isinstance(what, np.ndarray):
+        return ArrayClip(what, fps)
+    name = os.fspath(what)
+    if os.path.isdir(name) or (
+        _PATTERN.search(os.path.basename(name)) and not os.path.exists(name)
+    ):
+        return FolderClip(name, fps, allow_partial=allow_partial)
+    if fps is not None:
+        raise UsageError("`fps` is for frames without times: a video file has its own")
+    if _is_webp(name):
+        return WebPClip(name)
+    return FileClip(name, allow_partial=allow_partial, threads=threads)
+
+
+class Slides:
+    """A `Showing` of pictures that are made one at a time, each at its second."""
+
+    interlaced = damaged = False
+
+    def __init__(
+        self, times: Sequence[float], picture: Callable[[int], Pixels], warnings: dict[str, None]
+    ) -> None:
+        self._times, self._picture, self._warnings = times, picture, warnings
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was found so far that the user should know, each once."""
+        return tuple(self._warnings)
+
+    def shown(self) -> Iterator[tuple[int, float, Callable[[], Pixels]]]:
+        """Index and seconds of each frame, and what makes its pixels."""
+        for index, time in enumerate(self._times):
+            yield index, float(time), partial(self._picture, index)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (Frame(index, time, pixels()) for index, time, pixels in self.shown())
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class ArrayClip:
+    """A `Clip` of frames in memory: uint8 (T, H, W, 3), RGB, `fps` of them a second."""
+
+    def __init__(self, frames: NDArray[Any], fps: float | None) -> None:
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
+            raise UsageError(
+                f"an array of frames ({frames.dtype}, shape {frames.shape}) must be uint8 "
+                "(T, H, W, 3), not empty; preprocessed ones go to model(clip)"
+            )
+        if fps is None:
+            raise UsageError("an array of frames has no times: give `fps`, the frames per second")
+        self._frames, self._fps = frames, fps
+
+    def survey(self, *, decode: bool | None = None) -> Survey:
+        """What it holds."""
+        count, height, width = self._frames.shape[:3]
+        info = _info("array", "raw", (width, height), "rgb24", count, self._fps, ())
+        return Survey(info, np.arange(count) / self._fps, decoded=True)
+
+    def open(self) -> Slides:
+        """Show it from its first frame."""
+        return Slides(
+            (np.arange(len(self._frames)) / self._fps).tolist(),
+            lambda index: np.ascontiguousarray(self._frames[index]),
+            {},
+        )
+
+    def sha256(self) -> str:
+        """The SHA-256 of its values, frame after frame."""
+        digest = hashlib.sha256()
+        for frame in self._frames:
+            digest.update(np.ascontiguousarray(frame).data)
+        return digest.hexdigest()
+
+
+class FolderClip:
+    """A `Clip` of numbered pictures: all of a folder, or those that fit a pattern like %05d.
+
+    They are shown in the order of the last number in their names. Raises `VideoError` where there
+    is none.
+    """
+
+    def __init__(self, path: str, fps: float | None, *, allow_partial: bool = False) -> None:
+        self._path, self._fps, self._partial = path, fps or ASSUMED_RATE, allow_partial
+        self._files = _numbered(path)
+        self._stamps = self._stamped()
+        self._size: tuple[int, int] | None = None
+        self._last: Pixels | None = None
+        self._warnings: dict[str, None] = {}
+        if fps is None:
+            self._warn(f"frames in files have no times: {ASSUMED_RATE:g} a second are assumed")
+        numbers = [number for file in self._files if (number := _number(file)) is not None]
+        gaps = [a for a, b in itertools.pairwise(numbers) if b > a + 1]
+        if gaps and len(numbers) == len(self._files):
+            self._warn(
+                f"the numbers of the frames have {len(gaps)} gap{'s' * (len(gaps) > 1)}, the first "
+                f"after {gaps[0]}: the frames are shown one after the other"
+            )
+
+    def survey(self, *, decode: bool | None = None) -> Survey:
+        """What it holds, by its files; the first picture is decoded."""
+        height, width = self._picture(0).shape[:2]
+        kind = self._files[0].suffix[1:].lower().replace("jpg", "jpeg")
+        info = _info(
+            self._path, kind, (width, height), "rgb24", len(self._files), self._fps, self._warnings
+        )
+        return Survey(info, np.arange(len(self._files)) / self._fps, decoded=True)
+
+    def open(self) -> Slides:
+        """Show it from its first frame."""
+        times = (np.arange(len(self._files)) / self._fps).tolist()
+        return Slides(times, self._picture, self._warnings)
+
+    def sha256(self) -> str:
+        """The SHA-256 of the bytes of its files, one after the other."""
+        digest = hashlib.sha256()
+        for file in self._files:
+            digest.update(file.read_bytes())
+        if self._stamped() != self._stamps:
+            raise VideoError("a frame was changed while it was read; files that stay are needed")
+        return digest.hexdigest()
+
+    def _picture(self, index: int) -> Pixels:
+        file = self._files[index]
+        try:
+            pixels = _read(file)
+        except VideoError as error:
+            if not self._partial or self._last is None:
+                raise
+            self._warn(f"{error}: the frame before is shown again")
+            pixels = self._last
+        self._size = self._size or (pixels.shape[1], pixels.shape[0])
+        if pixels.shape[1::-1] != self._size:
+            self._warn(
+                f"the frame {file.name} is of {pixels.shape[1]}x{pixels.shape[0]} and the first of "
+                f"{self._size[0]}x{self._size[1]}: such frames are resized to the first"
+            )
+            pixels = np.asarray(_pillow().fromarray(pixels).resize(self._size))
+        self._last = pixels
+        return pixels
+
+    def _stamped(self) -> list[tuple[int, int]]:
+        try:
+            return [(s.st_size, s.st_mtime_ns) for s in map(os.stat, self._files)]
+        except OSError:
+            return []
+
+    def _warn(self, message: str) -> None:
+        self._warnings[message] = None
+
+
+class WebPClip(FileClip):
+    """A `Clip` in an animated WebP file, by its delays."""
+
+    def survey(self, *, decode: bool | None = None) -> Survey:
+        """What it holds; all of it is decoded once."""
+        delays, size, mode = [], (0, 0), ""
+        with _opened(Path(self._path)) as image:
+            size, mode = image.size, image.mode
+            for index in range(getattr(image, "n_frames", 1)):
+                if index >= MAX_FRAMES:
+                    raise VideoError(f"it holds more than {MAX_FRAMES} frames, the most accepted")
+                _load(image, index)
+                delays.append(max(int(image.info.get("duration", 0)), 0) / 1000 or 1 / ASSUMED_RATE)
+        starts = np.cumsum([0.0, *delays])
+        rate = len(delays) / float(starts[-1])
+        lost = ("the transparency of WebP is dropped",) if mode == "RGBA" else ()
+        info = _info(os.fspath(self._path), "webp", size, mode.lower(), len(delays), rate, lost)
+        self._times = starts[:-1]
+        return Survey(info, self._times, decoded=True)
+
+    def open(self) -> Any:
+        """Show it from its first frame."""
+        times = self.survey().times
+        image = _pillow().open(self._path)
+
+        def picture(index: int) -> Pixels:
+            _load(image, index)
+            return np.asarray(image.convert("RGB"))
+
+        slides = Slides(times.tolist(), picture, {})
+        slides.close = image.close  # type: ignore[method-assign]
+        return slides
+
+
+def _info(
+    path: str,
+    codec: str,
+    size: tuple[int, int],
+    pixel_format: str,
+    count: int,
+    rate: float,
+    warnings: Any,
+) -> VideoInfo:
+    return VideoInfo(
+        path, codec, *size, 0, pixel_format, float(rate), count / rate, count, tuple(warnings)
+    )
+
+
+def _numbered(path: str) -> list[Path]:
+    """The pictures of a folder or pattern in the order of their numbers."""
+    folder, pattern = (Path(path), None) if os.path.isdir(path) else (Path(path).parent, path)
+    try:
+        files = [file for file in folder.iterdir() if file.is_file()]
+    except OSError as error:
+        raise VideoError(f"the folder cannot be read ({error.strerror})") from None
+    if pattern is None:
+        found = [file for file in files if file.suffix.lower() in PICTURES]
+    else:
+        before, after = _PATTERN.split(os.path.basename(pattern), maxsplit=1)
+        fits = re.compile(re.escape(before) + r"\d+" + re.escape(after))
+        found = [file for file in files if fits.fullmatch(file.name)]
+    if not found:
+        what = "picture is in this folder" if pattern is None else "file fits this pattern"
+        raise VideoError(f"no {what}: numbered JPEG or PNG files are accepted")
+    if len(found) > MAX_FRAMES:
+        raise VideoError(f"it holds more than {MAX_FRAMES} frames, the most accepted")
+    return sorted(found, key=lambda file: (_number(file) or 0, file.name))
+
+
+def _number(file: Path) -> int | None:
+    found = _LAST_NUMBER.search(file.stem[-30:])
+    return int(found[0]) if found else None
+
+
+def _read(file: Path) -> Pixels:
+    """A picture as RGB; samples of 16 bits lose the lower eight."""
+    with _opened(file) as image:
+        _load(image, 0)
+        if image.mode.startswith("I"):
+            grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+            return np.repeat(grey[:, :, None], 3, axis=2)
+        return np.asarray(image.convert("RGB"))
+
+
+def _opened(file: Path) -> Any:
+    pillow = _pillow()
+    try:
+        return pillow.open(file)
+    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError):
+        raise VideoError(f"the picture {file.name} cannot be read") from None
+
+
+def _load(image: Any, index: int) -> None:
+    try:
+        image.seek(index)
+        image.load()
+    except (OSError, ValueError, SyntaxError, EOFError):
+        name = os.path.basename(str(image.filename))
+        raise VideoError(f"the picture {name} is damaged or cut") from None
+
+
+def _is_webp(name: str) -> bool:
+    try:
+        with open(name, "rb") as file:
+            head = file.read(12)
+    except (OSError, ValueError):  # `FileClip` says why
+        return False
+    return head[:4] == b"RIFF" and head[8:] == b"WEBP"
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingDependency("pillow", "read pictures") from None
+    return Image
