@@ -116,3 +116,12 @@ def test_a_full_disk(tmp_path: Path) -> None:
         with full.open("wb") as journal._file, pytest.raises(WriteError, match="No space"):
             journal.add(DONE)
         journal._file = real
+
+
+def test_a_run_that_did_nothing_is_in_nobodys_way(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", SETTINGS):
+        pass
+    with Journal(tmp_path / "j", SETTINGS | {"top": 3}) as journal:
+        journal.add(DONE)
+    with Journal(tmp_path / "j", SETTINGS | {"top": 3}, resume=True) as journal:
+        assert journal.done == {"a.mp4": DONE}

@@ -72,7 +72,7 @@ class Journal:
 
     def _begin(self, settings: Tree, resume: bool) -> None:
         lines = list(self._whole_lines())
-        finished = not lines or lines[-1].get("finished") is True
+        finished = len(lines) < 2 or lines[-1].get("finished") is True
         if not resume and not finished:
             raise UsageError(
                 f"{self.path}: a run that did not end left {len(lines) - 1} clips here: --resume "
