@@ -1,6 +1,8 @@
 """Files that the exporters themselves write, where they are installed, beside their modules."""
 
 import io
+import os
+import subprocess
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -194,3 +196,33 @@ def test_what_onnxruntime_has_optimised(
     found = tsm_ref.load(tmp_path / "optimised.onnx", engine="numpy").run({"x": CLIP})
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-6)
+
+
+def written(name: str, variable: str, needs: str, folder: Path) -> list[Path]:
+    """The files that a script wrote with a Python that has its exporter, named by a variable."""
+    python = os.environ.get(variable)
+    if not python:
+        pytest.skip(f"no exporter of others: set {variable} to a Python that has {needs}")
+    script = Path(__file__).parent / f"write_with_{name}.py"
+    subprocess.run([python, str(script), str(folder)], check=True, capture_output=True)
+    return sorted(folder.glob("*.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("name", "needs", "count"), [("keras", "tf2onnx", 27), ("paddle", "paddle2onnx", 12)]
+)
+def test_exporters_of_others(name: str, needs: str, count: int, tmp_path: Path) -> None:
+    files = written(name, f"TSM_REF_{name.upper()}_PYTHON", needs, tmp_path)
+    assert len(files) == count
+    for path in files:
+        with np.load(path.with_suffix(".npz")) as z:
+            answer, *clips = [z[key] for key in z.files]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = tsm_ref.load(path, engine="numpy")
+        names = dict.fromkeys(view.name for view in model.form.inputs)  # type: ignore[union-attr]
+        (found,) = model.run(dict(zip(names, clips, strict=True))).values()
+        np.testing.assert_allclose(found, answer.reshape(found.shape), rtol=1e-3, atol=1e-5)
+        assert model.shifts, path.name
+        if "rescaled" in path.name:
+            assert model.profile.preprocess.scale == 1
