@@ -7,7 +7,6 @@ Read in this order; each knows only those above it.
 ``facts``        what is known of a file, fact by fact, and who says so
 ``finish``       what a foreign file does with its answer behind the network
 ``views``        how a foreign file lays out its inputs and outputs
-``facts``        what is known of a file, fact by fact, and who says so
 ``contents``     `Checkpoint`, what every reader returns, and the checks that all of them share
 ``shift_rules``  the named rule that the shifts of a graph follow
 ``hdf5``         our own format, and the guard in front of any HDF5 file
