@@ -19,6 +19,7 @@ used.
     camera       the same from a camera
     surveys      how many pictures a file holds, and when each is shown
     clips        videos that can be looked through, and then read again
+    stills       folders of pictures, animated WebP and arrays, as clips
     ahead        decoding in another thread, while the last frame is still used
     reading      the wanted frames of a clip, decoded once each
 """
