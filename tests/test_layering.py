@@ -73,7 +73,7 @@ LATE = {("tsm_ref.model.model", "tsm_ref.recognition")}
 """Imports inside a function, or of a type, that close a circle: `Model.recognize`."""
 
 OWNERS = {
-    "av": ("tsm_ref/video/decode.py", "tsm_ref/show/", "weights/training/"),
+    "av": ("tsm_ref/video/decode.py", "tsm_ref/bench/", "tsm_ref/show/", "weights/training/"),
     "numba": ("tsm_ref/kernels/", "tsm_ref/engine/on_numba/", "weights/training/"),
     "llvmlite": ("tsm_ref/kernels/",),
     "torch": ("weights/training/", "tsm_ref/bench/", "conformance/examples/"),

@@ -5,17 +5,18 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tsm_ref.atomic import final_target, replace_file
-from tsm_ref.bench import latency, report, roofline
+from tsm_ref.bench import clips, latency, report, roofline
 from tsm_ref.bench.ours import OURS
 from tsm_ref.bench.peers import PEERS, installed
 from tsm_ref.bench.runs import Settings, default_cores, figures, measure_all
 from tsm_ref.bench.workloads import SMOKE, WORKLOADS, workload
 from tsm_ref.command import Parser, guarded, positive, say, tell
-from tsm_ref.errors import UsageError, WriteError
+from tsm_ref.errors import UsageError, VideoError, WriteError
 
 MOST_SECONDS = 300
 """The longest that a round may be timed; a worker that answers nothing for longer has died."""
@@ -54,6 +55,10 @@ def parser() -> Parser:
     p.add_argument(
         "--latency", action="store_true",
         help="times of single frames of 1 to 16 streams of the online models, and nothing else",
+    )  # fmt: skip
+    p.add_argument(
+        "--clip", nargs="+", metavar="FILE",
+        help="video files from end to end beside PyAV decoding them alone, and nothing else",
     )  # fmt: skip
     p.add_argument("--smoke", action="store_true", help="tiny networks, no peers: does it run?")
     p.add_argument("--no-first-start", action="store_true", help="do not time compiling anew")
@@ -156,6 +161,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
+    if options.clip:
+        _clips(options)
+        return 0
     wanted = settings(options)
     if options.latency:
         _latency(wanted, options)
@@ -171,6 +179,23 @@ def _main(options: argparse.Namespace) -> int:
         _write(Path(options.json), report.to_json(result))
     # A peer that is missing is a line; an engine of ours that is wrong is a failure.
     return 1 if any(r["failed"] for r in result["results"] if r["engine"] in OURS) else 0
+
+
+def _clips(options: argparse.Namespace) -> None:
+    """Time video files from end to end."""
+    times = []
+    for path in options.clip:
+        try:
+            found = clips.measure_clip(path, threads=options.threads, rounds=options.rounds)
+        except VideoError as error:
+            raise error.about(path) from None
+        times.append(found)
+    text = json.dumps([asdict(each) for each in times]) if options.json else ""
+    text = text or "\n".join(clips.as_lines(times))
+    if options.json in (None, "-"):
+        say(text)
+    else:
+        _write(Path(options.json), text)
 
 
 def _latency(wanted: Settings, options: argparse.Namespace) -> None:

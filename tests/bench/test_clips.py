@@ -1,0 +1,27 @@
+import json
+
+import pytest
+
+from tsm_ref.bench.__main__ import main
+from tsm_ref.bench.clips import as_lines, measure_clip
+from tsm_ref.checkpoint import weights_folder
+
+pytest.importorskip("av")
+CLIP = str(weights_folder() / "samples" / "zoom_in.mp4")
+
+
+def test_a_file_is_timed_from_end_to_end() -> None:
+    times = measure_clip(CLIP, rounds=1)
+    assert times.frames == 84
+    assert 0 < times.network < times.whole
+    assert times.decode > 0
+    assert times.ratio == pytest.approx(times.whole / times.decode)
+    assert as_lines([times])[1].endswith(CLIP)
+
+
+def test_the_command_prints_a_line_for_each_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--clip", CLIP, "--rounds", "1", "--json"]) == 0
+    [found] = json.loads(capsys.readouterr().out)
+    assert found["path"] == CLIP
+    assert main(["--clip", "missing.mp4"]) == 3
+    assert "missing.mp4: no such file" in capsys.readouterr().err
