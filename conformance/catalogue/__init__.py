@@ -5,6 +5,7 @@
 - `l2_blocks`, `l3_networks`, `l4_architectures`: blocks and networks
 - `l5_frames`, `l6_film`: frames, pixels, a video file
 - `streaming`: frame by frame; `refusals`: invalid input
+- `sizes`, `memory`: the same operations at sizes and in kinds of memory where faults live
 - `_questions`: what several of them ask
 
 A module registers its cases when it is imported; `all_cases` imports every one.
@@ -31,6 +32,8 @@ MODULES = (
     "l5_frames",
     "l6_film",
     "streaming",
+    "sizes",
+    "memory",
     "refusals",
 )
 

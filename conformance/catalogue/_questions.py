@@ -14,7 +14,7 @@ from tsm_ref.reference.bounds import Bounded
 def shift_call(
     s: Setting, x: Array, fold_div: int | None = None, memory: str = "plain", **extra: Any
 ) -> Call:
-    """A call of the profile's own shift."""
+    """A call of the testee's own shift."""
     return Call(
         "temporal_shift",
         {"x": x},
@@ -25,15 +25,20 @@ def shift_call(
 
 
 def shift_question(
-    s: Setting, x: Array, fold_div: int | None = None, memory: str = "plain"
+    s: Setting,
+    x: Array,
+    fold_div: int | None = None,
+    memory: str = "plain",
+    may_refuse: bool = False,
 ) -> Question:
-    """The profile's own shift of a clip, bit for bit."""
+    """The testee's own shift of a clip, bit for bit."""
     expected = temporal_shift(x, s.conventions.d(x.shape[1], fold_div), _fill(s))
-    return Question(shift_call(s, x, fold_div, memory), Bits(expected))
+    judge = Bits(expected, may_refuse=may_refuse)
+    return Question(shift_call(s, x, fold_div, memory), judge)
 
 
 def shift_problem(s: Setting, *clips: Array, **options: Any) -> Problem:
-    """One question per clip about the profile's shift."""
+    """One question per clip about the testee's own shift."""
     return Problem(tuple(shift_question(s, x, **options) for x in clips))
 
 

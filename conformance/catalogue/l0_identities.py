@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from conformance.questions.case import identity
+from conformance.questions.conventions import Conventions
 from conformance.questions.dialogue import Dialogue
 from conformance.questions.streams import steps
 from tsm_ref.reference import (
@@ -158,3 +159,25 @@ def chunks(a: Dialogue) -> None:
     }
     y = a.ask("stream", {"clips": x[None]}, **attributes)
     a.same(y, expected, f"in chunks of {sizes} the stream is not the offline shift")
+
+
+def is_causal(conventions: Conventions) -> bool:
+    """Whether the offline form is the one that is streamed."""
+    return conventions.folds == conventions.causal and conventions.fill == "zero"
+
+
+@identity(
+    "S.identity.own-shift",
+    operation="stream",
+    formula="stream(x) = the testee's own temporal_shift(x), where that is causal",
+    defect="a stream is not the form that the weights were trained with",
+    needs=("streaming",),
+    applies=is_causal,
+)
+def own_shift(a: Dialogue) -> None:
+    """A testee that is causal offline streams what it computes offline itself."""
+    x = a.clip()
+    T = x.shape[2]
+    attributes = {"script": steps(0, 0, [1] * T), "subject": "temporal_shift"}
+    y = a.ask("stream", {"clips": x[None]}, **attributes, fold_div=a.conventions.fold_div)
+    a.same(y, a.shift(x), "the stream is not the testee's own offline shift")

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.catalogue._questions import both
 from conformance.questions import pixels
 from conformance.questions.arrays import Array
 from conformance.questions.case import Call, Problem, Question, Setting, case
@@ -114,12 +115,14 @@ def opencv_resize(s: Setting) -> Problem:
     return resized(s, "opencv", (41, 33, 15, 16), (13, 10, 29, 27), (24, 30, 12, 15))
 
 
-def crops(s: Setting, kind: str, sizes: list[tuple[int, int]], crop: int = 224) -> Problem:
+def crops(
+    s: Setting, kind: str, sizes: list[tuple[int, int]], crop: tuple[int, int] = (224, 224)
+) -> Problem:
     """The crops of resized pictures."""
     questions = []
     for height, width in sizes:
-        expected = pixels.views(height, width, (crop, crop), kind, s.conventions.crop_offset)
-        attributes = {"height": height, "width": width, "crop": [crop, crop], "crops": kind}
+        expected = pixels.views(height, width, crop, kind, s.conventions.crop_offset)
+        attributes = {"height": height, "width": width, "crop": list(crop), "crops": kind}
         defaults = {"crops": "center", "offset": s.conventions.crop_offset}
         call = Call("crop", {}, attributes | {"offset": s.conventions.crop_offset}, defaults)
         questions.append(Question(call, Bits(expected)))
@@ -147,7 +150,7 @@ def center(s: Setting) -> Problem:
 )
 def three(s: Setting) -> Problem:
     """The three crops of the testee's conventions, on wide and on high pictures."""
-    return crops(s, s.conventions.crops, [(256, 343), (256, 455), (343, 256)], 256)
+    return crops(s, s.conventions.crops, [(256, 343), (256, 455), (343, 256)], (256, 256))
 
 
 @case(
@@ -160,6 +163,21 @@ def three(s: Setting) -> Problem:
 def ten(s: Setting) -> Problem:
     """Ten crops."""
     return crops(s, "ten", [(256, 343), (341, 256)])
+
+
+@case(
+    "L5.crop.rectangle",
+    "SHOULD",
+    operation="crop",
+    formula="a crop is (height, width)",
+    defect="crops are square, or width comes first",
+)
+def rectangle(s: Setting) -> Problem:
+    """Centre crops that are wider than high, and higher than wide."""
+    return both(
+        crops(s, "center", [(256, 343), (341, 256)], (112, 200)),
+        crops(s, "center", [(257, 343), (341, 256)], (161, 96)),
+    )
 
 
 NORMALIZE = "(pixel * scale - mean) / std, channels in the profile's order"
@@ -210,9 +228,9 @@ def preprocess(s: Setting) -> Problem:
     """The whole chain on a wide and on a high clip."""
     names = ["resize", "long_side", "crop_offset", "channel_order", "scale", "mean", "std"]
     how = {name: plain(getattr(s.conventions, name)) for name in names}
-    attributes = {"short_side": 32, "crop": [28, 28], **how}
     questions = []
-    for h, w in ((41, 66), (71, 45)):
+    for h, w, crop in ((41, 66, [28, 28]), (71, 45, [28, 28]), (41, 66, [20, 31])):
+        attributes = {"short_side": 32, "crop": crop, **how}
         frames = noise(s, 2, h, w)
         judge = within_pixels(s, pixels.preprocess(frames, attributes), attributes)
         questions.append(Question(Call("preprocess", {"frames": frames}, attributes, how), judge))

@@ -29,6 +29,7 @@ class Recognition:
     probabilities: Bounded
     output: str = "result"
     expects_refusal: bool = False
+    may_refuse: bool = False
 
     def judge(self, outputs: Mapping[str, Any]) -> Finding:
         """Compare the JSON with the oracle."""
@@ -49,18 +50,19 @@ class Recognition:
         return self._close(np.array(listed)[np.argsort(classes)])
 
     def nearness(self, actual: Any, other: Any) -> bool:
-        """Equal frames, and probabilities that agree to three digits."""
+        """Equal frames, classes in one order, and probabilities within twice the bound."""
         try:
             check("result", actual)
         except Invalid:
             return False
         if actual["frames"] != other["frames"]:
             return False
-        pairs = zip(actual["predictions"], other["predictions"], strict=False)
-        return all(
-            a["index"] == b["index"] and abs(a["probability"] - b["probability"]) < 1e-3
-            for a, b in pairs
-        )
+        lists = [told["predictions"] for told in (actual, other)]
+        if [p["index"] for p in lists[0]] != [p["index"] for p in lists[1]]:
+            return False
+        limit = 2 * float(np.max(self.probabilities.tolerance())) + 1e-6
+        pairs = zip(*lists, strict=True)
+        return all(abs(a["probability"] - b["probability"]) <= limit for a, b in pairs)
 
     def _close(self, y: Array) -> Finding:
         # The file may hold no more digits than a reader needs.

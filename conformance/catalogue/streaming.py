@@ -1,6 +1,7 @@
 """S: streaming. Frame by frame, in any chunks, the result is that of the whole causal clip."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,8 @@ def shift_script(s: Setting, script: list[Event], T: int, clips: int = 1) -> Pro
     x = coded((clips, 2, fold_channels(s), T, 3, 2))
     d = s.conventions.streaming.d(x.shape[2])
 
-    def join(parts: Sequence[tuple[Array, int]]) -> Array:
-        return np.concatenate([whole[:, :, -count:] for whole, count in parts], axis=2)
+    def join(parts: Sequence[tuple[Array, int, int]]) -> Array:
+        return np.concatenate([whole[:, :, a:b] for whole, a, b in parts], axis=2)
 
     expected = outcome(script, lambda v: temporal_shift(v, d), x, join)
     attributes = {"subject": "temporal_shift", "fold_div": s.conventions.fold_div}
@@ -43,14 +44,21 @@ def shift_script(s: Setting, script: list[Event], T: int, clips: int = 1) -> Pro
 
 
 def network_script(
-    s: Setting, script: list[Event], T: int, clips: int = 1, architecture: str = ""
+    s: Setting,
+    script: list[Event],
+    T: int,
+    clips: int = 1,
+    architecture: str = "",
+    *,
+    batch: int = 2,
+    size: tuple[int, int] = (10, 12),
 ) -> Problem:
     """A script for a whole network, within the propagated bound."""
     mobile = (architecture or s.architecture) == "mobilenet_v2"
     shapes, attributes = mobile_net(s) if mobile else residual_net(s)
     weights = draw_weights(s.rng, shapes)
-    size = s.size("height", 10), s.size("width", 12)
-    x = normal(s.rng, (clips, 2, 3, T, *size))
+    size = s.size("height", size[0]), s.size("width", size[1])
+    x = normal(s.rng, (clips, batch, 3, T, *size))
     oracle = Oracle(s.conventions.streaming, s.u)
 
     def whole(clip: Array) -> Bounded:
@@ -135,6 +143,36 @@ def shift_state(s: Setting) -> Problem:
     return shift_script(s, script, 4, clips=2)
 
 
+@stream_case("shift.long", defect="a ring buffer is wrong each 8th, 16th or 100th frame")
+def shift_long(s: Setting) -> Problem:
+    """300 frames, one at a time, of a clip in which no two are alike."""
+    return shift_script(s, steps(0, 0, [1] * 300), 300)
+
+
+@stream_case("shift.chunk-sizes", "SHOULD", defect="a chunk that is longer than a buffer is cut")
+def shift_chunk_sizes(s: Setting) -> Problem:
+    """Chunks of 1 to 9 frames, twice, up and down."""
+    sizes = [*range(1, 10), *range(9, 0, -1)]
+    return shift_script(s, steps(0, 0, sizes), sum(sizes))
+
+
+@stream_case("shift.four", defect="three streams share what two do not")
+def shift_four(s: Setting) -> Problem:
+    """Four streams that begin one after another and take turns; one of them is reset."""
+    script: list[Event] = []
+    for t in range(7):
+        script += [["step", n, n, t - n, t - n + 1] for n in range(4) if 0 <= t - n < 5]
+        script += [["reset", 2]] if t == 4 else []
+    return shift_script(s, script, 5, clips=4)
+
+
+@stream_case("shift.empty-state", "SHOULD", defect="the state of a stream without frames is none")
+def shift_empty_state(s: Setting) -> Problem:
+    """Save before the first frame, go on, and restore that: it is a reset."""
+    script = [["save", 0, 0], *steps(0, 0, (1, 2)), ["load", 0, 0], *steps(0, 1, (1, 1))]
+    return shift_script(s, script, 3, clips=2)
+
+
 @stream_case("network.frames", defect="a cache in the middle of a network holds the wrong value")
 def network_frames(s: Setting) -> Problem:
     """A ResNet with three shifts, one frame at a time: the logits of every frame."""
@@ -178,6 +216,24 @@ def network_state(s: Setting) -> Problem:
     return network_script(s, script, 4, clips=2)
 
 
+@stream_case("network.long", defect="a buffer in the middle of a network wraps after some frames")
+def network_long(s: Setting) -> Problem:
+    """119 frames in chunks of 1 to 7, over and over."""
+    sizes = [1 + k % 7 for k in range(29)]
+    return network_script(s, steps(0, 0, [*sizes, 119 - sum(sizes)]), 119, batch=1, size=(8, 7))
+
+
+@stream_case("network.resized", "SHOULD", defect="after a reset the buffers keep their old size")
+def network_resized(s: Setting) -> Problem:
+    """A reset, then frames of another size, and the first size again; a refusal is right too."""
+    smaller = [["step", 0, 1, t, t + 1, 8, 9] for t in range(2)]
+    script = [*steps(0, 0, (1, 1)), ["reset", 0], *smaller, ["reset", 0], *steps(0, 0, (1, 1))]
+    (question,) = network_script(s, script, 2, clips=2).questions
+    judge = question.judge
+    assert isinstance(judge, Within)
+    return Problem((replace(question, judge=replace(judge, may_refuse=True)),))
+
+
 @stream_case(
     "network.mobilenet",
     "SHOULD",
@@ -214,6 +270,6 @@ def _with_script(call: Call, script: list[Event]) -> Call:
     return Call(call.operation, call.inputs, {**call.attributes, "script": script}, call.defaults)
 
 
-def _join_bounded(parts: Sequence[tuple[Bounded, int]]) -> Bounded:
-    value = np.concatenate([w.value[:, :, -count:] for w, count in parts], axis=2)
-    return Bounded(value, np.concatenate([w.variance[:, :, -count:] for w, count in parts], axis=2))
+def _join_bounded(parts: Sequence[tuple[Bounded, int, int]]) -> Bounded:
+    value = np.concatenate([w.value[:, :, a:b] for w, a, b in parts], axis=2)
+    return Bounded(value, np.concatenate([w.variance[:, :, a:b] for w, a, b in parts], axis=2))

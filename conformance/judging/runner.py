@@ -176,6 +176,8 @@ def judge_reply(judge: Any, reply: Reply) -> tuple[str, Finding]:
 
 
 def _judge_refusal(judge: Any, reply: Refused) -> tuple[str, Finding]:
+    if judge.may_refuse and reply.kind in REFUSALS:
+        return "passed", Finding()
     if judge.expects_refusal:
         if reply.kind in REFUSALS:
             return "passed", Finding()

@@ -249,6 +249,88 @@ def _(self: Reference, x: Array, fold_div: int) -> Array:
     return y
 
 
+@mutant("edge-x-minus-x", "special values", "temporal_shift", "zeros are made as x - x")
+def _(self: Reference, x: Array, fold_div: int) -> Array:
+    y = right(self, x, fold_div)
+    d = self.folds(x.shape[1], fold_div)
+    if self.conventions.fill == "zero" and x.ndim > 2:
+        for c in np.flatnonzero(d):
+            edge = 0 if d[c] > 0 else -1
+            y[:, c, edge] = x[:, c, edge] - x[:, c, edge]
+    return y
+
+
+@mutant("edge-short-clips", "edge", "temporal_shift", "clips of less than 3 frames are not shifted")
+def _(self: Reference, x: Array, fold_div: int) -> Array:
+    return x.copy() if x.ndim > 2 and x.shape[2] < 3 else right(self, x, fold_div)
+
+
+@mutant("edge-last-frame-kept", "edge", "temporal_shift", "the last frame of a clip is left out")
+def _(self: Reference, x: Array, fold_div: int) -> Array:
+    y = right(self, x, fold_div)
+    if x.ndim > 2:
+        y[:, :, -1] = x[:, :, -1]
+    return y
+
+
+@mutant("eight-frames", "chunking", "temporal_shift", "clips of 8 frames lose their last one")
+def _(self: Reference, x: Array, fold_div: int) -> Array:
+    y = right(self, x, fold_div)
+    if x.ndim > 2 and x.shape[2] == 8:
+        y[:, :, -1] = 0
+    return y
+
+
+@mutant("frames-beyond-64", "chunking", "temporal_shift", "frames behind the 64th are zero")
+def _(self: Reference, x: Array, fold_div: int) -> Array:
+    y = right(self, x, fold_div)
+    if x.ndim > 2:
+        y[:, :, 64:] = 0
+    return y
+
+
+def rest_of(block: int) -> None:
+    """Channels behind the last whole block of a long row are those of the block before."""
+
+    @mutant(
+        f"channels-rest-{block}",
+        "layouts",
+        "temporal_shift",
+        f"channels behind the last whole {block} are left as they are",
+    )
+    def _(self: Reference, x: Array, fold_div: int) -> Array:
+        y = right(self, x, fold_div)
+        whole = x.shape[1] // block * block
+        if whole:
+            y[:, whole:] = 0
+        return y
+
+
+for _block in (32, 128, 256):
+    rest_of(_block)
+
+
+@mutant("sides-beyond-64", "layouts", "temporal_shift", "columns and rows behind the 64th are zero")
+def _(self: Reference, x: Array, fold_div: int) -> Array:
+    y = right(self, x, fold_div)
+    if x.ndim == 5:
+        y[..., 64:] = 0
+        y[..., 64:, :] = 0
+    return y
+
+
+@mutant("batch-of-four", "leaking clips", "temporal_shift", "clips behind the fourth are zero")
+def _(self: Reference, x: Array, fold_div: int) -> Array:
+    y = right(self, x, fold_div)
+    y[4:] = 0
+    return y
+
+
+@mutant("empty-is-one", "reshape order", "temporal_shift", "an empty batch becomes one clip")
+def _(self: Reference, x: Array, fold_div: int) -> Array:
+    return right(self, x, fold_div) if x.size else np.zeros((1, *x.shape[1:]), x.dtype)
+
+
 def _two_folds(self: Reference, channels: int, f: int, end: int) -> Array:
     """The profile's directions in folds of other sizes."""
     d = np.zeros(channels, np.int64)

@@ -178,3 +178,36 @@ def _(self: Reference, path: Any, weights: Any, **how: Any) -> Any:
 def _(self: Reference, path: Any, weights: Any, **how: Any) -> Any:
     told = Reference.recognize(self, path, weights, **how)
     return told | {"predictions": [p | {"index": p["index"] + 1} for p in told["predictions"]]}
+
+
+@mutant("divided-twice", "normalisation", "normalize", "pixels are divided by 255 twice")
+def _(
+    self: Reference, frames: Array, mean: Any, std: Any, scale: float, channel_order: str
+) -> Array:
+    return Reference.normalize(self, frames, mean, std, scale / 255, channel_order)
+
+
+@mutant("resize-half-pixels", "resize arithmetic", "resize", "corners are aligned, not half pixels")
+def _(self: Reference, image: Array, height: int, width: int, arithmetic: str) -> Array:
+    y = np.linspace(0, image.shape[0] - 1, height)
+    x = np.linspace(0, image.shape[1] - 1, width)
+    top = np.minimum(y.astype(int), image.shape[0] - 2)
+    left = np.minimum(x.astype(int), image.shape[1] - 2)
+    a, b = (y - top)[:, None, None], (x - left)[None, :, None]
+    rows = image[top] * (1 - a) + image[top + 1] * a
+    mixed = rows[:, left] * (1 - b) + rows[:, left + 1] * b
+    return np.asarray(np.rint(mixed).astype(np.uint8))
+
+
+@mutant("frames-centre-rounded", "sampler arithmetic", "sample_frames", "centres are rounded")
+def _(self: Reference, policy: str, num_frames: int, segments: int) -> Array:
+    if policy != "uniform":
+        return pixels.sample_frames(policy, num_frames, segments)
+    tick = num_frames / segments
+    centres = np.rint(tick / 2 + tick * np.arange(segments)).astype(np.int64)
+    return np.asarray(np.minimum(centres, num_frames - 1)[None])
+
+
+@mutant("crop-sides-swapped", "crop arithmetic", "views", "crops are (width, height)")
+def _(self: Reference, height: int, width: int, crop: Any, crops: str, offset: str) -> Array:
+    return pixels.views(height, width, (crop[1], crop[0]), crops, offset)

@@ -52,6 +52,19 @@ def _reversed(x: Array) -> Array:
     return np.ascontiguousarray(x[..., ::-1])[..., ::-1]
 
 
+def _backwards(axis: int) -> Callable[[Array], Array]:
+    """Memory in which one axis runs the other way; arrays without that axis stay plain."""
+
+    def kind(x: Array) -> Array:
+        return np.flip(np.ascontiguousarray(np.flip(x, axis)), axis) if axis < x.ndim else x.copy()
+
+    return kind
+
+
+def _big_endian(x: Array) -> Array:
+    return x.astype(x.dtype.newbyteorder(">"))
+
+
 def _read_only(x: Array) -> Array:
     x = x.copy()
     x.flags.writeable = False
@@ -63,8 +76,17 @@ MEMORY: Mapping[str, Callable[[Array], Array]] = {
     "strided": _strided,
     "reversed": _reversed,
     "read-only": _read_only,
+    "fortran": lambda x: np.asfortranarray(x.copy()),
+    "big-endian": _big_endian,
+    "reused": lambda x: x.copy(),
+    **{f"reversed-{axis}": _backwards(axis) for axis in range(6)},
 }
 """The kinds of memory in which an in-process testee may be given an array."""
+
+
+def native(x: Array) -> Array:
+    """A copy in plain memory and in the machine's own order of bytes."""
+    return np.array(x, x.dtype.newbyteorder("="), order="C")
 
 
 def as_numpy(value: Any) -> Array:

@@ -48,6 +48,11 @@ class Judge(Protocol):
         """True where the right answer is an error."""
         ...
 
+    @property
+    def may_refuse(self) -> bool:
+        """True where an error is right as well as the answer."""
+        ...
+
     def judge(self, outputs: Mapping[str, Any]) -> Finding:
         """What is wrong with the outputs of a call, if anything is."""
         ...
@@ -62,6 +67,7 @@ class _OneArray:
 
     output: str
     expects_refusal = False
+    may_refuse = False
 
     def _array(self, outputs: Mapping[str, Any], expected: Array) -> Array | Finding:
         if self.output not in outputs:
@@ -86,6 +92,7 @@ class Bits(_OneArray):
 
     expected: Array
     output: str = "y"
+    may_refuse: bool = False
 
     def judge(self, outputs: Mapping[str, Any]) -> Finding:
         """Compare the bytes."""
@@ -127,6 +134,7 @@ class Within(_OneArray):
     expected: Bounded
     dtype: str = "float32"
     output: str = "y"
+    may_refuse: bool = False
 
     def judge(self, outputs: Mapping[str, Any]) -> Finding:
         """Compare with the oracle, element by element, each with its own bound."""
@@ -175,7 +183,8 @@ class Within(_OneArray):
             )
 
     def _tolerance(self) -> Array:
-        smallest = float(np.finfo(self.dtype).smallest_subnormal)
+        # Hardware may take numbers below the smallest normal one for zero.
+        smallest = float(np.finfo(self.dtype).smallest_normal)
         return np.asarray(self.expected.tolerance() + smallest)
 
 
@@ -186,6 +195,7 @@ class Refuses:
     why: str
     output: str = "y"
     expects_refusal = True
+    may_refuse = False
 
     def judge(self, outputs: Mapping[str, Any]) -> Finding:
         """Any output at all is wrong."""

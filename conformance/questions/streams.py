@@ -1,12 +1,14 @@
 """Scripts of streaming: which frames go to which stream, and what is reset, saved or restored.
 
 An event is a list: ``["step", stream, clip, start, stop]`` feeds frames start..stop-1 of a clip to
-a stream and puts out what comes; ``["reset", stream]``; ``["save", stream, slot]`` and
-``["load", stream, slot]`` keep and restore its state. Streams are opened when first named; all
-begin empty. The outputs of all steps, one behind the other in time, are the answer.
+a stream and puts out what comes; with ``height, width`` behind it, the upper left corner of them.
+``["reset", stream]`` makes it forget; ``["save", stream, slot]`` and ``["load", stream, slot]``
+keep and restore its state. Streams are opened when first named; all begin empty. The outputs of all
+steps, one behind the other in time, are the answer.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -45,8 +47,7 @@ def play(
             streams[number] = open_stream()
         stream = streams[number]
         if action == "step":
-            clip, start, stop = rest
-            chunk = to_chunk(clips[clip][:, :, start:stop].copy())
+            chunk = to_chunk(fed(clips, rest))
             made.append(from_step(as_numpy(stream.step(chunk)).copy(), clips.shape[1]))
             if reused:
                 chunk[...] = SPOILT
@@ -71,28 +72,49 @@ def steps(stream: int, clip: int, sizes: Sequence[int], start: int = 0) -> list[
     return [["step", stream, clip, a, b] for a, b in pairwise(ends)]
 
 
+def fed(clips: Array, where: Sequence[int]) -> Array:
+    """The frames that a step event feeds: (N, C, t, H, W)."""
+    clip, start, stop, *size = where
+    frames = clips[clip][:, :, start:stop]
+    corner: Array = frames[..., : size[0], : size[1]] if size else frames
+    return corner.copy()
+
+
+@dataclass
+class _Life:
+    """What a stream has been fed since it began, was reset or restored."""
+
+    frames: list[Array] = field(default_factory=list)
+    count: int = 0
+
+
 def outcome(
     script: Sequence[Event], run_whole: Callable[[Array], Any], clips: Array, join: Any
 ) -> Any:
     """What a script must put out, from whole clips alone: the offline network on each history.
 
-    A stream's history is the frames that it has been fed since it began, was reset or restored; the
-    step puts out the last frames of the offline result for that history. ``run_whole`` may give
-    arrays or bounded values; ``join`` joins them along time (axis 2).
+    A stream's history is the frames that it has been fed since it began, was reset or restored. The
+    offline network is causal, so its result for the whole history has that of every step in it.
+    ``run_whole`` may give arrays or bounded values; ``join`` joins pieces (result, start, stop) of
+    them along time (axis 2).
     """
-    history: dict[int, list[Array]] = {}
-    slots: dict[int, list[Array]] = {}
-    parts = []
+    lives: dict[int, _Life] = {}
+    slots: dict[int, _Life] = {}
+    pieces: list[tuple[_Life, int, int]] = []
     for action, number, *rest in script:
-        past = history.setdefault(number, [])
+        life = lives.setdefault(number, _Life())
         if action == "step":
-            clip, start, stop = rest
-            past.append(clips[clip][:, :, start:stop])
-            parts.append((run_whole(np.concatenate(past, axis=2)), stop - start))
+            frames = fed(clips, rest)
+            life.frames.append(frames)
+            pieces.append((life, life.count, life.count + frames.shape[2]))
+            life.count += frames.shape[2]
         elif action == "reset":
-            history[number] = []
+            lives[number] = _Life()
         elif action == "save":
-            slots[rest[0]] = list(past)
+            slots[rest[0]] = _Life(list(life.frames), life.count)
         else:
-            history[number] = list(slots[rest[0]])
-    return join([(whole, count) for whole, count in parts])
+            saved = slots[rest[0]]
+            lives[number] = _Life(list(saved.frames), saved.count)
+    wholes = {id(life): life for life, *_ in pieces}
+    results = {key: run_whole(np.concatenate(life.frames, axis=2)) for key, life in wholes.items()}
+    return join([(results[id(life)], start, stop) for life, start, stop in pieces])

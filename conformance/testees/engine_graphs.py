@@ -232,12 +232,15 @@ class ChunkStream:
 
     @property
     def state(self) -> Any:
-        """All that the stream remembers."""
-        return self.stream.state
+        """All that the stream remembers; nothing before the first frame."""
+        return None if self.stream is None else self.stream.state
 
     @state.setter
     def state(self, saved: Any) -> None:
-        self.stream.state = saved
+        if saved is None:
+            self.reset()
+        else:
+            self.stream.state = saved
 
     def _open(self, chunk: Array) -> None:
         from tsm_ref.engine.stream.stream import Stream

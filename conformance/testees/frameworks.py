@@ -15,7 +15,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from conformance.questions.arrays import Array
+from conformance.questions.arrays import Array, native
 from tsm_ref.errors import MissingDependency
 
 
@@ -84,8 +84,7 @@ def torch_module(
         module.eval()
 
     def convert(x: Array) -> Any:
-        # A tensor knows no negative strides and no read-only memory.
-        return torch.from_numpy(x.copy())
+        return torch.from_numpy(x if _as_tensors_are(x) else native(x))
 
     told = {
         "name": type(module).__name__,
@@ -94,6 +93,14 @@ def torch_module(
         "capabilities": {"layout": layout, **capabilities},
     }
     return FrameworkTestee(module, convert, told, operation)
+
+
+def _as_tensors_are(x: Array) -> bool:
+    """Whether a tensor can share an array's memory, so that a layer which writes is found out.
+
+    A tensor knows no negative strides, no read-only memory, and one order of bytes.
+    """
+    return x.flags.writeable and min(x.strides, default=0) >= 0 and x.dtype.isnative
 
 
 def keras_layer(
@@ -115,7 +122,7 @@ def keras_layer(
         "profile": profile,
         "capabilities": {"layout": layout, **capabilities},
     }
-    return FrameworkTestee(layer, keras.ops.convert_to_tensor, told, operation)
+    return FrameworkTestee(layer, lambda x: keras.ops.convert_to_tensor(native(x)), told, operation)
 
 
 def adapter_for(target: Any) -> Callable[[Any], Any] | None:

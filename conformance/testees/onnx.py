@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.questions.arrays import Array
+from conformance.questions.arrays import Array, native
 from tsm_ref.errors import MissingDependency, UsageError
 
 
@@ -79,7 +79,7 @@ class OnnxModel:
                 )
         if len(data) != len(self.inputs):
             raise ValueError(f"the model has the inputs {self.inputs}; {len(data)} were given")
-        return self._run(dict(zip(self.inputs, data, strict=True)))
+        return self._run(dict(zip(self.inputs, map(native, data), strict=True)))
 
 
 def _runner(path: Path, model: Any) -> tuple[str, Any]:
