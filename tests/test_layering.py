@@ -76,10 +76,15 @@ OWNERS = {
     "av": ("tsm_ref/video/decode.py", "tsm_ref/bench/", "tsm_ref/show/", "weights/training/"),
     "numba": ("tsm_ref/kernels/", "tsm_ref/engine/on_numba/", "weights/training/"),
     "llvmlite": ("tsm_ref/kernels/",),
-    "torch": ("weights/training/", "tsm_ref/bench/", "conformance/examples/"),
+    "torch": (
+        "weights/training/",
+        "tsm_ref/bench/",
+        "conformance/examples/",
+        "conformance/adapters/",
+    ),
     "onnxruntime": ("tsm_ref/bench/", "conformance/"),
     "openvino": ("tsm_ref/bench/",),
-    "tensorflow": (),
+    "tensorflow": ("conformance/adapters/",),
 }
 """Packages that only these files may import, given by the beginnings of their paths."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from conformance.questions.arrays import Array
 from conformance.questions.case import Call, Problem, Question, Setting
-from conformance.questions.judges import Bits, Judge, Values, Within
+from conformance.questions.judges import Bits, Judge, VacuousCase, Values, Within
 from conformance.questions.structure import Oracle
 from tsm_ref.reference import bounds, temporal_shift
 from tsm_ref.reference.bounds import Bounded
@@ -65,7 +65,10 @@ def layer(
         judge = Values(expected.value.astype(x.dtype))
     else:
         judge = Within(expected, str(x.dtype))
-        judge.guard(s.u, sparse=exact)
+        try:
+            judge.guard(s.u, sparse=exact)
+        except VacuousCase as error:
+            return Problem((), vacuous=str(error))
     call = Call(operation, inputs, attributes, defaults or LAYER_DEFAULTS.get(operation, {}))
     return Problem((Question(call, judge),))
 
@@ -84,7 +87,8 @@ LAYER_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 
 def both(*problems: Problem) -> Problem:
     """Several problems as one."""
-    return Problem(tuple(q for problem in problems for q in problem.questions))
+    vacuous = next(filter(None, (problem.vacuous for problem in problems)), "")
+    return Problem(tuple(q for p in problems for q in p.questions), vacuous=vacuous)
 
 
 def composed(

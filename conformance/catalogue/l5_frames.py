@@ -245,7 +245,8 @@ def noise(s: Setting, frames: int, height: int, width: int) -> Array:
 
 def within_pixels(s: Setting, values: Array, how: dict[str, Any]) -> Judge:
     """Normalised pixels: five roundings of numbers as large as their parts."""
-    judge = Within(bounded_pixels(s.u, values, how["mean"], how["std"]))
+    bounded = bounded_pixels(s.u, values, how["mean"], how["std"])
+    judge = Within(bounded, may_be_single=True)
     judge.guard(s.u)
     return judge
 

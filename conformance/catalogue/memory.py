@@ -66,6 +66,8 @@ ASKED: dict[str, tuple[str, Callable[[Setting], Problem]]] = {
 
 def in_each_kind(problem: Problem) -> Problem:
     """The first question of a problem, once for every kind of memory of all its inputs."""
+    if not problem.questions:
+        return problem
     question = problem.questions[0]
     axes = next(iter(question.call.inputs.values())).ndim
     kinds = (*KINDS, *(f"reversed-{axis}" for axis in range(axes)))

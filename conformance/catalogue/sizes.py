@@ -207,10 +207,7 @@ def alternating(count: int) -> Array:
 def relu_sizes(s: Setting) -> Problem:
     """3, 15, 16, 17, 33 and 257 values of either sign."""
     return both(
-        *(
-            layer(s, "relu", {"x": alternating(C)}, exact=True)
-            for C in (3, 15, 16, 17, 33, 257)
-        )
+        *(layer(s, "relu", {"x": alternating(C)}, exact=True) for C in (3, 15, 16, 17, 33, 257))
     )
 
 

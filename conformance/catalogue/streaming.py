@@ -25,7 +25,8 @@ Script = Callable[[int], list[Event]]
 
 def stream_case(id: str, requirement: str = "MUST", *, defect: str, **options: Any) -> Register:
     """A case about the operation `stream`."""
-    options = {"operation": "stream", "needs": ("streaming",)} | options
+    subject = {"architecture": "shift" if id.startswith("shift") else ""}
+    options = {"operation": "stream", "needs": ("streaming",), **subject} | options
     formula = ONLINE if id.startswith("shift") else EQUAL
     return case(f"S.{id}", requirement, formula=formula, defect=defect, **options)
 

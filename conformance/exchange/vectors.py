@@ -2,6 +2,7 @@
 
 ::
 
+    README.md                       how to answer
     manifest.json                   seed, profile, levels, and every call with its place
     cases/L0.shift.clips/0/x.npy    the inputs of call 0; weights are weights.NAME.npy
     cases/L0.shift.clips/0/call.json   operation, attributes, the names of the inputs
@@ -25,6 +26,21 @@ from conformance.exchange.schemas import Invalid, check
 from conformance.questions.case import Call, Case, Setting, make_problem
 from conformance.questions.files import FILM, write_npy
 from tsm_ref.errors import UsageError, WriteError
+
+HOW = """# How to answer these questions
+
+`cases/CASE/i/call.json` names an operation, its attributes, and the files of its inputs (float32
+unless the file says otherwise, in the order N, C, T, H, W; programs may read `.npy` format 1.0).
+
+Write the answer to `outputs/CASE/i/y.npy`, in the order of axes that you declare (N, C, T, H, W if
+you declare nothing). The answer of `recognize` is JSON, `outputs/CASE/i/result.json`. To refuse a
+question, write `outputs/CASE/i/error.json`: `{"kind": "invalid", "message": "why"}`; the kind
+`unsupported` says that you do not offer it. What you leave out counts as not offered.
+
+Say who you are in `testee.json`: `{"name": "mine", "profile": "mit", "capabilities": {"layout":
+"NCTHW"}}`. Then judge the folder: `tsm-conformance judge FOLDER`.
+"""
+"""The page that an exported folder begins with."""
 
 PLACE = re.compile(r"[\w.-]*\w/\d+")
 
@@ -68,6 +84,7 @@ def export(folder: Path, cases: Iterable[Case], setting: Setting, format: str = 
             }
             text = json.dumps(manifest | {"levels": sorted(levels), "places": places}, indent=1)
             (folder / "manifest.json").write_text(text + "\n", "utf-8")
+            (folder / "README.md").write_text(HOW, "utf-8")
     except OSError as error:
         raise WriteError(f"cannot export to {folder}: {error}") from None
     return count

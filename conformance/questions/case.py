@@ -15,7 +15,7 @@ import numpy as np
 
 from conformance.questions.arrays import Array
 from conformance.questions.conventions import Conventions
-from conformance.questions.judges import Judge
+from conformance.questions.judges import Judge, VacuousCase
 from conformance.questions.levels import LEVELS
 from tsm_ref.errors import UsageError
 from tsm_ref.reference.bounds import unit_roundoff
@@ -56,10 +56,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Problem:
-    """The questions of a case; with `same_bits` their answers must also be equal to the bit."""
+    """The questions of a case; with `same_bits` their answers must also be equal to the bit.
+
+    ``vacuous`` says why a question was left out that could not have been answered wrongly.
+    """
 
     questions: tuple[Question, ...]
     same_bits: bool = False
+    vacuous: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,5 +194,13 @@ def identity(
 
 
 def make_problem(c: Case, setting: Setting) -> Problem:
-    """The problem of a case in a setting, with the random numbers that belong to it."""
-    return c.build(replace(setting, case_id=c.id))
+    """The problem of a case in a setting, with the random numbers that belong to it.
+
+    Raises `VacuousCase` where no question could be answered wrongly; at full accuracy that may be
+    none of them.
+    """
+    problem = c.build(replace(setting, case_id=c.id))
+    full = setting.u <= unit_roundoff("float32")
+    if problem.vacuous and (full or not problem.questions):
+        raise VacuousCase(problem.vacuous)
+    return problem

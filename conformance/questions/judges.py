@@ -68,14 +68,17 @@ class _OneArray:
     output: str
     expects_refusal = False
     may_refuse = False
+    may_be_single = False
 
     def _array(self, outputs: Mapping[str, Any], expected: Array) -> Array | Finding:
         if self.output not in outputs:
             got = ", ".join(outputs) or "nothing"
             return Finding(f"no output `{self.output}` came back, but {got}")
-        y = outputs[self.output]
+        y: Any = outputs[self.output]
         if not isinstance(y, np.ndarray):
             return Finding(f"the output `{self.output}` is {type(y).__name__}, not an array")
+        if self.may_be_single and (1, *y.shape) == expected.shape:
+            y = y[None]
         if y.shape != expected.shape:
             return Finding(f"the output has shape {y.shape}; {expected.shape} is right")
         if expected.dtype.kind in "iub":
@@ -83,7 +86,8 @@ class _OneArray:
                 return Finding(f"the output is {y.dtype}; integers are right")
         elif y.dtype.newbyteorder("=") != expected.dtype:
             return Finding(f"the output is {y.dtype}; {expected.dtype} is right, as the input")
-        return y
+        found: Array = y
+        return found
 
 
 @dataclass(frozen=True)
@@ -129,12 +133,16 @@ class Values(_OneArray):
 
 @dataclass(frozen=True)
 class Within(_OneArray):
-    """The bound tier: the float64 oracle's value, and what the declared accumulation explains."""
+    """The bound tier: the float64 oracle's value, and what the declared accumulation explains.
+
+    An answer about one clip may come without its axis of clips where it ``may_be_single``.
+    """
 
     expected: Bounded
     dtype: str = "float32"
     output: str = "y"
     may_refuse: bool = False
+    may_be_single: bool = False
 
     def judge(self, outputs: Mapping[str, Any]) -> Finding:
         """Compare with the oracle, element by element, each with its own bound."""

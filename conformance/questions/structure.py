@@ -215,9 +215,9 @@ class Structure:
 class Oracle(Structure):
     """The structure over float64 with propagated bounds for a testee of unit roundoff `u`.
 
-    >>> from conformance.questions.conventions import PROFILES
+    >>> from conformance.questions.conventions import PRESETS
     >>> x = bounds.Bounded.exact(np.ones((1, 8, 2, 1, 1)))
-    >>> Oracle(PROFILES["mit"], 2.0**-24).temporal_shift(x, 8).value[0, :2, :, 0, 0]
+    >>> Oracle(PRESETS["mit"], 2.0**-24).temporal_shift(x, 8).value[0, :2, :, 0, 0]
     array([[1., 0.],
            [0., 1.]])
     """

@@ -4,12 +4,14 @@ from math import log10
 from typing import Any
 
 CELL = 15
+ON = ' class="on"'
+"""Writing on a dark cell."""
 
 
 def source_maps(picture: dict[str, Any]) -> str:
     """What the profile says and what came, side by side: channels down, time across."""
     figures = "".join(
-        f"<figure><figcaption>{title}</figcaption>{_map(picture[name])}</figure>"
+        f"<figure><figcaption>{title}</figcaption>{_map(picture[name], title)}</figure>"
         for title, name in (("what the profile says", "expected"), ("what came", "actual"))
     )
     key = (
@@ -23,7 +25,7 @@ def source_maps(picture: dict[str, Any]) -> str:
     return f'<div class="maps">{figures}</div>{key}'
 
 
-def _map(rows: list[list[int]]) -> str:
+def _map(rows: list[list[int]], title: str) -> str:
     """A grid of cells; channels behind the last one that is shifted are left out but for two."""
     moved = [c for c, row in enumerate(rows) if row != list(range(len(row)))]
     rows = rows[: max(moved, default=0) + 3]
@@ -36,7 +38,11 @@ def _map(rows: list[list[int]]) -> str:
             cells.append(f'<text x="2" y="{y + 11}">c{c}</text>')
         for t, frame in enumerate(row):
             cells.append(_cell(left + CELL * t, y, t, frame))
-    return f'<svg width="{width}" height="{height}" role="img">{"".join(cells)}</svg>'
+    words = f"{title}: the frame that each channel (down) reads at each time (across)"
+    return (
+        f'<svg width="{width}" height="{height}" role="img" aria-label="{words}">'
+        f"<title>{words}</title>{''.join(cells)}</svg>"
+    )
 
 
 def _cell(x: int, y: int, t: int, frame: int) -> str:
@@ -49,8 +55,9 @@ def _cell(x: int, y: int, t: int, frame: int) -> str:
     size = CELL - 2
     box = f'<rect x="{x + 1}" y="{y + 1}" width="{size}" height="{size}" rx="3" {style}/>'
     if frame < 0:
-        return box
-    own = "" if frame == t else ' class="on"'
+        sign = "0" if frame == -1 else "×"
+        return f'{box}<text x="{x + 4}" y="{y + 11}"{"" if frame == -1 else ON}>{sign}</text>'
+    own = "" if frame == t else ON
     return f'{box}<text x="{x + 4}" y="{y + 11}"{own}>{frame}</text>'
 
 
@@ -75,9 +82,14 @@ def used_strip(cases: list[dict[str, Any]]) -> str:
         heights[column] = heights.get(column, 0) + 1
         y = 98 - 10 * heights[column]
         colour = "good" if case["used"] <= 1 else "bad"
+        name = f"{case['id']}: {case['used']}"
         dots.append(
-            f'<a href="#{case["id"]}"><circle cx="{column * 11 + 5}" cy="{max(y, 16)}" r="4.2" '
-            f'fill="var(--{colour})"><title>{case["id"]}: {case["used"]}</title></circle></a>'
+            f'<a href="#{case["id"]}" aria-label="{name}"><circle cx="{column * 11 + 5}" '
+            f'cy="{max(y, 16)}" r="4.2" fill="var(--{colour})"><title>{name}</title></circle></a>'
         )
     parts = "".join([ticks, limit, *dots])
-    return f'<svg class="strip" viewBox="0 0 {width:.0f} {height:.0f}" role="img">{parts}</svg>'
+    words = "the share of its bound that each case used, on a logarithmic scale; at most 1 is right"
+    return (
+        f'<svg class="strip" viewBox="0 0 {width:.0f} {height:.0f}" role="group" '
+        f'aria-label="{words}"><title>{words}</title>{parts}</svg>'
+    )

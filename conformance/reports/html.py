@@ -4,22 +4,33 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from conformance.judging.diagnosis import KNOWN
 from conformance.questions.levels import LEVELS
 from conformance.reports.drawings import source_maps, used_strip
+from conformance.reports.groups import groups
 from conformance.testees.base import EXACT_TYPES
 
 Report = dict[str, Any]
 Case = dict[str, Any]
 
 GAPS = ("unsupported", "skipped")
-KNOWN = "it answers like a known mistake: "
 SENTENCES = {
     "passed": "passed",
     "failed": "failed",
     "unsupported": "not offered",
     "skipped": "skipped, as declared",
-    "not applicable": "does not apply to this profile",
+    "not applicable": "says nothing about this testee",
+    "error": "the judge itself failed",
 }
+SIGNS = {
+    "passed": "✓",
+    "failed": "✗",
+    "unsupported": "?",
+    "skipped": "–",
+    "not applicable": "·",
+    "error": "!",
+}
+"""The outcomes as signs, so that no colour alone says anything."""
 
 
 def page(report: Report) -> str:
@@ -49,6 +60,8 @@ def _head(report: Report) -> str:
     testee = report["testee"]
     words = [testee["language"], testee["version"], f"profile {testee['profile']['name']}"]
     told = testee["capabilities"]
+    if told.get("scope"):
+        words.append(told["scope"])
     if not told["exact"]:
         words.append("transforms its data, so that exact cases are judged by their bound")
     elif told["accumulation"] not in EXACT_TYPES:
@@ -69,8 +82,7 @@ def _lead(report: Report) -> str:
     missing = len(_not_offered(report))
     if report["conforms"]:
         return f"Everything that was asked for holds: {passed} of {len(cases)} cases passed."
-    known = [d.removeprefix(KNOWN) for c in failed for d in c["diagnosis"] if d.startswith(KNOWN)]
-    named = known or [d for c in failed if c["picture"] for d in c["diagnosis"]]
+    named = report.get("mistakes") or [d for c in failed if c["picture"] for d in c["diagnosis"]]
     parts = [f"{passed} of {len(cases)} cases passed"]
     parts += [f"{len(failed)} failed"] if failed else []
     parts += [f"{missing} that are required are not offered"] if missing else []
@@ -92,17 +104,14 @@ def _ladder(report: Report) -> str:
 def _bar(row: dict[str, int]) -> str:
     parts = "".join(f'<i class="{name}" style="flex:{count}"></i>' for name, count in row.items())
     words = ", ".join(f"{count} {SENTENCES[name]}" for name, count in row.items()) or "not asked"
-    return f'<div class="bar" title="{words}">{parts}</div>'
+    return f'<div class="bar" aria-hidden="true">{parts}</div><small>{words}</small>'
 
 
 def _failures(report: Report) -> str:
     """A card for each kind of failure; cases that fail in the same way are named on it."""
-    kinds: dict[tuple[str, ...], list[Case]] = {}
-    for case in report["cases"]:
-        if case["outcome"] == "failed":
-            named = tuple(d for d in case["diagnosis"] if d.startswith(KNOWN))
-            kinds.setdefault(named or (case["id"],), []).append(case)
-    cards = [_card(first, others) for first, *others in kinds.values()]
+    wrong = [case for case in report["cases"] if case["outcome"] in ("failed", "error")]
+    kinds = groups(wrong, lambda case: (case["diagnosis"], case["message"]))
+    cards = [_card(first, others) for first, *others in kinds]
     missing = _not_offered(report)
     if missing:
         cards.append(_missing(missing))
@@ -136,7 +145,11 @@ def _card(case: Case, others: list[Case]) -> str:
         for d in case["diagnosis"]
     )
     maps = source_maps(case["picture"]) if case["picture"] else ""
-    again = f"<pre>{escape(case['reproduce'])}</pre>" if case["reproduce"] else ""
+    again = (
+        f'<pre tabindex="0" aria-label="how to reproduce it">{escape(case["reproduce"])}</pre>'
+        if case["reproduce"]
+        else ""
+    )
     same = f'<p class="why">In the same way failed:</p>{_links(others)}' if others else ""
     return (
         f'<section class="card"><h3><span class="mono">{case["id"]}</span>'
@@ -165,7 +178,8 @@ def _tiles(report: Report) -> str:
         cases = [c for c in report["cases"] if c["level"] == level]
         tiles = "".join(
             f'<a class="{c["outcome"].split()[-1]}" href="#{c["id"]}" '
-            f'title="{c["id"]}: {SENTENCES[c["outcome"]]}"></a>'
+            f'title="{c["id"]}: {SENTENCES[c["outcome"]]}" '
+            f'aria-label="{c["id"]}: {SENTENCES[c["outcome"]]}">{SIGNS[c["outcome"]]}</a>'
             for c in cases
         )
         words = ", ".join(f"{count} {SENTENCES[name]}" for name, count in counts.items())
@@ -194,10 +208,17 @@ def _detail(case: Case) -> str:
     rows["time"] = f"{case['seconds']:.3f} s"
     terms = "".join(f"<dt>{key}</dt><dd>{escape(str(v))}</dd>" for key, v in rows.items())
     return (
-        f'<details id="{case["id"]}"><summary><i class="dot {case["outcome"].split()[-1]}"></i>'
+        f'<details id="{case["id"]}"><summary>{_sign(case)}'
         f'<span class="mono">{case["id"]}</span> {escape(case["checks"])}'
         f'<span class="tag">{case["requirement"]}</span></summary><dl>{terms}</dl></details>'
     )
+
+
+def _sign(case: Case) -> str:
+    outcome = case["outcome"]
+    label = SENTENCES[outcome]
+    kind = outcome.split()[-1]
+    return f'<span class="sign {kind}" role="img" aria-label="{label}">{SIGNS[outcome]}</span>'
 
 
 def _foot(report: Report) -> str:

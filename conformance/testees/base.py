@@ -42,7 +42,10 @@ OPERATIONS: Mapping[str, str] = {
     "preprocess": "frames, short_side, crop, ... -> y: float32 (3, T, H, W)",
     "recognize": "film, weights, architecture, segments, ... -> result: JSON",
 }
-"""Every operation that a testee may offer, with what goes in and comes out."""
+"""Every operation that a testee may offer, with what goes in and comes out.
+
+``conformance/OPERATIONS.md`` has every attribute.
+"""
 
 EXACT_TYPES = ("float32", "float64")
 """The accumulation types that hold every partial sum of the exact tier, which are below 2^24."""
@@ -99,7 +102,8 @@ class Declaration:
 
     Three words say what it is, and nothing else is asked of it; the verdict repeats them.
     ``operations``: what it offers. ``architectures``: which networks it can be (``resnet``,
-    ``mobilenet_v2``, ``ts_can``). ``fixed``: the sizes that it is made for, as
+    ``mobilenet_v2``, ``ts_can``; ``shift`` streams the
+    shift alone). ``fixed``: the sizes that it is made for, as
     ``{"batch": 1, "frames": 8, "height": 64, "width": 64, "channels": 64}`` or some of them.
     """
 

@@ -182,7 +182,8 @@ def test_a_testee_that_transforms_its_data_is_not_asked_for_exact_identities():
 
 def test_a_declared_list_of_operations_is_believed():
     result = outcome(mit, capabilities={"operations": ["conv"]})
-    assert result.outcome == "unsupported"
+    assert result.outcome == "not applicable"
+    assert result.message == "the testee is only conv, without `temporal_shift`"
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,17 @@ import doctest
 import importlib
 import pkgutil
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import conformance
 from conformance.catalogue import all_cases
+from conformance.exchange.schemas import schema
 from conformance.mutants import MUTANTS
+from conformance.questions.case import Setting, make_problem
+from conformance.questions.conventions import PRESETS, Conventions
 from conformance.questions.levels import LEVELS
 from conformance.testees.base import OPERATIONS
 
@@ -55,3 +59,24 @@ def test_the_readme_is_true():
     for line in code.splitlines()[5:]:
         if "def " not in line:
             assert line.translate(squeeze) in example.translate(squeeze), line
+
+
+def test_the_page_of_operations_names_every_operation_and_attribute_that_is_asked():
+    text = (FOLDER / "OPERATIONS.md").read_text()
+    words = set(re.findall(r"`([a-z_0-9]+)`", text))
+    assert set(OPERATIONS) <= words
+    for case in all_cases():
+        if case.interactive is None and not case.costly:
+            for question in make_problem(case, Setting(PRESETS["mit"])).questions:
+                inputs = {n for n in question.call.inputs if "/" not in n}
+                assert inputs | set(question.call.attributes) <= words, case.id
+    for path in re.findall(r"\]\(([^)]+)\)", text):
+        assert (FOLDER / path).exists(), path
+
+
+def test_the_readme_has_every_convention_and_capability():
+    text = (FOLDER / "README.md").read_text()
+    assert {f.name for f in fields(Conventions)} - {"name"} <= set(re.findall(r"`(\w+)`", text))
+    assert all(f"`{name}`" in text for name in PRESETS)
+    known = schema("start_reply")["properties"]["capabilities"]["properties"]
+    assert all(f"`{name}`" in text for name in known if name != "extra")

@@ -1,6 +1,7 @@
 """The report: the JSON is what its schema says, and the XML and the page say the same."""
 
 import json
+import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -13,8 +14,9 @@ from conformance.judging.results import Options
 from conformance.judging.runner import run
 from conformance.mutants import MUTANTS
 from conformance.reports import as_report, write
+from conformance.reports.comparison import compare, read_report
 from conformance.testees.in_process import InProcess
-from tsm_ref.errors import WriteError
+from tsm_ref.errors import UsageError, WriteError
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +86,16 @@ def test_the_page_is_whole_and_needs_no_other_file(report, tmp_path):
     assert page.links <= page.ids
     assert "http" not in text
     assert "past and future are swapped" in text
+    assert text.count("<svg") == text.count('aria-label="what') + text.count('role="group"')
+    assert text.count("<pre") == text.count('<pre tabindex="0"')
+    assert "opacity" not in text
     assert all(case["id"] in text for case in report["cases"])
 
 
 def test_a_kept_example_is_not_what_a_mistake_looks_like(report, tmp_path):
     case = next(c for c in report["cases"] if c["id"] == "L0.identity.convolution")
     kept = case | {"outcome": "failed", "diagnosis": ["the smallest failing example is kept in x"]}
-    write(report | {"cases": [kept]}, tmp_path)
+    write(report | {"cases": [kept], "mistakes": []}, tmp_path)
     assert "It looks like this" not in (tmp_path / "report.html").read_text()
 
 
@@ -144,3 +149,54 @@ def test_our_validator_agrees_with_jsonschema(name, value):
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda p: p.stem)
 def test_the_schemas_are_schemas(path):
     jsonschema.Draft202012Validator.check_schema(json.loads(path.read_text()))
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def themes():
+    """The colours of the page by name, in light and in dark."""
+    css = (FOLDER.parents[1] / "reports" / "page.css").read_text()
+    light, dark = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
+    found = []
+    for block in (light, dark):
+        pairs = re.findall(r"--([\w-]+): #([0-9a-f]{3,6});", block)
+        found.append({k: v if len(v) == 6 else "".join(2 * c for c in v) for k, v in pairs})
+    return found
+
+
+@pytest.mark.parametrize("theme", themes(), ids=["light", "dark"])
+@pytest.mark.parametrize(
+    ("text", "ground"),
+    [("ink", "card"), ("ink", "ground"), ("ink", "none"), ("soft", "card"), ("soft", "ground"),
+     ("soft", "good-soft"), ("soft", "none"), ("good", "good-soft"), ("good", "ground"),
+     ("bad", "card"), ("card", "good"), ("card", "bad"), ("card", "open"), ("card", "past"),
+     ("card", "future")],
+)  # fmt: skip
+def test_every_text_of_the_page_can_be_read(theme, text, ground):
+    """The contrast of WCAG 2.2, level AA."""
+    high, low = sorted((luminance(theme[text]), luminance(theme[ground])), reverse=True)
+    assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_a_comparison_names_what_got_worse_and_what_got_better(report):
+    wrong = next(c for c in report["cases"] if c["outcome"] == "failed")
+    right = {**wrong, "outcome": "passed", "message": ""}
+    cases = [right if c is wrong else c for c in report["cases"]]
+    lines, worse = compare(report, report | {"cases": cases})
+    assert (lines[1], worse) == (f"better: {wrong['id']} was failed, is passed", False)
+    lines, worse = compare(report | {"cases": cases}, report)
+    assert worse
+    assert lines[1].startswith(f"worse: {wrong['id']} was passed, is failed: at [")
+    assert compare(report, report)[0][1:] == ["no case differs"]
+
+
+def test_what_is_no_report_cannot_be_compared(tmp_path):
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"is no report: `format` is missing"):
+        read_report(tmp_path)
+    with pytest.raises(UsageError, match="is no report"):
+        read_report(tmp_path / "nowhere")

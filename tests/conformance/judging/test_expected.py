@@ -14,7 +14,9 @@ from tsm_ref.errors import UsageError
 @pytest.fixture(scope="module")
 def finished():
     testee = InProcess(MUTANTS["edge-one-frame"].make())
-    return run(testee, cases_named(["L0.shift"]))
+    return run(
+        testee, cases_named([f"L0.shift.{name}" for name in ("one-frame", "clips", "directions")])
+    )
 
 
 def problems(finished, tmp_path, text):
