@@ -5,10 +5,17 @@ from typing import Any
 
 from conformance.questions.arrays import Array
 from conformance.questions.case import Call, Problem, Question, Setting
+from conformance.questions.data import coded
 from conformance.questions.judges import Bits, Judge, VacuousCase, Values, Within
 from conformance.questions.structure import Oracle
 from tsm_ref.reference import bounds, temporal_shift
 from tsm_ref.reference.bounds import Bounded
+
+
+def usual_clip(s: Setting, N: int, T: int, H: int, W: int, folds: int = 2) -> Array:
+    """A coded clip of usual sizes, or of those that a testee is made for."""
+    C = s.size("channels", fold_channels(s, folds))
+    return coded((N, C, s.size("frames", T), s.size("height", H), s.size("width", W)))
 
 
 def shift_call(

@@ -4,7 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from conformance.catalogue._questions import fold_channels, shift_problem, shift_question
+from conformance.catalogue._questions import (
+    both,
+    fold_channels,
+    shift_problem,
+    shift_question,
+    usual_clip,
+)
 from conformance.questions.arrays import Array
 from conformance.questions.case import Call, Problem, Question, Register, Setting, case
 from conformance.questions.data import coded, small_integers, specials
@@ -23,13 +29,13 @@ def shift_case(id: str, requirement: str = "MUST", *, defect: str, **options: An
 @shift_case("directions", defect="the folds read the wrong neighbour in time")
 def directions(s: Setting) -> Problem:
     """Each fold reads the neighbour in time that the profile names, on one clip."""
-    return shift_problem(s, coded((1, fold_channels(s), 5, 3, 2)))
+    return shift_problem(s, usual_clip(s, 1, 5, 3, 2))
 
 
 @shift_case("clips", defect="the last frame of one clip leaks into the first of the next")
 def clips(s: Setting) -> Problem:
     """Clips of a batch are shifted each for itself."""
-    return shift_problem(s, coded((3, fold_channels(s), 4, 2, 5)))
+    return shift_problem(s, usual_clip(s, 3, 4, 2, 5))
 
 
 @shift_case(
@@ -37,7 +43,7 @@ def clips(s: Setting) -> Problem:
 )
 def reshape(s: Setting) -> Problem:
     """N, C, T, H and W are all different, so that no two axes can be confused."""
-    return shift_problem(s, coded((2, fold_channels(s, 3), 7, 4, 3)))
+    return shift_problem(s, usual_clip(s, 2, 7, 4, 3, folds=3))
 
 
 @shift_case("one-frame", defect="a clip of one frame keeps its shifted channels, or fails")
@@ -92,22 +98,22 @@ def special_values(s: Setting) -> Problem:
 @shift_case("strided", defect="memory is read as if it were contiguous")
 def strided(s: Setting) -> Problem:
     """A view with reversed axes and gaps between its elements."""
-    return shift_problem(s, coded((2, fold_channels(s), 4, 3, 5)), memory="strided")
+    return shift_problem(s, usual_clip(s, 2, 4, 3, 5), memory="strided")
 
 
 @shift_case("reversed", defect="a negative stride is not understood")
 def backwards(s: Setting) -> Problem:
     """A view whose last axis runs backwards in memory."""
-    return shift_problem(s, coded((2, fold_channels(s), 4, 3, 5)), memory="reversed")
+    return shift_problem(s, usual_clip(s, 2, 4, 3, 5), memory="reversed")
 
 
 @shift_case(
     "input-unmodified", defect="the shift is done in place and smears one frame over the clip"
 )
 def input_unmodified(s: Setting) -> Problem:
-    """The same read-only clip twice gives the same result twice."""
-    x = coded((2, fold_channels(s), 6, 2, 3))
-    return shift_problem(s, x, x, memory="read-only")
+    """The same clip twice gives the same result twice, in memory that may be written or not."""
+    x = usual_clip(s, 2, 6, 2, 3)
+    return both(shift_problem(s, x, x, memory="read-only"), shift_problem(s, x, x, memory="plain"))
 
 
 @shift_case("float16", "SHOULD", defect="data of another width is converted", needs=("float16",))
@@ -125,7 +131,10 @@ def float64(s: Setting) -> Problem:
 @shift_case("fold-divisor", "SHOULD", defect="the fold divisor is a constant in the code")
 def fold_divisor(s: Setting) -> Problem:
     """Other fold divisors than the profile's own."""
-    divs = [div for div in (2, 4, 5, 8) if div != s.conventions.fold_div]
+    known = (2, 4, 5, 8)
+    if s.conventions.fold_rule == "ratio":
+        known = (3, 4, 5, 16)  # a ratio of one half is refused by contract
+    divs = [div for div in known if div != s.conventions.fold_div]
     return Problem(tuple(shift_question(s, coded((2, 21, 4, 3, 2)), div) for div in divs))
 
 

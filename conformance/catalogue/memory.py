@@ -15,9 +15,8 @@ from conformance.catalogue import (
     l3_networks,
     streaming,
 )
-from conformance.catalogue._questions import fold_channels, shift_problem
+from conformance.catalogue._questions import shift_problem, usual_clip
 from conformance.questions.case import Call, Problem, Question, Setting, case
-from conformance.questions.data import coded
 from conformance.questions.streams import steps
 
 KINDS = ("strided", "fortran", "big-endian", "read-only")
@@ -26,7 +25,7 @@ FORMULA = "the answer depends on the numbers, and not on how they lie in memory"
 
 def shift(s: Setting) -> Problem:
     """A coded clip."""
-    return shift_problem(s, coded((2, fold_channels(s), 4, 3, 2)))
+    return shift_problem(s, usual_clip(s, 2, 4, 3, 2))
 
 
 def small_network(s: Setting) -> Problem:
@@ -97,19 +96,25 @@ for _operation, (_level, _build) in ASKED.items():
     _register(_operation, _level, _build)
 
 
-@case(
-    "S.memory.reused",
-    operation="stream",
-    formula=FORMULA,
-    defect="the stream keeps a view of the caller's frame, which the caller writes over",
-    needs=("streaming",),
-)
-def reused(s: Setting) -> Problem:
-    """The caller writes over every frame once its step is done, as a camera does."""
-    questions = (
-        *streaming.shift_script(s, steps(0, 0, [1] * 5), 5).questions,
-        *streaming.network_script(s, steps(0, 0, [1] * 4), 4).questions,
-    )
+def reused(problem: Problem) -> Problem:
+    """The same questions of a caller who writes over every chunk once its step is done."""
     return Problem(
-        tuple(Question(replace(q.call, memory={"clips": "reused"}), q.judge) for q in questions)
+        tuple(
+            Question(replace(q.call, memory={"clips": "reused"}), q.judge)
+            for q in problem.questions
+        )
     )
+
+
+@streaming.stream_case("shift.reused-frame", defect="the stream keeps a view of the caller's frame")
+def reused_by_shift(s: Setting) -> Problem:
+    """The caller writes over every frame once its step is done, as a camera does."""
+    return reused(streaming.shift_script(s, steps(0, 0, [1] * 5), 5))
+
+
+@streaming.stream_case(
+    "network.reused-frame", defect="the network keeps a view of the caller's frame"
+)
+def reused_by_network(s: Setting) -> Problem:
+    """The same in front of a whole network."""
+    return reused(streaming.network_script(s, steps(0, 0, [1] * 4), 4))

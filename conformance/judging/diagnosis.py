@@ -29,14 +29,20 @@ KNOWN = "it answers like a known mistake: "
 MAX_LIKELY = 3
 """How many known mistakes are named for one failure."""
 
-MAX_NUMBERS = 1_000_000
+MAX_NUMBERS = 300_000
 """The largest question that votes: of a larger one only those are tried that others elected."""
 
 MAX_VOTERS = 24
 """How many failures vote, the cheapest of each operation first."""
 
-MAX_WITNESSES = 12
+WORK = 30_000_000
+"""How many numbers the voters may be asked in all; each mutant reads a question's inputs."""
+
+MAX_WITNESSES = 8
 """How many passed cases are asked whether they speak against a candidate."""
+
+OVERHEAD = 2000
+"""What a question costs beside its numbers."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def _words(mutant: Mutant) -> str:
 def name_mistakes(failed: Mapping[str, Evidence], passed: Sequence[str], setting: Setting) -> Named:
     """The mistakes that explain most of what failed, and that nothing which passed contradicts."""
     conventions = setting.conventions
-    explained = {case: _voted(e, conventions) for case, e in _voters(failed).items()}
+    explained = _ballot(_voters(failed), conventions)
     votes = Counter(name for names in explained.values() for name in names)
     elected = _uncontradicted(votes, passed, setting)
     chosen: dict[str, Sequence[str]] = {}
@@ -107,10 +113,18 @@ def _size(question: Question) -> int:
     return sum(x.size for x in question.call.inputs.values())
 
 
-def _voted(evidence: Evidence, conventions: Conventions) -> list[str]:
-    """The mutants whose answer is this wrong answer."""
-    found = suspects(evidence.question.call, conventions)
-    return [m.name for m in found if matches(m, evidence, conventions)]
+def _ballot(voters: Mapping[str, Evidence], conventions: Conventions) -> dict[str, list[str]]:
+    """For each failure the mutants that it votes for, until the work is used up."""
+    explained: dict[str, list[str]] = {}
+    left = WORK
+    for case, evidence in voters.items():
+        candidates = suspects(evidence.question.call, conventions)
+        left -= len(candidates) * (_size(evidence.question) + OVERHEAD)
+        if left < 0 and explained:
+            break
+        found = [m.name for m in candidates if matches(m, evidence, conventions)]
+        explained[case] = found
+    return explained
 
 
 def matches(mutant: Mutant, evidence: Evidence, conventions: Conventions) -> bool:
@@ -129,14 +143,17 @@ def matches(mutant: Mutant, evidence: Evidence, conventions: Conventions) -> boo
 def _uncontradicted(votes: Mapping[str, int], passed: Sequence[str], setting: Setting) -> list[str]:
     """The candidates by falling votes, without those that would fail where the testee passed."""
     order = sorted(votes, key=lambda name: -votes[name])
-    witnesses = [
-        case for case in map(find_case, passed) if not case.costly and not case.interactive
-    ]
-    kept = []
+    cases = [find_case(id) for id in passed]
+    witnesses = [case for case in cases if not case.costly and case.interactive is None]
+    problems: dict[str, Sequence[Question]] = {}
+    kept: list[str] = []
     for name in order:
         mutant = MUTANTS[name]
         mine = [c for c in witnesses if _concerns(mutant, c.operation)][:MAX_WITNESSES]
-        questions = (q for c in mine for q in make_problem(c, setting).questions)
+        for case in mine:
+            if case.id not in problems:
+                problems[case.id] = make_problem(case, setting).questions
+        questions = (q for case in mine for q in problems[case.id])
         if not any(_fails(mutant, q, setting.conventions) for q in questions):
             kept.append(name)
         if len(kept) == 2 * MAX_LIKELY:

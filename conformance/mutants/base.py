@@ -61,12 +61,14 @@ class Catalogue(dict[str, Mutant]):
 
         return register
 
-    def stream(self, name: str, kind: str, mistake: str) -> Callable[[type], type]:
+    def stream(
+        self, name: str, kind: str, mistake: str, preset: str = "mit"
+    ) -> Callable[[type], type]:
         """Register the decorated subclass of `ReferenceStream` as the mutant's stream."""
 
         def register(wrong: type) -> type:
             assert issubclass(wrong, ReferenceStream)
-            self[name] = Mutant(name, kind, mistake, {"stream_class": wrong})
+            self[name] = Mutant(name, kind, mistake, {"stream_class": wrong}, preset)
             return wrong
 
         return register

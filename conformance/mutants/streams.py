@@ -272,3 +272,9 @@ class _Wraps(ReferenceStream):
         if self.subject != "temporal_shift" and self.seen > 64:
             self.caches, self.seen = {}, 0
         return super().step(chunk)
+
+
+@stream("stream-of-another-training", "cache slice", "the stream shifts the second fold", "online")
+class _AnotherTraining(ReferenceStream):
+    def cached_shift(self, x: Array, d: Array, fill: str) -> Array:
+        return super().cached_shift(x, np.roll(d, int(np.sum(d))), fill)

@@ -25,7 +25,9 @@ def to_layout(x: Array, layout: str) -> Array:
     (8, 5, 6, 3)
     """
     moved = np.ascontiguousarray(x.transpose(LAYOUTS[layout]))
-    return moved.reshape(-1, *moved.shape[2:]) if layout.startswith("(NT)") else moved
+    if not layout.startswith("(NT)"):
+        return moved
+    return moved.reshape(moved.shape[0] * moved.shape[1], *moved.shape[2:])
 
 
 def from_layout(y: Array, layout: str, clips: int) -> Array:
@@ -37,7 +39,7 @@ def from_layout(y: Array, layout: str, clips: int) -> Array:
     if layout.startswith("(NT)"):
         if y.ndim != 4 or not clips or y.shape[0] % clips:
             return y
-        y = y.reshape(clips, -1, *y.shape[1:])
+        y = y.reshape(clips, y.shape[0] // clips, *y.shape[1:])
     return y.transpose(np.argsort(LAYOUTS[layout])) if y.ndim == 5 else y
 
 

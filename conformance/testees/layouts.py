@@ -79,10 +79,25 @@ def from_testee(call: Call, reply: Reply, layout: str) -> Reply:
     if call.attributes.get("architecture") == "ts_can":
         return reply
     pixels = call.operation in ("normalize", "preprocess")
-    clips = 1 if pixels else len(next(iter(call.inputs.values())))
+    first = next(iter(call.inputs.values()))
+    clips = 1 if pixels else len(first)
+    if not clips:
+        reply = _without_clips(reply, layout, first.shape[2])
     return Outputs(
         {
             name: back(y, layout, clips) if isinstance(y, np.ndarray) else y
+            for name, y in reply.values.items()
+        }
+    )
+
+
+def _without_clips(reply: Outputs, layout: str, frames: int) -> Outputs:
+    """An answer without clips, unmerged: the frames of none cannot be counted."""
+    if not layout.startswith("(NT)"):
+        return reply
+    return Outputs(
+        {
+            name: y.reshape(0, frames, *y.shape[1:]) if np.size(y) == 0 else y
             for name, y in reply.values.items()
         }
     )
@@ -97,11 +112,13 @@ def back(y: Array, layout: str, clips: int) -> Array:
     if layout == "NCTHW":
         return y
     if layout.startswith("(NT)") and y.ndim == 2 and clips and not y.shape[0] % clips:
-        y = y.reshape(clips, -1, y.shape[1])
+        y = y.reshape(clips, y.shape[0] // clips, y.shape[1])
     if y.ndim == 3:
         return y.swapaxes(1, 2)
     if y.ndim == 4 and not layout.startswith("(NT)"):
         y = y[None]  # a single clip without its axis
+    if y.ndim == 5 and layout.startswith("(NT)"):
+        layout = layout.replace("(NT)", "NT")
     return from_layout(y, layout, clips)
 
 
@@ -112,7 +129,8 @@ def _moved(name: str, x: Array, layout: str) -> Array:
         return to_layout(x, layout)
     if x.ndim == 3:
         turned = np.ascontiguousarray(x.swapaxes(1, 2))
-        return turned.reshape(-1, x.shape[1]) if layout.startswith("(NT)") else turned
+        merged = (turned.shape[0] * turned.shape[1], turned.shape[2])
+        return turned.reshape(merged) if layout.startswith("(NT)") else turned
     return x
 
 
