@@ -118,12 +118,12 @@ def namespace() -> dict[str, Any]:
     return {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "Tensor": torch.Tensor}
 
 
-def static_shift(file: Path, name: str, **told: Any) -> Shift:
+def static_shift(file: Path, cls: str, /, **told: Any) -> Shift:
     """A class with a static ``shift(x, segments, fold_div)``, as MIT's and its ports."""
-    return Shift(getattr(take(file, [name], namespace()), name).shift, **told)
+    return Shift(getattr(take(file, [cls], namespace()), cls).shift, **told)
 
 
-def module_shift(file: Path, name: str, **told: Any) -> Shift:
+def module_shift(file: Path, cls: str, /, **told: Any) -> Shift:
     """A module that is made with ``n_segment`` and ``fold_div``."""
-    kind = getattr(take(file, [name], namespace()), name)
+    kind = getattr(take(file, [cls], namespace()), cls)
     return Shift(lambda x, segments, div: kind(segments, div)(x), **told)

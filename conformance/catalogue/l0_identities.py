@@ -143,6 +143,7 @@ def three_shifts(a: Dialogue) -> None:
     formula="stream(x) in any chunks = shift(x) of the causal profile",
     defect="results depend on how frames are chunked",
     needs=("streaming",),
+    architecture="shift",
 )
 def chunks(a: Dialogue) -> None:
     """However a clip is cut into chunks, the stream gives the offline causal shift."""
@@ -172,6 +173,7 @@ def is_causal(conventions: Conventions) -> bool:
     formula="stream(x) = the testee's own temporal_shift(x), where that is causal",
     defect="a stream is not the form that the weights were trained with",
     needs=("streaming",),
+    architecture="shift",
     applies=is_causal,
 )
 def own_shift(a: Dialogue) -> None:

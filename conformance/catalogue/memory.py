@@ -89,6 +89,7 @@ def _register(operation: str, level: str, build: Callable[[Setting], Problem]) -
         formula=FORMULA,
         defect="memory is read as if it were contiguous, writable and of the machine's own order",
         needs=("streaming",) if operation == "stream" else (),
+        architecture="network" if operation in ("network", "stream") else "",
     )(asked)
 
 

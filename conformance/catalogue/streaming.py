@@ -25,7 +25,7 @@ Script = Callable[[int], list[Event]]
 
 def stream_case(id: str, requirement: str = "MUST", *, defect: str, **options: Any) -> Register:
     """A case about the operation `stream`."""
-    subject = {"architecture": "shift" if id.startswith("shift") else ""}
+    subject = {"architecture": "shift" if id.startswith("shift") else "network"}
     options = {"operation": "stream", "needs": ("streaming",), **subject} | options
     formula = ONLINE if id.startswith("shift") else EQUAL
     return case(f"S.{id}", requirement, formula=formula, defect=defect, **options)

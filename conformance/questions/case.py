@@ -116,7 +116,7 @@ class Case:
 
     ``needs`` names declared capabilities without which the case is skipped; ``applies`` is False
     for conventions that the case says nothing about; ``architecture`` is the one that it is about,
-    if it is about one; ``costly`` marks the cases that take seconds.
+    or ``network`` for any ResNet or MobileNetV2; ``costly`` marks the cases that take seconds.
     ``interactive`` cases choose their questions by the answers (hypothesis), and cannot be
     exported.
     """

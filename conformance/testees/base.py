@@ -47,6 +47,9 @@ OPERATIONS: Mapping[str, str] = {
 ``conformance/OPERATIONS.md`` has every attribute.
 """
 
+NETWORKS = ("resnet", "mobilenet_v2")
+"""The architectures that questions about any network may be about."""
+
 EXACT_TYPES = ("float32", "float64")
 """The accumulation types that hold every partial sum of the exact tier, which are below 2^24."""
 
@@ -149,8 +152,10 @@ class Declaration:
         """Why a case says nothing about what it declares to be, or nothing."""
         if self.operations is not None and operation not in self.operations:
             return f"the testee is {self.scope}, without `{operation}`"
-        if self.architectures and architecture and architecture not in self.architectures:
-            return f"the testee is {self.scope}, and no {architecture}"
+        if self.architectures and architecture:
+            kinds = NETWORKS if architecture == "network" else (architecture,)
+            if not set(kinds) & set(self.architectures):
+                return f"the testee is {self.scope}, and no {architecture}"
         return ""
 
     def lacks(self, need: str) -> str:
