@@ -92,6 +92,8 @@ class TsCan(Shift):
         net = self.module.TSCAN(
             nb_filters1=filters[0], nb_filters2=filters[1], nb_dense=hidden, frame_depth=segments
         )
+        # Theirs is as wide as 64 filters of 7x7 want it; a case may have others.
+        net.final_dense_1 = torch.nn.Linear(filters[1] * 49, hidden)
         net.load_state_dict({self._renamed(k): tensor(v) for k, v in weights.items()})
         with torch.no_grad():
             pulse = net.eval()(torch.cat([tensor(x), tensor(appearance)], 1))

@@ -178,7 +178,7 @@ def ts_can_small(s: Setting) -> Problem:
     return ts_can(s, (6, 9), 8)
 
 
-@network_case("one-frame", architecture="", defect="a network cannot run on one frame")
+@network_case("one-frame", architecture="network", defect="a network cannot run on one frame")
 def one_frame(s: Setting) -> Problem:
     """T = 1."""
     return any_network(s, (3, 1, 16, 18))
@@ -188,7 +188,7 @@ def one_frame(s: Setting) -> Problem:
     "frame-logits",
     "SHOULD",
     operation="frame_logits",
-    architecture="",
+    architecture="network",
     formula="logits[n, k, t] = fc(mean over h, w of blocks(stem(x)))[n, k, t]",
     defect="logits per frame are in a wrong order of clips and frames",
 )

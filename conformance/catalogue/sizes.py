@@ -264,13 +264,15 @@ def global_avg_sizes(s: Setting) -> Problem:
     )
 
 
-@network_case("eight-frames", architecture="", defect="T = 8 has code of its own, which is wrong")
+@network_case(
+    "eight-frames", architecture="network", defect="T = 8 has code of its own, which is wrong"
+)
 def eight_frames(s: Setting) -> Problem:
     """8 frames, as everybody uses them, of a picture that is higher than wide."""
     return any_network(s, (2, 8, 22, 14))
 
 
-@network_case("long-clips", architecture="", defect="a buffer for 8 frames is used for more")
+@network_case("long-clips", architecture="network", defect="a buffer for 8 frames is used for more")
 def long_clips(s: Setting) -> Problem:
     """9 and 17 frames of wide pictures, in one and three clips."""
     return both(any_network(s, (1, 17, 10, 18)), any_network(s, (3, 9, 9, 20)))
