@@ -236,8 +236,7 @@ class VideoFile:
             self.warn(repair.sentence)
         if holes := self.clock.timeline().holes:
             self.warn(
-                f"{holes} step{'s' * (holes > 1)} in an even rate last as long as several: frames "
-                "may be missing there"
+                f"an even rate has {holes} longer step{'s' * (holes > 1)}: frames may be missing"
             )
 
     def look_at(self, packet: Any) -> None:
