@@ -166,7 +166,9 @@ def test_every_switch_is_explained() -> None:
     """Environment variables of ours are in the table of CONTRIBUTING.md, and nothing else is."""
     files = [*(ROOT / "tsm_ref").rglob("*.py"), *(ROOT / "conformance").rglob("*.py")]
     files += [ROOT / ".ci" / "run", *(ROOT / "tests").rglob("*.py")]
-    used = {name for f in files for name in re.findall(r"\bTSM_[A-Z_]+\b", f.read_text("utf-8"))}
+    used = {
+        name for f in files for name in re.findall(r"\bTSM_[A-Z_]*[A-Z]\b", f.read_text("utf-8"))
+    }
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert set(re.findall(r"\bTSM_[A-Z_]+\b", text)) == used
 

@@ -11,6 +11,7 @@
     worker      one measurement, in a process of its own
     runs        interleaved rounds of workers, and what their figures amount to
     latency     how long single frames take, of one stream and of many
+    clips       video files from end to end, beside PyAV that only decodes
     report      the table and the JSON document
     roofline    the limits of this machine, times per layer, a plot
 
