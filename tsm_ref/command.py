@@ -138,10 +138,16 @@ def guarded(run: Callable[[], int | None]) -> int:
 
 @contextmanager
 def _command_line() -> Iterator[list[int]]:
-    """Show what is compiled and warned of, and remember every Ctrl-C."""
+    """Show what is compiled and warned of, and remember a Ctrl-C; a second one ends the process.
+
+    The second one does not wait for what the first one has to clean up: the next run does that.
+    """
     interrupts: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        if interrupts:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         interrupts.append(number)
         raise KeyboardInterrupt
 
