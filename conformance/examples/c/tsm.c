@@ -211,6 +211,7 @@ static long *mit_folds(long channels, long fold_div) {
 static Array *shift(const Array *x, const long *d, const char *fill) {
     if (x->rank < 3) refuse("invalid", "x has %d axes; (N, C, T, ...) is needed", x->rank);
     Array *y = like(x);
+    if (!x->count) return y;
     long C = x->size[1], T = x->size[2];
     size_t frame = (size_t)(x->count / (x->size[0] * C * T)) * (size_t)x->bytes;
     for (long n = 0; n < x->size[0]; n++)
