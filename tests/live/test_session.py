@@ -200,7 +200,7 @@ def test_early_goes_on_after_a_video_that_fails(capsys):
         (["--stream", TOUR, "--rate", "-1"], 2, "'-1' must be a number of"),
         (["--stream", TOUR, "--raw", "2x2"], 2, "give '-' as the source"),
         (["--stream", TOUR, "--state", "/"], 4, "this is a directory"),
-        (["--stream", TOUR, "--every", "2", "--rate", "5"], 2, "(=2) or `rate` (=5.0), not both"),
+        (["--stream", TOUR, "--every", "2", "--rate", "5"], 2, "(=2) or --rate (=5.0), not both"),
         (["--stream", TOUR, *(f"--mask={k}" for k in range(9))], 2, "all 9 classes are masked"),
         (["--stream", TOUR, "--early"], 2, "--early does nothing with --stream"),
         (["--stream", TOUR, "--sampling", "dense"], 2, "--sampling does nothing with --stream"),

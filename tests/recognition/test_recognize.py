@@ -19,6 +19,7 @@ from tsm_ref.live.session import Session, follow
 from tsm_ref.model import Model
 from tsm_ref.profile import PROFILES, Preprocess, Sampling
 from tsm_ref.recognition import recognize, sampled
+from tsm_ref.recognition.clock import Clock
 from tsm_ref.recognition.windows import WindowCutter
 from tsm_ref.video import preprocess, read_frames, sliding_windows
 
@@ -356,3 +357,16 @@ def test_a_video_that_is_gone_meanwhile_is_a_bad_video(camera: Model, tmp_path: 
 def test_what_is_no_path_says_what_to_do(camera: Model, given: object) -> None:
     with pytest.raises(UsageError, match=r"loop over paths, or see tsm_ref.batch.run_batch"):
         camera.recognize(given)  # type: ignore[arg-type]
+
+
+def test_what_is_compiled_while_decoding_is_not_taken_from_the_network() -> None:
+    clock = Clock()
+    with clock.compiling():
+        with clock.stage("decode"), notice.compiling("resize"):
+            time.sleep(0.01)
+        with clock.stage("run"):
+            pass
+        with notice.compiling("elsewhere"):
+            time.sleep(0.01)
+    assert clock.spent["compile"] >= 0.02
+    assert min(clock.spent.values()) >= 0

@@ -1,5 +1,6 @@
 """Where the time of a recognition goes, stage by stage."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,19 +24,26 @@ class Clock:
     """
 
     spent: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    _open: threading.local = field(default_factory=threading.local)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Count what happens inside to a stage."""
+        outer, self._open.stage = self._stage(), name
         begin = time.perf_counter()
         try:
             yield
         finally:
             self.spent[name] += time.perf_counter() - begin
+            self._open.stage = outer
+
+    def _stage(self) -> str:
+        """The innermost stage of this thread; another thread than the caller's may be in none."""
+        return getattr(self._open, "stage", "")
 
     @contextmanager
     def compiling(self) -> Iterator[None]:
-        """Count what is compiled on the way to a stage of its own, not to the network."""
+        """Count what is compiled to a stage of its own, and not to the one that waits for it."""
         begin = 0.0
 
         def hear(event: notice.Compiling) -> None:
@@ -45,7 +53,8 @@ class Clock:
             elif event.done and event.depth == 0:
                 spent = time.perf_counter() - begin
                 self.spent["compile"] += spent
-                self.spent["run"] -= spent
+                if self._stage() not in ("", "total"):
+                    self.spent[self._stage()] -= spent
 
         stop = notice.listen(hear)
         try:
