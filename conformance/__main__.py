@@ -16,7 +16,7 @@ from typing import NoReturn
 from conformance import commands
 from conformance.testees.parse import KINDS
 from tsm_ref.errors import TsmError
-from tsm_ref.terminal import ReaderGone, tell
+from tsm_ref.system.terminal import ReaderGone, tell
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from conformance.questions.case import Case, Setting
 from conformance.questions.conventions import conventions_of
 from conformance.questions.levels import LEVELS, parse_levels
 from tsm_ref.errors import UsageError
-from tsm_ref.terminal import say
+from tsm_ref.system.terminal import say
 
 MAX_TIMEOUT = 86400
 MARKS = {"passed": "✓", "failed": "✗", "unsupported": "?", "skipped": "-", "not applicable": "·",

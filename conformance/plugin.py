@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tsm_ref.terminal import printable
+from tsm_ref.system.terminal import printable
 
 if TYPE_CHECKING:
     from conformance.testees.base import Testee

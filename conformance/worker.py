@@ -20,7 +20,7 @@ from conformance.testees.base import NoReply, Outputs, Refused, Reply, Unsupport
 from conformance.testees.in_process import InProcess
 from conformance.testees.parse import load_target
 from tsm_ref.errors import TsmError
-from tsm_ref.terminal import tell
+from tsm_ref.system.terminal import tell
 
 NEVER = 1e6
 """Seconds: the time limit is kept by whoever asks."""

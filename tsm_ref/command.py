@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from tsm_ref.errors import TsmError, UsageError
 from tsm_ref.kernels import notice
-from tsm_ref.terminal import ReaderGone, printable, say, tell
+from tsm_ref.system.terminal import ReaderGone, printable, say, tell
 
 __all__ = [
     "INTERRUPTED",

@@ -20,8 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref import checkpoint as files
-from tsm_ref import memory
-from tsm_ref.atomic import final_target
 from tsm_ref.checkpoint.disk import write_whole
 from tsm_ref.checkpoint.shift_rules import rule_of
 from tsm_ref.command import Parser, guarded, positive, say
@@ -34,6 +32,8 @@ from tsm_ref.model.meaning import meant_as
 from tsm_ref.options import add_facts, add_limits, facts_of, limited
 from tsm_ref.passes.streaming import without_lookahead
 from tsm_ref.profile import ShiftRule
+from tsm_ref.system import memory
+from tsm_ref.system.atomic import final_target
 
 __all__ = ["convert", "main", "parser"]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tsm_ref.command import Parser, guarded, limit_blas, positive, say
 from tsm_ref.errors import SomeInputsFailed, UsageError
 from tsm_ref.options import add_facts, add_model, add_version, by_option, recipe_of, versions
-from tsm_ref.terminal import printable
+from tsm_ref.system.terminal import printable
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
     from tsm_ref.batch import Clip, Outcome, Recipe

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tsm_ref.command import Parser, guarded, limit_blas, positive, say
 from tsm_ref.errors import NotStreamable, UsageError
 from tsm_ref.options import add_version, by_option
-from tsm_ref.terminal import printable
+from tsm_ref.system.terminal import printable
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
     from tsm_ref.model import Model

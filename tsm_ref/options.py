@@ -10,9 +10,10 @@ from contextlib import contextmanager, suppress
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from tsm_ref import __version__, isolated, memory
+from tsm_ref import __version__
 from tsm_ref.command import positive, say, size
 from tsm_ref.errors import TsmError, UsageError
+from tsm_ref.system import isolated, memory
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
     from tsm_ref.batch import Recipe

@@ -16,7 +16,7 @@ from conformance.adapters.table import TABLE
 from conformance.adapters.taking import SOURCES
 from conformance.reports import write_text
 from tsm_ref.errors import TsmError, UsageError
-from tsm_ref.terminal import say, tell
+from tsm_ref.system.terminal import say, tell
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from conformance.catalogue import all_cases
 from conformance.judging.results import Run
-from tsm_ref.atomic import replace_file
 from tsm_ref.errors import UsageError, WriteError
+from tsm_ref.system.atomic import replace_file
 
 FAILING = ("failed", "unsupported", "skipped")
 

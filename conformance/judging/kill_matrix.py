@@ -18,8 +18,8 @@ from conformance.questions.case import Case, Problem, Setting, make_problem
 from conformance.questions.conventions import PRESETS, Conventions
 from conformance.testees.base import Outputs
 from conformance.testees.in_process import InProcess
-from tsm_ref.atomic import replace_file
 from tsm_ref.errors import WriteError
+from tsm_ref.system.atomic import replace_file
 
 TIMEOUT = 60.0
 

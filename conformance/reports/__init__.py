@@ -13,8 +13,8 @@ from typing import Any
 from conformance.catalogue import find_case
 from conformance.judging.results import OUTCOMES, Run
 from conformance.questions.levels import LEVELS
-from tsm_ref.atomic import replace_file
 from tsm_ref.errors import WriteError
+from tsm_ref.system.atomic import replace_file
 
 
 def as_report(run: Run) -> dict[str, Any]:

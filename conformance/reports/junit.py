@@ -3,7 +3,7 @@
 from typing import Any
 from xml.etree import ElementTree
 
-from tsm_ref.terminal import printable
+from tsm_ref.system.terminal import printable
 
 
 def junit(report: dict[str, Any]) -> str:

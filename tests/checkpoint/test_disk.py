@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tsm_ref import atomic
 from tsm_ref.checkpoint import disk
 from tsm_ref.errors import CheckpointError, WriteError
+from tsm_ref.system import atomic
 
 
 def no_space(*_: Any) -> None:

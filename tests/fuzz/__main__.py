@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fuzz.formats import FORMATS, mutant, usable
-from tsm_ref.isolated import Limits, command, ended
+from tsm_ref.system.isolated import Limits, command, ended
 
 OUTCOMES = ("read", "refused", "words", "bug", "memory", "slow", "crash")
 GOOD = ("read", "refused")

@@ -1,9 +1,9 @@
 """The child of a campaign: reads one spoiled file after another, and says what came of each.
 
 ``python -m tests.fuzz.child NAME SEED FIRST LAST FOLDER SECONDS``, under the limits of
-`tsm_ref.isolated`. One line of JSON per file that ended other than well, one with the counts at the
-end. Before each file its number is written to ``FOLDER/at``, so that the parent knows which one
-ended the child.
+`tsm_ref.system.isolated`. One line of JSON per file that ended other than well, one with the
+counts at the end. Before each file its number is written to ``FOLDER/at``, so that the parent
+knows which one ended the child.
 """
 
 import json

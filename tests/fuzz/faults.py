@@ -19,11 +19,11 @@ from conformance.judging.kill_matrix import Matrix, write_matrix
 from conformance.reports import write_text
 from tests.fuzz.formats import _causal, network
 from tsm_ref import checkpoint
-from tsm_ref.atomic import replace_file
 from tsm_ref.checkpoint.disk import write_whole
 from tsm_ref.checkpoint.hdf5 import native, stream_state
 from tsm_ref.checkpoint.pins import Pin, Pins
 from tsm_ref.profile import PROFILES
+from tsm_ref.system.atomic import replace_file
 
 CALLS: dict[str, tuple[Any, str]] = {
     "open": (builtins, "open"),

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tsm_ref.atomic import final_target, replace_file
 from tsm_ref.bench import clips, latency, report, roofline
 from tsm_ref.bench.ours import OURS
 from tsm_ref.bench.peers import PEERS, installed
@@ -17,6 +16,7 @@ from tsm_ref.bench.runs import Settings, default_cores, figures, measure_all
 from tsm_ref.bench.workloads import SMOKE, WORKLOADS, workload
 from tsm_ref.command import Parser, guarded, positive, say, tell
 from tsm_ref.errors import UsageError, VideoError, WriteError
+from tsm_ref.system.atomic import final_target, replace_file
 
 MOST_SECONDS = 300
 """The longest that a round may be timed; a worker that answers nothing for longer has died."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tsm_ref.kernels.machine import HOST
-from tsm_ref.terminal import printable, say
+from tsm_ref.system.terminal import printable, say
 
 SCHEMA_VERSION = 1
 _WIDTH = 140  # columns of a table that is not printed to a terminal

@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from tsm_ref.atomic import final_target, replace_file
 from tsm_ref.errors import CheckpointError, WriteError
+from tsm_ref.system.atomic import final_target, replace_file
 
 StrPath = str | os.PathLike[str]
 
@@ -92,7 +92,7 @@ def write_whole(path: StrPath, data: bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part of it.
 
     A file that is there keeps its mode and its owner, and an output that is a link stays one; see
-    `tsm_ref.atomic`.
+    `tsm_ref.system.atomic`.
 
     Raises `WriteError` with the reason of the operating system.
 

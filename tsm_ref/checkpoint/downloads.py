@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from tsm_ref.checkpoint.contents import shown
 from tsm_ref.errors import CheckpointError, WriteError
-from tsm_ref.private import make_folder
-from tsm_ref.terminal import printable
+from tsm_ref.system.private import make_folder
+from tsm_ref.system.terminal import printable
 
 Progress = Callable[[int, int | None], None]
 

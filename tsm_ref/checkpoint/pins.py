@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tsm_ref import private
-from tsm_ref.atomic import replace_file
 from tsm_ref.errors import WriteError
+from tsm_ref.system import private
+from tsm_ref.system.atomic import replace_file
 
 __all__ = ["Pin", "Pins", "locked"]
 

@@ -24,8 +24,8 @@ from llvmlite import binding as llvm
 from numba.core import config as numba_config
 from numba.core.ccallback import CFunc
 
-from tsm_ref import private
 from tsm_ref.kernels.store import KernelCache, NoCache
+from tsm_ref.system import private
 
 config: Any = numba_config
 njit: Any = numba.njit
@@ -63,9 +63,9 @@ def user_folder() -> Path:
 def folder() -> Path | None:
     """Return the folder of this version's compiled kernels, or None if there can be none.
 
-    It must be writable for us and for nobody else (see `tsm_ref.private`), or others could give us
-    code. Where the user's folder is not, one in the system's temporary directory serves instead,
-    with one warning.
+    It must be writable for us and for nobody else (see `tsm_ref.system.private`), or others could
+    give us code. Where the user's folder is not, one in the system's temporary directory serves
+    instead, with one warning.
     """
     name = f"kernels-{fingerprint()}"
     user = getattr(os, "getuid", lambda: "user")()

@@ -19,9 +19,9 @@ from llvmlite import binding as llvm
 from numba.core import caching as numba_caching
 from numba.core import runtime as numba_runtime
 
-from tsm_ref import private
-from tsm_ref.atomic import replace_file
 from tsm_ref.kernels import notice
+from tsm_ref.system import private
+from tsm_ref.system.atomic import replace_file
 
 caching: Any = numba_caching
 runtime: Any = numba_runtime

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref import memory
 from tsm_ref.checkpoint.hdf5.stream_state import load_state, save_state
 from tsm_ref.errors import UsageError
 from tsm_ref.live.smoothing import Smoother
 from tsm_ref.live.sources import Newest, Pace
 from tsm_ref.model import Model
+from tsm_ref.system import memory
 from tsm_ref.video import Frame, FrameSource, normalize, resize_and_crop
 
 __all__ = ["Live", "Update"]

@@ -17,7 +17,7 @@ from tsm_ref.live.show import as_jsonl, as_line
 from tsm_ref.live.smoothing import Smoother
 from tsm_ref.live.sources import Newest, Pace, Playing, open_source
 from tsm_ref.model import Model
-from tsm_ref.terminal import ReaderGone
+from tsm_ref.system.terminal import ReaderGone
 from tsm_ref.video import NETWORK, FrameSource
 
 __all__ = ["Session", "follow"]

@@ -5,7 +5,7 @@ from html import escape
 
 from tsm_ref.graph import Graph
 from tsm_ref.profile import Profile
-from tsm_ref.terminal import printable
+from tsm_ref.system.terminal import printable
 
 __all__ = ["as_html", "facts_of"]
 

@@ -27,7 +27,7 @@ from tsm_ref.model.summary import Shift, shifts_of, summary_lines
 from tsm_ref.models import architecture_named, build_graph, random_weights
 from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
 from tsm_ref.reference import consensus
-from tsm_ref.terminal import printable
+from tsm_ref.system.terminal import printable
 
 if TYPE_CHECKING:
     from tsm_ref.recognition import Recognition

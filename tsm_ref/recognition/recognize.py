@@ -18,7 +18,7 @@ from tsm_ref.recognition.clock import Clock
 from tsm_ref.recognition.room import check_memory
 from tsm_ref.recognition.windows import Segment, WindowCutter, grown, ladder, settled, timeline
 from tsm_ref.reference import sigmoid, softmax
-from tsm_ref.terminal import printable
+from tsm_ref.system.terminal import printable
 from tsm_ref.video import (
     SAMPLERS,
     Clip,

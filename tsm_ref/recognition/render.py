@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tsm_ref.recognition.recognize import Recognition
-from tsm_ref.terminal import printable
+from tsm_ref.system.terminal import printable
 
 __all__ = ["SCHEMA_VERSION", "as_json", "as_table", "as_tree"]
 

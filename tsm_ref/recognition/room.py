@@ -2,10 +2,10 @@
 
 from math import prod
 
-from tsm_ref import memory
 from tsm_ref.errors import GraphError
 from tsm_ref.model import Model
 from tsm_ref.profile import Profile
+from tsm_ref.system import memory
 
 VIEWS = {"center": 1, "three": 3, "three_longer": 3, "five": 5, "ten": 10}
 """The views of a frame that the crops of a preprocessing give."""

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from tsm_ref.terminal import printable
+from tsm_ref.system.terminal import printable
 
 __all__ = ["edl", "srt", "stretches", "timeline_csv", "vtt"]
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tsm_ref.atomic import final_target, replace_file
 from tsm_ref.errors import UsageError, WriteError
 from tsm_ref.show.cues import Tree, edl, srt, timeline_csv, vtt
 from tsm_ref.show.film import ENDINGS, save_video
 from tsm_ref.show.plot import KINDS, plot
 from tsm_ref.show.report import Shown, report
+from tsm_ref.system.atomic import final_target, replace_file
 
 __all__ = ["Pictures", "write_file"]
 

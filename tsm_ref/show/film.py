@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.errors import MissingDependency, UsageError, VideoError, WriteError
 from tsm_ref.show.cues import Tree, stretches
-from tsm_ref.terminal import printable
+from tsm_ref.system.terminal import printable
 from tsm_ref.video import frames
 from tsm_ref.video.containers import DEMUXERS
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.errors import MissingDependency
-from tsm_ref.terminal import printable
+from tsm_ref.system.terminal import printable
 
 __all__ = ["confusion_plot", "plot"]
 

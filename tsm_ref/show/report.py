@@ -14,7 +14,7 @@ from typing import Any
 
 from tsm_ref.show.cues import stretches
 from tsm_ref.show.thumbnails import Thumbnail, thumbnails
-from tsm_ref.terminal import printable
+from tsm_ref.system.terminal import printable
 
 __all__ = ["Shown", "report"]
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tsm_ref.profile import PROFILES
 from tsm_ref.reference import temporal_shift
-from tsm_ref.terminal import printable
+from tsm_ref.system.terminal import printable
 
 __all__ = ["drawing", "page", "sources", "svg"]
 

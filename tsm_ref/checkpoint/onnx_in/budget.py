@@ -1,7 +1,7 @@
 """How an attempt to read an ONNX file fails, and what all attempts together may cost."""
 
-from tsm_ref import memory
 from tsm_ref.errors import CheckpointError
+from tsm_ref.system import memory
 
 
 class NotUnderstood(CheckpointError):

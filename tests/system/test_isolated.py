@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tsm_ref import infer, isolated
+from tsm_ref import infer
 from tsm_ref.checkpoint import weights_folder
-from tsm_ref.isolated import Limits
+from tsm_ref.system import isolated
+from tsm_ref.system.isolated import Limits
 
 pytest.importorskip("resource")
 SAMPLE = str(weights_folder() / "samples" / "zoom_in.mp4")
@@ -52,7 +53,7 @@ def test_its_memory_is_limited(module) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 def test_it_ends_with_its_parent(module, tmp_path) -> None:
     name = module("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
-    code = f"from tsm_ref import isolated; isolated.run({name!r}, [], isolated.Limits())"
+    code = f"from tsm_ref.system import isolated; isolated.run({name!r}, [], isolated.Limits())"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
         child = int(parent.stdout.readline())
         parent.kill()

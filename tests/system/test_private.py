@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tsm_ref import private
+from tsm_ref.system import private
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners on this system")
 administrator = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -1,9 +1,9 @@
 """Runs a module in a child process with limits: what a file does to it does not reach us.
 
-``python -m tsm_ref.isolated LIMITS MODULE ARGUMENTS`` is the child: it limits itself, then runs the
-module as ``python -m`` would. A decoder that is broken by a file ends the child, and memory or time
-without end ends the child; the parent lives to say so. It is no sandbox: the child may read and
-write what the user may.
+``python -m tsm_ref.system.isolated LIMITS MODULE ARGUMENTS`` is the child: it limits itself, then
+runs the module as ``python -m`` would. A decoder that is broken by a file ends the child, and
+memory or time without end ends the child; the parent lives to say so. It is no sandbox: the child
+may read and write what the user may.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ def run(module: str, arguments: Sequence[str], limits: Limits) -> int:
 
 def command(module: str, arguments: Sequence[str], limits: Limits) -> list[str]:
     """The command line of a child."""
-    made = [sys.executable, "-m", "tsm_ref.isolated", json.dumps(asdict(limits))]
+    made = [sys.executable, "-m", "tsm_ref.system.isolated", json.dumps(asdict(limits))]
     return [*made, module, *arguments]
 
 

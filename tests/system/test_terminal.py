@@ -22,9 +22,9 @@ from tsm_ref.errors import VideoError
 from tsm_ref.model.model import load
 from tsm_ref.recognition.recognize import recognize
 from tsm_ref.recognition.render import as_table
-from tsm_ref.terminal import printable, say, tell
+from tsm_ref.system.terminal import printable, say, tell
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 EVIL = "ev\x1b]0;owned\x07\x1b[2J\u202eil\r\n\x9b31m\u200b\x00x[red]"
 """It sets a title, clears the screen, turns the writing round, and begins another line."""
 NAME = EVIL.replace("\0", "").replace("/", "")
@@ -74,7 +74,8 @@ NUMPY = ("--engine", "numpy")
         (infer, ("--model", f"absent{MODEL}", VIDEO), 4),
         (infer, ("--model", EVIL, VIDEO), 4),
         (infer, ("--model", MODEL, f"bad{VIDEO}"), 3),
-        (infer, ("--model", MODEL, f"bad{VIDEO}", f"absent{VIDEO}"), 6),
+        (infer, ("--model", MODEL, f"bad{VIDEO}", f"./bad{VIDEO}"), 6),
+        (infer, ("--model", MODEL, f"bad{VIDEO}", f"absent{VIDEO}"), 2),  # a pattern
         (infer, ("--stream", f"camera:{EVIL}"), 2),
         (infer, ("--raw", EVIL, "--stream", "-"), (2, 3)),
         (infer, ("--profile", EVIL, VIDEO), 2),
@@ -209,7 +210,7 @@ def test_what_people_write_is_left_alone():
 
 PRINTERS = {
     "conformance/commands.py",
-    "tsm_ref/terminal.py",
+    "tsm_ref/system/terminal.py",
     "tsm_ref/command.py",
     "tsm_ref/checkpoint/downloads.py",
     "tsm_ref/bench/worker.py",

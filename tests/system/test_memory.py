@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 import tsm_ref
-from tsm_ref import convert, infer, memory
+from tsm_ref import convert, infer
 from tsm_ref.checkpoint import load_checkpoint, save, weights_folder
 from tsm_ref.errors import CheckpointError, UsageError
+from tsm_ref.system import memory
 
 SAMPLE = str(weights_folder() / "samples" / "zoom_in.mp4")
 
@@ -96,7 +97,7 @@ def test_smoothing_is_bounded(tmp_path, capsys) -> None:
 
 def test_an_allowance_reaches_child_processes() -> None:
     memory.allow(12345)
-    code = "from tsm_ref import memory; print(memory.allowed())"
+    code = "from tsm_ref.system import memory; print(memory.allowed())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout.strip() == b"12345"
 

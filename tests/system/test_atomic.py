@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tsm_ref import atomic
 from tsm_ref.checkpoint.disk import write_whole
 from tsm_ref.errors import WriteError
+from tsm_ref.system import atomic
 
 posix = pytest.mark.skipif(os.name == "nt", reason="modes, links and locks of POSIX")
 administrator = pytest.mark.skipif(
@@ -21,7 +21,7 @@ administrator = pytest.mark.skipif(
 KILLED = """
 import os, sys
 from pathlib import Path
-from tsm_ref import atomic
+from tsm_ref.system import atomic
 def stay(handle):
     print("writing", flush=True)
     sys.stdin.read()
