@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tsm_ref
 from tsm_ref.engine import make_engine
 from tsm_ref.engine.oracle import run_with_bound
 from tsm_ref.engine.stream.stream import Stream
@@ -688,3 +689,15 @@ def test_a_hundred_thousand_frames_in_flat_memory():
     frames, identical, grown = done.stdout.split()
     assert (frames, identical) == ("100000", "True")
     assert int(grown) < 500_000
+
+
+def test_frames_of_another_size_are_taken_as_long_as_none_was_given():
+    model = tsm_ref.build("mobilenetv2", num_classes=3, width=0.35, causal=True, engine="numpy")
+    stream, small = model.stream(), np.ones((3, 32, 32), np.float32)
+    first = stream.step(small)  # the profile says 224
+    with pytest.raises(GraphError, match=r"begun with \(3, 32, 32\)"):
+        stream.step(np.ones((3, 64, 64), np.float32))
+    stream.reset()
+    stream.step(np.ones((3, 64, 64), np.float32))
+    stream.reset()
+    np.testing.assert_array_equal(stream.step(small), first)

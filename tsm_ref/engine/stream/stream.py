@@ -274,12 +274,13 @@ class Stream:
         return found
 
     def _bind(self, frames: Mapping[str, Shape], whole: Mapping[str, Shape] | None = None) -> None:
-        """Take the shapes (C, H, W) of a frame of every input for good, or compare with them.
+        """Take the shapes (C, H, W) of a frame of every input, or compare them with those taken.
 
-        ``whole`` are the shapes as they were given, for the sentence that refuses one.
+        They can be others as long as no stream has been given a frame. ``whole`` are the shapes as
+        they were given, for the sentence that refuses one.
         """
         given = {name: (1, c, 1, h, w) for name, (c, h, w) in frames.items()}
-        if self._state is None:
+        if self._state is None or (given != self._frames and not self._state.ticks.any()):
             self._begin(given)
         for name, shape in given.items():
             if shape != (begun := self._frames[name]):
@@ -291,6 +292,7 @@ class Stream:
     def _begin(self, given: Mapping[str, Shape]) -> None:
         shapes = self._step.graph.shapes(given)
         self._frames = {entry.name: shapes[entry.name] for entry in self._step.graph.inputs}
+        self._steps = {}
         outputs = {}
         for name in self.outputs:
             _, *rest = shapes[name]
