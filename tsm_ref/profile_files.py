@@ -47,7 +47,7 @@ def read_profile(path: str | os.PathLike[str]) -> Profile:
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = Path(folder, "mine.toml").write_text('base = "mit"\\n[shift]\\ndivisor = 4\\n')
+    ...     _ = Path(folder, "mine.toml").write_text('base = "mit"\n[shift]\ndivisor = 4\n')
     ...     read_profile(f"{folder}/mine.toml").shift.divisor
     4
     """

@@ -27,7 +27,7 @@ def _quiet(stack: ExitStack, *arguments: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [*DASK, *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
-    stack.callback(process.wait)
+    stack.enter_context(process)
     stack.callback(process.kill)
     return process
 

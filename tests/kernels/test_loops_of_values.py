@@ -16,6 +16,7 @@ FORMULAS = {
     "hard_sigmoid": (loops.hard_sigmoid, lambda x: np.clip(x + 3, 0, 6) / 6),
     "hard_swish": (loops.hard_swish, lambda x: x * np.clip(x + 3, 0, 6) / 6),
     "softmax": (loops.softmax, lambda x: softmax(x, 1)),
+    "log_softmax": (loops.log_softmax, lambda x: np.log(softmax(x, 1))),
     "clamp": (lambda x: loops.clamp(x, 0.0, 0.5), lambda x: np.clip(x, 0, 0.5)),
 }
 

@@ -42,7 +42,7 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = Path(folder, "map.csv").write_text("id,name\\n1,walk\\n0,run\\n")
+    ...     _ = Path(folder, "map.csv").write_text("id,name\n1,walk\n0,run\n")
     ...     read_labels(f"{folder}/map.csv")
     ('run', 'walk')
     """

@@ -93,7 +93,9 @@ def _linear(node: Node, y: Array, x: Array, weight: Array, *bias: Array) -> Arra
 def _softmax(node: Node, y: Array, x: Array) -> Array:
     last = np.moveaxis(x, node.attr("axis"), -1)
     rows = np.ascontiguousarray(last).reshape(-1, last.shape[-1])
-    return np.moveaxis(loops_of_values.softmax(rows).reshape(last.shape), -1, node.attr("axis"))
+    logarithm = node.op == "LogSoftmax"
+    loop = loops_of_values.log_softmax if logarithm else loops_of_values.softmax
+    return np.moveaxis(loop(rows).reshape(last.shape), -1, node.attr("axis"))
 
 
 def _binary(loop: Loop) -> Loop:
@@ -132,6 +134,7 @@ LOOPS: Mapping[str, Loop] = {
     "FusedConv": _fused_conv,
     "BatchNormalization": _batch_norm,
     "Softmax": _softmax,
+    "LogSoftmax": _softmax,
     "Add": _binary(loops_of_values.add),
     "Mul": _binary(loops_of_values.multiply),
     "MaxPool": _max_pool,

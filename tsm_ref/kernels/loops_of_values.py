@@ -142,6 +142,26 @@ def softmax(x: Array) -> Array:
     return y
 
 
+def log_softmax(x: Array) -> Array:
+    """Take ``x - log(sum(exp(x)))`` of every row of `x` (rows, values), without overflow.
+
+    >>> log_softmax(np.array([[1000.0, 0.0]]))
+    array([[    0., -1000.]])
+    """
+    y = np.empty_like(x)
+    for row in range(x.shape[0]):
+        largest = x[row, 0]
+        for i in range(x.shape[1]):
+            if not x[row, i] <= largest:  # larger, or NaN
+                largest = x[row, i]
+        total = x.dtype.type(0)
+        for i in range(x.shape[1]):
+            total += math.exp(x[row, i] - largest)
+        for i in range(x.shape[1]):
+            y[row, i] = x[row, i] - largest - math.log(total)
+    return y
+
+
 def attention_mask(x: Array) -> Array:
     """Scale every frame (N, C, T, H, W) so that its mean is a half (TS-CAN).
 
@@ -200,5 +220,6 @@ hard_swish = compiled()(hard_swish)
 add = compiled()(add)
 multiply = compiled()(multiply)
 softmax = compiled()(softmax)
+log_softmax = compiled()(log_softmax)
 attention_mask = compiled()(attention_mask)
 non_local = compiled()(non_local)

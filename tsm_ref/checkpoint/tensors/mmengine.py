@@ -22,7 +22,7 @@ UNKNOWN = object()
 def read_config(text: str) -> dict[str, Any]:
     r"""The assignments of a configuration, as far as they are plain values.
 
-    >>> read_config("model = dict(type='TSM', div=8, mean=[1.5, -2])\\nwork_dir = str(1)")
+    >>> read_config("model = dict(type='TSM', div=8, mean=[1.5, -2])\nwork_dir = str(1)")
     {'model': {'type': 'TSM', 'div': 8, 'mean': [1.5, -2]}}
     """
     if len(text) > MAX_TEXT:

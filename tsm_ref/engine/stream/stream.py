@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 import numpy as np
@@ -280,8 +281,11 @@ class Stream:
         they were given, for the sentence that refuses one.
         """
         given = {name: (1, c, 1, h, w) for name, (c, h, w) in frames.items()}
-        if self._state is None or (given != self._frames and not self._state.ticks.any()):
+        if self._state is None:
             self._begin(given)
+        elif given != self._frames and not self._state.ticks.any():
+            with suppress(GraphError):  # one that no frame of this network has is refused below
+                self._begin(given)
         for name, shape in given.items():
             if shape != (begun := self._frames[name]):
                 raise GraphError(
