@@ -118,6 +118,22 @@ class Case:
     speed: str
 
 
+def inside(
+    rng: np.random.Generator, poses: Array, extent: tuple[float, float], size: tuple[int, int]
+) -> Array | None:
+    """The poses somewhere on a picture of a (height, width), or None if a view would leave it."""
+    height, width = size
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2 * extent
+    co, si, m = np.cos(poses[:, 3:]), np.sin(poses[:, 3:]), poses[:, 2:3]
+    x = poses[:, :1] + m * (co * corners[:, 0] - si * corners[:, 1])
+    y = poses[:, 1:2] + m * (si * corners[:, 0] + co * corners[:, 1])
+    if np.ptp(x) > width - 2 or np.ptp(y) > height - 2:
+        return None
+    shift_x = rng.uniform(1 - x.min(), width - 1 - x.max())
+    shift_y = rng.uniform(1 - y.min(), height - 1 - y.max())
+    return poses + np.array([shift_x, shift_y, 0.0, 0.0])
+
+
 def virtual_move(
     rng: np.random.Generator,
     footage: Footage,
@@ -137,16 +153,11 @@ def virtual_move(
         extent = (share * width, share * height)
         poses = motion.trajectory(velocity, extent)
         poses[:, 3] += rng.normal(0, 0.05)
-        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2 * extent
-        co, si, m = np.cos(poses[:, 3:]), np.sin(poses[:, 3:]), poses[:, 2:3]
-        x = poses[:, :1] + m * (co * corners[:, 0] - si * corners[:, 1])
-        y = poses[:, 1:2] + m * (si * corners[:, 0] + co * corners[:, 1])
-        if np.ptp(x) > width - 2 or np.ptp(y) > height - 2:
+        placed = inside(rng, poses, extent, (height, width))
+        if placed is None:
             continue
-        poses[:, 0] += rng.uniform(1 - x.min(), width - 1 - x.max())
-        poses[:, 1] += rng.uniform(1 - y.min(), height - 1 - y.max())
         out = np.zeros((motion.FRAMES, size, size, 3), np.float32)
-        for t, (cx, cy, m, phi) in enumerate(poses):
+        for t, (cx, cy, m, phi) in enumerate(placed):
             frame = footage.frames[first + stride * t]
             look(frame, cx, cy, m * extent[0], m * extent[1], phi, SUPERSAMPLE, out[t])
         if shows_motion(out[motion.FRAMES // 2]):

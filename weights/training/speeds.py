@@ -27,7 +27,7 @@ from tsm_ref.reference import softmax
 from tsm_ref.video import frame_times, normalize
 
 from . import motion
-from .footage import look
+from .footage import inside, look
 from .generator import shows_motion
 
 Array = NDArray[Any]
@@ -60,16 +60,11 @@ def film(rng: np.random.Generator, picture: Array, velocity: Array) -> Array | N
     extent = (share * width, share * height)
     poses = motion.trajectory(velocity, extent)
     poses[:, 3] += rng.normal(0, 0.05)
-    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2 * extent
-    co, si, m = np.cos(poses[:, 3:]), np.sin(poses[:, 3:]), poses[:, 2:3]
-    x = poses[:, :1] + m * (co * corners[:, 0] - si * corners[:, 1])
-    y = poses[:, 1:2] + m * (si * corners[:, 0] + co * corners[:, 1])
-    if np.ptp(x) > width - 2 or np.ptp(y) > height - 2:
+    placed = inside(rng, poses, extent, (height, width))
+    if placed is None:
         return None
-    poses[:, 0] += rng.uniform(1 - x.min(), width - 1 - x.max())
-    poses[:, 1] += rng.uniform(1 - y.min(), height - 1 - y.max())
-    out = np.zeros((len(poses), 64, 64, 3), np.float32)
-    for t, (cx, cy, scale, phi) in enumerate(poses):
+    out = np.zeros((len(placed), 64, 64, 3), np.float32)
+    for t, (cx, cy, scale, phi) in enumerate(placed):
         look(picture, cx, cy, scale * extent[0], scale * extent[1], phi, 2, out[t])
     return out if shows_motion(out[0]) else None
 
