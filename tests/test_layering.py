@@ -48,7 +48,7 @@ SHORTCUTS = {("model", "recognition")}
 INSIDE = {
     "system": ("atomic isolated memory private terminal",),
     "reference": ("_arrays", "_windows folds rounding", "ops pool", "shift", "blocks bounds"),
-    "passes": ("extents fold_batch_norm windows", "fuse streaming", "optimize"),
+    "passes": ("extents features fold_batch_norm windows", "fuse streaming", "optimize"),
     "models": ("builder", "mobilenet_v2 resnet ts_can", "pp_lcnet", "weights zoo"),
     "video": (
         *("ahead boxes log pictures resize sampling source", "clock containers transforms"),
@@ -59,7 +59,7 @@ INSIDE = {
         *("on_loops on_numba",),
     ),
     "model": (
-        "described kept_weights meaning onnx_backend scores stream summary",
+        "described features kept_weights meaning onnx_backend scores stream summary",
         "file_form",
         "model",
     ),

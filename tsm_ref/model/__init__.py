@@ -6,6 +6,7 @@
     meaning        its profile, single facts and classes, as whoever loads it says
     kept_weights   its weights as the file had them, without the file
     stream         the streams of a model, with a profile and state files
+    features       its graph cut at a layer, with an engine of its own
     described      what it is in a line, and as a table for notebooks
     summary        layers, shapes, costs and shifts as text
     file_form      a foreign file's own inputs, outputs and states, as it declares them

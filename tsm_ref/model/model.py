@@ -18,6 +18,7 @@ from tsm_ref.engine import Engine, make_engine
 from tsm_ref.errors import CheckpointError, GraphError, TsmError, UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.model.described import as_html, facts_of
+from tsm_ref.model.features import FeatureNetworks
 from tsm_ref.model.file_form import FileForm
 from tsm_ref.model.kept_weights import KeptWeights
 from tsm_ref.model.meaning import check_labels, input_shapes, meant_as
@@ -25,6 +26,7 @@ from tsm_ref.model.scores import logits_of
 from tsm_ref.model.stream import ModelStream
 from tsm_ref.model.summary import Shift, shifts_of, summary_lines
 from tsm_ref.models import architecture_named, build_graph, random_weights
+from tsm_ref.passes.features import layers
 from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
 from tsm_ref.reference import consensus
 from tsm_ref.system.terminal import printable
@@ -88,6 +90,13 @@ class Model:
             weights,
         )
         self.form = None if form is None else form(self.engine)
+        self._features = self._feature_networks()
+
+    def _feature_networks(self) -> FeatureNetworks:
+        def make(graph: Graph, weights: Weights) -> Engine:
+            return make_engine(graph, weights, self._options["engine"], self.threads)
+
+        return FeatureNetworks(self.graph, self._get_weights, make)
 
     def __reduce__(self) -> tuple[Callable[..., "Model"], tuple[Any, ...]]:
         """Graph, weights and profile; the engine is made where it arrives."""
@@ -102,6 +111,7 @@ class Model:
         twin.engine = copy.deepcopy(self.engine, memo)
         form = self._options["form"]
         twin.form = None if form is None else form(twin.engine)
+        twin._features = twin._feature_networks()
         return twin
 
     def __repr__(self) -> str:
@@ -126,6 +136,11 @@ class Model:
     def labels(self) -> tuple[str, ...]:
         """The classes in index order; empty where the file does not say."""
         return self.profile.labels
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of all layers that `features` can give, in graph order."""
+        return layers(self.graph)
 
     @property
     def shifts(self) -> list[Shift]:
@@ -199,6 +214,35 @@ class Model:
         logits = self.engine.run({name: self._given(name, clip)})[value]
         return np.ascontiguousarray(logits.swapaxes(1, 2))
 
+    def features(
+        self,
+        clip: Array | Mapping[str, Array],
+        *,
+        layer: str | None = None,
+        per_frame: bool = False,
+    ) -> Array:
+        """Features (N, D) of clips (N, C, T, H, W): what the head reads, its mean over the frames.
+
+        ``per_frame`` gives those of each frame (N, T, D), which the shift has made of the frames
+        around it. Another ``layer`` is one of `layers`, or a block of them such as "layer3"; of
+        maps the means over H and W are given. Several inputs are given by name.
+
+        Raises `UsageError` for a layer that does not exist, and as the call of the model.
+
+        >>> model = build("resnet18", num_classes=5, engine="numpy")
+        >>> clip = np.zeros((1, 3, 8, 32, 32), np.float32)
+        >>> model.features(clip).shape, model.features(clip, layer="layer2", per_frame=True).shape
+        ((1, 512), (1, 8, 128))
+        """
+        graph, engine = self._features.up_to(layer)
+        given = clip if isinstance(clip, Mapping) else {self._only_input(): clip}
+        needed = [entry.name for entry in graph.inputs]
+        for name in set(needed) - set(given):
+            raise UsageError(f"the input {name!r} is missing")
+        found = engine.run({name: self._given(name, given[name]) for name in needed})
+        (frames,) = found.values()
+        return np.ascontiguousarray(frames.swapaxes(1, 2)) if per_frame else consensus(frames)
+
     def recognize(
         self,
         path: str | PathLike[str] | Array,
@@ -213,21 +257,32 @@ class Model:
 
         return recognize(self, path, profile=profile, top=top, allow_partial=allow_partial, fps=fps)
 
-    def stream(self, n: int = 1, *, lookahead: str | None = None) -> ModelStream:
+    def stream(
+        self, n: int = 1, *, lookahead: str | None = None, features: bool | str = False
+    ) -> ModelStream:
         """`n` streams that take one frame at a time; see `tsm_ref.engine.stream.stream.Stream`.
 
         A model that looks ahead gives its outputs some frames late, or at once and changed with
-        ``lookahead`` "zero" or "past". Raises `NotStreamable` naming the node and the reason.
+        ``lookahead`` "zero" or "past". With ``features`` the outputs are the features of each frame
+        (N, D) instead of its logits, those of another layer if it names one; see `features`.
+
+        Raises `NotStreamable` naming the node and the reason, `UsageError` for an unknown layer.
         """
+        graph, engine, layer = self.graph, self.engine, ""
+        if features:
+            layer = features if isinstance(features, str) else "features"
+            graph, engine = self._features.up_to(features if isinstance(features, str) else None)
         sized = all(self.profile.preprocess.frame_size)
         return ModelStream(
             self.profile,
             self.digest,
-            self.engine,
+            engine,
             n,
-            shapes=self.input_shapes() if sized else None,
-            source=self.graph,
+            shapes=input_shapes(graph, self.profile) if sized else None,
+            source=graph,
             lookahead=lookahead,
+            layer=layer,
+            of_features=lambda: self.stream(n, lookahead=lookahead, features=True),
         )
 
     def summary(self, shapes: Mapping[str, Sequence[int]] | None = None) -> str:

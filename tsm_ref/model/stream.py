@@ -1,15 +1,20 @@
 """The streams of a model: what `tsm_ref.engine.stream` runs, with the profile and state files."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any
 
+from numpy.typing import NDArray
+
 from tsm_ref.checkpoint.hdf5.stream_state import load_state, save_state
-from tsm_ref.engine.stream.stream import Stream
+from tsm_ref.engine.stream.stream import Outputs, Stream
+from tsm_ref.errors import UsageError
 from tsm_ref.profile import Profile
 
 __all__ = ["ModelStream"]
+
+Array = NDArray[Any]
 
 
 class ModelStream(Stream):
@@ -17,11 +22,23 @@ class ModelStream(Stream):
 
     ``profile`` is what the results mean; it says so where the network was changed to look nowhere
     ahead. A state can be saved and loaded, by streams of the same network and weights only.
+
+    ``layer`` is empty for a stream of logits, "features" for one of what the head reads, and else
+    the layer whose features are given; ``of_features`` makes one of features like this one.
     """
 
-    def __init__(self, profile: Profile, digest: Callable[[], str], *args: Any, **options: Any):
+    def __init__(
+        self,
+        profile: Profile,
+        digest: Callable[[], str],
+        *args: Any,
+        layer: str = "",
+        of_features: Callable[[], "ModelStream"] | None = None,
+        **options: Any,
+    ):
         super().__init__(*args, **options)
-        self._of_model = digest
+        self._of_model, self._of_features = digest, of_features
+        self.layer = layer
         self.profile = profile
         if self.lookahead is not None:
             change = f"changed: looks nowhere ahead (lookahead={self.lookahead!r})"
@@ -30,10 +47,29 @@ class ModelStream(Stream):
 
     def __repr__(self) -> str:
         """One line: how many, how late, how far it sees."""
+        layer = f", {self.layer}" if self.layer else ""
         return (
-            f"<ModelStream of {self.n}: delay {self.delay}, "
+            f"<ModelStream of {self.n}{layer}: delay {self.delay}, "
             f"receptive field {self.receptive_field} frames, {self.profile.shift}>"
         )
+
+    def features(self, frame: Array | Mapping[str, Array]) -> Outputs | None:
+        """Give every stream one frame, as `step`: the features (N, D) of that `delay` frames ago.
+
+        A stream that has not begun becomes one of features by the first call, so that `step`,
+        `steps` and `flush` give features too; they equal `tsm_ref.Model.features` of the whole
+        clip, bit for bit on the Numba engine.
+
+        Raises `UsageError` for a stream that was given frames for its logits, and as `step`.
+        """
+        if not self.layer:
+            if self.frames.any() or self.ended.any() or self._of_features is None:
+                raise UsageError(
+                    "this stream gives logits and has begun: model.stream(features=True) gives "
+                    "features"
+                )
+            self.__dict__.update(self._of_features().__dict__)
+        return self.step(frame)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the state to a file, whole or not at all; raises `WriteError`."""
@@ -46,5 +82,5 @@ class ModelStream(Stream):
     @property
     def digest(self) -> str:
         """The SHA-256 of everything that the state depends on: graph, weights, lookahead."""
-        text = f"{self._of_model()} {self.lookahead}"
+        text = f"{self._of_model()} {self.lookahead}" + (f" {self.layer}" if self.layer else "")
         return hashlib.sha256(text.encode()).hexdigest()

@@ -6,6 +6,7 @@
     fuse              shift, convolution, residual and activation become one node
     optimize          both, as every engine runs them first
     streaming         a graph over clips becomes one over single frames, with state
+    features          a graph cut in front of its head, or at any other layer
     windows           which frames of its input a node reads, for streaming
     extents           sizes as formulas: do two values always have the same shape
 """

@@ -1,0 +1,125 @@
+"""Cuts a graph at a value: the features in front of its head, or those of any other layer."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+
+from tsm_ref.errors import UsageError
+from tsm_ref.graph import SQUASHES, Graph, Node
+
+__all__ = ["features", "head_input", "layers"]
+
+MOST_NAMED = 24
+"""The most layers that a refusal names."""
+
+
+def features(graph: Graph, layer: str | None = None) -> Graph:
+    """The graph up to a layer; its only output are features per frame (N, D, T).
+
+    ``layer`` is the name of a value, or of a block such as "layer3", which stands for its last
+    value; by default it is what the head reads, see `head_input`. Maps (N, D, T, H, W) become
+    their means over H and W. What the features do not need is left out, inputs too.
+
+    Raises `UsageError` for a layer that does not exist, or that is no layer of frames.
+
+    >>> from tsm_ref.models import RESNETS, build_resnet
+    >>> graph = build_resnet(RESNETS["resnet18"], num_classes=5)
+    >>> [features(graph, layer).outputs for layer in (None, "layer3")]
+    [('flatten',), ('layer3.1.relu features',)]
+    """
+    value = head_input(graph) if layer is None else _found(graph, layer)
+    nodes = list(graph.nodes)
+    if _ranks(graph)[value] == 5:
+        pooled, flat = f"{value} pooled", f"{value} features"
+        nodes += [Node(pooled, "GlobalAveragePool", (value,)), Node(flat, "Flatten", (pooled,))]
+        value = flat
+    return _ending_at(replace(graph, nodes=tuple(nodes)), value)
+
+
+def head_input(graph: Graph) -> str:
+    """The value that the last layer with weights reads: the features of a classifier.
+
+    Raises `UsageError` for outputs that are made of different ones, or of none.
+    """
+    found = {_last_read(graph, output) for output in graph.outputs}
+    if len(found) > 1:
+        outputs = ", ".join(graph.outputs)
+        raise UsageError(f"the outputs {outputs} are made of different features: name a layer")
+    (value,) = found
+    if value is None or _ranks(graph)[value] not in (3, 5):
+        raise UsageError(
+            "no layer with weights makes the output, so there is no head: name a layer"
+        )
+    return value
+
+
+def layers(graph: Graph) -> tuple[str, ...]:
+    """The names of all values that have features per frame, in graph order.
+
+    What a softmax or its like makes of scores is the network's answer, and no features.
+    """
+    ranks = _ranks(graph)
+    return tuple(
+        node.name
+        for node in graph.nodes
+        if ranks[node.name] == 5 or (ranks[node.name] == 3 and node.op not in SQUASHES)
+    )
+
+
+def _last_read(graph: Graph, value: str) -> str | None:
+    """What the last layer with weights on the way to a value reads."""
+    while (node := graph.node.get(value)) is not None:
+        value = node.inputs[0]
+        if node.op in ("Linear", "Conv"):
+            return value
+    return None
+
+
+def _found(graph: Graph, layer: str) -> str:
+    """The value that a layer's name stands for."""
+    known = layers(graph)
+    inside = [name for name in known if name.startswith(f"{layer}.")]
+    if layer in known:
+        return layer
+    if inside:
+        return inside[-1]
+    if layer in graph.node:
+        raise UsageError(f"the value {layer!r} has no features per frame: it is no layer of frames")
+    blocks = list(dict.fromkeys(name.partition(".")[0] for name in known))
+    if len(blocks) < 6:  # all in a few, as in MobileNetV2
+        blocks = list(dict.fromkeys(".".join(name.split(".")[:2]) for name in known))
+    more = ", ..." if len(blocks) > MOST_NAMED else ""
+    near = get_close_matches(layer, known, 3)
+    nearest = f"the nearest are {', '.join(near)}; " if near else ""
+    raise UsageError(
+        f"there is no layer {layer!r}; {nearest}there are {', '.join(blocks[:MOST_NAMED])}{more}"
+    )
+
+
+def _ranks(graph: Graph) -> Mapping[str, int]:
+    """How many axes every value has."""
+    known = {entry.name: len(entry.shape) for entry in graph.inputs}
+    for node in graph.nodes:
+        rank = max(known[name] for name in node.inputs if name in known)
+        if node.op == "Flatten":
+            rank = 3
+        elif node.op == "Consensus":
+            rank = 2
+        elif node.op == "Squeeze":
+            rank -= len(node.attrs["axes"])
+        known[node.name] = rank
+    return known
+
+
+def _ending_at(graph: Graph, value: str) -> Graph:
+    """The nodes and inputs that a value needs, and nothing else."""
+    needed, kept = {value}, []
+    for node in reversed(graph.nodes):
+        if node.name in needed:
+            kept.append(node)
+            needed.update(node.inputs)
+    inputs = tuple(entry for entry in graph.inputs if entry.name in needed)
+    parameters = {name: shape for name, shape in graph.parameters.items() if name in needed}
+    return replace(
+        graph, inputs=inputs, nodes=tuple(reversed(kept)), outputs=(value,), parameters=parameters
+    )
