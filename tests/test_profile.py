@@ -48,6 +48,7 @@ def test_the_public_conventions():
         "paddle": ("paddle", 8, "zero", 0, "logits"),
         "tsn": ("none", 8, "zero", 0, "logits"),
         "mtts-can": ("mtts_can", 3, "zero", 10, "logits"),
+        "big-small": ("mtts_can", 3, "circular", 3, "logits"),
         "ts-can-rlap": ("mtts_can", 3, "replicate", 20, "logits"),
     }
     mit, mmaction2 = PROFILES["mit"].preprocess, PROFILES["mmaction2"].preprocess

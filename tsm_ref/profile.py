@@ -296,6 +296,9 @@ PROFILES: Mapping[str, Profile] = {
     "mtts-can": Profile(
         "mtts-can", ShiftRule("mtts_can", 3, "zero", segment=10), sampling=Sampling(segments=20)
     ),
+    "big-small": Profile(
+        "big-small", ShiftRule("mtts_can", 3, "circular", segment=3), sampling=Sampling(segments=3)
+    ),
     "ts-can-rlap": Profile(
         "ts-can-rlap",
         ShiftRule("mtts_can", 3, "replicate", segment=20),

@@ -398,7 +398,8 @@ def build(
     placement: str = "blockres",
     causal: bool = False,
     fold_div: int | None = None,
-    fill: str = "zero",
+    fill: str | None = None,
+    frame_depth: int | None = None,
     seed: int = 0,
     engine: str = "auto",
     threads: int = 1,
@@ -407,8 +408,10 @@ def build(
     """A model of random, seeded weights with sane batch-norm statistics.
 
     ``architecture`` is a name of `tsm_ref.models.ARCHITECTURES`; ``num_classes`` defaults to 400,
-    ``segments`` to 8 frames and ``fold_div`` to 8 (none, 20 and 3 for TS-CAN). ``options`` go to
-    the architecture, such as ``width`` of MobileNetV2.
+    ``segments`` to 8 frames and ``fold_div`` to 8 (none, 20 and 3 for TS-CAN; none, 3 and 3 for
+    BigSmall). ``fill`` is the family's, circular for BigSmall and zero for all others.
+    ``frame_depth`` are the frames within which the networks of a pulse shift: all, unless given.
+    ``options`` go to the architecture, such as ``width`` of MobileNetV2.
 
     Raises `UsageError` for an unknown architecture or an option that cannot be.
 
@@ -427,8 +430,8 @@ def build(
         shift = ShiftRule(
             "online" if causal else base.shift.rule,
             base.shift.divisor if fold_div is None else fold_div,
-            fill,
-            segments if base.shift.segment and not causal else 0,
+            base.shift.fill if fill is None else fill,
+            (frame_depth or segments) if base.shift.segment and not causal else 0,
         )
         profile = base.with_changes(
             family="tsm_ref",

@@ -1,5 +1,6 @@
 """Architectures written as graphs, one file per family."""
 
+from tsm_ref.models.big_small import build_big_small
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
 from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.models.resnet import RESNETS, NonLocalSpec, ResNetSpec, build_resnet
@@ -14,6 +15,7 @@ __all__ = [
     "NonLocalSpec",
     "ResNetSpec",
     "architecture_named",
+    "build_big_small",
     "build_efficient_phys",
     "build_graph",
     "build_mobilenet_v2",

@@ -138,3 +138,27 @@ class Builder:
         x = self.node("Flatten", "flatten", [x], channels)
         x = self.linear(x, fc, num_classes)
         return self.node("Consensus", "consensus", [x], num_classes)
+
+    def frame_head(
+        self,
+        x: str,
+        head: str,
+        *,
+        hidden: int,
+        numbers: int = 1,
+        plain: bool = True,
+        activation: str = "Tanh",
+    ) -> str:
+        """Two dense layers per frame, to one number (N, T) or several (N, K, T); named `head`.
+
+        The layers are ``dense1`` and ``dense2``, with the name of the head behind unless `plain`.
+        """
+        suffix = "" if plain else f"_{head}"
+        x = self.linear(x, f"dense1{suffix}", hidden)
+        x = self.node(activation, f"dense1{suffix}.{activation.lower()}", [x], hidden)
+        if numbers > 1:
+            weight = self.parameter(f"dense2{suffix}.weight", (numbers, hidden))
+            bias = self.parameter(f"dense2{suffix}.bias", (numbers,))
+            return self.node("Linear", head, [x, weight, bias], numbers)
+        x = self.linear(x, f"dense2{suffix}", numbers)
+        return self.node("Squeeze", head, [x], numbers, axes=(1,))

@@ -49,7 +49,9 @@ def build_ts_can(
             appearance = _halve(b, appearance, f"appearance_pool{stage + 1}")
     features = filters[-1] * dense_side(size, len(filters)) ** 2
     x = b.node("Flatten", "flatten", [motion], features, order=order)
-    return b.graph([_head(b, x, head, i, hidden) for i, head in enumerate(heads)])
+    return b.graph(
+        [b.frame_head(x, head, hidden=hidden, plain=not i) for i, head in enumerate(heads)]
+    )
 
 
 def build_efficient_phys(
@@ -79,7 +81,7 @@ def build_efficient_phys(
         x = _halve(b, _gated(b, x, x, stage + 1), f"motion_pool{stage + 1}")
     features = filters[-1] * dense_side(size, len(filters)) ** 2
     x = b.node("Flatten", "flatten", [x], features)
-    return b.graph([_head(b, x, "pulse", 0, hidden)])
+    return b.graph([b.frame_head(x, "pulse", hidden=hidden)])
 
 
 def dense_side(size: int, stages: int = 2) -> int:
@@ -110,12 +112,3 @@ def _halve(b: Builder, x: str, name: str) -> str:
     return b.node(
         "AveragePool", name, [x], b.channels(x), kernel_shape=(1, 2, 2), strides=(1, 2, 2)
     )
-
-
-def _head(b: Builder, x: str, head: str, index: int, hidden: int) -> str:
-    """Dense, tanh, dense to one number per frame; the first head keeps the plain names."""
-    suffix = "" if index == 0 else f"_{head}"
-    x = b.linear(x, f"dense1{suffix}", hidden)
-    x = b.node("Tanh", f"dense1{suffix}.tanh", [x], hidden)
-    x = b.linear(x, f"dense2{suffix}", 1)
-    return b.node("Squeeze", head, [x], 1, axes=(1,))

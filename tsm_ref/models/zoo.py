@@ -7,6 +7,7 @@ from typing import Any
 
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph
+from tsm_ref.models.big_small import build_big_small
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
 from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.models.resnet import RESNETS, build_resnet
@@ -59,6 +60,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "efficient-phys": Architecture(
         _unplaced(build_efficient_phys), profile="mtts-can", classifies=False
     ),
+    "big-small": Architecture(_unplaced(build_big_small), profile="big-small", classifies=False),
 }
 """Every architecture that `build_graph` and `tsm_ref.build` know."""
 

@@ -1,4 +1,4 @@
-"""TS-CAN, MTTS-CAN and EfficientPhys as the rPPG-Toolbox saves them."""
+"""TS-CAN, MTTS-CAN, EfficientPhys and BigSmall as the rPPG-Toolbox saves them."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from tsm_ref.checkpoint import load_checkpoint
 from tsm_ref.engine.oracle import run_oracle
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
-from tsm_ref.models import build_efficient_phys, build_ts_can, random_weights
+from tsm_ref.models import build_big_small, build_efficient_phys, build_ts_can, random_weights
 from tsm_ref.profile import ShiftRule
 
 RULE = ShiftRule("mtts_can", 3, "zero", segment=10)
@@ -76,6 +76,69 @@ def test_a_dense_layer_of_no_known_size(tmp_path: Path, refused: Any) -> None:
     path.write_bytes(zip_file(tensors))
     with refused(CheckpointError, "takes 391 numbers of a frame", "36, 72"):
         load_checkpoint(path)
+
+
+# BigSmall: two sizes, three heads, and a shift around the ends of three frames
+
+BIG_SMALL = build_big_small(filters=(6, 9), hidden=5)
+
+
+def theirs_big_small(name: str) -> str:
+    for suffix, head in (("_respiration", "resp"), ("_action_units", "au"), ("", "bvp")):
+        name = re.sub(rf"^dense(\d){suffix}\.", rf"{head}_fc\1.", name)
+    return name
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_big_small_is_recognised_and_its_depth_is_told(tmp_path: Path, prefix: str) -> None:
+    tensors = {prefix + k: v for k, v in tensors_of(BIG_SMALL, theirs_big_small).items()}
+    path = tmp_path / "BP4D_BigSmall_Multitask_Fold1.pth"
+    path.write_bytes(zip_file(tensors))
+    found = load_checkpoint(path)
+    assert found.graph == BIG_SMALL
+    assert found.warnings == ()
+    assert "frame_depth 3 (the code of BigSmall)" in map(str, found.facts)
+    assert {node.attrs["fill"] for node in found.graph.select("TemporalShift")} == {"circular"}
+    for key, value in random_weights(BIG_SMALL, seed=4).items():
+        np.testing.assert_array_equal(found.weights[key], value)
+
+
+def test_big_small_computes_what_pytorch_computes() -> None:
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    weights = {k: v.astype(np.float64) for k, v in random_weights(BIG_SMALL, seed=4).items()}
+    w = {k: torch.tensor(v[:, :, 0] if v.ndim == 5 else v) for k, v in weights.items()}
+    rng = np.random.default_rng(0)
+    clip = {"small": rng.normal(size=(2, 3, 3, 9, 9)), "big": rng.normal(size=(2, 3, 1, 144, 144))}
+
+    def conv(x: Any, name: str) -> Any:
+        y = functional.conv2d(x, w[f"{name}.weight"], w[f"{name}.bias"], padding=1)
+        return torch.relu(y)
+
+    def wrap(x: Any) -> Any:
+        parts = x.reshape(2, 3, *x.shape[1:])
+        fold = x.shape[1] // 3
+        left = torch.roll(parts[:, :, :fold], -1, dims=1)
+        right = torch.roll(parts[:, :, fold : 2 * fold], 1, dims=1)
+        return torch.cat([left, right, parts[:, :, 2 * fold :]], 2).reshape(x.shape)
+
+    small = torch.tensor(clip["small"].swapaxes(1, 2).reshape(6, 3, 9, 9))
+    big = torch.tensor(clip["big"][:, :, 0])
+    for i in range(1, 5):
+        small = conv(wrap(small), f"small_conv{i}")
+    for i in range(1, 7):
+        big = conv(big, f"big_conv{i}")
+        big = functional.avg_pool2d(big, 4 if i == 6 else 2) if i % 2 == 0 else big
+    flat = (small + big.repeat_interleave(3, 0)).reshape(6, -1)
+    found = run_oracle(BIG_SMALL, weights, clip)
+    for head, suffix in zip(BIG_SMALL.outputs, ("", "_respiration", "_action_units"), strict=True):
+        first, second = (
+            (w[f"dense{i}{suffix}.weight"], w[f"dense{i}{suffix}.bias"]) for i in (1, 2)
+        )
+        wanted = functional.linear(torch.relu(functional.linear(flat, *first)), *second)
+        ours = found[head] if found[head].ndim == 3 else found[head][:, None]
+        ours = ours.swapaxes(1, 2).reshape(6, -1)
+        np.testing.assert_allclose(ours, wanted.numpy(), rtol=1e-9, atol=1e-12)
 
 
 # Against PyTorch's own layers, wired as the paper and the published code wire them

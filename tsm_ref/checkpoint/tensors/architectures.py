@@ -168,7 +168,9 @@ def _base(found: Translation, facts: Facts, profile: Profile | None) -> Profile:
         )
     base = PROFILES[name]
     facts.suggest(f"the convention {name}", shift=base.shift.rule, placement=base.placement)
-    if base.shift.segment:
+    if naming.fixed_depth:
+        facts.suggest(f"the code of {naming.family}", frame_depth=base.shift.segment)
+    elif base.shift.segment:
         facts.assume(frame_depth=base.shift.segment)
     elif naming.by_segments and base.shift.rule != "none":
         facts.assume(segments=base.sampling.segments)

@@ -28,7 +28,8 @@ class Naming:
     ``anchor`` begins a name that no other family has, and ``also`` one that must be there besides;
     ``profile`` is that of a file with marked shifts, ``unmarked`` that of one without (empty: the
     names do not tell, a profile must be given). ``turned`` are linear weights stored as (in, out);
-    ``by_segments`` is a shift of one channel in as many as there are segments.
+    ``by_segments`` is a shift of one channel in as many as there are segments; ``fixed_depth`` is
+    a family whose code shifts within one number of frames alone, that of its profile.
     """
 
     family: str
@@ -39,6 +40,7 @@ class Naming:
     turned: bool = False
     by_segments: bool = False
     also: str = ""
+    fixed_depth: bool = False
 
     def prefixes(self, names: Iterable[str]) -> list[str]:
         """What stands in front of this family's names, each time that they are there."""
@@ -187,6 +189,12 @@ _rppg = _renamer(
 )
 """The rPPG-Toolbox spells ``apperance`` so."""
 
+_big_small = _renamer(
+    (r"^bvp_fc(\d)\.", r"dense\1."),
+    (r"^resp_fc(\d)\.", r"dense\1_respiration."),
+    (r"^au_fc(\d)\.", r"dense\1_action_units."),
+)
+
 _PADDLE_BLOCK = r"backbone\.(res2a|bb_0_0)\."
 
 NAMINGS = (
@@ -241,6 +249,14 @@ NAMINGS = (
         _rppg,
         unmarked="mtts-can",
         also="batch_norm.weight",
+    ),
+    Naming(
+        "BigSmall",
+        r"small_conv1\.weight$",
+        _big_small,
+        unmarked="big-small",
+        fixed_depth=True,
+        also="big_conv1.weight",
     ),
     Naming("timm ResNet-D", r"conv1\.3\.weight$", _timm_vd, also="layer1.0.conv1.weight"),
     Naming(

@@ -19,12 +19,14 @@ from tsm_ref.models import (
     RESNETS,
     NonLocalSpec,
     ResNetSpec,
+    build_big_small,
     build_efficient_phys,
     build_mobilenet_v2,
     build_pp_lcnet,
     build_resnet,
     build_ts_can,
 )
+from tsm_ref.models.big_small import HEADS
 from tsm_ref.models.pp_lcnet import DEPTHS, FIXED
 from tsm_ref.models.ts_can import dense_side
 from tsm_ref.ops_table import Shape
@@ -63,9 +65,11 @@ def network_for(shapes: Shapes, profile: Profile, found: Translation, facts: Fac
         return _with_plain_shortcuts(graph, shapes)
     if "motion_conv1.weight" in shapes:
         return Network(_pulse(shapes, profile))
+    if "small_conv1.weight" in shapes:
+        return Network(_big_small(shapes, profile))
     known = (
         "ResNet (conv1, layer1, fc), MobileNetV2 (features, classifier), PP-LCNetV2 (stem), "
-        "TS-CAN (motion_conv1)"
+        "TS-CAN (motion_conv1), BigSmall (small_conv1)"
     )
     raise CheckpointError(f"the tensors are those of no known architecture; known are {known}")
 
@@ -205,6 +209,25 @@ def _pulse(shapes: Shapes, profile: Profile) -> Graph:
     heads = ("pulse", "respiration")[: 2 if "dense1_respiration.weight" in shapes else 1]
     name = "ts-can" if len(heads) == 1 else "mtts-can"
     return build_ts_can(heads=heads, order="CHW", name=name, **common)
+
+
+def _big_small(shapes: Shapes, profile: Profile) -> Graph:
+    """BigSmall of any width; its heads and their numbers by the names of their last layers."""
+
+    def rows(name: str, usual: int) -> int:
+        return (*shapes.get(f"{name}.weight", ()), 0)[0] or usual
+
+    numbers = {
+        head: rows(f"dense2{suffix}", HEADS[head])
+        for head, suffix in zip(HEADS, ("", "_respiration", "_action_units"), strict=True)
+    }
+    rule = ShiftRule("none") if profile.placement == "none" else profile.shift
+    return build_big_small(
+        heads=numbers,
+        shift=rule,
+        filters=(rows("small_conv1", 32), rows("small_conv4", 64)),
+        hidden=rows("dense1", 128),
+    )
 
 
 def _mobilenet(shapes: Shapes, profile: Profile) -> Graph:
