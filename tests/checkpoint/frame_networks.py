@@ -118,10 +118,12 @@ def residual_network(
     in_place: bool = False,
     activate: Callable[[Array], Array] = relu,
     pooled: bool = False,
+    project: bool = False,
 ) -> Array:
     """The features (T, C) of a clip; ``layer(x, name, stride)`` is a convolution and its norm.
 
     Its names are ``stem0``, ..., and ``(stage, block, i)``, where `i` is -1 for the shortcut.
+    ``project`` gives every stage one, strided, though its shape may be that of what it skips.
     """
     for i in range(stem):
         x = activate(layer(x, f"stem{i}", 2 if i == 0 else 1))
@@ -137,8 +139,8 @@ def residual_network(
             for i, step in enumerate(strides):
                 y = layer(y, (stage, block, i), step)
                 y = activate(y) if i < len(strides) - 1 else y
-            if block == 0 and (bottleneck or stage):
-                if vd and stride == 2:
+            if block == 0 and (bottleneck or stage or project):
+                if vd and stride == 2 and not project:
                     x = layer(halved(x), (stage, block, -1), 1)
                 else:
                     x = layer(x, (stage, block, -1), stride)
@@ -147,7 +149,12 @@ def residual_network(
 
 
 def residual_shapes(
-    blocks: Sequence[int], width: int, *, stem: Sequence[tuple[int, int, int]], bottleneck: bool
+    blocks: Sequence[int],
+    width: int,
+    *,
+    stem: Sequence[tuple[int, int, int]],
+    bottleneck: bool,
+    project: bool = False,
 ) -> dict[Any, tuple[int, ...]]:
     """The weights of the convolutions of such a network, by the names that ``layer`` is given."""
     found: dict[Any, tuple[int, ...]] = {
@@ -164,7 +171,7 @@ def residual_shapes(
                 sizes = [(planes, last, 3), (wide, planes, 3)]
             for i, (new, old, k) in enumerate(sizes):
                 found[stage, block, i] = (new, old, k, k)
-            if block == 0 and (bottleneck or stage):
+            if block == 0 and (bottleneck or stage or project):
                 found[stage, block, -1] = (wide, last, 1, 1)
             last = wide
     return found

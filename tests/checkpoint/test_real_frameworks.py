@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.checkpoint.tensors.test_architectures import mit, mmaction2, paddle, resnet, tensors_of
+from tests.checkpoint.tensors.test_architectures import (
+    BOTTLENECK,
+    mit,
+    mmaction2,
+    paddle,
+    resnet,
+    tensors_of,
+)
 from tests.checkpoint.tensors.test_mmengine import CONFIG
 from tsm_ref.checkpoint import Checkpoint, load_checkpoint
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
@@ -175,7 +182,7 @@ def test_the_runner_of_mmengine(torch: Any, tmp_path: Path, average: bool) -> No
 
 def test_paddle_save(tmp_path: Path) -> None:
     framework = pytest.importorskip("paddle")
-    graph = resnet(shift=ShiftRule("paddle", 8))
+    graph = resnet(BOTTLENECK, shift=ShiftRule("paddle", 8))
     tensors = {k: framework.to_tensor(v) for k, v in tensors_of(graph, paddle, True).items()}
     for file, wrap in (
         ("TSM_k400_8f.pdparams", lambda state: state),

@@ -11,6 +11,8 @@ from tsm_ref.profile import ShiftRule
 
 CLIP = {"x": (1, 3, 8, 224, 224)}
 
+DEEP_STEM = 27 * 32 + 288 * 32 + 288 * 64 + 4 * 32 - 9_408
+
 # torchvision's parameter counts with 1000 classes, less what its classifier has, plus ours.
 IMAGENET = {
     "resnet18": (11_689_512, 512),
@@ -18,8 +20,16 @@ IMAGENET = {
     "resnet50": (25_557_032, 2048),
     "resnet101": (44_549_160, 2048),
     "resnet152": (60_192_808, 2048),
-    # Three small convolutions and norms for one large one; it is published as 25.58 M.
-    "resnet50-vd": (25_557_032 - 9_408 + 27 * 32 + 288 * 32 + 288 * 64 + 4 * 32, 2048),
+    "wide-resnet50": (68_883_240, 2048),
+    "wide-resnet101": (126_886_696, 2048),
+    "resnext50-32x4d": (25_028_904, 2048),
+    "resnext101-32x4d": (44_177_704, 2048),  # of timm
+    "resnext101-32x8d": (88_791_336, 2048),
+    # Three small convolutions and norms for one large one; resnet50-vd is published as 25.58 M.
+    "resnet18-vd": (11_689_512 + DEEP_STEM + 64 * 64 + 2 * 64, 512),
+    "resnet34-vd": (21_797_672 + DEEP_STEM + 64 * 64 + 2 * 64, 512),
+    "resnet50-vd": (25_557_032 + DEEP_STEM, 2048),
+    "resnet101-vd": (44_549_160 + DEEP_STEM, 2048),
 }
 
 

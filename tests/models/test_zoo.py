@@ -19,9 +19,8 @@ OPTIONS = {"num_classes": 7, "placement": "blockres", "shift": RULE}
 
 def test_the_names_that_people_use():
     networks = {*RESNETS, "mobilenetv2", "pp-lcnet"}
-    assert {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet50-vd"} == set(
-        RESNETS
-    )
+    plain = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}
+    assert plain | {"resnet50-vd", "resnext50-32x4d", "wide-resnet50"} <= set(RESNETS)
     assert networks | {"pp-lcnet", "ts-can", "mtts-can", "efficient-phys"} <= set(ARCHITECTURES)
 
 
@@ -40,6 +39,18 @@ def test_other_families_and_their_options():
     assert build_graph("mtts-can", **unnumbered).outputs == ("pulse", "respiration")
     still = build_graph("ts-can", placement="none", shift=RULE)
     assert not list(still.select("TemporalShift"))
+
+
+def test_a_non_local_network_and_one_with_a_pool_over_time_have_names():
+    """MIT: non-local blocks behind every second block of stages 2 and 3, five in a ResNet-50."""
+    places = ("layer2.0", "layer2.2", "layer3.0", "layer3.2", "layer3.4")
+    blocks = dict.fromkeys(places, "embedded_gaussian")
+    made = build_resnet(RESNETS["resnet50"], num_classes=7, shift=RULE, non_local=blocks)
+    assert build_graph("resnet50-nl", **OPTIONS).nodes == made.nodes
+    other = build_graph("resnet50", non_local="dot_product", **OPTIONS)
+    assert [node.attrs["mode"] for node in other.select("NonLocal")] == ["dot_product"] * 5
+    pooled = build_resnet(RESNETS["resnet50"], num_classes=7, shift=RULE, temporal_pool=True)
+    assert build_graph("resnet50-tpool", **OPTIONS).nodes == pooled.nodes
 
 
 @pytest.mark.parametrize("name", ["resnet50", "mobilenetv2"])

@@ -1,14 +1,14 @@
-"""TSN and TSM ResNet-18 to -152 and -50-vd (He et al. 2015, 2018; Lin, Gan, Han 2019).
+"""TSN and TSM ResNets, wide ones, ResNeXts, -vd and non-local ones (He et al. 2015, 2018).
 
 The shift stands in front of the first convolution of the residual branch (placement ``blockres``,
 "residual shift"), or in front of the whole block, skip path included (``block``, "in-place shift"),
 or nowhere (``none``: TSN). Convolution strides are PyTorch's, on the 3x3 of a bottleneck; those of
 the paper and of Keras, on its first 1x1, are an option; so is ResNet-vd (He et al. 2018, "Bag of
-tricks", figure 2), which PaddleVideo's ppTSM is.
+tricks", figure 2), which PaddleVideo's ppTSM is. See Lin, Gan, Han 2019, sections 3 and 4.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tsm_ref.graph import Graph
 from tsm_ref.models.builder import Builder
@@ -24,7 +24,8 @@ class ResNetSpec:
     every convolution a bias, ``epsilon`` is that of the batch norms. ``deep_stem`` is three
     convolutions of ``stem_kernel`` instead of one, the first two of half the width;
     ``pool_shortcut`` puts the stride of a skip path into an average pool in front of its
-    convolution; ``slope`` > 0 makes every ReLU a leaky one. The middle of a bottleneck has
+    convolution; ``slope`` > 0 makes every ReLU a leaky one; ``project_first`` gives the first
+    block a convolution as its skip path, where its shape is kept. The middle of a bottleneck has
     ``inner`` channels per plane, in ``groups`` (Zagoruyko, Komodakis 2016; Xie et al. 2017).
     """
 
@@ -41,6 +42,7 @@ class ResNetSpec:
     deep_stem: bool = False
     pool_shortcut: bool = False
     slope: float = 0.0
+    project_first: bool = False
     inner: float = 1.0
     groups: int = 1
 
@@ -69,22 +71,29 @@ class NonLocalSpec:
     pooled: bool = True
 
 
+_VD = ResNetSpec((1, 1, 1, 1), stem_kernel=3, deep_stem=True, slope=0.01)
+
 RESNETS = {
     "resnet18": ResNetSpec((2, 2, 2, 2)),
     "resnet34": ResNetSpec((3, 4, 6, 3)),
     "resnet50": ResNetSpec((3, 4, 6, 3), bottleneck=True),
     "resnet101": ResNetSpec((3, 4, 23, 3), bottleneck=True),
     "resnet152": ResNetSpec((3, 8, 36, 3), bottleneck=True),
-    "resnet50-vd": ResNetSpec(
-        (3, 4, 6, 3),
-        bottleneck=True,
-        stem_kernel=3,
-        deep_stem=True,
-        pool_shortcut=True,
-        slope=0.01,
-    ),
+    "wide-resnet50": ResNetSpec((3, 4, 6, 3), bottleneck=True, inner=2.0),
+    "wide-resnet101": ResNetSpec((3, 4, 23, 3), bottleneck=True, inner=2.0),
+    "resnext50-32x4d": ResNetSpec((3, 4, 6, 3), bottleneck=True, inner=2.0, groups=32),
+    "resnext101-32x4d": ResNetSpec((3, 4, 23, 3), bottleneck=True, inner=2.0, groups=32),
+    "resnext101-32x8d": ResNetSpec((3, 4, 23, 3), bottleneck=True, inner=4.0, groups=32),
+    "resnet18-vd": replace(_VD, blocks=(2, 2, 2, 2), project_first=True),
+    "resnet34-vd": replace(_VD, blocks=(3, 4, 6, 3), project_first=True),
+    "resnet50-vd": replace(_VD, blocks=(3, 4, 6, 3), bottleneck=True, pool_shortcut=True),
+    "resnet101-vd": replace(_VD, blocks=(3, 4, 23, 3), bottleneck=True, pool_shortcut=True),
 }
-"""The published networks; ``resnet50-vd`` is that of ppTSM, leaky where PaddleVideo made it so."""
+"""The published networks.
+
+Those of ``-vd`` are ppTSM's: leaky where PaddleVideo made them so, and with pools in the skip paths
+of bottlenecks alone.
+"""
 
 
 def n_round(blocks: Sequence[int]) -> int:
@@ -98,14 +107,15 @@ def build_resnet(
     num_classes: int,
     placement: str = "blockres",
     shift: ShiftRule | None = None,
-    non_local: Mapping[str, NonLocalSpec | str] | None = None,
+    non_local: Mapping[str, NonLocalSpec | str] | str | None = None,
     temporal_pool: bool = False,
     name: str = "tsm-resnet",
 ) -> Graph:
     """A residual network over ``x`` of shape (N, 3, T, H, W) with logits of shape (N, num_classes).
 
     ``non_local`` puts a non-local block behind a block such as ``layer2.0``, as it is specified, or
-    the usual one of a mode (`tsm_ref.reference.non_local`). ``temporal_pool`` takes the maximum of
+    the usual one of a mode (`tsm_ref.reference.non_local`); a mode alone puts one behind every
+    second block of the second and third stage, as published. ``temporal_pool`` takes the maximum of
     three frames, every second frame, in front of the second stage: the stages from there on see
     half the frames.
 
@@ -119,6 +129,8 @@ def build_resnet(
     x = b.input("x", ("N", 3, "T", "H", "W"))
     x = _stem(b, x, spec)
     # PaddleVideo shifts every block of a deep network too.
+    if isinstance(non_local, str):
+        non_local = dict.fromkeys(_published_places(spec), non_local)
     every = n_round(spec.blocks) if placement == "blockres" and rule.rule != "paddle" else 1
     for stage, (count, stride) in enumerate(zip(spec.blocks, spec.strides, strict=False)):
         planes = spec.width * 2**stage
@@ -135,12 +147,19 @@ def build_resnet(
                 spec=spec,
                 placement=placement,
                 shift=rule if i % every == 0 else ShiftRule("none"),
+                project=spec.project_first and stage == i == 0,
             )
             if non_local and block in non_local:
                 kind = non_local[block]
                 wanted = kind if isinstance(kind, NonLocalSpec) else NonLocalSpec(kind)
                 x = _non_local(b, x, f"{block}.nl", wanted)
     return b.graph([b.head(x, "fc", num_classes)])
+
+
+def _published_places(spec: ResNetSpec) -> list[str]:
+    """The blocks that have a non-local one behind them in MIT's and MMAction2's networks."""
+    stages = enumerate(spec.blocks[1:3], start=2)
+    return [f"layer{stage}.{i}" for stage, count in stages for i in range(0, count, 2)]
 
 
 def _temporal_pool(b: Builder, x: str) -> str:
@@ -239,6 +258,7 @@ def _block(
     spec: ResNetSpec,
     placement: str,
     shift: ShiftRule,
+    project: bool,
 ) -> str:
     """A basic block (3x3, 3x3) or a bottleneck (1x1, 3x3, 1x1), with its shift and its skip."""
     shifted = b.shift(x, f"{name}.shift", shift)
@@ -265,6 +285,6 @@ def _block(
         y = b.batch_norm(y, f"{name}.bn{i}")
         if i < len(layers):
             y = _relu(b, y, f"{name}.relu{i}", spec)
-    if stride != 1 or b.channels(skip) != channels:
+    if project or stride != 1 or b.channels(skip) != channels:
         skip = _shortcut(b, skip, f"{name}.downsample", channels, stride, spec)
     return _relu(b, b.add(y, skip, f"{name}.add"), f"{name}.relu", spec)

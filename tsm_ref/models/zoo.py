@@ -38,21 +38,31 @@ def _unplaced(build: Callable[..., Graph]) -> Callable[..., Graph]:
     return call
 
 
+_PLACES = ("blockres", "block", "none")
+
+
 def _pulse(*heads: str) -> Architecture:
     return Architecture(
         _unplaced(partial(build_ts_can, heads=heads)), profile="mtts-can", classifies=False
     )
 
 
+def _changed(name: str, **options: Any) -> Architecture:
+    """A residual network with an option that makes another one of it."""
+    return Architecture(partial(build_resnet, RESNETS[name], **options), _PLACES)
+
+
 ARCHITECTURES: Mapping[str, Architecture] = {
     **{
         name: Architecture(
             partial(build_resnet, spec),
-            ("blockres", "block", "none"),
+            _PLACES,
             profile="paddle" if name.endswith("-vd") else "mit",
         )
         for name, spec in RESNETS.items()
     },
+    "resnet50-nl": _changed("resnet50", non_local="embedded_gaussian"),
+    "resnet50-tpool": _changed("resnet50", temporal_pool=True),
     "mobilenetv2": Architecture(_unplaced(build_mobilenet_v2)),
     "pp-lcnet": Architecture(_unplaced(build_pp_lcnet), profile="paddle"),
     "ts-can": _pulse("pulse"),

@@ -166,7 +166,7 @@ SOFT, DOT, PLAIN = (non_local(mode, bias=False) for mode in MODES)
 UNPOOLED = non_local("embedded_gaussian", bias=False, pooled=False)
 BARE = non_local("dot_product", norm=False)
 
-PADDLE = resnet(shift=ShiftRule("paddle", 8))
+PADDLE = resnet(BOTTLENECK, shift=ShiftRule("paddle", 8))
 ONLINE = mobilenet(ShiftRule("online"))
 
 FILES: Mapping[str, tuple[Graph, Rename, str, str | None, str]] = {

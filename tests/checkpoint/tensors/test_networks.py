@@ -90,18 +90,25 @@ class Case:
     vd: bool = False
     pooled: bool = False
     in_place: bool = False
+    project: bool = False
     classes: int = 5
 
     @property
     def features(self) -> int:
         return self.stem[-1][0] * 2 ** (len(self.blocks) - 1) * (4 if self.bottleneck else 1)
 
+    def layers(self) -> dict[Any, tuple[int, ...]]:
+        return nets.residual_shapes(
+            self.blocks,
+            self.stem[-1][0],
+            stem=self.stem,
+            bottleneck=self.bottleneck,
+            project=self.project,
+        )
+
     def shapes(self) -> nets.Shapes:
         found: nets.Shapes = {}
-        layers = nets.residual_shapes(
-            self.blocks, self.stem[-1][0], stem=self.stem, bottleneck=self.bottleneck
-        )
-        for layer, shape in layers.items():
+        for layer, shape in self.layers().items():
             weight, norm = self.names(layer)
             found[weight] = shape
             found |= dict.fromkeys(norm, shape[:1])
@@ -112,9 +119,7 @@ class Case:
 
     def tensors(self) -> dict[str, Array]:
         made = nets.drawn(self.shapes(), seed=7)
-        for layer in nets.residual_shapes(
-            self.blocks, self.stem[-1][0], stem=self.stem, bottleneck=self.bottleneck
-        ):
+        for layer in self.layers():
             scale, _, _, variance = self.names(layer)[1]
             made[scale], made[variance] = (np.abs(made[n]) + 0.5 for n in (scale, variance))
         return made
@@ -138,6 +143,7 @@ class Case:
             in_place=self.in_place,
             activate=nets.leaky_relu if self.vd else nets.relu,
             pooled=self.pooled,
+            project=self.project,
         ).mean(0)
         weight = np.float64(tensors[self.fc[0]])
         return features @ (weight if self.turned else weight.T) + tensors[self.fc[1]]
@@ -168,6 +174,11 @@ CASES = {
     "ppTSM, 4 segments": Case(
         "ppTSM_x_4frames.pdparams", PPTSM, HEAD, partial(nets.paddle_shift, ratio=1 / 4),
         stem=SMALL_STEM, vd=True,
+    ),
+    "ppTSM R18": Case(
+        "ppTSM_k400.pdparams", partial(paddlevideo, "res", ("conv1_1", "conv1_2", "conv1_3")),
+        HEAD, eighth, stem=((8, 3, 3), (8, 8, 3), (16, 8, 3)), bottleneck=False, vd=True,
+        project=True,
     ),
     "TSM R101": Case("TSM_k400.pdparams", RES, HEAD, eighth, blocks=(1, 1, 23, 1)),
     "as many classes as features": Case(
@@ -229,6 +240,13 @@ def test_an_engine_stays_within_the_bound(tmp_path: Path) -> None:
             "tsm-resnet50-vd", 16, 25_576_264 - 600 * 2049,
         ),
         (
+            Case(
+                "", PPTSM, HEAD, eighth, (2, 2, 2, 2), DEEP_STEM, False, vd=True, project=True,
+                classes=400,
+            ),
+            "tsm-resnet18-vd", 8, 11_405_168,
+        ),
+        (
             Case("", RES, HEAD, eighth, (3, 4, 23, 3), ((64, 3, 7),), classes=400),
             "tsm-resnet101", 33, 44_549_160 - 600 * 2049,
         ),
@@ -237,7 +255,7 @@ def test_an_engine_stays_within_the_bound(tmp_path: Path) -> None:
             "tsm-resnet50", 16, 25_557_032 - 995 * 2049,
         ),
     ],
-    ids=["ppTSM", "TSM R101", "PaddleCV"],
+    ids=["ppTSM", "ppTSM R18", "TSM R101", "PaddleCV"],
 )  # fmt: skip
 def test_every_tensor_of_the_full_size_has_its_place(
     case: Case, kind: str, shifts: int, parameters: int
@@ -288,6 +306,18 @@ def test_a_file_that_does_not_say_tsm_needs_a_profile(
     tensors = CASES[name].tensors()
     path = write(tmp_path, "best.pdparams", tensors)
     with refused(CheckpointError, "do not say whether and how", "give a profile"):
+        load_checkpoint(path)
+    assert list(load_checkpoint(path, PROFILES["paddle"]).graph.select("TemporalShift"))
+    assert not list(load_checkpoint(path, PROFILES["tsn"]).graph.select("TemporalShift"))
+
+
+def test_basic_blocks_that_paddlevideo_cannot_make_need_a_profile(
+    tmp_path: Path, refused: Any
+) -> None:
+    """Its TSM of depth 18 fails when it is made, and would not shift; that of others may."""
+    case = Case("TSM_k400.pdparams", RES, HEAD, eighth, bottleneck=False)
+    path = write(tmp_path, case.file, case.tensors())
+    with refused(CheckpointError, "cannot be made of basic blocks", "paddle: they do"):
         load_checkpoint(path)
     assert list(load_checkpoint(path, PROFILES["paddle"]).graph.select("TemporalShift"))
     assert not list(load_checkpoint(path, PROFILES["tsn"]).graph.select("TemporalShift"))

@@ -161,6 +161,11 @@ def _base(found: Translation, facts: Facts, profile: Profile | None) -> Profile:
     name = facts.get("family", name)
     if facts.get("placement") == "none":
         name = "tsn"
+    if naming.family == "PaddleVideo" and _of_basic_blocks(found):
+        raise CheckpointError(
+            "PaddleVideo's own TSM cannot be made of basic blocks, so nothing tells whether these "
+            "shift; give a profile (paddle: they do, tsn: they do not)"
+        )
     if not name:
         raise CheckpointError(
             f"the names ({naming.family}) do not say whether and how the network shifts; "
@@ -182,6 +187,13 @@ def _base(found: Translation, facts: Facts, profile: Profile | None) -> Profile:
     if not base.shift.segment:
         facts.assume(segments=base.sampling.segments)
     return base
+
+
+def _of_basic_blocks(found: Translation) -> bool:
+    """True for blocks of two convolutions behind a stem of one."""
+    names = found.names
+    last, more = "layer1.0.conv2.weight", "layer1.0.conv3.weight"
+    return "conv1.weight" in names and last in names and more not in names
 
 
 def _check_marks(graph: Graph, found: Translation, profile: Profile) -> None:

@@ -132,7 +132,8 @@ def _resnet(
 ) -> Graph:
     """Blocks, planes and stem as the shapes show them; strides as every published ResNet has.
 
-    A stem of several convolutions is that of ResNet-vd; PaddleVideo's is leaky.
+    A stem of several convolutions is that of ResNet-vd; PaddleVideo's is leaky, and the skip paths
+    of its basic blocks have strides where others have pools.
     """
     non_local = _non_local(shapes, found, facts)
     blocks: list[int] = []
@@ -156,7 +157,8 @@ def _resnet(
         stem_stride=2 if large else 1,
         stem_pool=large,
         deep_stem=deep,
-        pool_shortcut=deep,
+        pool_shortcut=deep and (bottleneck or not turned),
+        project_first=not bottleneck and "layer1.0.downsample.0.weight" in shapes,
         slope=0.01 if deep and turned else 0.0,
         **_inner(shapes, bottleneck),
     )
