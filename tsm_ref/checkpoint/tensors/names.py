@@ -326,8 +326,8 @@ def translate(names: Iterable[str]) -> Translation:
 def unknown(names: list[str]) -> str:
     """Why names are of no known family, as a sentence."""
     first = f"the first is {shown(names[0])}" if names else "there are none"
-    known = ", ".join(naming.family for naming in NAMINGS)
-    return f"no known implementation has these tensors ({first}); known: {known}"
+    known = ", ".join(dict.fromkeys(naming.family.split()[0] for naming in NAMINGS))
+    return f"no known implementation has these tensors ({first}); known are those of {known}"
 
 
 def translated(naming: Naming, names: Iterable[str]) -> Translation:
