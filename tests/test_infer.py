@@ -91,6 +91,13 @@ def test_module_and_engines_agree() -> None:
         (["--model", "no-such", PAN], 4, "no-such"),
         (["--model", PAN, PAN], 4, "no kind of model file"),
         (["--profile", "mit", PAN], 4, "trained with"),
+        (["--layer", "layer1", PAN], 2, "--layer does nothing"),
+        (["--features", "x.txt", PAN], 2, "must be .npz"),
+        (["--features", "x.npz"], 2, "no video was given"),
+        (["--features", "x.npz", "--json", PAN], 2, "--json does nothing with --features"),
+        (["--features", "x.npz", "--layer", "conv9", PAN], 2, "no layer 'conv9'; the nearest"),
+        (["--features", "x.npz", "no-such.mp4"], 3, "no-such.mp4: no such file"),
+        (["--features", "no-such-folder/x.npz", "-q", PAN], 5, "no-such-folder/x.npz"),
     ],
 )
 def test_bad_input_is_one_line_and_a_code(capsys, arguments, code, sentence) -> None:
@@ -153,6 +160,20 @@ def test_a_model_file_of_ones_own(capsys, tmp_path: Path) -> None:
     assert tree["model"]["name"] == "mine.h5"
     assert tree["sampling"]["policy"] == "uniform"
     assert np.isclose(sum(p["probability"] for p in tree["predictions"]), 1)
+
+
+def test_features_of_all_that_can_be_read(capsys, tmp_path: Path) -> None:
+    out = tmp_path / "features.npz"
+    code, said, err = run(
+        capsys, "--features", str(out), "--sampling", "uniform", PAN, "no-such.mp4"
+    )
+    assert (code, said) == (6, "")
+    assert "error: no-such.mp4: no such file" in err
+    assert "1 rows of 64 features, of 1 videos" in err
+    with np.load(out, allow_pickle=False) as file:
+        assert file["features"].shape == (1, 64)
+        assert file["names"].tolist() == [PAN]
+    assert [path.name for path in tmp_path.iterdir()] == ["features.npz"]
 
 
 def test_lists_the_models_that_ship(capsys) -> None:

@@ -63,7 +63,7 @@ INSIDE = {
         "file_form",
         "model",
     ),
-    "recognition": ("clock room windows", "recognize", "render"),
+    "recognition": ("clock room windows", "recognize", "features render"),
     "live": ("smoothing sources", "loop", "early", "show", "session"),
 }
 """The floors inside a folder, the lowest first; those of `checkpoint` are on the maps in it."""

@@ -43,10 +43,17 @@ OF_BATCHES = (
     ),
 )
 """Options of a run over many clips."""
+OF_FEATURES = ("features", "layer")
+"""Options of what is written instead of labels."""
 OF_PICTURES = ("report", "plot", "subtitles", "edl", "save_video")
 """Options of what people look at."""
-OF_CLIPS = ("sampling", "crops", "window", "stride", *OF_BATCHES, *OF_PICTURES)
+OF_CLIPS = ("sampling", "crops", "window", "stride", *OF_BATCHES, *OF_PICTURES, *OF_FEATURES)
 """Options of a run over whole clips."""
+BESIDE_FEATURES = (
+    *("top", "json", "average", *OF_PICTURES),
+    *(name for name in OF_BATCHES if name not in ("recursive", "from_file", "root")),
+)
+"""Options that say how labels are made or shown."""
 OF_STREAMS = (
     *("raw", "realtime", "smooth", "dwell", "persist", "mask", "no_event"),
     *("lookahead", "state"),
@@ -74,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     amount.add_argument("-v", "--verbose", action="store_true", help="more about each of many")
     _add_batch(made)
     _add_pictures(made)
+    _add_features(made)
     look = made.add_argument_group(
         "what the network sees, instead of what the model's profile says"
     )
@@ -115,6 +123,13 @@ def _add_pictures(made: argparse.ArgumentParser) -> None:
     add("--plot", metavar="OUT.svg|png", help="the probabilities of one video over time")
     add("--subtitles", metavar="OUT.srt|vtt", help="the timeline of one video as subtitles")
     add("--edl", metavar="OUT.edl|csv", help="the timeline of one video for an editor")
+
+
+def _add_features(made: argparse.ArgumentParser) -> None:
+    """The options of what other programs learn from."""
+    add = made.add_argument_group("features instead of labels").add_argument
+    add("--features", metavar="OUT.npz", help="what the head reads, of each clip and frame")
+    add("--layer", metavar="NAME", help="what this layer gives instead, its mean over each frame")
 
 
 def _add_streaming(made: argparse.ArgumentParser) -> None:
@@ -163,6 +178,8 @@ def _run(options: argparse.Namespace) -> None:
     elif options.early:
         model = load_model(options)
         _each(options, lambda path: _early(model, path, options))
+    elif options.features is not None:
+        _features(options)
     else:
         _recognize(options)
 
@@ -174,8 +191,10 @@ def _check_mode(options: argparse.Namespace) -> None:
         where, idle = "with --stream", ("early", *OF_CLIPS)
     elif options.early:
         where, idle = "with --early", (*OF_CLIPS, *OF_STREAMS)
+    elif options.features is not None:
+        where, idle = "with --features", (*BESIDE_FEATURES, *OF_STREAMS, "every", "rate")
     else:
-        where, idle = "for whole clips", (*OF_STREAMS, "every", "rate")
+        where, idle = "for whole clips", (*OF_STREAMS, "every", "rate", "layer")
     defaults = parser()
     for name in idle:
         if getattr(options, name) != defaults.get_default(name):
@@ -250,12 +269,9 @@ def _list_models() -> None:
     say("\n".join(f"{name:{width}}  {text}" for name, text in lines))
 
 
-def _recognize(options: argparse.Namespace) -> None:
-    """One video with all that there is to say, or many with a line for each."""
+def _clips(options: argparse.Namespace) -> "list[Clip]":
+    """All videos that are given, at least one."""
     from tsm_ref.batch import clips_of, read_list
-    from tsm_ref.checkpoint.registry import card_of
-    from tsm_ref.show.files import Pictures
-    from tsm_ref.show.report import Shown
 
     if options.root is not None and options.from_file is None:
         raise UsageError("--root is for the paths of --from-file, which was not given")
@@ -263,6 +279,52 @@ def _recognize(options: argparse.Namespace) -> None:
     clips = clips_of(options.inputs, recursive=options.recursive, listed=listed)
     if not clips:
         raise UsageError(NOTHING)
+    return clips
+
+
+def _features(options: argparse.Namespace) -> None:
+    """Write the features of all videos in one file; those that cannot be read are told."""
+    from tsm_ref.batch import Extractor
+    from tsm_ref.recognition import as_npz, sampled
+    from tsm_ref.show.files import write_file
+
+    out, clips = options.features, _clips(options)
+    if not out.lower().endswith(".npz"):
+        raise UsageError(f"--features {out}: the ending must be .npz")
+    recipe = recipe_of(options)
+    model = recipe.model_alone()
+    profile = sampled(model.profile, **recipe.sampling)
+    extractor = Extractor(model, profile, options.layer, options.allow_partial)
+    found, errors = [], []
+
+    def failed(path: str, error: TsmError) -> None:
+        errors.append(error.about(path or "''"))
+        if len(clips) > 1:
+            tell(f"error: {error}")
+
+    for _, made in extractor.each(clips, failed):
+        if made is None:
+            continue
+        found.append(made)
+        for warning in () if options.quiet else made.warnings:
+            tell(f"warning: {made.path}: {warning}")
+    if not found:
+        raise errors[0] if len(clips) == 1 else SomeInputsFailed("no video could be read")
+    write_file(out, as_npz(found, model, profile, options.layer))
+    if not options.quiet:
+        rows, width = sum(len(made.start) for made in found), found[0].frames.shape[-1]
+        tell(f"{out}: {rows} rows of {width} features, of {len(found)} videos")
+    if errors:
+        raise SomeInputsFailed(f"{len(errors)} of {len(clips)} videos could not be read")
+
+
+def _recognize(options: argparse.Namespace) -> None:
+    """One video with all that there is to say, or many with a line for each."""
+    from tsm_ref.checkpoint.registry import card_of
+    from tsm_ref.show.files import Pictures
+    from tsm_ref.show.report import Shown
+
+    clips = _clips(options)
     pictures = Pictures(*(getattr(options, name) for name in OF_PICTURES))
     pictures.check(len(clips))
     recipe = recipe_of(options)

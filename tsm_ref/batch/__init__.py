@@ -7,14 +7,25 @@
     journal   what is done already, on disk; a run that goes on from it does nothing twice
     workers   clips to outcomes, in this process or in several
     cluster   clips to outcomes on other machines, as tasks of Dask distributed
+    features  what the head reads of each clip, and a folder that keeps it
     outputs   the files that a batch leaves: JSON, JSON Lines, CSV
     run       all of it together
     scores    outcomes beside the truth: accuracy, each class, who is taken for whom
     screen    a batch on the screen: a line a clip, and how far it is
 """
 
+from tsm_ref.batch.features import Extractor
 from tsm_ref.batch.lists import Clip, clips_of, read_list
 from tsm_ref.batch.recipe import Outcome, Recipe
 from tsm_ref.batch.run import Targets, run_batch
 
-__all__ = ["Clip", "Outcome", "Recipe", "Targets", "clips_of", "read_list", "run_batch"]
+__all__ = [
+    "Clip",
+    "Extractor",
+    "Outcome",
+    "Recipe",
+    "Targets",
+    "clips_of",
+    "read_list",
+    "run_batch",
+]

@@ -6,6 +6,7 @@
     windows     a long video in sliding windows, and their timeline of segments
     clock       where the time goes, stage by stage
     room        whether the clips of a profile have room in memory
+    features    what the network's head reads of a video, for every clip or window
     render      the table and the JSON, which ``recognition.schema.json`` describes
 
 >>> from tsm_ref.checkpoint import weights_folder
@@ -15,6 +16,7 @@
 'pan left'
 """
 
+from tsm_ref.recognition.features import ClipFeatures, as_npz, features_of
 from tsm_ref.recognition.recognize import (
     Prediction,
     Recognition,
@@ -26,12 +28,15 @@ from tsm_ref.recognition.render import as_json, as_table
 from tsm_ref.recognition.windows import Segment
 
 __all__ = [
+    "ClipFeatures",
     "Prediction",
     "Recognition",
     "Segment",
     "as_json",
+    "as_npz",
     "as_table",
     "check_classifies",
+    "features_of",
     "recognize",
     "sampled",
 ]

@@ -264,19 +264,31 @@ def _cropped(spec: Preprocess, crops: int) -> Preprocess:
 
 def check_classifies(model: Model) -> None:
     """Raise `CheckpointError` for a model that does not turn one clip of pictures into logits."""
-    graph = model.graph
-    shapes = [entry.shape for entry in graph.inputs]
-    takes_clips = len(shapes) == 1 and len(shapes[0]) == 5 and shapes[0][1] == 3
-    if not takes_clips or len(graph.outputs) != 1:
-        names = ", ".join(entry.name for entry in graph.inputs)
-        raise CheckpointError(
-            f"the model {model.name!r} does not label clips (it takes {names} and gives "
-            f"{', '.join(graph.outputs)}); run it on arrays with tsm_ref.load(...).run"
-        )
+    if not _takes_clips(model) or len(model.graph.outputs) != 1:
+        raise _not_of_clips(model, "label")
+
+
+def check_takes_clips(model: Model) -> None:
+    """Raise `CheckpointError` for a model that takes something else than one clip of pictures."""
+    if not _takes_clips(model):
+        raise _not_of_clips(model, "look at")
+
+
+def _takes_clips(model: Model) -> bool:
+    shapes = [entry.shape for entry in model.graph.inputs]
+    return len(shapes) == 1 and len(shapes[0]) == 5 and shapes[0][1] == 3
+
+
+def _not_of_clips(model: Model, what: str) -> CheckpointError:
+    names = ", ".join(entry.name for entry in model.graph.inputs)
+    return CheckpointError(
+        f"the model {model.name!r} does not {what} clips (it takes {names} and gives "
+        f"{', '.join(model.graph.outputs)}); run it on arrays with tsm_ref.load(...).run"
+    )
 
 
 @contextmanager
-def _usage() -> Iterator[None]:
+def as_usage() -> Iterator[None]:
     """A rule of sampling that cannot be followed is a mistake of whoever asked for it."""
     try:
         yield
@@ -287,10 +299,10 @@ def _usage() -> Iterator[None]:
 def _over_clips(model: Model, profile: Profile, clip: Clip, known: Survey, told: _Told) -> _Seen:
     """A fixed number of clips, spread over the video by the rule that the profile names."""
     sampling, spec, clock = profile.sampling, profile.preprocess, told.clock
-    with _usage():
+    with as_usage():
         indices = SAMPLERS[sampling.policy](known.info.frame_count, sampling.segments)
     with clock.stage("decode"):
-        got = read_wanted(clip, known, indices, _prepared(model, spec, known))
+        got = read_wanted(clip, known, indices, prepared(model, spec, known))
     logits = []
     for rows in got.order:
         logits.append(_run(model, got.unique[rows], spec, clock))
@@ -306,12 +318,12 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
     sampling, spec, clock = profile.sampling, profile.preprocess, told.clock
     if sampling == model.profile.sampling:  # windows that somebody asked for stay as they are
         sampling = grown(sampling, known)
-    with _usage():
+    with as_usage():
         made = ladder(known.times, sampling, known.info.duration)
     logits: dict[int, Array] = {}
     with closing(clip.open()) as source:
         shown = known.checked(source.shown())
-        cutter = WindowCutter(shown, made.windows, _prepared(model, spec, known))
+        cutter = WindowCutter(shown, made.windows, prepared(model, spec, known))
         found = ahead(iter(cutter)) if model.threads > 1 else (each for each in cutter)
         with closing(found) as cut:
             while (each := clock.timed("decode", lambda: next(cut, None))) is not None:
@@ -327,7 +339,7 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
     return _Seen(seen, indices, known.times[indices], cutter.decoded, info, sampling, windows)
 
 
-def _prepared(model: Model, spec: Preprocess, known: Survey) -> Callable[[Array], Array]:
+def prepared(model: Model, spec: Preprocess, known: Survey) -> Callable[[Array], Array]:
     """What makes the views of a frame of this video."""
     aspect, compiled = float(known.info.pixel_aspect), model.engine.name == "numba"
     return lambda frame: resize_and_crop(frame, spec, aspect, compiled=compiled)
