@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tsm_ref.errors import MissingDependency, VideoError
-from tsm_ref.video import decode, frames, packet_times, probe, read_frames
+from tsm_ref.video import frames, packet_times, probe, read_frames
+from tsm_ref.video.pictures import Painter
 from tsm_ref.video.sampling import uniform
 from tsm_ref.video.source import FrameSource
 
@@ -110,13 +111,13 @@ def test_read_frames_gives_any_order_with_repeats_and_converts_each_once(make_cl
 
 def test_only_wanted_frames_become_pixels(make_clip: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    honest = decode._upright_rgb
+    honest = Painter.upright
 
     def counted(*args: object) -> np.ndarray:
         made.append(args)
         return honest(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(decode, "_upright_rgb", counted)
+    monkeypatch.setattr(Painter, "upright", counted)
     assert read_frames(make_clip("a.mov", 9), [7, 2, 7]).frames_decoded == 8
     assert len(made) == 2
 
@@ -328,18 +329,3 @@ def test_without_pyav_the_package_is_named(
 def test_importing_the_room_does_not_import_pyav() -> None:
     program = "import sys, tsm_ref.video; sys.exit('av' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-
-
-def test_a_picture_of_unknown_colours_is_a_bad_video() -> None:
-    """A damaged stream named a colour space that FFmpeg's scaler does not know."""
-    av = pytest.importorskip("av")
-
-    class Picture:
-        def to_ndarray(self, **_: object) -> None:
-            raise av.error.OSError(95, "Operation not supported")
-
-    class Look:
-        coded = (2, 2)
-
-    with pytest.raises(VideoError, match="cannot be turned into RGB"):
-        decode._upright_rgb(Picture(), Look())  # type: ignore[arg-type]

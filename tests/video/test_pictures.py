@@ -1,11 +1,13 @@
 import math
 import struct
+from fractions import Fraction
 from types import SimpleNamespace as Fake
 
 import numpy as np
 import pytest
 
-from tsm_ref.video.pictures import Orientation, picture_warnings
+from tsm_ref.errors import VideoError
+from tsm_ref.video.pictures import Look, Orientation, Painter, picture_warnings
 
 IMAGE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
@@ -59,3 +61,42 @@ def test_an_hdr_picture_of_ten_bits_with_alpha_warns_three_times() -> None:
     assert len(found) == 3
     plain = [Fake(bits=8, is_alpha=False)]
     assert picture_warnings(Fake(format=Fake(name="gray", components=plain), color_trc=1)) == []
+
+
+FORMATS = ["yuv420p", "yuvj420p", "yuv444p", "yuv422p10le", "nv12", "gray", "gray16le", "rgb24"]
+
+
+@pytest.mark.parametrize("size", [(48, 32), (47, 33), (426, 240), (1280, 722)])
+def test_the_painter_gives_what_pyav_gives_for_each_picture(size: tuple[int, int]) -> None:
+    av = pytest.importorskip("av")
+    painter, rng = Painter(av), np.random.default_rng(0)
+    for name in [*FORMATS, *FORMATS[::-1], "bgra"]:  # the scaler is set up anew for another format
+        picture = av.VideoFrame(*size, name)
+        for plane in picture.planes:
+            plane.update(rng.integers(0, 256, plane.buffer_size, np.uint8).tobytes())
+        painted = painter.upright(picture, Look.at(picture, Fraction(1)))
+        np.testing.assert_array_equal(painted, picture.to_ndarray(format="rgb24"))
+
+
+def test_a_picture_of_another_size_is_painted_in_that_of_the_first() -> None:
+    av = pytest.importorskip("av")
+    first, other = (
+        av.VideoFrame.from_ndarray(np.full((h, h, 3), h, np.uint8), format="rgb24") for h in (8, 20)
+    )
+    painter, look = Painter(av), Look.at(first, None)
+    assert painter.upright(other, look).shape == painter.upright(first, look).shape == (8, 8, 3)
+
+
+def test_a_picture_of_unknown_colours_is_a_bad_video() -> None:
+    """A damaged stream named a colour space that FFmpeg's scaler does not know."""
+    av = pytest.importorskip("av")
+
+    class Scaler:
+        def reformat(self, *_: object, **__: object) -> None:
+            raise av.error.OSError(95, "Operation not supported")
+
+    painter = Painter(av)
+    painter._scaler = Scaler()
+    look = Look((2, 2), Orientation(), "yuv420p", Fraction(1), ())
+    with pytest.raises(VideoError, match="cannot be turned into RGB"):
+        painter.upright(None, look)

@@ -9,9 +9,9 @@ used.
     sampling     which frames a network sees: numbers to numbers
     resize       bilinear resizing, equal bit for bit to Pillow and to OpenCV
     transforms   a frame to its views, and views to the numbers that a network expects
+    log          what FFmpeg only logs, file by file
     pictures     how a decoded picture is turned for display, and what it loses as 8-bit RGB
     boxes        the boxes of an MP4 file, to see that it lies
-    log          what FFmpeg only logs, file by file
     clock        the second at which each picture is shown, whatever its timestamps say
     containers   what a file must look like from outside before a decoder sees it
     decode       files to frames, one at a time

@@ -16,8 +16,8 @@ from typing import Any, Self
 from tsm_ref.errors import MissingDependency, VideoError
 from tsm_ref.video.clock import Clock
 from tsm_ref.video.containers import DEMUXERS, check_path, check_structure, refusal
-from tsm_ref.video.log import Log
-from tsm_ref.video.pictures import Look
+from tsm_ref.video.log import Log, reason
+from tsm_ref.video.pictures import Look, Painter
 from tsm_ref.video.source import ASSUMED_RATE, Frame, Pixels
 
 __all__ = ["VideoFile", "frames"]
@@ -64,6 +64,7 @@ class VideoFile:
         self._last_stamp: int | None = None
         self._begun, self._headless, self._ticks, self._threads = False, False, 0, threads
         self._av = _import_av()
+        self._painter = Painter(self._av)
         if os.path.isfile(self._name) and (missing := check_structure(self._name)):
             self._damaged(f"the file is cut, {missing} bytes are missing at its end")
         with self._av.logging.Capture(local=True):  # a file that may not be one is no damage yet
@@ -156,7 +157,7 @@ class VideoFile:
             except (StopIteration, IndexError):  # PyAV stumbles over streams that appear late,
                 break  # after it has given the last packet of those it knew
             except self._av.FFmpegError as error:
-                self._broken(_reason(error))
+                self._broken(reason(error))
                 packet, packets = self._last_packet(), iter(())
             self._notice_beginning(packet)
             if packet.is_corrupt:
@@ -192,7 +193,7 @@ class VideoFile:
             with self._watched():
                 pictures: list[Any] = packet.decode()
         except self._av.FFmpegError as error:
-            self._damaged(f"a part of the video does not decode ({_reason(error)})")
+            self._damaged(f"a part of the video does not decode ({reason(error)})")
             return []
         for picture in pictures:
             self._check_size(picture.width, picture.height)
@@ -226,7 +227,7 @@ class VideoFile:
                         )
                     )
                 self._notice_fields(picture)
-                yield index, self._time(picture), partial(_upright_rgb, picture, look)
+                yield index, self._time(picture), partial(self._painter.upright, picture, look)
                 index += 1
                 if index == self._max_frames:
                     return
@@ -356,15 +357,6 @@ def frames(
     )
 
 
-def _upright_rgb(picture: Any, look: Look) -> Pixels:
-    width, height = look.coded
-    try:
-        pixels = picture.to_ndarray(format="rgb24", width=width, height=height)
-    except _import_av().FFmpegError as error:  # its colours are of a kind that nobody knows
-        raise VideoError(f"a picture cannot be turned into RGB ({_reason(error)})") from None
-    return look.orientation.apply(pixels)
-
-
 def _import_av() -> Any:
     try:
         import av
@@ -380,7 +372,3 @@ def _translated(av: Any, name: str) -> Iterator[None]:
         yield
     except (av.FFmpegError, UnicodeError):
         raise VideoError(refusal(name)) from None
-
-
-def _reason(error: Any) -> str:
-    return str(error.strerror or error).lower()

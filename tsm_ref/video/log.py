@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-__all__ = ["Log"]
+__all__ = ["Log", "reason"]
 
 _HARMLESS = ("co located POCs unavailable", "mmco: unref short failure")
 """Errors of H.264 streams that refer to pictures before their beginning: nothing is lost."""
@@ -79,6 +79,11 @@ class Log:
         level, skip = Log._before
         self._logging.set_level(level)
         self._logging.set_skip_repeated(skip)
+
+
+def reason(error: Any) -> str:
+    """Why FFmpeg refused, in a few words."""
+    return str(error.strerror or error).lower()
 
 
 def _printable(text: str) -> str:

@@ -9,6 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.errors import VideoError
+from tsm_ref.video.log import reason
+
 _HDR_CURVES = {16: "PQ (SMPTE 2084)", 18: "HLG (ARIB STD-B67)"}  # ITU-T H.273, table 3
 
 
@@ -142,3 +145,21 @@ def picture_warnings(picture: Any) -> list[str]:
     if curve is not None:
         found.append(f"the HDR transfer curve {curve} is kept as it is, without tone mapping")
     return found
+
+
+class Painter:
+    """Turns decoded pictures into upright RGB, in one thread: FFmpeg's scaler is set up but once.
+
+    To set it up, with threads of its own, costs more than to scale a small picture.
+    """
+
+    def __init__(self, av: Any) -> None:
+        self._av, self._scaler = av, av.video.reformatter.VideoReformatter()
+
+    def upright(self, picture: Any, look: Look) -> NDArray[np.uint8]:
+        """A picture of the size of the first (H, W, 3); raises `VideoError` for unknown colours."""
+        try:
+            rgb = self._scaler.reformat(picture, *look.coded, "rgb24", threads=1)
+        except self._av.FFmpegError as error:
+            raise VideoError(f"a picture cannot be turned into RGB ({reason(error)})") from None
+        return look.orientation.apply(rgb.to_ndarray())

@@ -137,8 +137,15 @@ def _pass(
     shape = (len(first), width, depth) if axis == 0 else (height, len(first), depth)
     result = np.empty(shape, np.uint8)
     run = resize.down if axis == 0 else resize.across
+    if axis == 1 and depth == 3:
+        run, weights = resize.across_rgb, _in_groups(weights, resize.GROUP)
     run(np.ascontiguousarray(pixels), first, weights, _PIL_BITS, result)
     return result
+
+
+def _in_groups(weights: Coefficients, size: int) -> Coefficients:
+    """The weights (n, taps) followed by zeros, to a multiple of a size."""
+    return np.ascontiguousarray(np.pad(weights, ((0, 0), (0, -weights.shape[1] % size))))
 
 
 def _pass_along_rows(pixels: Pixels, first: Indices, weights: Coefficients, axis: int) -> Pixels:
