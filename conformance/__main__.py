@@ -84,6 +84,13 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=("npy", "onnx"), default="npy")
     export.set_defaults(command=commands.export_command)
 
+    vectors = verbs.add_parser("vectors", help="write questions with right answers to one archive")
+    vectors.add_argument("file", metavar="FILE.zip")
+    vectors.add_argument("--level", default="L3,S,R", metavar="LEVELS")
+    vectors.add_argument("--profile", default="mit")
+    vectors.add_argument("--seed", type=whole, default=0)
+    vectors.set_defaults(command=commands.vectors_command)
+
     judge = verbs.add_parser("judge", help="judge the answers in a folder that was exported")
     judge.add_argument("folder", metavar="DIR")
     judge.add_argument("--report", metavar="DIR")

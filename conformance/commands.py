@@ -145,6 +145,17 @@ def export_command(a: argparse.Namespace) -> int:
     return 0
 
 
+def vectors_command(a: argparse.Namespace) -> int:
+    """Write the questions of some levels with their right answers to an archive."""
+    from conformance.exchange.archive import write_archive
+    from conformance.reports import suite_version
+
+    setting = Setting(conventions_of(a.profile), a.seed)
+    count = write_archive(Path(a.file), cases_of(parse_levels(a.level)), setting, suite_version())
+    say(f"{count} cases in {a.file}")
+    return 0
+
+
 def judge_command(a: argparse.Namespace) -> int:
     """Judge the answers in a folder."""
     from conformance.testees.folder import Folder

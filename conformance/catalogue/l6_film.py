@@ -13,7 +13,7 @@ from conformance.questions.arrays import Array
 from conformance.questions.case import Call, Problem, Question, Setting, case
 from conformance.questions.conventions import plain
 from conformance.questions.data import draw_weights, resnet_shapes
-from conformance.questions.judges import Finding, VacuousCase
+from conformance.questions.judges import Finding, Key, VacuousCase
 from conformance.questions.structure import Oracle
 from tsm_ref.reference.bounds import Bounded
 
@@ -64,9 +64,17 @@ class Recognition:
         pairs = zip(*lists, strict=True)
         return all(abs(a["probability"] - b["probability"]) <= limit for a, b in pairs)
 
-    def _close(self, y: Array) -> Finding:
+    def key(self) -> Key:
+        """The frames, and the probabilities by class."""
+        probabilities = {"expected": self.probabilities.value, "tolerance": self._tolerance()}
+        return Key("recognition", {"frames": self.frames, **probabilities})
+
+    def _tolerance(self) -> Array:
         # The file may hold no more digits than a reader needs.
-        tolerance = self.probabilities.tolerance() + 5e-7
+        return np.asarray(self.probabilities.tolerance() + 5e-7)
+
+    def _close(self, y: Array) -> Finding:
+        tolerance = self._tolerance()
         share = np.abs(y - self.probabilities.value) / tolerance
         used = float(share.max())
         worst = int(np.argmax(share))

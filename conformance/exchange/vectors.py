@@ -24,7 +24,7 @@ import numpy as np
 
 from conformance.exchange.schemas import Invalid, check
 from conformance.questions.case import Call, Case, Setting, make_problem
-from conformance.questions.files import FILM, write_npy
+from conformance.questions.files import FILM, npy_bytes
 from tsm_ref.errors import UsageError, WriteError
 
 HOW = """# How to answer these questions
@@ -75,19 +75,30 @@ def export(folder: Path, cases: Iterable[Case], setting: Setting, format: str = 
                 continue
             for i, call in enumerate(calls):
                 places[fingerprint(call)] = f"{case.id}/{i}"
-                write_call(folder / "cases" / case.id / str(i), call)
+                place = folder / "cases" / case.id / str(i)
+                place.mkdir(parents=True, exist_ok=True)
+                for name, data in call_files(call).items():
+                    (place / name).write_bytes(data)
         if format == "npy":
-            manifest: dict[str, Any] = {
-                "format": 1,
-                "seed": setting.seed,
-                "profile": setting.conventions.as_dict(),
-            }
-            text = json.dumps(manifest | {"levels": sorted(levels), "places": places}, indent=1)
-            (folder / "manifest.json").write_text(text + "\n", "utf-8")
+            text = json.dumps(manifest_of(setting, levels, places), indent=1) + "\n"
+            (folder / "manifest.json").write_text(text, "utf-8")
             (folder / "README.md").write_text(HOW, "utf-8")
     except OSError as error:
         raise WriteError(f"cannot export to {folder}: {error}") from None
     return count
+
+
+def manifest_of(
+    setting: Setting, levels: Iterable[str], places: Mapping[str, str]
+) -> dict[str, Any]:
+    """What `read_manifest` reads: what the questions were made for, and where each lies."""
+    return {
+        "format": 1,
+        "seed": setting.seed,
+        "profile": setting.conventions.as_dict(),
+        "levels": sorted(levels),
+        "places": dict(places),
+    }
 
 
 def questions(setting: Setting, cases: Iterable[Case]) -> Iterator[tuple[Case, list[Call]]]:
@@ -97,19 +108,15 @@ def questions(setting: Setting, cases: Iterable[Case]) -> Iterator[tuple[Case, l
             yield case, [question.call for question in make_problem(case, setting).questions]
 
 
-def write_call(folder: Path, call: Call) -> None:
-    """One call as a folder of arrays and a ``call.json``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {}
-    for name, x in call.inputs.items():
-        if name == FILM:
-            files[name] = "film.avi"
-            (folder / files[name]).write_bytes(x.tobytes())
-            continue
-        files[name] = name.replace("/", ".") + ".npy"
-        write_npy(folder / files[name], x)
-    told = {"operation": call.operation, "attributes": dict(call.attributes), "inputs": files}
-    (folder / "call.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+def call_files(call: Call) -> dict[str, bytes]:
+    """One call as files: an array for each input, and a ``call.json``."""
+    names = {n: "film.avi" if n == FILM else n.replace("/", ".") + ".npy" for n in call.inputs}
+    told = {"operation": call.operation, "attributes": dict(call.attributes), "inputs": names}
+    files = {
+        names[name]: x.tobytes() if name == FILM else npy_bytes(x)
+        for name, x in call.inputs.items()
+    }
+    return {"call.json": (json.dumps(told, indent=1) + "\n").encode(), **files}
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -1,5 +1,6 @@
 """``.npy`` files from strangers: format 1.0 to 3.0, no pickle, no more bytes than are there."""
 
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,17 @@ class BadFile(ValueError):
     """A file that is no usable array; says what is wrong with it."""
 
 
+def npy_bytes(x: Array) -> bytes:
+    """An array as a file in C order, format 1.0."""
+    file = BytesIO()
+    plain = np.asarray(x, order="C")
+    np.lib.format.write_array(file, plain, version=(1, 0), allow_pickle=False)
+    return file.getvalue()
+
+
 def write_npy(path: Path, x: Array) -> None:
     """Write an array in C order, format 1.0."""
-    with path.open("wb") as f:
-        np.lib.format.write_array(f, np.ascontiguousarray(x), version=(1, 0), allow_pickle=False)
+    path.write_bytes(npy_bytes(x))
 
 
 def read_npy(path: Path, limit: int = MAX_BYTES) -> Array:

@@ -5,7 +5,7 @@ for exact work, at most 1 for a pass), `ulp` the largest distance in units of th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +29,29 @@ class Finding:
     def passed(self) -> bool:
         """True where nothing was found to be wrong."""
         return not self.message
+
+
+@dataclass(frozen=True)
+class Key:
+    """The right answer for whoever judges without this package: arrays, and the rule they are for.
+
+    ``rule`` is one of `RULES`; ``facts`` are plain values that belong to it.
+    """
+
+    rule: str
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+RULES: Mapping[str, str] = {
+    "bits": "every bit of the answer is that of `expected`; integers may have any width",
+    "values": "every number equals that of `expected`; -0 equals 0",
+    "within": "nowhere further from `expected` than `tolerance` says there",
+    "refusal": "an error is right, and any answer is wrong",
+    "recognition": "the frames equal `frames`, each probability is within `tolerance` of "
+    "`expected`, and classes stand in falling order",
+}
+"""How an answer may be judged, in words."""
 
 
 class VacuousCase(Exception):
@@ -59,6 +82,10 @@ class Judge(Protocol):
 
     def nearness(self, actual: Array, other: Array) -> bool:
         """Whether two outputs are the same as far as this judge can tell them apart."""
+        ...
+
+    def key(self) -> Key:
+        """The right answer, for whoever judges without this package."""
         ...
 
 
@@ -110,6 +137,10 @@ class Bits(_OneArray):
         """Equal to the bit."""
         return same_bits(actual, other)
 
+    def key(self) -> Key:
+        """The bits."""
+        return Key("bits", {"expected": self.expected}, {"may_refuse": self.may_refuse})
+
 
 @dataclass(frozen=True)
 class Values(_OneArray):
@@ -129,6 +160,10 @@ class Values(_OneArray):
     def nearness(self, actual: Array, other: Array) -> bool:
         """Equal numbers in equal shapes."""
         return actual.shape == other.shape and np.array_equal(actual, other, equal_nan=True)
+
+    def key(self) -> Key:
+        """The numbers."""
+        return Key("values", {"expected": self.expected})
 
 
 @dataclass(frozen=True)
@@ -175,6 +210,12 @@ class Within(_OneArray):
         gap = np.abs(actual.astype(np.float64) - other.astype(np.float64))
         return bool((gap <= 2 * self._tolerance()).all())
 
+    def key(self) -> Key:
+        """The oracle's values in float64, and how far each may be missed."""
+        arrays = {"expected": self.expected.value, "tolerance": self._tolerance()}
+        facts = {"dtype": self.dtype, "may_refuse": self.may_refuse}
+        return Key("within", arrays, facts | {"may_be_single": self.may_be_single})
+
     def guard(self, u: float, *, sparse: bool = False) -> None:
         """Refuse a case that could not fail; see `VacuousCase`.
 
@@ -212,6 +253,10 @@ class Refuses:
     def nearness(self, actual: Array, other: Array) -> bool:
         """Two accepted inputs are the same mistake."""
         return True
+
+    def key(self) -> Key:
+        """No answer."""
+        return Key("refusal", facts={"why": self.why})
 
 
 def same_bits(a: Array, b: Array) -> bool:

@@ -15,32 +15,17 @@ from conformance.judging.runner import run
 from conformance.questions.case import Call, Setting
 from conformance.questions.conventions import PRESETS
 from conformance.testees.folder import Folder
-from conformance.testees.in_process import InProcess
 from conformance.testees.reference import Reference
-from conformance.worker import as_message
 from tsm_ref.errors import UsageError
 
 LEVELS = ("L0", "L3", "S", "R")
 
 
-def answer_all(folder, profile):
-    """What somebody does who answers an exported folder on another machine."""
-    testee = InProcess(Reference(profile))
-    for path in sorted(folder.glob("cases/*/*/call.json")):
-        told = json.loads(path.read_text())
-        inputs = {name: np.load(path.parent / file) for name, file in told["inputs"].items()}
-        out = folder / "outputs" / path.parent.relative_to(folder / "cases")
-        out.mkdir(parents=True)
-        reply = as_message(testee.ask(Call(told["operation"], inputs, told["attributes"]), 9), out)
-        if "error" in reply:
-            (out / "error.json").write_text(json.dumps(reply["error"]))
-
-
 @pytest.fixture(scope="module")
-def answered(tmp_path_factory):
+def answered(tmp_path_factory, answer_all):
     folder = tmp_path_factory.mktemp("exported")
     export(folder, cases_of(LEVELS), Setting(PRESETS["paddle"], 3))
-    answer_all(folder, "paddle")
+    answer_all(folder, Reference("paddle"))
     return folder
 
 
