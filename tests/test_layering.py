@@ -24,7 +24,7 @@ FLOORS = (
     ("batch",),
     ("tsm_ref",),
     ("options",),
-    ("infer", "bench", "evaluate", "explain", "convert", "inspect", "warmup"),
+    ("infer", "bench", "evaluate", "fit_head", "explain", "convert", "inspect", "warmup"),
     ("__main__",),
 )
 """The rooms of each floor, the lowest first; "tsm_ref" is the package itself, its public names."""
@@ -84,6 +84,7 @@ OWNERS = {
     "onnxruntime": ("tsm_ref/bench/", "conformance/"),
     "openvino": ("tsm_ref/bench/",),
     "tensorflow": ("conformance/adapters/",),
+    "sklearn": ("tsm_ref/batch/fitting.py",),
 }
 """Packages that only these files may import, given by the beginnings of their paths."""
 

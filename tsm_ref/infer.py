@@ -335,7 +335,7 @@ def _recognize(options: argparse.Namespace) -> None:
     else:
         found = _recognize_many(recipe, loaded, clips, options)
     shown = [Shown(outcome.path, outcome.result, outcome.error) for outcome in found]
-    for note in pictures.write(shown, card_of(options.model)):
+    for note in pictures.write(shown, card_of(options.model) or loaded[0].notes.get("card", "")):
         tell(f"warning: {note}")
     failed = sum(outcome.result is None for outcome in found)
     if failed:

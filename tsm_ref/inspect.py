@@ -63,6 +63,8 @@ def report(found: files.Checkpoint) -> Iterator[str]:
     for fact in found.facts or _of_profile(found):
         if fact.value not in (None, ()):
             yield _cut(f"fact     {fact}")
+    for name, text in found.extra.items():
+        yield _cut(f"note     {name}: {' '.join(text.split())}")
     for remark in found.remarks:
         yield _cut(f"note     {remark}")
 

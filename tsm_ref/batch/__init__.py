@@ -11,6 +11,7 @@
     outputs   the files that a batch leaves: JSON, JSON Lines, CSV
     run       all of it together
     scores    outcomes beside the truth: accuracy, each class, who is taken for whom
+    fitting   a linear head for features of labelled clips, and how right it is
     screen    a batch on the screen: a line a clip, and how far it is
 """
 

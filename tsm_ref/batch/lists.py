@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tsm_ref.errors import UsageError
 
-__all__ = ["PICTURES", "VIDEOS", "Clip", "clips_of", "read_list"]
+__all__ = ["PICTURES", "VIDEOS", "Clip", "clips_of", "folders_of_classes", "read_list"]
 
 VIDEOS = frozenset(
     f".{ending}"
@@ -128,6 +128,28 @@ def read_list(path: str, *, root: str | None = None) -> list[Clip]:
         said = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{path}: {said}: a list of clips is needed, one a line") from None
     return _once(placed)
+
+
+def folders_of_classes(path: str) -> list[Clip]:
+    """The videos of a folder that has a folder for each class, labelled by its name.
+
+    Raises `UsageError` for one without folders, for a video beside them, which has no class, and
+    for a class without any video.
+    """
+    names = sorted(name for name in os.listdir(path) if not name.startswith("."))
+    classes = [name for name in names if os.path.isdir(os.path.join(path, name))]
+    if not classes:
+        raise UsageError(f"{path}: there is no folder in it: one for each class is needed")
+    for name in names:
+        if name not in classes and os.path.splitext(name)[1].lower() in VIDEOS:
+            raise UsageError(f"{path}: {name!r} lies beside the folders, and so has no class")
+    clips = []
+    for name in classes:
+        found = list(_in_folder(os.path.join(path, name), True))
+        if not found:
+            raise UsageError(f"{path}: the class {name!r} has no video")
+        clips += [Clip(video, name) for video in found]
+    return clips
 
 
 def _text(path: str) -> str:

@@ -50,7 +50,8 @@ class Model:
     was built). The engine keeps the weights in the order in which it reads them; `weights` gets
     them again by the function ``weights``, whose first result may be given as ``first``. The file
     of a model that was loaded is not needed again: it may be replaced or deleted. ``warnings`` are
-    what that file does not say and what was assumed instead.
+    what that file does not say and what was assumed instead, ``notes`` what its writer left in it,
+    such as a licence or a card.
 
     A model goes where work goes: threads may share it (they take turns), `copy.deepcopy` gives one
     that runs beside it, and it can be pickled with all that it needs, for a
@@ -70,10 +71,12 @@ class Model:
         first: Weights | None = None,
         form: Callable[[Engine], FileForm] | None = None,
         warnings: Sequence[str] = (),
+        notes: Mapping[str, str] | None = None,
     ) -> None:
         self._options: dict[str, Any] = {"engine": engine, "threads": threads, "form": form}
         self.threads = threads
-        self._options["warnings"] = tuple(warnings)
+        self._options |= {"warnings": tuple(warnings), "notes": dict(notes or {})}
+        self.notes: Mapping[str, str] = self._options["notes"]
         self.graph = graph
         self.profile = profile
         self.name = name or graph.name
@@ -387,6 +390,7 @@ def load(
         first=found.weights,
         form=partial(FileForm.on, *declared) if found.inputs else None,
         warnings=found.warnings,
+        notes=found.extra,
     )
 
 
@@ -462,7 +466,8 @@ def save(
 ) -> str:
     """Write a model file in our HDF5 format, whole or not at all; returns its SHA-256.
 
-    ``storage`` is "float32" or "float16"; ``extra`` are free notes such as a licence.
+    ``storage`` is "float32" or "float16"; ``extra`` are free notes such as a licence, which are
+    written beside those of the model.
 
     Raises `UsageError` for another storage, `WriteError` where the file cannot be written.
 
@@ -472,9 +477,9 @@ def save(
     ...     load(f"{folder}/mine.h5", profile=None, engine="numpy").sha256 == digest
     True
     """
-    weights = model.weights
+    weights, notes = model.weights, {**model.notes, **(extra or {})}
     try:
-        return files.save(path, model.graph, weights, model.profile, storage=storage, extra=extra)
+        return files.save(path, model.graph, weights, model.profile, storage=storage, extra=notes)
     except TsmError as error:
         raise error.about(path) from None
 

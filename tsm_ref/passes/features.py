@@ -1,4 +1,7 @@
-"""Cuts a graph at a value: the features in front of its head, or those of any other layer."""
+"""Cuts a graph at a value: the features in front of its head, or those of any other layer.
+
+A new head can stand there instead.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,7 +10,7 @@ from difflib import get_close_matches
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import SQUASHES, Graph, Node
 
-__all__ = ["features", "head_input", "layers"]
+__all__ = ["features", "head_input", "layers", "with_head"]
 
 MOST_NAMED = 24
 """The most layers that a refusal names."""
@@ -34,6 +37,44 @@ def features(graph: Graph, layer: str | None = None) -> Graph:
         nodes += [Node(pooled, "GlobalAveragePool", (value,)), Node(flat, "Flatten", (pooled,))]
         value = flat
     return _ending_at(replace(graph, nodes=tuple(nodes)), value)
+
+
+def with_head(graph: Graph, classes: int, layer: str | None = None) -> tuple[Graph, str, str]:
+    """The graph up to a layer with a new head behind it, and the names of its weight and bias.
+
+    The head is linear, (classes, D) and (classes,), per frame; its logits are averaged over time.
+    Raises `UsageError` as `features`.
+
+    >>> from tsm_ref.models import RESNETS, build_resnet
+    >>> made, weight, bias = with_head(build_resnet(RESNETS["resnet18"], num_classes=5), 2)
+    >>> made.parameters[weight], made.parameters[bias], made.outputs
+    ((2, 512), (2,), ('consensus',))
+    """
+    cut = features(graph, layer)
+    (value,) = cut.outputs
+    shapes = {
+        entry.name: [size if isinstance(size, int) else 64 for size in entry.shape]
+        for entry in cut.inputs
+    }
+    width = cut.shapes(shapes)[value][1]
+    taken = {*cut.parameters, *cut.node, *shapes}
+    head, consensus = _free("head", taken), _free("consensus", taken)
+    weight, bias = _free(f"{head}.weight", taken), _free(f"{head}.bias", taken)
+    nodes = (
+        *cut.nodes,
+        Node(head, "Linear", (value, weight, bias)),
+        Node(consensus, "Consensus", (head,)),
+    )
+    parameters = {**cut.parameters, weight: (classes, width), bias: (classes,)}
+    made = replace(cut, nodes=nodes, outputs=(consensus,), parameters=parameters)
+    return made, weight, bias
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """A name that nothing in the graph has."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def head_input(graph: Graph) -> str:
