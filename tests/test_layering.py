@@ -49,7 +49,12 @@ INSIDE = {
     "system": ("atomic isolated memory private terminal",),
     "reference": ("_arrays", "_windows folds rounding", "ops pool", "shift", "blocks bounds"),
     "passes": ("extents features fold_batch_norm windows", "fuse streaming", "optimize"),
-    "models": ("builder", "big_small mobilenet_v2 resnet ts_can", "pp_lcnet", "weights zoo"),
+    "models": (
+        "builder",
+        "big_small mobilenet_v2 resnet ts_can",
+        "mobileone pp_lcnet",
+        "weights zoo",
+    ),
     "video": (
         *("ahead boxes log pictures resize sampling source", "clock containers transforms"),
         *("decode", "camera pipe surveys", "clips", "reading stills"),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tsm_ref.checkpoint.contents import shown
 from tsm_ref.checkpoint.keras.layers import LayerTable, stored_shapes
-from tsm_ref.checkpoint.tensors.networks import WIDTHS
+from tsm_ref.checkpoint.tensors.mobile_nets import WIDTHS
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
 from tsm_ref.models import RESNETS, ResNetSpec, build_mobilenet_v2, build_resnet, build_ts_can

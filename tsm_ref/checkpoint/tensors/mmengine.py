@@ -82,8 +82,10 @@ def facts_of_meta(meta: Any) -> dict[str, dict[str, Any]]:
     text = next((meta[k] for k in ("cfg", "config") if type(meta.get(k)) is str), "")
     if text:
         config = read_config(text)
-        found["meta.cfg, model"] = _of_model(_tree(config, "model"))
-        found["meta.cfg, pipeline"] = _of_pipeline(config)
+        model = _tree(config, "model")
+        found["meta.cfg, model"] = _of_model(model)
+        pipeline = found["meta.cfg, pipeline"] = _of_pipeline(config)
+        found["meta.cfg, model"] |= _of_windows(model, pipeline)
     labels = _labels(meta)
     if labels:
         found["meta, classes"] = {"labels": labels}
@@ -134,6 +136,25 @@ def _of_model(model: Tree) -> dict[str, Any]:
         found["average"] = "probabilities" if average == "prob" else "logits"
     found |= _normalised(_tree(model, "data_preprocessor"))
     return {name: value for name, value in found.items() if value is not UNKNOWN}
+
+
+def _of_windows(model: Tree, pipeline: Tree) -> dict[str, Any]:
+    """A backbone that is told of fewer frames than are sampled shifts within windows of them.
+
+    A window of 0 frames is the whole clip.
+    """
+    backbone = _tree(model, "backbone")
+    frames, sampled = backbone.get("num_segments", 8), pipeline.get("segments")
+    shifts = str(backbone.get("type", "")).endswith("TSM") and backbone.get("is_shift", True)
+    if not shifts or type(frames) is not int or sampled is None:
+        return {}
+    if sampled == frames:
+        return {"frame_depth": 0}
+    if frames < 1 or sampled % frames:
+        raise CheckpointError(
+            f"the configuration samples {sampled} frames, and its backbone shifts within {frames}"
+        )
+    return {"frame_depth": frames}
 
 
 USUAL = {

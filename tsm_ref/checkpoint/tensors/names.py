@@ -8,11 +8,21 @@ mark a shifted layer in its name, which is the only trace that a shift leaves in
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import accumulate
 
 from tsm_ref.checkpoint.contents import shown
+from tsm_ref.checkpoint.tensors.renaming import (
+    NON_LOCAL,
+    big_small,
+    mmaction2_mobilenet,
+    mobileone,
+    paddle,
+    paddlecv,
+    pp_tsm_v2,
+    renamer,
+    rppg,
+    timm_vd,
+)
 from tsm_ref.errors import CheckpointError
-from tsm_ref.models.mobilenet_v2 import STAGES
 
 _IGNORED = re.compile(
     r"(.*\.)?num_batches_tracked|data_preprocessor\..*"
@@ -54,146 +64,8 @@ class Naming:
         return list(found)
 
 
-def _renamer(*rules: tuple[str, str]) -> Callable[[str], str]:
-    """Apply regular expressions, each once, in order."""
-    compiled = [(re.compile(pattern), new) for pattern, new in rules]
-
-    def rename(name: str) -> str:
-        for pattern, new in compiled:
-            name = pattern.sub(new, name, count=1)
-        return name
-
-    return rename
-
-
-_NON_LOCAL = (
-    (r"\.non_local_block\.", ".nl."),
-    (r"^(layer\d\.\d+)\.block\.", r"\1."),
-    (r"\.nl\.(g|phi)\.0\.", r".nl.\1."),
-    (r"\.nl\.(g|phi|theta)\.conv\.", r".nl.\1."),
-    (r"\.nl\.(W\.0|conv_out\.conv)\.", ".nl.W."),
-    (r"\.nl\.(W\.1|conv_out\.bn)\.", ".nl.bn."),
-)
-"""A block and the non-local one behind it, wrapped into one; keys and values stand in lists."""
-
-
-def _mmaction2_mobilenet(name: str) -> str:
-    """``layer2.1.conv.0.conv`` is the first convolution of the fourth feature."""
-    first = [1, *accumulate((count for _, _, count, _ in STAGES), initial=1)][1:]
-
-    def feature(match: re.Match[str]) -> str:
-        stage, block, layer = (int(match[i]) for i in (1, 2, 3))
-        kind = 0 if match[4] == "conv" else 1
-        return f"features.{first[stage - 1] + block}.conv.{3 * layer + kind}."
-
-    name = re.sub(r"^backbone\.layer(\d)\.(\d+)\.conv\.(\d)\.(conv|bn)\.", feature, name)
-    for layer, place in (("conv1", 0), ("conv2", first[-1])):
-        name = name.replace(f"backbone.{layer}.conv.", f"features.{place}.0.")
-        name = name.replace(f"backbone.{layer}.bn.", f"features.{place}.1.")
-    return name.replace("cls_head.fc_cls.", "classifier.")
-
-
-def _paddle_block(stage: str, letter: str, number: str) -> str:
-    """``res2c`` is the third block of layer 1, and ``res4b7`` the eighth of layer 3."""
-    index = int(number) if number else ord(letter) - ord("a")
-    return f"layer{int(stage) - 1}.{index}."
-
-
-def _paddle(name: str) -> str:
-    """``res2a.conv0._conv.weight`` is the first convolution of the first block of layer 1.
-
-    So is ``bb_0_0.conv0._conv.weight`` of ppTSM, whose stem is ``conv1_1`` to ``conv1_3``.
-    """
-    name = re.sub(r"^backbone\.res(\d)([a-z])(\d*)\.", lambda m: _paddle_block(*m.groups()), name)
-    name = re.sub(r"^backbone\.bb_(\d)_(\d+)\.", lambda m: f"layer{int(m[1]) + 1}.{m[2]}.", name)
-    return _renamer(
-        (r"^backbone\.conv\._conv\.", "conv1."),
-        (r"^backbone\.conv\._batch_norm\.", "bn1."),
-        *((rf"^backbone\.conv1_{i + 1}\._conv\.", f"conv1.{i}.") for i in range(3)),
-        *((rf"^backbone\.conv1_{i + 1}\._batch_norm\.", f"bn1.{i}.") for i in range(3)),
-        (r"^head\.fc\.", "fc."),
-        (r"\.conv0\._conv\.", ".conv1."),
-        (r"\.conv1\._conv\.", ".conv2."),
-        (r"\.conv2\._conv\.", ".conv3."),
-        (r"\.conv0\._batch_norm\.", ".bn1."),
-        (r"\.conv1\._batch_norm\.", ".bn2."),
-        (r"\.conv2\._batch_norm\.", ".bn3."),
-        (r"\.short\._conv\.", ".downsample.0."),
-        (r"\.short\._batch_norm\.", ".downsample.1."),
-        (r"\._mean$", ".running_mean"),
-        (r"\._variance$", ".running_var"),
-    )(name)
-
-
-_pp_tsm_v2 = _renamer(
-    (r"^backbone\.", ""),
-    (r"^global_attention\.", "attention."),
-    (r"\._mean$", ".running_mean"),
-    (r"\._variance$", ".running_var"),
-)
-"""Our names of PP-LCNetV2 are Paddle's, but for the statistics."""
-
-
-_PADDLECV_LAYERS = {
-    **{("res", f"2{letter}"): f"conv{i}" for i, letter in enumerate("abc", start=1)},
-    **{("bn", f"2{letter}"): f"bn{i}" for i, letter in enumerate("abc", start=1)},
-    ("res", "1"): "downsample.0",
-    ("bn", "1"): "downsample.1",
-}
-
-_PADDLECV_ROLES = {
-    "weights": "weight",
-    "scale": "weight",
-    "offset": "bias",
-    "mean": "running_mean",
-    "variance": "running_var",
-}
-
-
-def _paddlecv(name: str) -> str:
-    """``res2a_branch2b_weights`` and ``bn2a_branch2b_scale`` are conv2 and bn2 of the first block.
-
-    ``branch1`` is the shortcut.
-    """
-    name = re.sub(r"^conv1_weights$", "conv1.weight", name)
-    name = re.sub(r"^bn_conv1_(\w+)$", lambda m: f"bn1.{_PADDLECV_ROLES.get(m[1], m[1])}", name)
-    name = re.sub(r"^fc_0\.(w|b)_0$", lambda m: f"fc.{'weight' if m[1] == 'w' else 'bias'}", name)
-    found = re.fullmatch(r"(res|bn)(\d)([a-z])(\d*)_branch(1|2[abc])_(\w+)", name)
-    if found is None:
-        return name
-    kind, stage, letter, number, branch, role = found.groups()
-    layer = _paddle_block(stage, letter, number) + _PADDLECV_LAYERS[kind, branch]
-    return f"{layer}.{_PADDLECV_ROLES.get(role, role)}"
-
-
 _BLOCK = r"(net\.|block\.)*"
 """What a shift or a non-local block puts around a block."""
-
-
-def _timm_vd(name: str) -> str:
-    """``conv1.3`` is the second convolution of the stem, and ``downsample.1`` follows a pool."""
-    stem = {"conv1.0": "conv1.0", "conv1.1": "bn1.0", "conv1.3": "conv1.1", "conv1.4": "bn1.1",
-            "conv1.6": "conv1.2"}  # fmt: skip
-    for theirs, ours in stem.items():
-        if name.startswith(f"{theirs}."):
-            return name.replace(theirs, ours, 1)
-    name = re.sub(r"^bn1\.(?!\d)", "bn1.2.", name)
-    return re.sub(r"\.downsample\.([12])\.", lambda m: f".downsample.{int(m[1]) - 1}.", name)
-
-
-_rppg = _renamer(
-    (r"^apperance_conv", "appearance_conv"),
-    (r"^apperance_att_conv", "attention"),
-    (r"^final_dense_(\d)_r\.", r"dense\1_respiration."),
-    (r"^final_dense_(\d)(_y)?\.", r"dense\1."),
-)
-"""The rPPG-Toolbox spells ``apperance`` so."""
-
-_big_small = _renamer(
-    (r"^bvp_fc(\d)\.", r"dense\1."),
-    (r"^resp_fc(\d)\.", r"dense\1_respiration."),
-    (r"^au_fc(\d)\.", r"dense\1_action_units."),
-)
 
 _PADDLE_BLOCK = r"backbone\.(res2a|bb_0_0)\."
 
@@ -201,25 +73,25 @@ NAMINGS = (
     Naming(
         "MIT",
         rf"base_model\.(layer1\.{_BLOCK}0\.{_BLOCK}conv1\.|features\.1\.conv\.)",
-        _renamer((r"^base_model\.", ""), (r"^new_fc\.", "fc."), *_NON_LOCAL),
+        renamer((r"^base_model\.", ""), (r"^new_fc\.", "fc."), *NON_LOCAL),
         profile="mit",
         unmarked="tsn",
     ),
     Naming(
         "MMAction2 MobileNetV2",
         r"backbone\.layer1\.0\.conv\.0\.(net\.)?conv\.",
-        _mmaction2_mobilenet,
+        mmaction2_mobilenet,
         profile="mmaction2",
         unmarked="tsn",
     ),
     Naming(
         "MMAction2",
         rf"backbone\.layer1\.{_BLOCK}0\.{_BLOCK}conv1\.conv\.",
-        _renamer(
+        renamer(
             (r"^backbone\.conv1\.conv\.", "conv1."),
             (r"^backbone\.conv1\.bn\.", "bn1."),
             (r"^backbone\.", ""),
-            *_NON_LOCAL,
+            *NON_LOCAL,
             (r"^cls_head\.fc_cls\.", "fc."),
             (r"\.conv(\d)\.conv\.", r".conv\1."),
             (r"\.conv(\d)\.bn\.", r".bn\1."),
@@ -230,46 +102,51 @@ NAMINGS = (
         unmarked="tsn",
     ),
     Naming(
-        "PaddleVideo", rf"{_PADDLE_BLOCK}conv0\._conv\.", _paddle, turned=True, by_segments=True
+        "MMAction2 MobileOne",
+        r"backbone\.stage0\.(net\.)?branch_",
+        mobileone,
+        profile="mmaction2",
+        unmarked="tsn",
     ),
+    Naming("PaddleVideo", rf"{_PADDLE_BLOCK}conv0\._conv\.", paddle, turned=True, by_segments=True),
     Naming(
         "PaddleVideo PP-TSMv2",
         r"backbone\.stem\.1\.dw_conv\.",
-        _pp_tsm_v2,
+        pp_tsm_v2,
         turned=True,
         by_segments=True,
     ),
-    Naming("PaddleCV", r"res2a_branch2a_weights$", _paddlecv, turned=True),
+    Naming("PaddleCV", r"res2a_branch2a_weights$", paddlecv, turned=True),
     Naming(
-        "rPPG-Toolbox TS-CAN", r"apperance_conv1\.weight$", _rppg, profile="", unmarked="mtts-can"
+        "rPPG-Toolbox TS-CAN", r"apperance_conv1\.weight$", rppg, profile="", unmarked="mtts-can"
     ),
     Naming(
         "rPPG-Toolbox EfficientPhys",
         r"apperance_att_conv1\.weight$",
-        _rppg,
+        rppg,
         unmarked="mtts-can",
         also="batch_norm.weight",
     ),
     Naming(
         "BigSmall",
         r"small_conv1\.weight$",
-        _big_small,
+        big_small,
         unmarked="big-small",
         fixed_depth=True,
         also="big_conv1.weight",
     ),
-    Naming("timm ResNet-D", r"conv1\.3\.weight$", _timm_vd, also="layer1.0.conv1.weight"),
+    Naming("timm ResNet-D", r"conv1\.3\.weight$", timm_vd, also="layer1.0.conv1.weight"),
     Naming(
         "CIFAR ResNet",
         r"layer1\.0\.conv1\.",
-        _renamer((r"^linear\.", "fc.")),
+        renamer((r"^linear\.", "fc.")),
         unmarked="tsn",
         also="linear.weight",
     ),
     Naming(
         "torchvision or the MIT online demo",
         rf"(layer1\.{_BLOCK}0\.{_BLOCK}conv1\.|features\.1\.conv\.)",
-        _renamer(*_NON_LOCAL),
+        renamer(*NON_LOCAL),
     ),
 )
 """The families, those with the most telling sign first."""
