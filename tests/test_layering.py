@@ -60,7 +60,7 @@ INSIDE = {
         *("decode", "camera pipe surveys", "clips", "reading stills"),
     ),
     "engine": (
-        *("arena contract forking inputs oracle plan_cache stream", "on_numpy"),
+        *("alone arena contract forking inputs oracle plan_cache stream", "on_numpy"),
         *("on_loops on_numba",),
     ),
     "model": (

@@ -6,7 +6,7 @@ import pytest
 import tsm_ref
 from tsm_ref.profile import PROFILES, Profile, Sampling
 from tsm_ref.recognition import sampled
-from tsm_ref.recognition.windows import CERTAIN, SURE, Ladder, ladder, settled
+from tsm_ref.recognition.windows import CERTAIN, SURE, Ladder, Verdict, ladder, settled
 from tsm_ref.video import Windows, frame_times
 
 STILL, LEFT, RIGHT = range(3)
@@ -34,7 +34,7 @@ def test_the_lengths_double_up_to_the_longest_or_the_clip(seconds, lengths):
     made = ladder(frame_times(int(seconds * 20), 20.0), Sampling("windows", 4, 1.0, 0.5, 8.0))
     length = made.windows.end - made.windows.start
     assert [length[made.rung == k].mean() for k in range(len(lengths))] == pytest.approx(lengths)
-    assert (np.diff(made.windows.indices[:, -1]) >= 0).all()
+    assert (np.diff(made.windows.end) >= -1e-9).all()
 
 
 def test_without_a_longest_there_is_one_length():
@@ -77,6 +77,35 @@ def test_rest_that_is_not_certain_beside_a_move_belongs_to_it():
 def test_without_a_class_for_rest_the_short_windows_speak_for_themselves():
     made = rungs([(0.0, 1.0)], [(0.0, 2.0)])
     assert settled(made, [says(STILL, 0.5), says(LEFT, 0.99)], None).tolist() == [0]
+
+
+@pytest.mark.parametrize("seconds", [0.7, 3.3, 9.0, 40.0])
+@pytest.mark.parametrize("rest", [STILL, None])
+def test_windows_that_are_not_needed_would_not_have_spoken(seconds, rest):
+    rng = np.random.default_rng(int(10 * seconds))
+    made = ladder(frame_times(int(seconds * 20), 20.0), Sampling("windows", 4, 1.0, 0.5, 8.0))
+    left_out = 0
+    for _ in range(40):
+        sharpness = rng.uniform(0, 6)
+        chances = rng.dirichlet(np.exp(rng.normal(0, sharpness, 3)), len(made.rung))
+        verdict = Verdict(made, rest)
+        for row in range(len(made.rung)):
+            if verdict.needs(row):
+                verdict.hear(row, chances[row])
+            else:
+                left_out += 1
+        assert verdict.spoken().tolist() == settled(made, list(chances), rest).tolist()
+    assert left_out > 0 or len(set(made.rung)) == 1
+
+
+def test_a_move_that_short_windows_are_sure_of_needs_no_long_ones():
+    made = ladder(frame_times(200, 20.0), Sampling("windows", 4, 1.0, 0.5, 8.0))
+    verdict, asked = Verdict(made, STILL), 0
+    for row in range(len(made.rung)):
+        if verdict.needs(row):
+            asked += 1
+            verdict.hear(row, says(LEFT, 0.99))
+    assert asked <= 1.2 * (made.rung == 0).sum() < len(made.rung)
 
 
 def test_a_window_that_is_asked_for_is_the_only_length():

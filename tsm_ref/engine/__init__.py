@@ -13,6 +13,7 @@ The engines are imported when one is made, so that NumPy alone is enough where N
     inputs       what is asked of every input
     arena        where every value lies
     plan_cache   what has been made ready to run, and whose turn it is
+    alone        runs that leave the other cores to other work
     forking      what a forked child has to make anew
 """
 
@@ -22,11 +23,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from tsm_ref.engine.alone import alone
 from tsm_ref.engine.contract import Engine
 from tsm_ref.errors import MissingDependency, UsageError
 from tsm_ref.graph import Graph
 
-__all__ = ["ENGINES", "Engine", "make_engine"]
+__all__ = ["ENGINES", "Engine", "alone", "make_engine"]
 
 Array = NDArray[Any]
 

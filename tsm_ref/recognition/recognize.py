@@ -1,7 +1,7 @@
 """A video file to predictions: decode, sample, preprocess, run, average, label."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -10,22 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.engine import alone
 from tsm_ref.errors import CheckpointError, UsageError
 from tsm_ref.model import Model
 from tsm_ref.model.described import as_html
 from tsm_ref.profile import Preprocess, Profile, Sampling
 from tsm_ref.recognition.clock import Clock
 from tsm_ref.recognition.room import check_memory
-from tsm_ref.recognition.windows import Segment, WindowCutter, grown, ladder, settled, timeline
+from tsm_ref.recognition.windows import Segment, Verdict, WindowCutter, grown, ladder, timeline
 from tsm_ref.reference import sigmoid, softmax
 from tsm_ref.system.terminal import printable
 from tsm_ref.video import (
     SAMPLERS,
+    Ahead,
     Clip,
     Survey,
     VideoInfo,
     Windows,
-    ahead,
     normalize,
     open_clip,
     read_wanted,
@@ -313,27 +314,29 @@ def _over_clips(model: Model, profile: Profile, clip: Clip, known: Survey, told:
 def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, told: _Told) -> _Seen:
     """Windows over the whole video, each run as soon as its last frame is decoded.
 
-    Of the windows of several lengths, the one that speaks for each moment is seen.
+    Of the windows of several lengths, the one that speaks for each moment is seen; those that
+    cannot speak any more are not run. Where the decoder is late the network leaves it the cores.
     """
     sampling, spec, clock = profile.sampling, profile.preprocess, told.clock
     if sampling == model.profile.sampling:  # windows that somebody asked for stay as they are
         sampling = grown(sampling, known)
     with as_usage():
         made = ladder(known.times, sampling, known.info.duration)
+    share, verdict = _share_of(model, profile), Verdict(made, profile.no_event_index)
     logits: dict[int, Array] = {}
     with closing(clip.open()) as source:
         shown = known.checked(source.shown())
         cutter = WindowCutter(shown, made.windows, prepared(model, spec, known))
-        found = ahead(iter(cutter)) if model.threads > 1 else (each for each in cutter)
-        with closing(found) as cut:
+        with closing(Ahead(iter(cutter), model.threads > 1)) as cut:
             while (each := clock.timed("decode", lambda: next(cut, None))) is not None:
                 row, pixels = each
-                logits[row] = _run(model, pixels, spec, clock)
-                told.progress(len(logits), len(made.windows))
+                if verdict.needs(row):
+                    with alone() if cut.late else nullcontext():
+                        logits[row] = _run(model, pixels, spec, clock)
+                    verdict.hear(row, share(logits[row]))
+                told.progress(row + 1, len(made.windows))
         info = updated(known.info, source)
-    share = _share_of(model, profile)
-    chances = [share(logits[row]) for row in range(len(logits))]
-    spoken = settled(made, chances, profile.no_event_index)
+    spoken = verdict.spoken()
     indices, windows = made.windows.indices[spoken], made.shortest()
     seen = [logits[row] for row in spoken]
     return _Seen(seen, indices, known.times[indices], cutter.decoded, info, sampling, windows)

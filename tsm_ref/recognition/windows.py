@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from tsm_ref.profile import Sampling
 from tsm_ref.video import Survey, Windows, sliding_windows
 
-__all__ = ["Ladder", "Segment", "WindowCutter", "grown", "ladder", "settled", "timeline"]
+__all__ = [
+    "Ladder",
+    "Segment",
+    "Verdict",
+    "WindowCutter",
+    "grown",
+    "ladder",
+    "settled",
+    "timeline",
+]
 
 Array = NDArray[Any]
 
@@ -66,8 +75,8 @@ def grown(sampling: Sampling, known: Survey) -> Sampling:
 
 @dataclass(frozen=True)
 class Ladder:
-    """Windows of several lengths, in the order in which they end; ``rung`` (W,) is 0 for the
-    shortest, 1 for those of the next length, and so on.
+    """Windows of several lengths, in the order in which they end, of those that end together the
+    shorter first; ``rung`` (W,) is 0 for the shortest, 1 for those of the next length, and so on.
     """
 
     windows: Windows
@@ -109,20 +118,90 @@ def ladder(times: Array, sampling: Sampling, clip_end: float | None = None) -> L
         for name in ("start", "end", "indices")
     )
     rung = np.repeat(np.arange(len(rungs)), [len(r) for r in rungs])
-    order = np.lexsort((rung, start, indices[:, -1]))
+    order = np.lexsort((start, rung, np.round(end / INSTANT)))
     return Ladder(Windows(start[order], end[order], indices[order]), rung[order])
+
+
+class Verdict:
+    """Which window of a ladder speaks for each moment, found while the windows are run.
+
+    A moment is a window of the first rung. Of the windows of every length whose centre is nearest
+    to it, the shortest speaks that is sure of a class other than ``no_event``; where none is, the
+    most certain one. A longer window does not speak of an event that lies beside the moment: where
+    the moment's own window is certain that nothing happens, and another short one within the longer
+    is certain of that event. Without ``no_event`` every moment speaks for itself.
+    """
+
+    def __init__(self, made: Ladder, no_event: int | None) -> None:
+        self._windows, self._rung, self._no_event = made.windows, made.rung, no_event
+        count = len(made.rung)
+        self._known = np.zeros(count, bool)
+        self._certain, self._leading = np.zeros(count), np.zeros(count, np.int64)
+        rungs = [np.flatnonzero(made.rung == k) for k in range(int(made.rung.max()) + 1)]
+        middle = made.windows.start + made.windows.end
+        self._moments = rungs[0]
+        self._near = np.stack([rungs[0], *(_nearest(middle, rungs[0], r) for r in rungs[1:])], 1)
+
+    def hear(self, row: int, chances: Array) -> None:
+        """What a window says: the probabilities (K,)."""
+        self._known[row] = True
+        self._certain[row], self._leading[row] = chances.max(), chances.argmax()
+
+    def needs(self, row: int) -> bool:
+        """Whether this window may still speak: for a moment that no shorter one has spoken for."""
+        rung = int(self._rung[row])
+        if rung == 0 or self._no_event is None:
+            return rung == 0
+        moments = np.flatnonzero(self._near[:, rung] == row)
+        return any(self._sure(near[:rung]) is None for near in self._near[moments].tolist())
+
+    def spoken(self) -> NDArray[np.int64]:
+        """The row of the window that speaks, for each moment; those that were needed are heard."""
+        if self._no_event is None:
+            return self._moments
+        rows = []
+        for near in self._near.tolist():
+            sure = self._sure(near)
+            best = max(self._allowed(near), key=self._certain.__getitem__)
+            rows.append(best if sure is None else sure)
+        return np.array(rows)
+
+    def _sure(self, near: Sequence[int]) -> int | None:
+        """The shortest of the windows near a moment that is heard and sure of an event."""
+        for row in self._allowed(near):
+            if self._known[row] and self._event(row) and self._certain[row] >= SURE:
+                return row
+        return None
+
+    def _allowed(self, near: Sequence[int]) -> list[int]:
+        """The windows near a moment, its own first, without those that speak of what is beside."""
+        own = near[0]
+        if not self._known[own] or self._certain[own] < CERTAIN or self._event(own):
+            return list(near)
+        return [own, *(row for row in near[1:] if not self._beside(row))]
+
+    def _event(self, row: int) -> bool:
+        return bool(self._leading[row] != self._no_event)
+
+    def _beside(self, row: int) -> bool:
+        """Whether a short window within this one is certain of the same event."""
+        if not self._known[row] or not self._event(row):
+            return False
+        start, end, short = self._windows.start, self._windows.end, self._moments
+        short = short[self._certain[short] >= CERTAIN]
+        within = (start[short] >= start[row] - INSTANT) & (end[short] <= end[row] + INSTANT)
+        return bool((within & (self._leading[short] == self._leading[row])).any())
+
+
+def _nearest(middle: Array, moments: Array, rows: Array) -> NDArray[np.int64]:
+    """The row whose middle is nearest to that of each moment, the first of equals."""
+    return np.array([rows[np.abs(middle[rows] - middle[moment]).argmin()] for moment in moments])
 
 
 def settled(
     made: Ladder, probabilities: Sequence[Array], no_event: int | None
 ) -> NDArray[np.int64]:
-    """Which window speaks for each moment: rows of the ladder, one per window of the first rung.
-
-    Of the windows of every length whose centre is nearest, the shortest one that is sure of a
-    class other than ``no_event``; where none is, the most certain one. A longer window does not
-    speak of an event that lies beside the moment: where the moment's own window is certain that
-    nothing happens, and another short one within the longer is certain of that event. Without
-    ``no_event`` every window of the first rung speaks for itself.
+    """Which window speaks for each moment, where all were run: rows of the ladder (see `Verdict`).
 
     >>> pair = Ladder(
     ...     Windows(np.zeros(2), np.array([1.0, 2.0]), np.zeros((2, 8), int)), np.array([0, 1])
@@ -130,29 +209,10 @@ def settled(
     >>> settled(pair, [np.array([0.8, 0.2]), np.array([0.1, 0.9])], no_event=0)
     array([1])
     """
-    chances = np.stack(probabilities)
-    start, end = made.windows.start, made.windows.end
-    rungs = [np.flatnonzero(made.rung == k) for k in range(int(made.rung.max()) + 1)]
-    if no_event is None:
-        return rungs[0]
-    certain, leading = chances.max(1), chances.argmax(1)
-    event = leading != no_event
-    short = rungs[0][certain[rungs[0]] >= CERTAIN]
-
-    def beside(row: int) -> bool:
-        within = (start[short] >= start[row] - INSTANT) & (end[short] <= end[row] + INSTANT)
-        return bool(event[row] and (within & (leading[short] == leading[row])).any())
-
-    spoken = []
-    for moment in rungs[0]:
-        near = [
-            rows[np.abs((start + end)[rows] - (start + end)[moment]).argmin()] for rows in rungs
-        ]
-        if moment in short and not event[moment]:
-            near = [moment, *(row for row in near[1:] if not beside(row))]
-        sure = [row for row in near if event[row] and certain[row] >= SURE]
-        spoken.append(sure[0] if sure else max(near, key=certain.__getitem__))
-    return np.array(spoken)
+    verdict = Verdict(made, no_event)
+    for row, chances in enumerate(probabilities):
+        verdict.hear(row, chances)
+    return verdict.spoken()
 
 
 Shown = Iterable[tuple[int, float, Callable[[], Array]]]
@@ -179,7 +239,7 @@ class WindowCutter:
             self.decoded = index + 1
             if index in wanted:
                 kept[index] = self._convert(pixels())
-            while rows and index == rows[0][1][-1]:
+            while rows and index >= rows[0][1][-1]:
                 row, shows = rows.popleft()
                 yield row, np.stack([kept[i] for i in shows])
                 needed.popleft()

@@ -24,7 +24,7 @@ used.
     reading      the wanted frames of a clip, decoded once each
 """
 
-from tsm_ref.video.ahead import ahead
+from tsm_ref.video.ahead import Ahead
 from tsm_ref.video.camera import NETWORK, Camera, NetworkSource
 from tsm_ref.video.clips import Clip, FileClip
 from tsm_ref.video.clock import Clock, Timeline
@@ -42,6 +42,7 @@ __all__ = [
     "NETWORK",
     "PRESETS",
     "SAMPLERS",
+    "Ahead",
     "Camera",
     "Clip",
     "Clock",
@@ -58,7 +59,6 @@ __all__ = [
     "VideoFile",
     "VideoInfo",
     "Windows",
-    "ahead",
     "frame_times",
     "frames",
     "normalize",

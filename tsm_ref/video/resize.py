@@ -138,14 +138,10 @@ def _pass(
     result = np.empty(shape, np.uint8)
     run = resize.down if axis == 0 else resize.across
     if axis == 1 and depth == 3:
-        run, weights = resize.across_rgb, _in_groups(weights, resize.GROUP)
+        run, spare = resize.across_rgb, -weights.shape[1] % resize.GROUP
+        weights = np.concatenate([weights, np.zeros((len(weights), spare), np.int32)], axis=1)
     run(np.ascontiguousarray(pixels), first, weights, _PIL_BITS, result)
     return result
-
-
-def _in_groups(weights: Coefficients, size: int) -> Coefficients:
-    """The weights (n, taps) followed by zeros, to a multiple of a size."""
-    return np.ascontiguousarray(np.pad(weights, ((0, 0), (0, -weights.shape[1] % size))))
 
 
 def _pass_along_rows(pixels: Pixels, first: Indices, weights: Coefficients, axis: int) -> Pixels:

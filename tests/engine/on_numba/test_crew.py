@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tsm_ref.engine import alone
 from tsm_ref.engine.on_numba import crew as rooms
 from tsm_ref.engine.on_numba.crew import Crew
 from tsm_ref.kernels.blocked import aligned
@@ -48,6 +49,15 @@ def chain():
 def test_all_steps_are_run(chain, threads):
     crew = Crew(threads)
     assert all(chain.carries(crew, value) for value in range(1, 100))
+
+
+def test_alone_no_helper_is_called(chain):
+    crew = Crew(2)
+    with alone():
+        assert chain.carries(crew, 1)
+    assert crew._inboxes == []
+    assert chain.carries(crew, 2)
+    assert len(crew._inboxes) == 1
 
 
 @pytest.mark.parametrize("threads", [2, 3])

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tsm_ref.engine import alone
 from tsm_ref.engine.on_numba.engine import NumbaEngine
 from tsm_ref.engine.on_numba.lowering import chains, lower
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
@@ -121,6 +122,8 @@ def test_bits_do_not_depend_on_threads_or_batch(name):
         for n in range(2):
             one = engine.run({"x": x[n : n + 1]})["consensus"]
             assert one.tobytes() == expected[n : n + 1].tobytes()
+        with alone():
+            assert engine.run({"x": x})["consensus"].tobytes() == expected.tobytes()
 
 
 def test_a_clip_leaves_nothing_behind():

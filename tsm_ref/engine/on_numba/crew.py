@@ -19,6 +19,7 @@ import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
 from numpy.typing import NDArray
 
+from tsm_ref.engine.alone import is_alone
 from tsm_ref.engine.forking import renew_in_children
 from tsm_ref.kernels.program import ABANDONED, Program, run
 
@@ -84,10 +85,10 @@ class Crew:
 
     def run(self, program: Program, alive: object = None) -> None:
         """Run a program; `alive` is what must not be freed while a helper may be at work."""
-        if self.threads == 1:
+        self.gather()
+        if self.threads == 1 or is_alone():
             run(program, 0, 1, 0)
             return
-        self.gather()
         if not self._inboxes:
             self._hire()
         errors: list[BaseException] = []

@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 import numpy as np
 
+from tsm_ref.engine.alone import is_alone
 from tsm_ref.engine.forking import renew_in_children
 
 __all__ = ["BlasThreads"]
@@ -94,7 +95,7 @@ class BlasThreads:
             if not len(_NUMBERS.holders):
                 _NUMBERS.before = [library.get() for library in known]
             _NUMBERS.holders.add(self)
-            _set(known, [self.count] * len(known))
+            _set(known, [1 if is_alone() else self.count] * len(known))
         return self
 
     def __exit__(self, *error: object) -> None:
