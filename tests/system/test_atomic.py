@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from tsm_ref.checkpoint.disk import write_whole
 from tsm_ref.errors import WriteError
+from tsm_ref.show.files import write_file
 from tsm_ref.system import atomic
 
 posix = pytest.mark.skipif(os.name == "nt", reason="modes, links and locks of POSIX")
@@ -180,3 +182,17 @@ def test_a_folder_is_swept_once(tmp_path, monkeypatch):
         write_whole(tmp_path / "x", b"")
     assert scanned == [tmp_path]
     assert time.monotonic() >= begin
+
+
+@posix
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to("pipe")
+    reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE)
+    write_file(tmp_path / "link", b"text")
+    assert reader.communicate(timeout=60)[0] == b"text"
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+    with pytest.raises(WriteError, match="a pipe or a device"):
+        write_whole(pipe, b"a model is read again from where it was written")

@@ -17,13 +17,14 @@ from tsm_ref.errors import UsageError
 from tsm_ref.model import Model
 from tsm_ref.profile import Profile
 from tsm_ref.show.files import write_file
+from tsm_ref.system.atomic import is_device
 
 __all__ = ["Targets", "run_batch"]
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Where the results go besides the screen; the journal stands beside the first of them."""
+    """Where the results go besides the screen; the journal stands beside the first file of them."""
 
     output_dir: str | None = None
     jsonl: str | None = None
@@ -35,7 +36,8 @@ class Targets:
         """The journal of the run; None where nothing is written."""
         if self.output_dir is not None:
             return Path(self.output_dir, "journal.jsonl")
-        first = self.jsonl or self.csv or self.beside
+        files = (path for path in (self.jsonl, self.csv, self.beside) if path is not None)
+        first = next((path for path in files if not is_device(path)), None)
         return None if first is None else Path(f"{first}.journal")
 
     def write(self, clips: Sequence[Clip], found: Sequence[Outcome]) -> None:

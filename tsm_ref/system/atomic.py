@@ -3,6 +3,8 @@
 The bytes go to a temporary file in the same folder, reach the disk, and take the name in one step.
 A process that is killed leaves its temporary file behind; the next one that writes there removes
 it. It knows that nobody needs it by its lock, which the system lets go of with its process.
+
+A device or a pipe, such as ``/dev/stdout``, is written to as it is: it is no file to replace.
 """
 
 import contextlib
@@ -12,7 +14,7 @@ import secrets
 import stat
 from pathlib import Path
 
-__all__ = ["final_target", "replace_file"]
+__all__ = ["final_target", "is_device", "replace_file"]
 
 TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.part")
 
@@ -31,6 +33,9 @@ def replace_file(target: Path, data: bytes, *, mode: int | None = None) -> None:
     ...     Path(folder, "x.bin").read_bytes(), os.listdir(folder)
     (b'abc', ['x.bin'])
     """
+    if is_device(target):
+        _write_into(target, data)
+        return
     _sweep(target.parent)
     temporary, handle = _temporary(target, 0o666 if mode is None else mode)
     try:
@@ -48,6 +53,19 @@ def replace_file(target: Path, data: bytes, *, mode: int | None = None) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def is_device(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is neither a file nor a folder, but a device, a pipe or a socket.
+
+    >>> is_device(os.devnull)
+    True
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
 def final_target(path: Path) -> Path:
     """The file behind a path that may be a link, as another program would write to it.
 
@@ -62,6 +80,8 @@ def final_target(path: Path) -> Path:
         shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & stat.S_IWOTH
         if shared and hasattr(os, "geteuid") and link.st_uid not in (os.geteuid(), folder.st_uid):
             raise PermissionError(13, "a link of another user is not followed")
+        if is_device(path):  # /dev/stdout leads to what has no path
+            return path
         path = path.parent / os.readlink(path)
     raise OSError(40, "too many levels of symbolic links")
 
@@ -80,6 +100,17 @@ def _temporary(target: Path, mode: int) -> tuple[Path, int]:
                 path.unlink(missing_ok=True)
         if ours:
             return path, handle
+
+
+def _write_into(device: Path, data: bytes) -> None:
+    """Write to a device or a pipe; a whole disk is refused."""
+    if stat.S_ISBLK(device.stat().st_mode):
+        raise PermissionError(13, "it is a disk, and a file is needed")
+    handle = os.open(device, os.O_WRONLY)
+    try:
+        _write(handle, data)
+    finally:
+        os.close(handle)
 
 
 def _write(handle: int, data: bytes) -> None:
