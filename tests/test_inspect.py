@@ -65,3 +65,43 @@ def test_a_model_that_ships(capsys: Any) -> None:
 def test_a_file_that_is_not_there(capsys: Any) -> None:
     assert main(["no-such-file"]) == 4
     assert "no model and no file" in capsys.readouterr().err
+
+
+def test_the_profile_is_written_as_a_file_that_is_read_again(run: Path, capsys: Any) -> None:
+    mine = run.parent / "mine.toml"
+    assert main([str(run), "--segments", "4", "--write-profile", str(mine)]) == 0
+    text = mine.read_text(encoding="utf-8")
+    assert "divisor = 4  # the name of the folder" in text
+    assert "segments = 4  # the option" in text
+    assert 'rule = "mit"  # the convention mit' in text
+    mine.write_text(text.replace("short_side = 256", "short_side = 240"), encoding="utf-8")
+    capsys.readouterr()
+    assert main([str(run), "--profile", str(mine)]) == 0
+    out, err = capsys.readouterr()
+    assert "fact     short_side 240 (the profile)" in out
+    assert "fact     segments 4 (the profile)" in out
+    assert err == ""
+
+
+def test_the_network_is_drawn(run: Path, capsys: Any) -> None:
+    picture = run.parent / "net.svg"
+    assert main([str(run), "--graph", str(picture)]) == 0
+    text = picture.read_text(encoding="utf-8")
+    assert "layer1.0" in text
+    assert "×16×56×56<" in text
+
+
+@pytest.mark.parametrize(
+    ("option", "path", "code", "said"),
+    [
+        ("--graph", "a.png", 2, "--graph (=a.png) must end in .svg"),
+        ("--write-profile", "a.json", 2, "--write-profile (=a.json) must end in .toml"),
+        ("--graph", "no/such/folder/a.svg", 5, "No such file or directory"),
+        ("--labels", "no-such.txt", 2, "there is no such file"),
+    ],
+)
+def test_what_cannot_be_written_is_named(
+    option: str, path: str, code: int, said: str, capsys: Any
+) -> None:
+    assert main(["camera-motion", option, path]) == code
+    assert said in capsys.readouterr().err

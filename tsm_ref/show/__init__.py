@@ -10,6 +10,7 @@ wrote down yesterday can be shown today.
     film         the clip again, with what was recognised under every picture
     plot         the probabilities over time as SVG or PNG
     shift_picture  which frame every channel comes from: characters, SVG, ``shift.html``
+    graph_blocks  a network as steps and blocks; graph_picture draws them as SVG
     occlusion    which frames of a clip decided
     files        the output files, by the options that ask for them
     cues         the timeline as subtitles (SRT, WebVTT) and for video editors (EDL, CSV)
