@@ -24,7 +24,7 @@ FLOORS = (
     ("batch",),
     ("tsm_ref",),
     ("options",),
-    ("infer", "bench", "evaluate", "fit_head", "explain", "convert", "inspect", "warmup"),
+    ("infer", "bench", "serve", "evaluate", "fit_head", "explain", "convert", "inspect", "warmup"),
     ("__main__",),
 )
 """The rooms of each floor, the lowest first; "tsm_ref" is the package itself, its public names."""
@@ -69,6 +69,10 @@ INSIDE = {
         "model",
     ),
     "recognition": ("clock room windows", "recognize", "features render"),
+    "serve": (
+        *("settings problems metrics page", "work uploads guard connections frames"),
+        *("models", "helpers openapi streams", "app", "__main__"),
+    ),
     "live": ("smoothing sources", "loop", "early", "show", "session"),
 }
 """The floors inside a folder, the lowest first; those of `checkpoint` are on the maps in it."""

@@ -175,6 +175,7 @@ def test_every_switch_is_explained() -> None:
 
 FOLDERS = [
     *("reference", "passes", "kernels", "video", "model", "recognition", "live", "show", "batch"),
+    "serve",
     *("bench", "engine", "engine/on_numpy", "engine/on_numba", "engine/stream"),
     *("checkpoint", "checkpoint/hdf5", "checkpoint/onnx_in", "checkpoint/onnx_out"),
     *("checkpoint/tensors", "checkpoint/keras"),

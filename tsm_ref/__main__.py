@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "infer": ("tsm_ref.infer", "videos in, labels out"),
     "evaluate": ("tsm_ref.evaluate", "the accuracy of a model on a list of clips with labels"),
     "fit-head": ("tsm_ref.fit_head", "a head for your own classes, from labelled clips"),
+    "serve": ("tsm_ref.serve.__main__", "recognition over HTTP and WebSocket, and a page"),
     "explain": ("tsm_ref.explain", "draw what the shift does"),
     "convert": ("tsm_ref.convert", "any readable model file to HDF5, safetensors or ONNX"),
     "inspect": ("tsm_ref.inspect", "what a model file is, and who says so"),

@@ -39,16 +39,20 @@ LIBRARIES = ("numpy", "numba", "h5py", "onnx", "av", "rich", "safetensors")
 MODES = ("embedded_gaussian", "dot_product", "gaussian")
 
 
-def add_model(made: argparse.ArgumentParser, default: str | None = "camera-motion") -> None:
-    """Which model runs, and on what."""
+def add_model(
+    made: argparse.ArgumentParser, default: str | None = "camera-motion", *, several: bool = False
+) -> None:
+    """Which model runs, and on what; with `several`, a list of them, or None for `default`."""
     add = made.add_argument
     add(
         "--model",
-        default=default,
+        action="append" if several else "store",
+        default=None if several else default,
         required=default is None,
         metavar="NAME|PATH",
         help="a model that ships or is fetched (--list-models), or a model file"
-        + ("; default: %(default)s" if default else ""),
+        + (f"; default: {default}" if default else "")
+        + ("; may be given several times" if several else ""),
     )
     add("--profile", metavar="NAME|FILE", help="what a model file means: mit, ..., or a .toml")
     add("--labels", metavar="FILE|NAME", help="its classes: one a line, CSV, JSON, kinetics400")

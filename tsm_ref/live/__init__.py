@@ -13,10 +13,11 @@
 from tsm_ref.live.early import Early, early
 from tsm_ref.live.loop import Live, Update
 from tsm_ref.live.smoothing import Smoother
-from tsm_ref.live.sources import Newest, Pace, RawFrames, open_source
+from tsm_ref.live.sources import Inbox, Newest, Pace, RawFrames, open_source
 
 __all__ = [
     "Early",
+    "Inbox",
     "Live",
     "Newest",
     "Pace",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tsm_ref.checkpoint.hdf5.stream_state import load_state, save_state
 from tsm_ref.errors import UsageError
 from tsm_ref.live.smoothing import Smoother
-from tsm_ref.live.sources import Newest, Pace
+from tsm_ref.live.sources import Inbox, Pace
 from tsm_ref.model import Model
 from tsm_ref.system import memory
 from tsm_ref.video import Frame, FrameSource, normalize, resize_and_crop
@@ -50,7 +50,7 @@ class Update:
 class Live:
     """Runs a model over a source of frames, and can stop and go on: iterate over `run`.
 
-    ``pace`` says which frames are taken; those of a live source (`Newest`) that come too fast are
+    ``pace`` says which frames are taken; those of a live source (`Inbox`) that come too fast are
     dropped there, all others wait. `state` holds everything, so a run that is stopped and one that
     goes on from its state give the same updates as a run that was never stopped.
 
@@ -91,7 +91,7 @@ class Live:
         """
         if self.stream.ended.any():
             return
-        dropped = source if isinstance(source, Newest) else None
+        dropped = source if isinstance(source, Inbox) else None
         for frame in self._awaited(source):
             if frame.index < self.next_frame:  # seen before the state was saved
                 continue
@@ -183,7 +183,7 @@ class Live:
         )
         return normalize(views[None], spec)[0, :, 0]
 
-    def _update(self, logits: Array, begin: float | None, dropped: Newest | None) -> Update:
+    def _update(self, logits: Array, begin: float | None, dropped: Inbox | None) -> Update:
         index, time = self._waiting.popleft()
         before = self.smoother.label
         label = self.smoother.update(logits)

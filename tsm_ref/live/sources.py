@@ -25,7 +25,7 @@ from tsm_ref.video import (
     open_clip,
 )
 
-__all__ = ["Newest", "Pace", "Playing", "RawFrames", "open_source"]
+__all__ = ["Inbox", "Newest", "Pace", "Playing", "RawFrames", "open_source"]
 
 STDIN = "/dev/stdin"
 MOST_PIXELS = 8192 * 8192
@@ -214,30 +214,50 @@ class Playing:
         self._source.close()
 
 
-class Newest:
-    """A `FrameSource` that never makes its own source wait: a frame not fetched in time is dropped.
+class Inbox:
+    """A `FrameSource` of what others put into it: the newest frame waits, an older one is dropped.
 
-    A thread reads the source and keeps the newest frame. Whoever asks gets it, or the next one;
-    what came in between is lost, and counted in `dropped`. So the frames that are seen are the most
-    recent ones, whatever the speed of who asks.
+    Whoever asks gets the newest frame, or the next one; what came in between is lost, and counted
+    in `dropped`. So the frames that are seen are the most recent ones, whatever the speed of who
+    asks. Frames that `pace` does not take are left out, and not counted.
+
+    >>> inbox = Inbox()
+    >>> for index in range(3):
+    ...     inbox.put(Frame(index, index / 25, np.zeros((1, 1, 3), np.uint8)))
+    >>> inbox.end()
+    >>> [frame.index for frame in inbox], inbox.dropped
+    ([2], 2)
     """
 
-    def __init__(self, source: FrameSource, pace: Pace | None = None) -> None:
+    def __init__(self, pace: Pace | None = None) -> None:
         self.dropped = 0
-        self._source, self._pace = source, pace or Pace()
+        self._pace = pace or Pace()
         self._newest: Frame | None = None
         self._error: Exception | None = None
         self._ended = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._read, daemon=True)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Those of the source."""
-        return self._source.warnings
+        """None."""
+        return ()
+
+    def put(self, frame: Frame) -> None:
+        """Give it the next frame; it is lost after the end."""
+        if self._ended or not self._pace.takes(frame.index, frame.time):
+            return
+        with self._changed:
+            self.dropped += self._newest is not None
+            self._newest = frame
+            self._changed.notify()
+
+    def end(self, error: Exception | None = None) -> None:
+        """Say that no frame will follow; who asks for one then gets `error`."""
+        with self._changed:
+            self._ended, self._error = True, self._error or error
+            self._changed.notify()
 
     def __iter__(self) -> Iterator[Frame]:
-        self._thread.start()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._newest is not None or self._ended)
@@ -249,26 +269,43 @@ class Newest:
             yield frame
 
     def close(self) -> None:
-        """Stop reading; a source that keeps the thread waiting is left to it."""
+        """Take no frame any more."""
         self._ended = True
+
+
+class Newest(Inbox):
+    """An `Inbox` that a thread fills from another source, which never has to wait."""
+
+    def __init__(self, source: FrameSource, pace: Pace | None = None) -> None:
+        super().__init__(pace)
+        self._source = source
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of the source."""
+        return self._source.warnings
+
+    def __iter__(self) -> Iterator[Frame]:
+        self._thread.start()
+        yield from super().__iter__()
+
+    def close(self) -> None:
+        """Stop reading; a source that keeps the thread waiting is left to it."""
+        super().close()
         if self._thread.is_alive():
             self._thread.join(timeout=1.0)
         if not self._thread.is_alive():  # a decoder may not be closed while it reads
             self._source.close()
 
     def _read(self) -> None:
+        error: Exception | None = None
         try:
             for frame in self._source:
                 if self._ended:
                     return
-                if self._pace.takes(frame.index, frame.time):
-                    with self._changed:
-                        self.dropped += self._newest is not None
-                        self._newest = frame
-                        self._changed.notify()
-        except Exception as error:  # whatever it is, it belongs to who asks for frames
-            self._error = error
+                self.put(frame)
+        except Exception as caught:  # whatever it is, it belongs to who asks for frames
+            error = caught
         finally:
-            with self._changed:
-                self._ended = True
-                self._changed.notify()
+            self.end(error)

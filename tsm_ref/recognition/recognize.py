@@ -136,7 +136,8 @@ def recognize(
 
     The frames are decoded one at a time and only the small preprocessed ones are kept; of a long
     clip under the policy ``windows`` only those of the windows that are open. ``progress`` is told
-    how many clips of how many are done.
+    how many clips of how many are done, also while the frames of the first are decoded; what it
+    raises ends the work.
 
     Raises `VideoError` for a video that cannot be read or that changes meanwhile, `CheckpointError`
     for a model that does not classify clips, and `UsageError` for a `top` below 1 or a rule of
@@ -303,8 +304,9 @@ def _over_clips(model: Model, profile: Profile, clip: Clip, known: Survey, told:
     with as_usage():
         indices = SAMPLERS[sampling.policy](known.info.frame_count, sampling.segments)
     with clock.stage("decode"):
-        got = read_wanted(clip, known, indices, prepared(model, spec, known))
-    logits = []
+        none_yet = partial(told.progress, 0, len(indices))
+        got = read_wanted(clip, known, indices, prepared(model, spec, known), tick=none_yet)
+    logits: list[Array] = []
     for rows in got.order:
         logits.append(_run(model, got.unique[rows], spec, clock))
         told.progress(len(logits), len(got.order))

@@ -68,17 +68,19 @@ def read_wanted(
     convert: Convert | None = None,
     *,
     to_end: bool = True,
+    tick: Callable[[], None] = lambda: None,
 ) -> DecodedFrames:
     """As `read_frames`, of a clip that was surveyed; raises `Mistaken` where the survey is wrong.
 
-    `to_end` decodes all frames, which is how the end of the survey is checked.
+    `to_end` decodes all frames, which is how the end of the survey is checked. `tick` is called
+    after every frame, and what it raises ends the reading.
     """
     wanted = np.asarray(indices, np.int64)
     if wanted.size == 0 or wanted.min() < 0:
         raise ValueError("`indices` must be at least one index, none below 0")
     unique, order = np.unique(wanted, return_inverse=True)
     with closing(clip.open()) as source:
-        times, kept, decoded = _collect(source, known, unique, convert, to_end)
+        times, kept, decoded = _collect(source, known, unique, convert, to_end, tick)
         info = updated(known.info, source)
     if len(kept) < len(unique):
         raise VideoError(f"frame {unique[-1]} was asked for and the last is frame {decoded - 1}")
@@ -87,7 +89,12 @@ def read_wanted(
 
 
 def _collect(
-    source: Showing, known: Survey, unique: Indices, convert: Convert | None, to_end: bool
+    source: Showing,
+    known: Survey,
+    unique: Indices,
+    convert: Convert | None,
+    to_end: bool,
+    tick: Callable[[], None],
 ) -> tuple[NDArray[np.float64], NDArray[Any], int]:
     """The wanted frames that exist: times, pixels as converted, and how many were decoded."""
     times = np.zeros(len(unique))
@@ -95,6 +102,7 @@ def _collect(
     found = decoded = 0
     for index, time, pixels in known.checked(source.shown()):
         decoded += 1
+        tick()
         if found < len(unique) and index == unique[found]:
             image = pixels() if convert is None else convert(pixels())
             if found == 0:

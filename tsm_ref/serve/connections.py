@@ -1,0 +1,91 @@
+"""The HTTP protocol of uvicorn, for those who never finish: a header that does not end, and a body
+that nobody reads any more. The time of a body that is read has a limit of its own.
+"""
+
+import asyncio
+import json
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from tsm_ref.serve.problems import MEDIA_TYPE, Problem
+
+__all__ = ["Patient"]
+
+
+class Patient(H11Protocol):  # type: ignore[misc]  # no types are read of these packages
+    """Ends a connection that has been in no request and not idle for `SECONDS`.
+
+    It answers 408 where no request was finished, and 503 where there are `MOST` connections.
+    """
+
+    SECONDS = 20.0
+    MOST = 512
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Wait for its first request."""
+        super().connection_made(transport)
+        if len(self.connections) > self.MOST:
+            self._refuse(Problem(503, "there are too many connections", {"Retry-After": "10"}))
+        else:
+            self._timer = self.loop.call_later(self.SECONDS, self._too_slow)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        self._stop()
+        super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        """Wait for the end of what began, unless a request is answered now."""
+        super().data_received(data)
+        if self._answering():
+            self._stop()
+        elif self._timer is None and not self.transport.is_closing():
+            self._timer = self.loop.call_later(self.SECONDS, self._too_slow)
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        """Leave it to the other protocol."""
+        self._stop()
+        super().handle_websocket_upgrade(event)
+
+    def on_response_complete(self) -> None:
+        """An idle connection is left to uvicorn; one that goes on sending is not."""
+        super().on_response_complete()
+        self._stop()
+        if not self.transport.is_closing() and self.cycle is not None and self.cycle.more_body:
+            self._timer = self.loop.call_later(self.SECONDS, self._too_slow)
+
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        if self._answering() or self.transport.is_closing():
+            return
+        if self.cycle is None:
+            self._refuse(Problem(408, f"no request came within {self.SECONDS:g} s"))
+        else:
+            self.transport.close()
+
+    def _refuse(self, problem: Problem) -> None:
+        body = json.dumps(problem.tree()).encode()
+        title = str(problem.tree()["title"])
+        head = (
+            f"HTTP/1.1 {problem.status} {title}\r\nContent-Type: {MEDIA_TYPE}\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def send_400_response(self, message: str) -> None:
+        """What is no HTTP, in the form of all problems."""
+        self._refuse(Problem(400, message))
