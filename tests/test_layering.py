@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
     ("errors", "system", "kernels", "command"),
-    ("ops_table", "graph", "reference", "profile", "profile_files"),
+    ("op_rules", "ops_table", "graph", "reference", "profile", "profile_files"),
     ("passes", "models", "video"),
     ("engine", "checkpoint"),
     ("model",),
@@ -34,6 +34,7 @@ NEIGHBOURS = {
     ("command", "kernels"),
     ("command", "system"),
     ("graph", "ops_table"),
+    ("ops_table", "op_rules"),
     ("kernels", "errors"),
     ("kernels", "system"),
     ("system", "errors"),
@@ -47,8 +48,18 @@ SHORTCUTS = {("model", "recognition")}
 
 INSIDE = {
     "system": ("atomic isolated memory private terminal",),
-    "reference": ("_arrays", "_windows folds rounding", "ops pool", "shift", "blocks bounds"),
-    "passes": ("extents features fold_batch_norm windows", "fuse streaming", "optimize"),
+    "reference": (
+        "_arrays",
+        "_windows folds rounding",
+        "ops pool quantised",
+        "shift",
+        "blocks bounds",
+    ),
+    "passes": (
+        "extents features fold_batch_norm whole_numbers windows",
+        "fuse streaming",
+        "optimize",
+    ),
     "models": (
         "builder",
         "big_small mobilenet_v2 resnet ts_can",
@@ -60,7 +71,7 @@ INSIDE = {
         *("decode", "camera pipe surveys", "clips", "reading stills"),
     ),
     "engine": (
-        *("alone arena contract forking inputs oracle plan_cache stream", "on_numpy"),
+        *("alone arena contract exact forking inputs oracle plan_cache stream", "on_numpy"),
         *("on_loops on_numba",),
     ),
     "model": (

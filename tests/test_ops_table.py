@@ -59,6 +59,7 @@ def test_window_sizes_are_the_windows_that_can_be_counted(
 
 PADS = {"pads": (0, 1, 1, 0, 1, 1)}
 POOL = {"kernel_shape": (1, 3, 3), "strides": (1, 2, 2), **PADS}
+WHOLE = {"x_scale": 0.5, "y_scale": 0.5, "dtype": "uint8"}
 SHAPES = [
     ("Conv", [X, (9, 6, 1, 3, 3)], PADS, (2, 9, 8, 14, 10)),
     ("Conv", [X, (9, 6, 1, 3, 3), (9,)], {"strides": (1, 2, 2)}, (2, 9, 8, 6, 4)),
@@ -84,6 +85,15 @@ SHAPES = [
     ("NonLocal", [X, (2, 6, 8, 7, 5), (2, 4, 8, 7, 5)], {}, (2, 4, 8, 14, 10)),
     ("FusedConv", [X, (9, 6, 1, 1, 1), (9,), (2, 9, 8, 14, 10)], {"d": (1,) * 6}, (2, 9, *X[2:])),
     *[(op, [X], {}, X) for op in ACTIVATIONS if op != "Clip"],
+    ("QuantizeLinear", [X], {"y_scale": 0.5, "dtype": "int8"}, X),
+    ("DequantizeLinear", [X], {"x_scale": 0.5}, X),
+    ("QLinearConv", [X, (9, 6, 1, 3, 3), (9,), (9,)], WHOLE | PADS, (2, 9, 8, 14, 10)),
+    ("QLinearMatMul", [(2, 6, 8), (5, 6), (5,), (5,)], WHOLE, (2, 5, 8)),
+    ("QLinearAdd", [X, (2, 6, 8, 1, 1)], WHOLE | {"other_scale": 0.5}, X),
+    ("QLinearMul", [X, X], WHOLE | {"other_scale": 0.5}, X),
+    ("QLinearAveragePool", [X], WHOLE | POOL, (2, 6, 8, 7, 5)),
+    ("QLinearGlobalAveragePool", [X], WHOLE, (2, 6, 8, 1, 1)),
+    ("LookUp", [X, (256,)], {"dtype": "uint8"}, X),
 ]
 
 
@@ -138,6 +148,11 @@ REFUSED = [
     ("Softmax", [(2, 6, 8)], {"axis": 0}, "axis"),
     ("FusedConv", [X, (9, 6, 1, 1, 1), (9,), X], {}, "the residual has shape"),
     ("FusedConv", [X, (9, 6, 1, 1, 1), (9,)], {"d": (1,)}, "1 shifts cannot move"),
+    ("QLinearConv", [X, (9, 6, 1, 1, 1), (9,), (9,)], {"d": (1,)}, "1 shifts cannot move"),
+    ("QLinearConv", [X, (9, 6, 1, 1, 1), (6,), (9,)], {}, r"scales have shape \(6,\); expected"),
+    ("QLinearMatMul", [(2, 6, 8), (5, 6), (5,), (6,)], {}, "the bias has shape"),
+    ("QLinearMatMul", [(2, 6, 8), (5, 6), (6,), (5,)], {}, "scales have shape"),
+    ("LookUp", [X, (255,)], {}, "the table has shape"),
 ]
 
 
@@ -156,6 +171,8 @@ MACS = [
     ("Conv", [X, (8, 6, 3, 1, 1)], {"strides": (2, 1, 1)}, 2 * 8 * 3 * 14 * 10 * 6 * 3),
     ("FusedConv", [X, (9, 6, 1, 1, 1), (9,)], {}, 2 * 9 * 8 * 14 * 10 * 6),
     ("Linear", [(2, 6, 8), (5, 6), (5,)], {}, 2 * 8 * 5 * 6),
+    ("QLinearConv", [X, (9, 6, 1, 1, 1), (9,), (9,)], {}, 2 * 9 * 8 * 14 * 10 * 6),
+    ("QLinearMatMul", [(2, 6, 8), (5, 6), (5,), (5,)], {}, 2 * 8 * 5 * 6),
     (
         "NonLocal",
         [X, (2, 6, 8, 7, 5), (2, 4, 8, 7, 5)],

@@ -55,6 +55,23 @@ class Node:
         return self.rule.value(self.attrs, name)
 
 
+@dataclass(frozen=True)
+class ValueType:
+    """What the numbers of a value are: float32, or whole numbers that stand for real ones.
+
+    A quantised one is ``scale * (q - zero_point)``.
+    """
+
+    dtype: str = "float32"
+    scale: float = 1.0
+    zero_point: int = 0
+
+    @property
+    def quantised(self) -> bool:
+        """True where whole numbers stand for real ones."""
+        return self.dtype != "float32"
+
+
 SQUASHES: Mapping[str, str] = {
     "Softmax": "probabilities",
     "LogSoftmax": "log-probabilities",
@@ -110,6 +127,38 @@ class Graph:
             for name in dict.fromkeys(node.inputs):
                 readers.setdefault(name, []).append(node)
         return {name: tuple(nodes) for name, nodes in readers.items()}
+
+    @cached_property
+    def types(self) -> Mapping[str, ValueType]:
+        """The type of every value; raises `GraphError` where a node reads one that it cannot."""
+        known = {entry.name: ValueType() for entry in self.inputs}
+        for node in self.nodes:
+            try:
+                known[node.name] = _output_type(node, known)
+            except ValueError as error:
+                raise GraphError(f"node {node.name!r} ({node.op}): {error}") from None
+        return known
+
+    @cached_property
+    def quantised(self) -> bool:
+        """True where some value is quantised."""
+        return any(value.quantised for value in self.types.values())
+
+    @cached_property
+    def parameter_types(self) -> Mapping[str, tuple[str, ...]]:
+        """The types that every parameter may have; `GraphError` where its readers disagree."""
+        found: dict[str, tuple[str, ...]] = dict.fromkeys(self.parameters, ("float32",))
+        first: dict[str, str] = {}
+        for node in self.nodes:
+            for name, role in zip(node.inputs, node.rule.inputs, strict=False):
+                if name in found:
+                    wanted = node.rule.stored_types(role.rstrip("?"), node.attrs)
+                    if name in first and wanted != found[name]:
+                        raise GraphError(
+                            f"{first[name]!r} and {node.name!r} read {name!r} in different types"
+                        )
+                    found[name], first[name] = wanted, node.name
+        return found
 
     def select(self, op: str) -> Iterator[Node]:
         """The nodes of one op, in order."""
@@ -278,6 +327,7 @@ def _check(graph: Graph) -> None:
     for name in graph.outputs:
         if name not in names or name in graph.parameters:
             raise GraphError(f"the output {name!r} is made by no node")
+    _ = graph.types, graph.parameter_types
 
 
 def _check_roles(node: Node, parameters: Mapping[str, Shape]) -> None:
@@ -289,6 +339,32 @@ def _check_roles(node: Node, parameters: Mapping[str, Shape]) -> None:
             raise ValueError(f"the {role.rstrip('?')} {name!r} must be {kind}")
     if all(name in parameters for name in node.inputs):
         raise ValueError("it reads parameters only, and no value")
+
+
+def _output_type(node: Node, known: Mapping[str, ValueType]) -> ValueType:
+    """The type of what a node makes; `ValueError` where it reads a value that it cannot."""
+    values = [known[name] for name in node.inputs if name in known]
+    dtype = node.rule.output_type([value.dtype for value in values], node.attrs)
+    for role, name in zip(node.rule.inputs, node.inputs, strict=False):
+        if name in known:
+            _check_steps(node, role, name, known[name])
+    if not node.rule.gives:
+        return values[0]
+    if "y_scale" not in node.rule.attrs or dtype == "float32":
+        return ValueType(dtype)
+    zero = node.attr("y_zero_point")
+    least, most = (0, 255) if dtype == "uint8" else (-128, 127)
+    if not least <= zero <= most:
+        raise ValueError(f"the zero point {zero} is not one of {dtype}: {least} to {most}")
+    return ValueType(dtype, node.attr("y_scale"), zero)
+
+
+def _check_steps(node: Node, role: str, name: str, value: ValueType) -> None:
+    """Raise `ValueError` where a node takes a value for another one than was made."""
+    for what, made in (("scale", value.scale), ("zero_point", value.zero_point)):
+        attr = f"{role}_{what}"
+        if attr in node.rule.attrs and node.attr(attr) != made:
+            raise ValueError(f"its {attr} is {node.attr(attr)}, but {name!r} was made with {made}")
 
 
 def _bind(declared: Sequence[Input], given: Mapping[str, Sequence[int]]) -> dict[str, Shape]:

@@ -5,6 +5,10 @@ that ONNX has no single op for (`TemporalShift`, `Consensus`, `AttentionMask`, `
 is the paper's. `FusedConv` is what the passes make of a shift, a convolution, a residual and an
 activation; only engines meet it.
 
+Values are float32, or quantised: uint8 or int8, of which the node that makes them says scale and
+zero point (``y_scale``, ``y_zero_point``), and a node that computes with them says them again, as
+in ONNX. ``QLinear...`` compute with whole numbers alone, exactly (`tsm_ref.reference.quantised`).
+
 Spatial attributes list T, H and W in that order; ``pads`` lists the three begins, then the three
 ends.
 """
@@ -14,18 +18,69 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-Shape = tuple[int, ...]
-Shapes = Sequence[Shape]
-Attrs = Mapping[str, Any]
+from tsm_ref.op_rules import (
+    CONV_ATTRS,
+    KEEPING,
+    POOL_ATTRS,
+    REQUIRED,
+    Attrs,
+    Shape,
+    Shapes,
+    batch_norm_shape,
+    broadcast,
+    consensus_shape,
+    conv_macs,
+    conv_shape,
+    flatten_shape,
+    fused_shape,
+    global_pool_shape,
+    history_shape,
+    linear_macs,
+    linear_shape,
+    look_up_shape,
+    mask_shape,
+    no_macs,
+    non_local_macs,
+    non_local_shape,
+    pool_shape,
+    quantised_conv_shape,
+    quantised_linear_shape,
+    same,
+    shift_shape,
+    softmax_shape,
+    squeeze_shape,
+    window_sizes,
+)
+
+__all__ = [
+    "ACTIVATIONS",
+    "ATTRIBUTES",
+    "CONV_ATTRS",
+    "FRAME",
+    "INTEGERS",
+    "OPS",
+    "PARAMETER_ROLES",
+    "REQUIRED",
+    "WINDOW",
+    "Attrs",
+    "InTime",
+    "Op",
+    "Shape",
+    "Shapes",
+    "window_sizes",
+]
 
 ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "HardSwish", "HardSigmoid", "Tanh", "Sigmoid")
 """The ops that a `FusedConv` can apply to its output."""
 
-PARAMETER_ROLES = frozenset({"weight", "bias", "scale", "mean", "variance"})
-"""The tensor inputs that a checkpoint holds; all others but ``a`` and ``b`` are computed values."""
+INTEGERS = ("uint8", "int8")
+"""The types of quantised values."""
 
-REQUIRED: Any = object()
-"""The default of an attribute that a node must give."""
+REAL = ("float32",)
+ANY = (*REAL, *INTEGERS)
+
+PARAMETER_ROLES = frozenset({"weight", "bias", "scale", "mean", "variance", "table"})
+"""The tensor inputs that a checkpoint holds; all others but ``a`` and ``b`` are computed values."""
 
 
 def _is_int(value: Any, least: int) -> bool:
@@ -51,6 +106,11 @@ _NUMBER = (
     lambda v: type(v) in (int, float) and -_LARGEST <= v <= _LARGEST,
 )
 _FLAG = _one_of(True, False)
+_SCALE = (
+    "a positive number of float32, none that is subnormal",
+    lambda v: type(v) is float and 1.1754943508222875e-38 <= v <= _LARGEST,
+)
+_BYTE = ("a whole number of uint8 or int8", lambda v: _is_int(v, -128) and v < 256)
 _SIZES = ("three positive integers (T, H, W)", _ints(3, 1))
 
 ATTRIBUTES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
@@ -76,6 +136,9 @@ ATTRIBUTES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "alpha": _NUMBER,
     "min": _NUMBER,
     "max": _NUMBER,
+    "dtype": _one_of(*INTEGERS, *REAL),
+    **dict.fromkeys(("x_scale", "other_scale", "y_scale"), _SCALE),
+    **dict.fromkeys(("x_zero_point", "other_zero_point", "y_zero_point", "low", "high"), _BYTE),
 }
 """What every attribute may hold, in words and as a predicate; a file's attributes are checked."""
 
@@ -90,29 +153,31 @@ class InTime(Enum):
 FRAME, WINDOW = InTime
 
 
-def _no_macs(inputs: Shapes, output: Shape, attrs: Attrs) -> int:
-    return 0
-
-
 @dataclass(frozen=True)
 class Op:
     """One row: the names of the tensor inputs (``?`` marks an optional one) and the rules.
 
     ``in_time`` says which frames an output frame depends on, or in a sentence why the op cannot run
-    frame by frame.
+    frame by frame. ``takes`` are the types that its values may have; ``gives`` those that its
+    output may have: the attribute ``dtype`` says which of several, and none are that of the first
+    input. ``stored`` are the types of the parameters that are not float32, by role; none are that
+    of the output.
     """
 
     inputs: tuple[str, ...]
     shape: Callable[[Shapes, Attrs], Shape]
     attrs: Attrs = field(default_factory=dict)
-    macs: Callable[[Shapes, Shape, Attrs], int] = _no_macs
+    macs: Callable[[Shapes, Shape, Attrs], int] = no_macs
     statistics: frozenset[str] = frozenset()
     in_time: InTime | str = "nothing is known about how it acts in time"
+    takes: tuple[str, ...] = REAL
+    gives: tuple[str, ...] = REAL
+    stored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def keeps_shape(self) -> bool:
         """True where the output has the shape of the first input, whatever that is."""
-        return self.shape in _KEEPING
+        return self.shape in KEEPING
 
     def check(self, input_count: int, attrs: Attrs) -> None:
         """Raise `ValueError` for a wrong number of inputs, or a missing or unknown attribute."""
@@ -133,285 +198,143 @@ class Op:
             sentence, fits = ATTRIBUTES[name]
             if not fits(value):
                 raise ValueError(f"the attribute {name!r} (={value!r}) must be {sentence}")
+        if "dtype" in attrs and attrs["dtype"] not in self.gives:
+            raise ValueError(f"its output cannot be {attrs['dtype']}")
+
+    def output_type(self, inputs: Sequence[str], attrs: Attrs) -> str:
+        """The type of the output for values of these types; `ValueError` where one does not fit."""
+        for given in inputs:
+            if given not in self.takes:
+                raise ValueError(f"it reads {given} values; it takes {' or '.join(self.takes)}")
+        if "dtype" in self.attrs:
+            return str(self.value(attrs, "dtype"))
+        return self.gives[0] if self.gives else inputs[0]
+
+    def stored_types(self, role: str, attrs: Attrs) -> tuple[str, ...]:
+        """The types that a parameter may have in its role."""
+        return self.stored.get(role, REAL) or (str(attrs["dtype"]),)
 
     def value(self, attrs: Attrs, name: str) -> Any:
         """An attribute of a node, or its default."""
         return attrs.get(name, self.attrs[name])
 
 
-def _same(inputs: Shapes, attrs: Attrs) -> Shape:
-    return inputs[0]
-
-
-def _broadcast(inputs: Shapes, attrs: Attrs) -> Shape:
-    a, b = inputs[0], inputs[1]
-    if len(a) != len(b) or any(p != q and 1 not in (p, q) for p, q in zip(a, b, strict=True)):
-        raise ValueError(f"the shapes {a} and {b} cannot be combined")
-    return tuple(max(p, q) for p, q in zip(a, b, strict=True))
-
-
-def _ncthw(shape: Shape) -> None:
-    if len(shape) != 5:
-        raise ValueError(f"the input must be (N, C, T, H, W), not {shape}")
-
-
-def window_sizes(
-    sizes: Sequence[int],
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    pads: Sequence[int],
-    dilations: Sequence[int],
-    ceil_mode: bool = False,
-) -> Shape:
-    """Output sizes of a sliding window: ``floor((size + pads - reach) / stride) + 1`` per axis.
-
-    With ``ceil_mode`` the division rounds up, but a last window that would start in the padding
-    behind the input is left out.
-
-    >>> window_sizes((8, 224, 224), (1, 7, 7), (1, 2, 2), (0, 3, 3, 0, 3, 3), (1, 1, 1))
-    (8, 112, 112)
-    """
-    result = []
-    for axis, size in enumerate(sizes):
-        before, after = pads[axis], pads[len(sizes) + axis]
-        reach = dilations[axis] * (kernel[axis] - 1) + 1
-        span = size + before + after - reach
-        if span < 0:
-            raise ValueError(f"the window of {reach} is larger than the padded size {span + reach}")
-        stride = strides[axis]
-        count = (span + stride - 1 if ceil_mode else span) // stride + 1
-        if ceil_mode and (count - 1) * stride >= size + before:
-            count -= 1
-        result.append(count)
-    return tuple(result)
-
-
-CONV_ATTRS: dict[str, Any] = {
-    "strides": (1, 1, 1),
-    "pads": (0, 0, 0, 0, 0, 0),
-    "dilations": (1, 1, 1),
-    "group": 1,
+_MOVES: dict[str, Any] = {"takes": ANY, "gives": ()}
+_WHOLE: dict[str, Any] = {"takes": INTEGERS, "gives": INTEGERS}
+_SUMS: dict[str, Any] = {
+    "takes": INTEGERS,
+    "gives": ANY,
+    "stored": {"weight": ("int8", "int16"), "bias": ("int32",)},
 }
-
-
-def _conv_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    x, weight = inputs[0], inputs[1]
-    _ncthw(x)
-    if len(weight) != 5:
-        raise ValueError(f"the weight must be (Cout, Cin/group, kT, kH, kW), not {weight}")
-    group = attrs.get("group", 1)
-    if group < 1 or weight[1] * group != x[1] or weight[0] % group:
-        raise ValueError(
-            f"a weight of shape {weight} in {group} group(s) cannot read {x[1]} channels"
-        )
-    if len(inputs) > 2 and inputs[2] != (weight[0],):
-        raise ValueError(f"the bias has shape {inputs[2]}; expected ({weight[0]},)")
-    sizes = window_sizes(x[2:], weight[2:], *(conv_attr(attrs, n) for n in _WINDOW))
-    return (x[0], weight[0], *sizes)
-
-
-_WINDOW = ("strides", "pads", "dilations")
-
-
-def conv_attr(attrs: Attrs, name: str) -> Any:
-    """An attribute of a convolution, or its default."""
-    return attrs.get(name, CONV_ATTRS[name])
-
-
-def _conv_macs(inputs: Shapes, output: Shape, attrs: Attrs) -> int:
-    return _count(output) * _count(inputs[1][1:])
-
-
-def _count(shape: Shape) -> int:
-    result = 1
-    for size in shape:
-        result *= size
-    return result
-
-
-POOL_ATTRS: dict[str, Any] = {
-    "kernel_shape": REQUIRED,
-    "strides": (1, 1, 1),
-    "pads": (0, 0, 0, 0, 0, 0),
-    "ceil_mode": False,
-}
-
-
-def _pool_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    x = inputs[0]
-    _ncthw(x)
-    kernel, pads = attrs["kernel_shape"], attrs.get("pads", (0,) * 6)
-    dilations = attrs.get("dilations", (1, 1, 1))
-    if any(pads[i] > dilations[i % 3] * (kernel[i % 3] - 1) for i in range(6)):
-        raise ValueError(f"the padding {pads} must be smaller than the window {kernel}")
-    sizes = window_sizes(
-        x[2:],
-        kernel,
-        attrs.get("strides", (1, 1, 1)),
-        pads,
-        dilations,
-        attrs.get("ceil_mode", False),
-    )
-    return (*x[:2], *sizes)
-
-
-def _global_pool_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    _ncthw(inputs[0])
-    return (*inputs[0][:3], 1, 1)
-
-
-def _flatten_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    _ncthw(inputs[0])
-    n, c, t, h, w = inputs[0]
-    return (n, c * h * w, t)
-
-
-def _linear_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    x, weight = inputs[0], inputs[1]
-    if len(x) != 3 or len(weight) != 2 or weight[1] != x[1]:
-        raise ValueError(f"a weight of shape {weight} cannot read {x}, which must be (N, C, T)")
-    if len(inputs) > 2 and inputs[2] != (weight[0],):
-        raise ValueError(f"the bias has shape {inputs[2]}; expected ({weight[0]},)")
-    return (x[0], weight[0], x[2])
-
-
-def _linear_macs(inputs: Shapes, output: Shape, attrs: Attrs) -> int:
-    return _count(output) * inputs[1][1]
-
-
-def _batch_norm_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    x = inputs[0]
-    if any(shape != (x[1],) for shape in inputs[1:]):
-        raise ValueError(f"scale, bias, mean and variance must have shape ({x[1]},)")
-    return x
-
-
-def _shift_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    x, d = inputs[0], attrs["d"]
-    if len(x) < 3 or len(d) != x[1]:
-        raise ValueError(f"{len(d)} shifts cannot move the {x[1]} channels of {x}")
-    segment = attrs.get("segment", 0)
-    if segment and x[2] % segment:
-        raise ValueError(f"{x[2]} frames are not a multiple of the segment of {segment}")
-    return x
-
-
-def _fused_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    _shift_shape(inputs, {"d": attrs.get("d") or (0,) * inputs[0][1], **_segment(attrs)})
-    output = _conv_shape(inputs[:3], attrs)
-    if len(inputs) > 3 and inputs[3] != output:
-        raise ValueError(f"the residual has shape {inputs[3]}; expected {output}")
-    return output
-
-
-def _segment(attrs: Attrs) -> Attrs:
-    return {"segment": attrs.get("segment", 0)}
-
-
-def _history_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    n, channels, frames, *rest = inputs[0]
-    return (n, channels, frames + attrs["before"], *rest)
-
-
-def _consensus_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    if len(inputs[0]) != 3:
-        raise ValueError(f"the input must be (N, K, T), not {inputs[0]}")
-    return inputs[0][:2]
-
-
-def _softmax_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    axis, rank = attrs.get("axis", 1), len(inputs[0])
-    if axis == 0 or not -rank < axis < rank:
-        raise ValueError(f"the axis {axis} of {inputs[0]} must be one behind the batch")
-    return inputs[0]
-
-
-def _mask_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    _ncthw(inputs[0])
-    return inputs[0]
-
-
-def _squeeze_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    axes = attrs["axes"]
-    if 0 in axes:
-        raise ValueError("axis 0 is the batch and stays")
-    if any(axis >= len(inputs[0]) or inputs[0][axis] != 1 for axis in axes):
-        raise ValueError(f"the axes {axes} of {inputs[0]} are not all of size 1")
-    return tuple(size for axis, size in enumerate(inputs[0]) if axis not in axes)
-
-
-def _non_local_shape(inputs: Shapes, attrs: Attrs) -> Shape:
-    theta, phi, g = inputs
-    for shape in inputs:
-        _ncthw(shape)
-    if phi[2:] != g[2:] or theta[1] != phi[1] or not theta[0] == phi[0] == g[0]:
-        raise ValueError(f"theta {theta}, phi {phi} and g {g} do not fit together")
-    return (theta[0], g[1], *theta[2:])
-
-
-def _non_local_macs(inputs: Shapes, output: Shape, attrs: Attrs) -> int:
-    theta, phi, g = inputs
-    return theta[0] * _count(theta[2:]) * _count(phi[2:]) * (theta[1] + g[1])
-
-
-_KEEPING = frozenset((_same, _batch_norm_shape, _shift_shape, _softmax_shape, _mask_shape))
-"""The shape rules that give back the shape of the first input."""
+_X: dict[str, Any] = {"x_scale": REQUIRED, "x_zero_point": 0}
+_Y: dict[str, Any] = {"dtype": REQUIRED, "y_scale": 1.0, "y_zero_point": 0}
+_CLAMP: dict[str, Any] = {"low": -128, "high": 255}
 
 OPS: Mapping[str, Op] = {
-    "Conv": Op(("x", "weight", "bias?"), _conv_shape, CONV_ATTRS, _conv_macs, in_time=WINDOW),
+    "Conv": Op(("x", "weight", "bias?"), conv_shape, CONV_ATTRS, conv_macs, in_time=WINDOW),
     "BatchNormalization": Op(
         ("x", "scale", "bias", "mean", "variance"),
-        _batch_norm_shape,
+        batch_norm_shape,
         {"epsilon": 1e-5},
         statistics=frozenset({"mean", "variance"}),
         in_time=FRAME,
     ),
-    "Relu": Op(("x",), _same, in_time=FRAME),
-    "Clip": Op(("x",), _same, {"min": REQUIRED, "max": REQUIRED}, in_time=FRAME),
-    "LeakyRelu": Op(("x",), _same, {"alpha": 0.01}, in_time=FRAME),
-    "HardSwish": Op(("x",), _same, in_time=FRAME),
-    "HardSigmoid": Op(("x",), _same, in_time=FRAME),
-    "Tanh": Op(("x",), _same, in_time=FRAME),
-    "Sigmoid": Op(("x",), _same, in_time=FRAME),
-    "Softmax": Op(("x",), _softmax_shape, {"axis": 1}, in_time=FRAME),
-    "LogSoftmax": Op(("x",), _softmax_shape, {"axis": 1}, in_time=FRAME),
-    "Add": Op(("a", "b"), _broadcast, in_time=FRAME),
-    "Mul": Op(("a", "b"), _broadcast, in_time=FRAME),
-    "MaxPool": Op(("x",), _pool_shape, POOL_ATTRS | {"dilations": (1, 1, 1)}, in_time=WINDOW),
-    "AveragePool": Op(
-        ("x",), _pool_shape, POOL_ATTRS | {"count_include_pad": False}, in_time=WINDOW
+    "Relu": Op(("x",), same, in_time=FRAME),
+    "Clip": Op(("x",), same, {"min": REQUIRED, "max": REQUIRED}, in_time=FRAME),
+    "LeakyRelu": Op(("x",), same, {"alpha": 0.01}, in_time=FRAME),
+    "HardSwish": Op(("x",), same, in_time=FRAME),
+    "HardSigmoid": Op(("x",), same, in_time=FRAME),
+    "Tanh": Op(("x",), same, in_time=FRAME),
+    "Sigmoid": Op(("x",), same, in_time=FRAME),
+    "Softmax": Op(("x",), softmax_shape, {"axis": 1}, in_time=FRAME),
+    "LogSoftmax": Op(("x",), softmax_shape, {"axis": 1}, in_time=FRAME),
+    "Add": Op(("a", "b"), broadcast, in_time=FRAME),
+    "Mul": Op(("a", "b"), broadcast, in_time=FRAME),
+    "MaxPool": Op(
+        ("x",), pool_shape, POOL_ATTRS | {"dilations": (1, 1, 1)}, in_time=WINDOW, **_MOVES
     ),
-    "GlobalAveragePool": Op(("x",), _global_pool_shape, in_time=FRAME),
-    "Flatten": Op(("x",), _flatten_shape, {"order": "CHW"}, in_time=FRAME),
-    "Squeeze": Op(("x",), _squeeze_shape, {"axes": REQUIRED}, in_time=FRAME),
-    "Linear": Op(("x", "weight", "bias?"), _linear_shape, {}, _linear_macs, in_time=FRAME),
+    "AveragePool": Op(
+        ("x",), pool_shape, POOL_ATTRS | {"count_include_pad": False}, in_time=WINDOW
+    ),
+    "GlobalAveragePool": Op(("x",), global_pool_shape, in_time=FRAME),
+    "Flatten": Op(("x",), flatten_shape, {"order": "CHW"}, in_time=FRAME, **_MOVES),
+    "Squeeze": Op(("x",), squeeze_shape, {"axes": REQUIRED}, in_time=FRAME, **_MOVES),
+    "Linear": Op(("x", "weight", "bias?"), linear_shape, {}, linear_macs, in_time=FRAME),
     "TemporalShift": Op(
-        ("x",), _shift_shape, {"d": REQUIRED, "fill": "zero", "segment": 0}, in_time=WINDOW
+        ("x",),
+        shift_shape,
+        {"d": REQUIRED, "fill": "zero", "segment": 0, "x_zero_point": 0},
+        in_time=WINDOW,
+        **_MOVES,
     ),
     "Consensus": Op(
         ("x",),
-        _consensus_shape,
+        consensus_shape,
         {"over": "mean"},
         in_time="the average over the whole clip is read by another node",
     ),
-    "AttentionMask": Op(("x",), _mask_shape, in_time=FRAME),
+    "AttentionMask": Op(("x",), mask_shape, in_time=FRAME),
     "NonLocal": Op(
         ("theta", "phi", "g"),
-        _non_local_shape,
+        non_local_shape,
         {"mode": "embedded_gaussian"},
-        _non_local_macs,
+        non_local_macs,
         in_time="its attention looks at the whole clip",
     ),
     "FusedConv": Op(
         ("x", "weight", "bias", "residual?"),
-        _fused_shape,
+        fused_shape,
         CONV_ATTRS
         | {"d": (), "fill": "zero", "segment": 0}
         | {"activation": "", "min": 0.0, "max": 0.0, "alpha": 0.0},
-        _conv_macs,
+        conv_macs,
         in_time=WINDOW,
     ),
-    "History": Op(("x",), _history_shape, {"d": REQUIRED, "before": 0, "past": "zero"}),
+    "History": Op(
+        ("x",),
+        history_shape,
+        {"d": REQUIRED, "before": 0, "past": "zero", "x_zero_point": 0},
+        **_MOVES,
+    ),
+    "QuantizeLinear": Op(("x",), same, _Y | {"y_scale": REQUIRED}, in_time=FRAME, gives=INTEGERS),
+    "DequantizeLinear": Op(("x",), same, _X, in_time=FRAME, takes=INTEGERS),
+    "QLinearConv": Op(
+        ("x", "weight", "scale", "bias"),
+        quantised_conv_shape,
+        CONV_ATTRS | {"d": (), "fill": "zero", "segment": 0} | _X | _Y | _CLAMP,
+        conv_macs,
+        in_time=WINDOW,
+        **_SUMS,
+    ),
+    "QLinearMatMul": Op(
+        ("x", "weight", "scale", "bias"),
+        quantised_linear_shape,
+        _X | _Y | _CLAMP,
+        linear_macs,
+        in_time=FRAME,
+        **_SUMS,
+    ),
+    **dict.fromkeys(
+        ("QLinearAdd", "QLinearMul"),
+        Op(
+            ("x", "other"),
+            broadcast,
+            _X | {"other_scale": REQUIRED, "other_zero_point": 0} | _Y | _CLAMP,
+            in_time=FRAME,
+            **_WHOLE,
+        ),
+    ),
+    "QLinearAveragePool": Op(
+        ("x",),
+        pool_shape,
+        POOL_ATTRS | {"count_include_pad": False} | _X | _Y | _CLAMP,
+        in_time=WINDOW,
+        **_WHOLE,
+    ),
+    "QLinearGlobalAveragePool": Op(
+        ("x",), global_pool_shape, _X | _Y | _CLAMP, in_time=FRAME, **_WHOLE
+    ),
+    "LookUp": Op(("x", "table"), look_up_shape, _Y, in_time=FRAME, stored={"table": ()}, **_WHOLE),
 }
 """Every op that a graph may contain.
 
@@ -431,5 +354,13 @@ OPS: Mapping[str, Op] = {
 ``History``             only in a step graph (`tsm_ref.passes.streaming`): the frames of `x` and
                         ``before`` frames in front of them, every channel `d` frames late; what came
                         before the step is state, what came before the stream ``past``
+``QuantizeLinear``      ``saturate(round(x / y_scale) + y_zero_point)``, halves to even
+``DequantizeLinear``    ``(x - x_zero_point) * x_scale``
+``QLinearConv``         a convolution of whole numbers behind a shift, requantised and clamped to
+                        ``low .. high``; real if ``dtype`` is float32. ``scale`` is that of the
+                        weights, per output channel
+``QLinearMatMul``       the same as a layer per frame: (N, C, T) -> (N, K, T)
+``QLinearAdd``, ...     as the op without ``QLinear``, from whole numbers to whole numbers
+``LookUp``              any function of one value: ``table[x - least value of its type]``
 ======================  ==========================================================================
 """

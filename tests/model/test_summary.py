@@ -1,6 +1,9 @@
 """What a model says about itself as text: costs, shifts, and where its ops are computed."""
 
 import tsm_ref
+from tests.quantised_networks import network
+from tsm_ref.engine import make_engine
+from tsm_ref.model.summary import summary_lines
 
 
 def test_summary_tells_parameters_operations_and_every_shift() -> None:
@@ -17,3 +20,13 @@ def test_summary_tells_parameters_operations_and_every_shift() -> None:
 def test_summary_names_what_numpy_computes_for_numba() -> None:
     model = tsm_ref.build("ts-can", engine="numba")
     assert "on NumPy       attention1.mask" in model.summary()
+
+
+def test_summary_tells_what_each_layer_computes_in() -> None:
+    graph, weights = network()
+    engine = make_engine(graph, weights, "numpy")
+    lines = list(summary_lines("mine", graph, engine, {"x": (1, 3, 4, 13, 11)}))
+    said = {line.split()[0]: line.split()[-1] for line in lines if not line.startswith("shift sh")}
+    assert (said["stem"], said["shift"], said["logits"]) == ("int8", "int8", "int8")
+    assert (said["q"], said["back"], said["relu"]) == ("float32", "float32", "float32")
+    assert "int8           100.0% of the multiply-adds" in lines

@@ -9,6 +9,7 @@ The engines are imported when one is made, so that NumPy alone is enough where N
     on_numba/    compiled kernels, one program per network, threads
     on_loops     every op by the plain loop that says what it is
     stream/      frames one at a time, with the state between them
+    exact        quantised layers by the functions of the reference
     oracle       node by node with the functions of the reference, and how far others may be off
     inputs       what is asked of every input
     arena        where every value lies
@@ -35,9 +36,10 @@ Array = NDArray[Any]
 ENGINES = ("auto", "numba", "numpy", "loops")
 """The engines by name.
 
-``numba`` is the fast one, ``numpy`` needs nothing but NumPy, ``loops`` computes every op by the
-plain loop that defines it, slowly (see `tsm_ref.engine.on_loops`); ``auto`` is ``numba`` where that
-is installed and compiles, ``numpy`` elsewhere.
+``numba`` is the fast one (a quantised network goes to ``numpy`` instead), ``numpy`` needs nothing
+but NumPy, ``loops`` computes every op by the plain loop that defines it, slowly (see
+`tsm_ref.engine.on_loops`); ``auto`` is ``numba`` where that is installed and compiles, ``numpy``
+elsewhere.
 """
 
 
@@ -71,7 +73,7 @@ def make_engine(
         raise UsageError(f"`threads` (={threads!r}) must be 1 to {MOST_THREADS}")
     if name == "auto":
         name = "numba" if _compiles() else "numpy"
-    if name == "numpy":
+    if name == "numpy" or (name == "numba" and graph.quantised):
         from tsm_ref.engine.on_numpy.engine import NumpyEngine
 
         return NumpyEngine(graph, weights, threads=threads)

@@ -7,6 +7,9 @@ values is used again. So a ResNet-50, whose values take 150 MB together, runs in
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from tsm_ref.graph import Graph
 
@@ -20,6 +23,17 @@ class ArenaMap:
 
     offsets: Mapping[str, int]
     size: int
+
+
+def dtype_of(graph: Graph, name: str, real: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which an engine that computes in `real` holds a value."""
+    own = graph.types[name]
+    return np.dtype(own.dtype) if own.quantised else real
+
+
+def lowest(dtype: np.dtype[Any]) -> float | int:
+    """What no value of a dtype is below."""
+    return -np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
 
 
 def lifetimes(graph: Graph) -> dict[str, tuple[int, int]]:

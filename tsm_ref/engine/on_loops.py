@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.engine.exact import factor_of
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.on_numpy.ops import Step, StepMaker
 from tsm_ref.graph import Node
-from tsm_ref.kernels import loops, loops_of_values
+from tsm_ref.kernels import loops, loops_of_integers, loops_of_values
 from tsm_ref.kernels.loops import CIRCULAR, REPLICATE, ZERO
 from tsm_ref.ops_table import OPS, PARAMETER_ROLES
+from tsm_ref.reference.quantised import combined_scale, limits
 
 __all__ = ["LOOPS", "TABLE", "LoopsEngine"]
 
@@ -46,13 +48,19 @@ class LoopsEngine(NumpyEngine):
 
 
 def _shift(node: Node, x: Array) -> Array:
-    """Shift each segment of frames by itself; a `FusedConv` without a shift moves nothing."""
+    """Shift each segment of frames by itself; a convolution without a shift moves nothing."""
     d, length = np.array(node.attr("d"), np.int64), node.attr("segment") or x.shape[2]
     if not len(d):
         return x
-    fill = _FILLS[node.attr("fill")]
-    cuts = [np.ascontiguousarray(x[:, :, t : t + length]) for t in range(0, x.shape[2], length)]
-    return np.concatenate([loops.temporal_shift(cut, d, fill) for cut in cuts], axis=2)
+    fill, zero = _FILLS[node.attr("fill")], node.attr("x_zero_point") if _whole(x) else 0
+    wide = x.astype(np.int16) - np.int16(zero) if zero else x
+    cuts = [np.ascontiguousarray(wide[:, :, t : t + length]) for t in range(0, x.shape[2], length)]
+    found = np.concatenate([loops.temporal_shift(cut, d, fill) for cut in cuts], axis=2)
+    return (found + np.int16(zero)).astype(x.dtype) if zero else found
+
+
+def _whole(x: Array) -> bool:
+    return x.dtype.kind in "iu"
 
 
 def _fused_conv(node: Node, y: Array, x: Array, weight: Array, bias: Array, *more: Array) -> Array:
@@ -73,7 +81,9 @@ def _batch_norm(
 
 def _max_pool(node: Node, y: Array, x: Array) -> Array:
     kernel, strides, pads = (node.attr(name) for name in ("kernel_shape", "strides", "pads"))
-    return loops.max_pool(x, kernel, strides, pads, node.attr("dilations"), _sizes(y))
+    real = x.astype(np.float32) if _whole(x) else x
+    found = loops.max_pool(real, kernel, strides, pads, node.attr("dilations"), _sizes(y))
+    return found.astype(x.dtype, copy=False)
 
 
 def _average_pool(node: Node, y: Array, x: Array) -> Array:
@@ -109,6 +119,84 @@ def _binary(loop: Loop) -> Loop:
 def _non_local(node: Node, y: Array, theta: Array, phi: Array, g: Array) -> Array:
     theta, phi, g = (v.reshape(*v.shape[:2], -1) for v in (theta, phi, g))
     return loops_of_values.non_local(theta, phi, g, node.attr("mode") == "dot_product")
+
+
+def _finish(node: Node, sums: Array, scale: Array, dims: Sequence[int]) -> Array:
+    """Steps 2 and 3 of a quantised layer; what is real has no third."""
+    v = loops_of_integers.scale_sums(sums, factor_of(node, scale)).reshape(dims)
+    return v if node.attr("dtype") == "float32" else _requantize(node, v)
+
+
+def _requantize(node: Node, v: Array) -> Array:
+    zero, dtype = node.attr("y_zero_point"), node.attrs["dtype"]
+    least, most = limits(dtype)
+    low, high = max(least, node.attrs.get("low", least)), min(most, node.attrs.get("high", most))
+    return loops_of_integers.requantize(v, zero, low, high).astype(dtype)
+
+
+def _qlinear_conv(
+    node: Node, y: Array, x: Array, weight: Array, scale: Array, bias: Array
+) -> Array:
+    how = (node.attr(name) for name in ("strides", "pads", "dilations", "group"))
+    sums = loops_of_integers.conv(_shift(node, x), node.attr("x_zero_point"), weight, bias, *how)
+    return _finish(node, sums, scale, sums.shape)
+
+
+def _qlinear_matmul(
+    node: Node, y: Array, x: Array, weight: Array, scale: Array, bias: Array
+) -> Array:
+    one, none = (1, 1, 1), (0,) * 6
+    row, kernel = x[..., None, None], weight[..., None, None, None]
+    sums = loops_of_integers.conv(row, node.attr("x_zero_point"), kernel, bias, one, none, one, 1)
+    return _finish(node, sums, scale, (*x.shape[:1], len(weight), *x.shape[2:]))
+
+
+def _operands(y: Array, x: Array, other: Array) -> list[Array]:
+    return [np.ascontiguousarray(np.broadcast_to(v, (1, *y.shape))) for v in (x, other)]
+
+
+def _qlinear_add(node: Node, y: Array, x: Array, other: Array) -> Array:
+    x, other = _operands(y, x, other)
+    scale = node.attr("y_scale")
+    gains = [combined_scale(node.attr(f"{role}_scale"), 1.0, scale)[()] for role in ("x", "other")]
+    zeros = (node.attr("x_zero_point"), node.attr("other_zero_point"))
+    v = loops_of_integers.add(x, zeros[0], gains[0], other, zeros[1], gains[1])
+    return _requantize(node, v)
+
+
+def _qlinear_mul(node: Node, y: Array, x: Array, other: Array) -> Array:
+    x, other = _operands(y, x, other)
+    scales = (node.attr(f"{role}_scale") for role in ("x", "other", "y"))
+    zeros = (node.attr("x_zero_point"), node.attr("other_zero_point"))
+    gain = combined_scale(*scales)[()]
+    return _requantize(node, loops_of_integers.multiply(x, zeros[0], other, zeros[1], gain))
+
+
+def _qlinear_average(node: Node, y: Array, x: Array) -> Array:
+    if node.op == "QLinearGlobalAveragePool":
+        how = ((1, *x.shape[3:]), (1, 1, 1), (0,) * 6, False)
+    else:
+        names = ("kernel_shape", "strides", "pads", "count_include_pad")
+        how = tuple(node.attr(name) for name in names)
+    sums, counts = loops_of_integers.average(x, node.attr("x_zero_point"), *how, _sizes(y))
+    share = np.float32(node.attr("y_scale")) * counts.astype(np.float32)
+    factors = np.broadcast_to(np.float32(node.attr("x_scale")) / share, sums.shape)
+    # One mean per place, so every place is a channel of its own.
+    v = loops_of_integers.scale_sums(sums.reshape(1, -1, 1), factors.reshape(-1))
+    return _requantize(node, v.reshape(sums.shape))
+
+
+def _quantize(node: Node, y: Array, x: Array) -> Array:
+    return _requantize(node, loops_of_integers.quantize(x, x.dtype.type(node.attr("y_scale"))))
+
+
+def _dequantize(node: Node, y: Array, x: Array) -> Array:
+    scale = np.float32(node.attr("x_scale"))
+    return loops_of_integers.dequantize(x, node.attr("x_zero_point"), scale)
+
+
+def _look_up(node: Node, y: Array, x: Array, table: Array) -> Array:
+    return loops_of_integers.look_up(x, table, limits(str(x.dtype))[0])
 
 
 def _leaky_relu(node: Node, x: Array) -> Array:
@@ -147,6 +235,15 @@ LOOPS: Mapping[str, Loop] = {
     "Consensus": lambda node, y, x: loops.consensus(x),
     "AttentionMask": lambda node, y, x: loops_of_values.attention_mask(x),
     "NonLocal": _non_local,
+    "QuantizeLinear": _quantize,
+    "DequantizeLinear": _dequantize,
+    "QLinearConv": _qlinear_conv,
+    "QLinearMatMul": _qlinear_matmul,
+    "QLinearAdd": _qlinear_add,
+    "QLinearMul": _qlinear_mul,
+    "QLinearAveragePool": _qlinear_average,
+    "QLinearGlobalAveragePool": _qlinear_average,
+    "LookUp": _look_up,
     **{op: _activation(op) for op in _ACTIVATIONS},
 }
 """The loop of every op of an optimised graph: (node, y, operands) -> values, with a batch axis.
@@ -161,7 +258,7 @@ def _step(loop: Loop) -> StepMaker:
     def make(node: Node, inputs: Sequence[Array], y: Array) -> Step:
         roles = [role.removesuffix("?") for role in OPS[node.op].inputs]
         operands = [
-            value if role in PARAMETER_ROLES or (role in "ab" and value.ndim > y.ndim)
+            value if role in PARAMETER_ROLES or (role in ("a", "b") and value.ndim > y.ndim)
             else value[None]
             for role, value in zip(roles, inputs, strict=False)
         ]  # fmt: skip

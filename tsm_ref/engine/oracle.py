@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tsm_ref import reference as ref
+from tsm_ref.engine.exact import FORMULAS
+from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph, Node
-from tsm_ref.reference import bounds
+from tsm_ref.reference import bounds, quantised
 from tsm_ref.reference.bounds import Bounded
 
 Array = NDArray[Any]
@@ -40,7 +42,8 @@ def run_oracle(
     dtype('float64')
     """
     values = {name: np.asarray(value, dtype) for name, value in inputs.items()}
-    return _run(graph, {n: np.asarray(w, dtype) for n, w in weights.items()}, values, _PLAIN)
+    functions = SimpleNamespace(**vars(_PLAIN), dtype=dtype)
+    return _run(graph, {n: _in_dtype(w, dtype) for n, w in weights.items()}, values, functions)
 
 
 def run_with_bound(
@@ -51,7 +54,12 @@ def run_with_bound(
     Weights and inputs are taken as the testee holds them; it may round a weight once more when it
     folds a batch norm. ``output.tolerance()`` is what `numpy.abs(testee - output.value)` must stay
     under (see `tsm_ref.reference.bounds`).
+
+    Raises `UsageError` for a graph with quantised values: these are exact, and `run_oracle` says
+    what they are.
     """
+    if graph.quantised:
+        raise UsageError("quantised values have no bound: they must be those of the oracle")
     functions = SimpleNamespace(
         **{name: partial(getattr(bounds, name), u=u) for name in _NAMES},
         moved=bounds.moved,
@@ -63,6 +71,12 @@ def run_with_bound(
     values = {name: Bounded.exact(value) for name, value in inputs.items()}
     exact = {name: np.asarray(value, np.float64) for name, value in weights.items()}
     return _run(graph, exact, values, functions)
+
+
+def _in_dtype(weight: Array, dtype: DTypeLike) -> Array:
+    """A weight in the dtype of the run; whole numbers stay what they are."""
+    weight = np.asarray(weight)
+    return weight.astype(dtype) if weight.dtype.kind == "f" else weight
 
 
 def _run(
@@ -159,6 +173,28 @@ def _temporal_shift(f: Any, node: Node, x: Any) -> Any:
     return f.moved(f.temporal_shift(f.moved(x, split), d, fill), join)
 
 
+def _moved(rule: Rule) -> Rule:
+    """A rule that only moves or compares values, for quantised ones too; fills are zero points."""
+
+    def apply(f: Any, node: Node, x: Any) -> Any:
+        if getattr(x, "value", x).dtype.kind == "f":
+            return rule(f, node, x)
+        zero = node.attrs.get("x_zero_point", 0)
+        return quantised.on_reals(lambda v: np.asarray(rule(f, node, v)), x, zero)
+
+    return apply
+
+
+def _exact(op: str) -> Rule:
+    """The rule of a quantised op; what is real goes on in the dtype of the run."""
+
+    def apply(f: Any, node: Node, *operands: Array) -> Array:
+        found = FORMULAS[op](node, *operands)
+        return found.astype(f.dtype) if found.dtype.kind == "f" else found
+
+    return apply
+
+
 _RULES: Mapping[str, Rule] = {
     "Conv": _conv,
     "BatchNormalization": _batch_norm,
@@ -173,15 +209,16 @@ _RULES: Mapping[str, Rule] = {
     "LogSoftmax": lambda f, node, x: f.log_softmax(x, node.attr("axis")),
     "Add": lambda f, node, a, b: f.add(a, b),
     "Mul": lambda f, node, a, b: f.multiply(a, b),
-    "MaxPool": _max_pool,
+    "MaxPool": _moved(_max_pool),
     "AveragePool": _average_pool,
     "GlobalAveragePool": lambda f, node, x: f.global_avg_pool(x, keepdims=True),
-    "Flatten": _flatten,
-    "Squeeze": lambda f, node, x: f.moved(x, lambda v: v.squeeze(node.attr("axes"))),
+    "Flatten": _moved(_flatten),
+    "Squeeze": _moved(lambda f, node, x: f.moved(x, lambda v: v.squeeze(node.attr("axes")))),
     "Linear": lambda f, node, x, weight, bias=None: f.linear(x, weight, bias),
-    "TemporalShift": _temporal_shift,
+    "TemporalShift": _moved(_temporal_shift),
     "Consensus": lambda f, node, x: f.consensus(x, node.attr("over")),
     "AttentionMask": lambda f, node, x: f.attention_mask(x),
     "NonLocal": lambda f, node, theta, phi, g: f.non_local(theta, phi, g, node.attr("mode")),
+    **{op: _exact(op) for op in FORMULAS},
 }
 """One rule per op that a graph may hold before it is optimised."""

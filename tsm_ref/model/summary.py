@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.engine import Engine
 from tsm_ref.errors import NotStreamable
-from tsm_ref.graph import Graph
+from tsm_ref.graph import Graph, Node
 from tsm_ref.passes import streaming
 from tsm_ref.passes.streaming import FAR
 
@@ -65,7 +65,12 @@ def summary_lines(
     shapes, macs = graph.shapes(inputs), graph.multiply_adds(inputs)
     yield f"{name}: {graph.name} on the {engine.name} engine"
     width = max(len(node.name) for node in graph.nodes)
-    yield f"{'node':{width}}  {'op':18}  {'output':20}  {'parameters':>10}  {'multiply-adds':>14}"
+    kind = max(18, *(len(node.op) for node in graph.nodes))
+    types = "  computes in" if graph.quantised else ""
+    yield (
+        f"{'node':{width}}  {'op':{kind}}  {'output':20}  {'parameters':>10}  "
+        f"{'multiply-adds':>14}{types}"
+    )
     seen: set[str] = set()
     for node in graph.nodes:
         own = [n for n in node.inputs if n in graph.parameters and n not in seen]
@@ -73,13 +78,16 @@ def summary_lines(
         count = sum(int(np.prod(graph.parameters[n])) for n in own if n not in graph.statistics)
         output = "x".join(str(size) for size in shapes[node.name])
         yield (
-            f"{node.name:{width}}  {node.op:18}  {output:20}  {count or '':>10}  "
-            f"{macs[node.name] or '':>14}"
+            f"{node.name:{width}}  {node.op:{kind}}  {output:20}  {count or '':>10}  "
+            f"{macs[node.name] or '':>14}{f'  {_precision(graph, node)}' if types else ''}"
         )
     yield from _shift_lines(shifts_of(graph))
     yield f"streaming      {_streaming(graph)}"
     yield f"parameters     {graph.parameter_count:,}"
     total = sum(macs.values())
+    if graph.quantised:
+        whole = sum(macs[n.name] for n in graph.nodes if _precision(graph, n) == "int8")
+        yield f"int8           {whole / max(total, 1):.1%} of the multiply-adds"
     given = ", ".join(f"{name} {tuple(shape)}" for name, shape in inputs.items())
     yield f"multiply-adds  {total / 1e9:.3f} G ({2 * total / 1e9:.3f} GFLOP) for {given}"
     yield f"buffers        {engine.memory_bytes(inputs) / 1e6:.1f} MB"
@@ -87,6 +95,12 @@ def summary_lines(
         yield f"on NumPy       {', '.join(others) or 'nothing'}"
     if measured:
         yield f"measured       {measured}"
+
+
+def _precision(graph: Graph, node: Node) -> str:
+    """What a node computes in: whole numbers of 8 bits where it reads such, float32 elsewhere."""
+    whole = any(graph.types[n].quantised for n in node.inputs if n in graph.types)
+    return "int8" if whole and node.op != "DequantizeLinear" else "float32"
 
 
 def _streaming(graph: Graph) -> str:

@@ -5,6 +5,7 @@
     fold_batch_norm   a batch norm disappears into the convolution before it
     fuse              shift, convolution, residual and activation become one node
     optimize          both, as every engine runs them first
+    whole_numbers     dequantize - layer - quantize becomes a layer of whole numbers
     streaming         a graph over clips becomes one over single frames, with state
     features          a graph cut in front of its head, or at any other layer
     windows           which frames of its input a node reads, for streaming
@@ -15,5 +16,6 @@ from tsm_ref.passes.fold_batch_norm import fold_batch_norm
 from tsm_ref.passes.fuse import fuse
 from tsm_ref.passes.optimize import optimize
 from tsm_ref.passes.streaming import streaming
+from tsm_ref.passes.whole_numbers import whole_numbers
 
-__all__ = ["fold_batch_norm", "fuse", "optimize", "streaming"]
+__all__ = ["fold_batch_norm", "fuse", "optimize", "streaming", "whole_numbers"]

@@ -40,13 +40,13 @@ def _extent(node: Node, inputs: Sequence[Extent], unknown: Extent) -> Extent:
     x = inputs[0]
     if node.rule.keeps_shape:
         return x
-    if node.op in ("Add", "Mul") and len(x) == len(inputs[1]):
+    if node.op in ("Add", "Mul", "QLinearAdd", "QLinearMul") and len(x) == len(inputs[1]):
         return tuple(map(_spread, x, inputs[1], unknown))
-    if node.op == "Conv":
+    if node.op in ("Conv", "QLinearConv"):
         return (x[0], inputs[1][0], *_windows(node, x, inputs[1][2:]))
-    if node.op in ("MaxPool", "AveragePool"):
+    if node.op in ("MaxPool", "AveragePool", "QLinearAveragePool"):
         return (*x[:2], *_windows(node, x, node.attrs["kernel_shape"]))
-    if node.op == "GlobalAveragePool":
+    if node.op in ("GlobalAveragePool", "QLinearGlobalAveragePool"):
         return (*x[:3], 1, 1)
     if node.op == "NonLocal":
         return (x[0], inputs[2][1], *x[2:])

@@ -1,12 +1,13 @@
 """Fuses what surrounds a convolution into it: the shift it reads, a residual, an activation.
 
 The result, `FusedConv`, computes ``activation(conv(shift(x)) + bias + residual)``. An engine then
-meets the whole of a residual branch's last step, and the shift, at no cost of their own.
+meets the whole of a residual branch's last step, and the shift, at no cost of their own. A
+`QLinearConv` takes in the shift it reads.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,8 @@ def fuse(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, NDArray[Any]]
     for node in graph.nodes:
         if node.name in fusions:
             nodes.append(_fused(fusions[node.name], made))
+        elif node.op == "QLinearConv" and node.inputs[0] in shifts:
+            nodes.append(_shifted(node, graph.node[node.inputs[0]]))
         elif node.name not in taken | shifts:
             nodes.append(node)
     shapes = {name: value.shape for name, value in made.items()}
@@ -68,7 +71,8 @@ def fuse(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, NDArray[Any]]
 def _absorbable(graph: Graph, shift: Node) -> bool:
     readers = graph.consumers.get(shift.name, ())
     return shift.name not in graph.outputs and all(
-        reader.op == "Conv"
+        reader.op in ("Conv", "QLinearConv")
+        and not any(reader.attrs.get("d", ()))
         and graph.parameters.get(reader.inputs[1], (0,) * 5)[2] == 1
         and not any(reader.attr("pads")[::3])
         for reader in readers
@@ -101,6 +105,13 @@ def _absorb(fusion: _Fusion, node: Node) -> None:
 def _single_reader(graph: Graph, node: Node) -> Node | None:
     readers = graph.consumers.get(node.name, ())
     return readers[0] if len(readers) == 1 and node.name not in graph.outputs else None
+
+
+def _shifted(conv: Node, shift: Node) -> Node:
+    """A quantised convolution with the shift in front of it."""
+    attrs = {name: shift.attr(name) for name in _SHIFT_ATTRS}
+    inputs = (shift.inputs[0], *conv.inputs[1:])
+    return replace(conv, inputs=inputs, attrs={**conv.attrs, **attrs})
 
 
 def _fused(fusion: _Fusion, weights: dict[str, NDArray[Any]]) -> Node:

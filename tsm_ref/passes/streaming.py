@@ -32,7 +32,8 @@ class State:
     """Frames that are kept: the last `depth` ones of channels ``start .. stop - 1`` of a value.
 
     `stop` is None where it means all channels. Before the stream the frames are ``past``: zeros,
-    the lowest number there is, or copies of the first frame (replicate).
+    the lowest number there is, or copies of the first frame (replicate). The zero of a quantised
+    value is its ``zero_point``.
     """
 
     value: str
@@ -40,6 +41,7 @@ class State:
     start: int
     stop: int | None
     depth: int
+    zero_point: int = 0
 
     @property
     def name(self) -> str:
@@ -231,7 +233,8 @@ class _Pass:
         if len(set(lags)) == 1:
             lags = lags[:1]
         name = f"{x} for {node.name}" if node.inputs.index(x) == at else f"{x} added to {node.name}"
-        attrs = {"d": lags, "before": window.span, "past": window.past}
+        zero = self.source.types[x].zero_point
+        attrs = {"d": lags, "before": window.span, "past": window.past, "x_zero_point": zero}
         self.nodes.append(Node(name, "History", (x,), attrs))
         self.clocks[name] = replace(self.clocks[node.name])
         return name
@@ -300,7 +303,8 @@ class _Pass:
             for i, past in enumerate(self._pasts(value)):
                 wanted = kept.get(past, []) + (kept.get("", []) if i == 0 else [])
                 states += _states_of(value, past, wanted)
-        return states
+        types = self.source.types
+        return [replace(state, zero_point=types[state.value].zero_point) for state in states]
 
 
 def _states_of(value: str, past: str, wanted: Sequence[tuple[int, ...]]) -> list[State]:

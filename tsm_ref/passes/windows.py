@@ -97,7 +97,7 @@ def shifted(node: Node, window: Window) -> Window:
 def pooled(node: Node) -> Window:
     """The window of a pool; refuses a mean that is over fewer frames at the ends of the clip."""
     kernel, strides, pads = (node.attr(n) for n in ("kernel_shape", "strides", "pads"))
-    mean = node.op == "AveragePool"
+    mean = node.op != "MaxPool"
     window = Window(
         taps=kernel[0],
         dilation=1 if mean else node.attr("dilations")[0],

@@ -12,8 +12,9 @@ section 5, the networks         `conv`, `batch_norm`, `relu`, `max_pool`, `linea
 ==============================  ==================================================================
 
 Files: ``shift`` first, then ``folds`` and ``blocks``; ``ops`` and ``pool`` are the layers around
-them, ``rounding`` and ``bounds`` what any tolerance is derived from. How other implementations
-differ from the paper: ``docs/conventions.md``.
+them, ``quantised`` the same layers of whole numbers; ``rounding`` and ``bounds`` are what any
+tolerance is derived from. How other implementations differ from the paper:
+``docs/conventions.md``.
 
 Arrays are (N, C, T, H, W). A shift is one integer per channel (`temporal_shift`, `folds_*`). Every
 function returns the dtype it was given; `bounds` says how far another implementation may be away.

@@ -100,7 +100,7 @@ class StepPlanner(Planner):
         self, weights: PackedWeights, line: Timeline, shapes: Mapping[str, Shape], threads: int
     ) -> None:
         self.line = line
-        self.places = place_states(line.step, shapes, FLOAT_BYTES)
+        self.places = place_states(line.step, shapes, np.dtype(np.float32))
         self.purposes: dict[str, Purpose] = {}
         self.patches: dict[int, Patch] = {}
         self._saved: set[tuple[str, str]] = set()

@@ -24,8 +24,6 @@ from tsm_ref.ops_table import Shape
 
 Array = NDArray[Any]
 
-_FLOAT32 = np.dtype(np.float32)
-
 
 @dataclass(frozen=True)
 class _Addresses:
@@ -97,7 +95,7 @@ class NumbaSteps:
     def _parts(self, place: Place, memory: Array, bank: int) -> Iterator[tuple[slice, Array]]:
         """The runs of lanes of a bank, each a view (depth, H, W, lanes), and their channels."""
         depth, _, height, width = place.shape
-        frames = place.bank(memory, bank, _FLOAT32).reshape(depth, -1)
+        frames = place.bank(memory, bank).reshape(depth, -1)
         start = place.channels[0]
         for a, b in by_block(*place.channels):
             area = height * width

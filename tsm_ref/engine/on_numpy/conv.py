@@ -100,7 +100,7 @@ def _pointwise(
     x = frames.x[:, :, :: strides[0], :: strides[1]]
     _, time, height, width = y.shape
     gather = frames.shifted or tuple(strides) != (1, 1)
-    frame_count, row_count = _row_blocks(time, height, width, (channels + outputs) * y.itemsize)
+    frame_count, row_count = row_blocks(time, height, width, (channels + outputs) * y.itemsize)
     work = []
     for t0 in range(0, time, frame_count):
         t1 = min(t0 + frame_count, time)
@@ -147,7 +147,7 @@ def _grouped(
     _, out_time, out_height, out_width = y.shape
     # Groups fall to this engine from the other too, where frames may not depend on their number.
     together = out_time if group == 1 else 1
-    frame_count, row_count = _row_blocks(together, out_height, out_width, taps * y.itemsize)
+    frame_count, row_count = row_blocks(together, out_height, out_width, taps * y.itemsize)
     depth = (frame_count - 1) * st + (kernel[0] - 1) * dt + 1
     scratch = np.zeros(
         (channels, depth, height + before[1] + after[1], width + before[2] + after[2]), y.dtype
@@ -185,7 +185,7 @@ def _grouped(
     return step
 
 
-def _row_blocks(time: int, height: int, width: int, bytes_per_column: int) -> tuple[int, int]:
+def row_blocks(time: int, height: int, width: int, bytes_per_column: int) -> tuple[int, int]:
     """Frames and rows of one block: several whole frames, or some rows of a single one."""
     columns = max(MIN_COLUMNS, BLOCK_BYTES // bytes_per_column)
     if height * width <= columns:

@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tsm_ref.engine.arena import ArenaMap, place_values
+from tsm_ref.engine.arena import ArenaMap, dtype_of, place_values
 from tsm_ref.engine.inputs import real_arrays
 from tsm_ref.engine.on_numpy.blas import BlasThreads
 from tsm_ref.engine.on_numpy.ops import STEPS, Step, StepMaker
@@ -67,7 +67,10 @@ class NumpyEngine:
         self.graph, optimized = optimize(graph, weights)
         self.dtype = np.dtype(dtype)
         self.threads = threads
-        self.weights = {name: value.astype(self.dtype) for name, value in optimized.items()}
+        self.weights = {
+            name: value.astype(self.dtype) if value.dtype.kind == "f" else value
+            for name, value in optimized.items()
+        }
         self.plans = PlanCache()
 
     @property
@@ -91,7 +94,7 @@ class NumpyEngine:
         outputs = self.graph.shapes(shapes)
         plan = self.plan(shapes)
         batch = next(iter(shapes.values()))[0]
-        results = {name: np.empty(outputs[name], self.dtype) for name in self.graph.outputs}
+        results = {name: np.empty(outputs[name], self._dtype(name)) for name in self.graph.outputs}
         for n in range(batch):
             for name, value in arrays.items():
                 np.copyto(plan.arrays[name], value[n], casting="same_kind")
@@ -121,12 +124,15 @@ class NumpyEngine:
     def fallbacks(self) -> None:
         """No node is left to another engine."""
 
+    def _dtype(self, name: str) -> np.dtype[Any]:
+        return dtype_of(self.graph, name, self.dtype)
+
     def _make_plan(self, inputs: Mapping[str, Shape]) -> _Plan:
         shapes = self.graph.shapes(inputs)
         made: list[Any] = [*self.graph.inputs, *self.graph.nodes]
         places = {entry.name: shapes[entry.name][1:] for entry in made}
         sizes = {
-            name: int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
+            name: int(np.prod(shape, dtype=np.int64)) * self._dtype(name).itemsize
             for name, shape in places.items()
         }
         memory = place_values(self.graph, sizes)
@@ -134,7 +140,7 @@ class NumpyEngine:
         arrays = dict(self.weights)
         for name, shape in places.items():
             block = arena[memory.offsets[name] : memory.offsets[name] + sizes[name]]
-            arrays[name] = block.view(self.dtype).reshape(shape)
+            arrays[name] = block.view(self._dtype(name)).reshape(shape)
         steps = [
             self.table[node.op](node, [arrays[name] for name in node.inputs], arrays[node.name])
             for node in self.graph.nodes

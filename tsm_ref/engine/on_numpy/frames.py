@@ -87,11 +87,11 @@ class ShiftedFrames:
 
 
 def copy_frames(
-    target: Array, x: Array, copies: Sequence[tuple[slice, slice, slice | None]]
+    target: Array, x: Array, copies: Sequence[tuple[slice, slice, slice | None]], zero: int = 0
 ) -> None:
-    """Carry out `copies` from ``x`` (C, T, ...) into ``target`` (C, t, ...)."""
+    """Carry out `copies` from ``x`` (C, T, ...) into ``target`` (C, t, ...); `zero` is the fill."""
     for channels, frames, source in copies:
         if source is None:
-            target[channels, frames] = 0
+            target[channels, frames] = zero
         else:
             np.copyto(target[channels, frames], x[channels, source])

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from tsm_ref.engine.arena import lowest
 from tsm_ref.engine.on_numpy.activations import activation
 from tsm_ref.engine.on_numpy.conv import conv_step
 from tsm_ref.engine.on_numpy.frames import ShiftedFrames, copy_frames
+from tsm_ref.engine.on_numpy.quantised import QUANTISED
 from tsm_ref.graph import Node
 from tsm_ref.ops_table import ACTIVATIONS
 
@@ -117,7 +119,7 @@ def _max_pool(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     x = inputs[0]
     dilations = node.attr("dilations")
     padded, _ = _windows(node, x, y, dilations)
-    padded.fill(-np.inf)
+    padded.fill(lowest(y.dtype))
     inside, values = _inside(node, x, padded), padded
     work: list[tuple[Array, list[Array]]] = []
     axes = [axis for axis in (2, 3, 1) if padded.shape[axis] != y.shape[axis]] or [2]
@@ -203,8 +205,8 @@ def _linear(node: Node, inputs: Sequence[Array], y: Array) -> Step:
 
 def _temporal_shift(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     frames = ShiftedFrames(inputs[0], *(node.attr(name) for name in ("d", "fill", "segment")))
-    copies = frames.copies(0, y.shape[1])
-    return lambda: copy_frames(y, frames.x, copies)
+    copies, zero = frames.copies(0, y.shape[1]), node.attr("x_zero_point")
+    return lambda: copy_frames(y, frames.x, copies, zero)
 
 
 def _consensus(node: Node, inputs: Sequence[Array], y: Array) -> Step:
@@ -263,5 +265,6 @@ STEPS: Mapping[str, StepMaker] = {
     "AttentionMask": _attention_mask,
     "NonLocal": _non_local,
     **dict.fromkeys(ACTIVATIONS, _activation),
+    **QUANTISED,
 }
 """One maker of steps per op of an optimised graph."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.engine.arena import place_values
+from tsm_ref.engine.arena import dtype_of, lowest, place_values
 from tsm_ref.engine.on_numpy.blas import BlasThreads
 from tsm_ref.engine.on_numpy.frames import folds
 from tsm_ref.engine.on_numpy.ops import StepMaker
@@ -50,16 +50,17 @@ class NumpySteps:
         graph = line.step.graph
         inputs = {entry.name: shapes[entry.name] for entry in graph.inputs}
         self.frames = next(iter(inputs.values()))[2]
-        self.dtype, self.threads = dtype, threads
-        self.places = place_states(line.step, shapes, self.dtype.itemsize)
+        self.threads = threads
+        self.places = place_states(line.step, shapes, dtype)
         known = [*inputs, *graph.node]
-        sizes = {n: int(np.prod(shapes[n][1:])) * self.dtype.itemsize for n in known}
+        held = {name: dtype_of(graph, name, dtype) for name in known}
+        sizes = {n: int(np.prod(shapes[n][1:])) * held[n].itemsize for n in known}
         memory = place_values(graph, sizes)
         arena = np.zeros(memory.size, np.uint8)
         self.arrays: dict[str, Array] = dict(weights)
         for name in known:
             block = arena[memory.offsets[name] : memory.offsets[name] + sizes[name]]
-            self.arrays[name] = block.view(self.dtype).reshape(shapes[name][1:])
+            self.arrays[name] = block.view(held[name]).reshape(shapes[name][1:])
         self._inputs = list(inputs)
         self._steps: list[tuple[int, Callable[[], None] | None, _History | None, Node]] = []
         saved: set[tuple[str, str]] = set()
@@ -123,7 +124,7 @@ class NumpySteps:
         self._bank(place, memory, bank)[...] = value.swapaxes(0, 1)
 
     def _bank(self, place: Place, memory: Array, which: int) -> Array:
-        return place.bank(memory, which, self.dtype).reshape(place.shape)
+        return place.bank(memory, which).reshape(place.shape)
 
     def _history(self, node: Node, line: Timeline, saves: bool) -> _History:
         x, past = node.inputs[0], node.attrs["past"]
@@ -138,7 +139,7 @@ class NumpySteps:
             line.index[x],
             line.index[node.name],
             past == "replicate",
-            _filling(past, mine),
+            _filling(past, mine, node.attr("x_zero_point")),
             read,
             read_first,
             save,
@@ -148,7 +149,7 @@ class NumpySteps:
     def _reads(self, node: Node, mine: Sequence[tuple[int, Place]], first: bool) -> Copy:
         """Copy every frame of every channel to `y`: from `x`, or from the state."""
         channels = self.arrays[node.inputs[0]].shape[0]
-        d, before = node.attrs["d"], node.attrs["before"]
+        d, before, zero = (node.attr(name) for name in ("d", "before", "x_zero_point"))
         d = d * channels if len(d) == 1 else d
         work: list[tuple[slice, int, int, int, slice]] = []
         for fold in folds(d, channels):
@@ -167,7 +168,7 @@ class NumpySteps:
         def copy(current: Sequence[Array], after: Sequence[Array], x: Array, y: Array) -> None:
             for channel, frame, place, source, inside in work:
                 if place == -2:
-                    y[channel, frame] = 0
+                    y[channel, frame] = zero
                 elif place == -1:
                     y[channel, frame] = x[channel, source]
                 else:
@@ -201,12 +202,12 @@ def _overlaps(
     return found
 
 
-def _filling(past: str, mine: Sequence[tuple[int, Place]]) -> Copy:
+def _filling(past: str, mine: Sequence[tuple[int, Place]], zero: int) -> Copy:
     """Put in place of a frame of `x` behind the end what its readers get instead."""
 
     def copy(current: Sequence[Array], after: Sequence[Array], x: Array, y: Array) -> None:
         if past != "replicate":
-            x[...] = -np.inf if past == "lowest" else 0
+            x[...] = lowest(x.dtype) if past == "lowest" else zero
             return
         for i, place in mine:
             x[slice(*place.channels), 0] = current[i][-1]

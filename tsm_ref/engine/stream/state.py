@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.engine.arena import dtype_of, lowest
 from tsm_ref.errors import UsageError
 from tsm_ref.ops_table import Shape
 from tsm_ref.passes.streaming import State, StepGraph
@@ -21,6 +22,8 @@ from tsm_ref.passes.streaming import State, StepGraph
 __all__ = ["Banks", "Place", "StreamState", "place_states"]
 
 Array = NDArray[Any]
+
+_ALIGNMENT = 8  # bytes, of the largest number
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,19 @@ class Place:
     shape: tuple[int, int, int, int]
     offset: int
     nbytes: int  # of one bank
+    dtype: np.dtype[Any]
 
-    def bank(self, memory: Array, which: int, dtype: np.dtype[Any]) -> Array:
+    def bank(self, memory: Array, which: int) -> Array:
         """A view of one bank in the block of a stream; the order inside is the engine's."""
         start = self.offset + which * self.nbytes
-        return memory[start : start + self.nbytes].view(dtype)
+        return memory[start : start + self.nbytes].view(self.dtype)
 
 
-def place_states(step: StepGraph, shapes: Mapping[str, Shape], itemsize: int) -> list[Place]:
-    """Give every state its place; the shapes are those of one frame of every value."""
+def place_states(step: StepGraph, shapes: Mapping[str, Shape], real: np.dtype[Any]) -> list[Place]:
+    """Give every state its place, in an engine that computes in the dtype `real`.
+
+    The shapes are those of one frame of every value.
+    """
     places: list[Place] = []
     offset = 0
     for state in step.states:
@@ -48,8 +55,10 @@ def place_states(step: StepGraph, shapes: Mapping[str, Shape], itemsize: int) ->
         stop = channels if state.stop is None else state.stop
         height, width = area if area else (1, 1)
         shape = (state.depth, stop - state.start, height, width)
-        places.append(Place(state, (state.start, stop), shape, offset, prod(shape) * itemsize))
-        offset += 2 * places[-1].nbytes
+        dtype = dtype_of(step.graph, state.value, real)
+        nbytes = prod(shape) * dtype.itemsize
+        places.append(Place(state, (state.start, stop), shape, offset, nbytes, dtype))
+        offset += -(-2 * nbytes // _ALIGNMENT) * _ALIGNMENT
     return places
 
 
@@ -127,9 +136,10 @@ class StreamState:
         rows = list(which)
         banks[rows] ^= 1
         for p, place in enumerate(self.kept.places):
-            fill = -np.inf if place.state.past == "lowest" else 0.0
+            state = place.state
+            fill = lowest(place.dtype) if state.past == "lowest" else state.zero_point
             depth, channels, *area = place.shape
-            empty = np.full((channels, depth, *area), fill, np.float32)
+            empty = np.full((channels, depth, *area), fill, place.dtype)
             for i in rows:
                 self.kept.put(place, self.memory[i], int(banks[i, p]), empty)
         return replace(
