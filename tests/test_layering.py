@@ -64,6 +64,7 @@ INSIDE = {
         "builder",
         "big_small mobilenet_v2 resnet ts_can",
         "mobileone pp_lcnet",
+        "mobilenet_v3",
         "weights zoo",
     ),
     "video": (

@@ -2,6 +2,7 @@
 
 from tsm_ref.models.big_small import build_big_small
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
+from tsm_ref.models.mobilenet_v3 import build_mobilenet_v3
 from tsm_ref.models.mobileone import MOBILEONES, MobileOneSpec, build_mobileone
 from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.models.resnet import RESNETS, NonLocalSpec, ResNetSpec, build_resnet
@@ -22,6 +23,7 @@ __all__ = [
     "build_efficient_phys",
     "build_graph",
     "build_mobilenet_v2",
+    "build_mobilenet_v3",
     "build_mobileone",
     "build_pp_lcnet",
     "build_resnet",

@@ -44,12 +44,14 @@ def build_mobilenet_v2(
     shift: ShiftRule | None = None,
     epsilon: float = 1e-5,
     same: tuple[int, int] | None = None,
+    expand_first: bool = False,
     name: str = "tsm-mobilenetv2",
 ) -> Graph:
     """A MobileNetV2 over ``x`` (N, 3, T, H, W) with logits (N, num_classes).
 
     ``same`` is a height and a width: the convolutions pad frames of this size, and only of this
-    size, as TensorFlow's SAME does. ``epsilon`` is that of the batch norms.
+    size, as TensorFlow's SAME does. ``epsilon`` is that of the batch norms. ``expand_first`` gives
+    the first block an expansion too, though it widens nothing, as PaddleVideo has it.
 
     >>> build_mobilenet_v2(num_classes=400).parameter_count
     2736272
@@ -77,6 +79,7 @@ def build_mobilenet_v2(
                 stride,
                 shift=rule,
                 padding=_pads(sides, stride),
+                expand=expansion != 1 or expand_first,
             )
             sides = _halved(sides, stride)
     last = scaled_channels(1280, max(1.0, width))
@@ -133,12 +136,13 @@ def _inverted_residual(
     *,
     shift: ShiftRule,
     padding: Pads,
+    expand: bool,
 ) -> str:
     """1x1 expand, 3x3 depthwise, 1x1 project; a skip where the shape is kept."""
     skip = stride == 1 and b.channels(x) == channels
     hidden = b.channels(x) * expansion
     y, index = x, 0
-    if expansion != 1:
+    if expand:
         if skip:
             y = b.shift(x, f"{name}.shift", shift)
         y = _conv_bn_relu6(b, y, f"{name}.conv", hidden, kernel=1)

@@ -7,7 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.graph import Graph, Node
-from tsm_ref.models.pp_lcnet import FIXED
+from tsm_ref.models import mobilenet_v3, pp_lcnet
+
+FIXED = {**pp_lcnet.FIXED, **mobilenet_v3.FIXED}
+"""What a network does not learn, and how it is made."""
 
 
 def random_weights(graph: Graph, seed: int = 0) -> dict[str, NDArray[Any]]:
@@ -15,7 +18,7 @@ def random_weights(graph: Graph, seed: int = 0) -> dict[str, NDArray[Any]]:
 
     Convolutions and linear layers are drawn with variance ``2 / fan_in`` (He et al. 2015) and
     ``1 / fan_in``; the last batch norm of a residual branch is scaled down, so that a deep network
-    keeps its signal near 1. What a network does not learn (`tsm_ref.models.pp_lcnet.FIXED`) is
+    keeps its signal near 1. What a network does not learn (`FIXED`) is
     what it always is.
 
     >>> from tsm_ref.models import build_mobilenet_v2

@@ -9,6 +9,7 @@ from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.models.big_small import build_big_small
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
+from tsm_ref.models.mobilenet_v3 import ROWS, build_mobilenet_v3
 from tsm_ref.models.mobileone import MOBILEONES, build_mobileone
 from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.models.resnet import RESNETS, build_resnet
@@ -65,6 +66,16 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "resnet50-nl": _changed("resnet50", non_local="embedded_gaussian"),
     "resnet50-tpool": _changed("resnet50", temporal_pool=True),
     "mobilenetv2": Architecture(_unplaced(build_mobilenet_v2)),
+    **{
+        f"mobilenetv3-{size}": Architecture(_unplaced(partial(build_mobilenet_v3, size)))
+        for size in ROWS
+    },
+    "pptsm-mobilenetv2": Architecture(
+        _unplaced(partial(build_mobilenet_v2, expand_first=True)), profile="paddle"
+    ),
+    "pptsm-mobilenetv3": Architecture(
+        _unplaced(partial(build_mobilenet_v3, form="paddle")), profile="paddle"
+    ),
     **{
         name: Architecture(_unplaced(partial(build_mobileone, spec)), profile="mmaction2")
         for name, spec in MOBILEONES.items()

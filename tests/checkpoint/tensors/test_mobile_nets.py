@@ -1,5 +1,7 @@
 """Networks for phones, with the names that frameworks give their tensors."""
 
+import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,16 @@ from tsm_ref.checkpoint.facts import Facts
 from tsm_ref.checkpoint.tensors.names import translate
 from tsm_ref.checkpoint.tensors.networks import network_for, stored_shape
 from tsm_ref.errors import CheckpointError
-from tsm_ref.models import MobileOneSpec, build_mobileone, random_weights
+from tsm_ref.graph import Graph
+from tsm_ref.models import (
+    MobileOneSpec,
+    build_mobilenet_v2,
+    build_mobilenet_v3,
+    build_mobileone,
+    random_weights,
+)
+from tsm_ref.models import mobilenet_v3 as v3
+from tsm_ref.models.mobilenet_v3 import LARGE
 from tsm_ref.models.mobileone import reparameterized
 from tsm_ref.profile import PROFILES, ShiftRule
 
@@ -145,3 +156,127 @@ def test_a_mobileone_of_more_frames_that_says_nothing(tmp_path: Path) -> None:
     assert "--frame-depth 8" in found.warnings[0]
     told = load_checkpoint(path, options={"frame_depth": 16})
     assert (told.profile.shift.segment, told.warnings) == (16, ())
+
+
+# MobileNets, as PaddleVideo, torchvision and timm name them
+
+
+def of_paddle(name: str) -> str:
+    return re.sub(r"running_(mean|var)", lambda m: f"_{m[1].replace('var', 'variance')}", name)
+
+
+def pptsm_v2(name: str) -> str:
+    """Stages are ``conv2`` to ``conv8``; the first block of each has a name, others a number."""
+    places = [(s + 2, b) for s, count in enumerate((1, 2, 3, 4, 3, 3, 1)) for b in range(count)]
+    kinds = ("_conv", "_batch_norm")
+    if name.startswith("classifier."):
+        return name.replace("classifier", "backbone.out")
+    _, feature, rest = name.split(".", 2)
+    if feature in ("0", "18"):
+        kind, role = rest.split(".")
+        layer = "conv1" if feature == "0" else "conv9"
+        return of_paddle(f"backbone.{layer}.{kinds[int(kind)]}.{role}")
+    stage, number = places[int(feature) - 1]
+    block = f"conv{stage}_{number + 1}" if number else "_first_block"
+    _, layer, role = rest.split(".")
+    part = ("_expand_conv", "_bottleneck_conv", "_linear_conv")[int(layer) // 3]
+    return of_paddle(f"backbone.conv{stage}.{block}.{part}.{kinds[int(layer) % 3]}.{role}")
+
+
+def pptsm_v3(name: str) -> str:
+    for ours, theirs in (
+        (r"^stem\.", "conv."), (r"^last\.", "last_second_conv."), (r"^hidden\.", "last_conv."),
+        (r"^classifier\.", "fc."), (r"\.expand\.", ".expand_conv."),
+        (r"\.depthwise\.", ".bottleneck_conv."), (r"\.gate\.", ".mid_se."),
+        (r"\.project\.", ".linear_conv."),
+    ):  # fmt: skip
+        name = re.sub(ours, theirs, name)
+    return of_paddle(f"backbone.{name}")
+
+
+def torchvision_v3(name: str) -> str:
+    """Layers of a block are numbered; the first block has no expansion, some have no gate."""
+    kinds = {"conv": "0", "bn": "1", "conv1": "fc1", "conv2": "fc2"}
+    first, _, rest = name.partition(".")
+    if first in ("hidden", "classifier"):
+        return f"classifier.{0 if first == 'hidden' else 3}.{rest}"
+    if first != "blocks":
+        layer, role = rest.split(".")
+        return f"features.{0 if first == 'stem' else 16}.{kinds[layer]}.{role}"
+    number, part, layer, role = rest.split(".")
+    gated = LARGE[int(number)].gated
+    parts = ["expand"] * (number != "0") + ["depthwise"] + ["gate"] * gated + ["project"]
+    return f"features.{int(number) + 1}.block.{parts.index(part)}.{kinds[layer]}.{role}"
+
+
+def timm_v3(name: str) -> str:
+    """Stages of 1, 2, 3, 4, 2, 3 and 1 blocks, the last of which is the last convolution."""
+    places = [(s, b) for s, count in enumerate((1, 2, 3, 4, 2, 3)) for b in range(count)]
+    first, _, rest = name.partition(".")
+    if first in ("stem", "last", "hidden"):
+        to = {"stem": ("conv_stem", "bn1"), "last": ("blocks.6.0.conv", "blocks.6.0.bn1")}
+        layer, _, role = rest.rpartition(".")
+        return f"{to[first][layer == 'bn'] if layer else 'conv_head'}.{role}"
+    if first != "blocks":
+        return name
+    number, part, layer, role = rest.split(".")
+    place = "blocks.{}.{}".format(*places[int(number)])
+    if part == "gate":
+        return f"{place}.se.conv_{'reduce' if layer == 'conv1' else 'expand'}.{role}"
+    parts = ["expand", "depthwise", "project"][number == "0" :]
+    convs = ["conv_dw", "conv_pw"] if number == "0" else ["conv_pw", "conv_dw", "conv_pwl"]
+    at = parts.index(part)
+    return f"{place}.{convs[at] if layer == 'conv' else f'bn{at + 1}'}.{role}"
+
+
+PADDLE_RULE = ShiftRule("paddle", 8)
+MOBILE: dict[str, tuple[Graph, Any, str, str | None]] = {
+    "ppTSM MobileNetV2": (
+        build_mobilenet_v2(num_classes=5, shift=PADDLE_RULE, expand_first=True), pptsm_v2,
+        "ppTSM_mv2_8f.pdparams", None,
+    ),
+    "ppTSM MobileNetV3": (
+        build_mobilenet_v3(num_classes=5, shift=PADDLE_RULE, form="paddle"), pptsm_v3,
+        "ppTSM_mv3_8f.pdparams", None,
+    ),
+    "ppTSM MobileNetV3 small": (
+        build_mobilenet_v3("small", num_classes=5, shift=PADDLE_RULE, form="paddle"), pptsm_v3,
+        "ppTSM_mv3_8f.pdparams", None,
+    ),
+    "torchvision MobileNetV3": (
+        build_mobilenet_v3(num_classes=5), torchvision_v3, "mobilenet_v3.pth", "mit",
+    ),
+    "timm MobileNetV3": (
+        build_mobilenet_v3(num_classes=5, form="timm"), timm_v3, "mobilenetv3.pth", "mit",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MOBILE)
+def test_a_mobilenet_is_recognised(kind: str, tmp_path: Path) -> None:
+    graph, rename, file, profile = MOBILE[kind]
+    path = tmp_path / file
+    turned = profile is None
+    made = {
+        rename(name): value
+        for name, value in tensors_of(graph, str, turned).items()
+        if name not in v3.FIXED and not name.endswith("num_batches_tracked")
+    }
+    if kind.startswith("torchvision"):
+        made["classifier.0.weight"] = made["classifier.0.weight"][:, :, 0, 0]
+    path.write_bytes(zip_file(made) if profile else pickle.dumps(made, protocol=2))
+    found = load_checkpoint(path, profile and PROFILES[profile])
+    assert (found.graph.nodes, found.warnings) == (graph.nodes, ())
+    for name, value in random_weights(graph, seed=4).items():
+        np.testing.assert_array_equal(found.weights[name], value)
+
+
+@pytest.mark.parametrize("kind", MOBILE)
+def test_a_mobilenet_that_does_not_say_tsm_needs_a_profile(
+    kind: str, tmp_path: Path, refused: Any
+) -> None:
+    graph, rename, _, _ = MOBILE[kind]
+    path = tmp_path / "best.pth"
+    path.write_bytes(zip_file({rename(name): np.zeros(3, np.float32) for name in graph.parameters}))
+    with refused(CheckpointError, "do not say whether and how", "give a profile"):
+        load_checkpoint(path)

@@ -1,17 +1,22 @@
 """Networks for phones by their names and shapes: MobileNetV2, MobileOne, PP-LCNetV2."""
 
+from collections.abc import Iterable
 from functools import partial
 
 from tsm_ref.checkpoint.tensors.fitting import Network, Shapes, classes_of, one_place, stored
+from tsm_ref.checkpoint.tensors.names import Translation
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
 from tsm_ref.models import (
     MOBILEONES,
     MobileOneSpec,
     build_mobilenet_v2,
+    build_mobilenet_v3,
     build_mobileone,
     build_pp_lcnet,
 )
+from tsm_ref.models import mobilenet_v3 as v3
+from tsm_ref.models.mobilenet_v3 import ROWS
 from tsm_ref.models.mobileone import reparameterized
 from tsm_ref.models.pp_lcnet import DEPTHS, FIXED
 from tsm_ref.profile import Profile
@@ -20,20 +25,53 @@ WIDTHS = (1.0, 0.75, 0.5, 0.35, 0.25, 0.1, 1.25, 1.3, 1.4)
 """The width multipliers in which MobileNetV2 is published."""
 
 
-def mobilenet_v2(shapes: Shapes, profile: Profile) -> Network:
+def mobilenet_v2(shapes: Shapes, profile: Profile, found: Translation) -> Network:
     """The width whose shapes are those of the file, or the nearest by the first layer."""
-    classes = classes_of(shapes, "classifier.weight")
+    classes = classes_of(shapes, "classifier.weight", found.naming.turned)
     rule = one_place(profile, "a MobileNetV2 shifts inside its blocks")
     kind = "tsn" if rule.rule == "none" else "tsm"
     graphs = [
-        build_mobilenet_v2(num_classes=classes, width=w, shift=rule, name=f"{kind}-mobilenetv2")
-        for w in WIDTHS
+        build_mobilenet_v2(
+            num_classes=classes,
+            width=width,
+            shift=rule,
+            expand_first="features.1.conv.6.weight" in shapes,
+            name=f"{kind}-mobilenetv2",
+        )
+        for width in WIDTHS
     ]
+    return Network(_nearest(graphs, shapes))
+
+
+def mobilenet_v3(shapes: Shapes, profile: Profile, found: Translation) -> Network:
+    """Size and width by what fits best; the form by whose names they are."""
+    rule = one_place(profile, "a MobileNetV3 shifts inside its blocks")
+    kind = "tsn" if rule.rule == "none" else "tsm"
+    form = found.naming.family.split()[0].removesuffix("Video").lower()
+    graphs = [
+        build_mobilenet_v3(
+            size,
+            num_classes=classes_of(shapes, "classifier.weight", found.naming.turned),
+            width=width,
+            form=form,
+            shift=rule,
+            name=f"{kind}-mobilenetv3-{size}",
+        )
+        for size in ROWS
+        for width in WIDTHS
+    ]
+    graph = _nearest(graphs, shapes)
+    fixed = {name: make for name, make in v3.FIXED.items() if name in graph.parameters}
+    return Network(graph, fixed)
+
+
+def _nearest(graphs: Iterable[Graph], shapes: Shapes) -> Graph:
+    """The graph of which the fewest tensors are missing or have another shape."""
 
     def misses(graph: Graph) -> int:
         return sum(shapes.get(name) != stored(shape) for name, shape in graph.parameters.items())
 
-    return Network(min(graphs, key=misses))
+    return min(graphs, key=misses)
 
 
 def mobileone(shapes: Shapes, profile: Profile) -> Network:

@@ -6,21 +6,26 @@ mark a shifted layer in its name, which is the only trace that a shift leaves in
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from tsm_ref.checkpoint.contents import shown
 from tsm_ref.checkpoint.tensors.renaming import (
     NON_LOCAL,
     big_small,
+    flat_numbers,
     mmaction2_mobilenet,
     mobileone,
     paddle,
     paddlecv,
     pp_tsm_v2,
+    pptsm_mobilenet_v2,
+    pptsm_mobilenet_v3,
     renamer,
     rppg,
+    timm_mobilenet_v3,
     timm_vd,
+    torchvision_mobilenet_v3,
 )
 from tsm_ref.errors import CheckpointError
 
@@ -39,7 +44,8 @@ class Naming:
     ``profile`` is that of a file with marked shifts, ``unmarked`` that of one without (empty: the
     names do not tell, a profile must be given). ``turned`` are linear weights stored as (in, out);
     ``by_segments`` is a shift of one channel in as many as there are segments; ``fixed_depth`` is
-    a family whose code shifts within one number of frames alone, that of its profile.
+    a family whose code shifts within one number of frames alone, that of its profile; ``whole``
+    renames all names at once, where one alone does not tell its place.
     """
 
     family: str
@@ -51,6 +57,7 @@ class Naming:
     by_segments: bool = False
     also: str = ""
     fixed_depth: bool = False
+    whole: Callable[[Mapping[str, str]], dict[str, str]] = dict
 
     def prefixes(self, names: Iterable[str]) -> list[str]:
         """What stands in front of this family's names, each time that they are there."""
@@ -76,6 +83,7 @@ NAMINGS = (
         renamer((r"^base_model\.", ""), (r"^new_fc\.", "fc."), *NON_LOCAL),
         profile="mit",
         unmarked="tsn",
+        whole=flat_numbers,
     ),
     Naming(
         "MMAction2 MobileNetV2",
@@ -135,6 +143,33 @@ NAMINGS = (
         fixed_depth=True,
         also="big_conv1.weight",
     ),
+    Naming(
+        "PaddleVideo MobileNetV2",
+        r"backbone\.conv2\._first_block\.",
+        pptsm_mobilenet_v2,
+        turned=True,
+        by_segments=True,
+    ),
+    Naming(
+        "PaddleVideo MobileNetV3",
+        r"backbone\.blocks\.0\.bottleneck_conv\.",
+        pptsm_mobilenet_v3,
+        turned=True,
+        by_segments=True,
+    ),
+    Naming(
+        "torchvision MobileNetV3",
+        r"features\.1\.block\.0\.0\.",
+        str,
+        whole=torchvision_mobilenet_v3,
+    ),
+    Naming(
+        "timm MobileNetV3",
+        r"blocks\.0\.0\.conv_dw\.",
+        str,
+        also="conv_head.bias",
+        whole=timm_mobilenet_v3,
+    ),
     Naming("timm ResNet-D", r"conv1\.3\.weight$", timm_vd, also="layer1.0.conv1.weight"),
     Naming(
         "CIFAR ResNet",
@@ -147,6 +182,7 @@ NAMINGS = (
         "torchvision or the MIT online demo",
         rf"(layer1\.{_BLOCK}0\.{_BLOCK}conv1\.|features\.1\.conv\.)",
         renamer(*NON_LOCAL),
+        whole=flat_numbers,
     ),
 )
 """The families, those with the most telling sign first."""
@@ -233,31 +269,8 @@ def translated(naming: Naming, names: Iterable[str]) -> Translation:
         raise CheckpointError("the names mark shifts before blocks and before convolutions")
     return Translation(
         naming,
-        _flat_numbers(found),
+        naming.whole(found),
         frozenset(layers),
         "".join(placements),
         frozenset(pooled),
     )
-
-
-def _flat_numbers(names: dict[str, str]) -> dict[str, str]:
-    """Number the layers of inverted residuals through, and name the classifier of MobileNetV2."""
-    if "features.0.0.weight" not in names:
-        return names
-    nested = any(re.match(r"features\.\d+\.conv\.0\.0\.", name) for name in names)
-    result = {}
-    for ours, theirs in names.items():
-        flat = re.sub(r"^(features)\.(\d+)\.conv\.(\d)(\.[01])?\.", _number, ours)
-        ours = flat if nested else ours
-        result[re.sub(r"^(fc|classifier\.1)\.", "classifier.", ours)] = theirs
-    return result
-
-
-def _number(match: re.Match[str]) -> str:
-    """Torchvision puts a convolution and its batch norm into a list, all but the last ones."""
-    feature, layer, inner = int(match[2]), int(match[3]), match[4]
-    if inner is not None:
-        number = 3 * layer + int(inner[1:])
-    else:
-        number = layer + (2 if feature == 1 else 4)  # the first has no expansion in front
-    return f"features.{feature}.conv.{number}."

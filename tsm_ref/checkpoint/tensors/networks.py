@@ -5,7 +5,7 @@ Names are ours here (`tsm_ref.checkpoint.tensors.names`), shapes those of the fi
 
 from tsm_ref.checkpoint.facts import Facts
 from tsm_ref.checkpoint.tensors.fitting import Network, Shapes, stored
-from tsm_ref.checkpoint.tensors.mobile_nets import mobilenet_v2, mobileone, pp_lcnet
+from tsm_ref.checkpoint.tensors.mobile_nets import mobilenet_v2, mobilenet_v3, mobileone, pp_lcnet
 from tsm_ref.checkpoint.tensors.names import Translation
 from tsm_ref.checkpoint.tensors.pulse_nets import big_small, pulse
 from tsm_ref.checkpoint.tensors.residual_nets import resnet
@@ -20,7 +20,9 @@ def network_for(shapes: Shapes, profile: Profile, found: Translation, facts: Fac
     Raises `CheckpointError` for tensors of no known architecture.
     """
     if "features.0.0.weight" in shapes:
-        return mobilenet_v2(shapes, profile)
+        return mobilenet_v2(shapes, profile, found)
+    if {"blocks.0.depthwise.conv.weight", "hidden.weight"} <= set(shapes):
+        return mobilenet_v3(shapes, profile, found)
     if "stem.1.dw_conv.conv.weight" in shapes:
         return pp_lcnet(shapes, profile)
     if any(name.startswith("stage0.0.branch_") for name in shapes):
@@ -41,8 +43,11 @@ def network_for(shapes: Shapes, profile: Profile, found: Translation, facts: Fac
 def stored_shape(name: str, shape: Shape, found: Translation) -> Shape:
     """The shape that a file gives a tensor: a 2-D convolution has no axis of time.
 
-    The attention of PP-TSMv2 is a linear layer there, and a convolution in time here.
+    The attention of PP-TSMv2 is a linear layer there, and a convolution in time here; so are the
+    features of torchvision's MobileNetV3, which are those of one place.
     """
+    if name == "hidden.weight" and found.naming.family.startswith("torchvision"):
+        return shape[:2]
     if name.startswith("attention.fc."):
         return (shape[2],) * (1 if name.endswith("bias") else 2)
     if len(shape) == 2 and found.naming.turned:

@@ -4,7 +4,7 @@ Ours are torchvision's: ``layer1.0.conv1.weight``, ``features.3.conv.0.weight``,
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 
 from tsm_ref.models.mobilenet_v2 import STAGES
@@ -47,6 +47,46 @@ def mmaction2_mobilenet(name: str) -> str:
         name = name.replace(f"backbone.{layer}.conv.", f"features.{place}.0.")
         name = name.replace(f"backbone.{layer}.bn.", f"features.{place}.1.")
     return name.replace("cls_head.fc_cls.", "classifier.")
+
+
+_STATISTICS = renamer((r"\._mean$", ".running_mean"), (r"\._variance$", ".running_var"))
+"""Paddle's names of what a norm has seen."""
+
+
+def pptsm_mobilenet_v2(name: str) -> str:
+    """``conv3.conv3_2._expand_conv`` is the expansion of the second block of the second stage."""
+    first = [1, *accumulate((count for _, _, count, _ in STAGES), initial=1)][1:]
+
+    def feature(match: re.Match[str]) -> str:
+        block = int(match[3] or 1) - 1
+        layer = ("expand", "bottleneck", "linear").index(match[4])
+        kind = 0 if match[5] == "conv" else 1
+        return f"features.{first[int(match[1]) - 2] + block}.conv.{3 * layer + kind}."
+
+    name = re.sub(
+        r"^backbone\.conv(\d)\.(_first_block|conv\d_(\d))\._(\w+)_conv\._(conv|batch_norm)\.",
+        feature,
+        name,
+    )
+    for layer, place in (("conv1", 0), ("conv9", first[-1])):
+        name = name.replace(f"backbone.{layer}._conv.", f"features.{place}.0.")
+        name = name.replace(f"backbone.{layer}._batch_norm.", f"features.{place}.1.")
+    return _STATISTICS(name.replace("backbone.out.", "classifier."))
+
+
+pptsm_mobilenet_v3 = renamer(
+    (r"^backbone\.conv\.", "stem."),
+    (r"^backbone\.last_second_conv\.", "last."),
+    (r"^backbone\.last_conv\.", "hidden."),
+    (r"^backbone\.fc\.", "classifier."),
+    (r"^backbone\.", ""),
+    (r"\.expand_conv\.", ".expand."),
+    (r"\.bottleneck_conv\.", ".depthwise."),
+    (r"\.mid_se\.", ".gate."),
+    (r"\.linear_conv\.", ".project."),
+    (r"\._mean$", ".running_mean"),
+    (r"\._variance$", ".running_var"),
+)
 
 
 def _paddle_block(stage: str, letter: str, number: str) -> str:
@@ -153,3 +193,94 @@ big_small = renamer(
     (r"^resp_fc(\d)\.", r"dense\1_respiration."),
     (r"^au_fc(\d)\.", r"dense\1_action_units."),
 )
+
+
+# Names of which one alone does not tell its place: all of them are turned at once
+
+
+def torchvision_mobilenet_v3(names: Mapping[str, str]) -> dict[str, str]:
+    """``features.4.block.2.fc1`` is the gate of block 3: layers are numbered as they are there."""
+    layers: dict[str, set[int]] = {}
+    gates: dict[str, int] = {}
+    for name in names:
+        found = re.match(r"features\.(\d+)\.block\.(\d)\.(fc1)?", name)
+        if found and found[3]:
+            gates[found[1]] = int(found[2])
+        elif found:
+            layers.setdefault(found[1], set()).add(int(found[2]))
+
+    def inside(match: re.Match[str]) -> str:
+        feature, layer, part = match[1], int(match[2]), match[3]
+        block = f"blocks.{int(feature) - 1}"
+        if layer == gates.get(feature):
+            return f"{block}.gate.{part.replace('fc', 'conv')}."
+        order = sorted(layers[feature] - {gates.get(feature)})
+        kinds = ("expand", "depthwise", "project")[-len(order) :]
+        return f"{block}.{kinds[order.index(layer)]}.{'conv' if part == '0' else 'bn'}."
+
+    rename = renamer(
+        (r"^features\.0\.0\.", "stem.conv."),
+        (r"^features\.0\.1\.", "stem.bn."),
+        (r"^features\.\d+\.0\.", "last.conv."),
+        (r"^features\.\d+\.1\.", "last.bn."),
+        (r"^classifier\.0\.", "hidden."),
+        (r"^classifier\.3\.", "classifier."),
+    )
+    block = re.compile(r"^features\.(\d+)\.block\.(\d)\.(0|1|fc1|fc2)\.")
+    return {rename(block.sub(inside, ours)): theirs for ours, theirs in names.items()}
+
+
+def timm_mobilenet_v3(names: Mapping[str, str]) -> dict[str, str]:
+    """``blocks.2.0.conv_pw`` is the expansion of block 3; or the last layer of one without."""
+    pairs = {
+        (int(found[1]), int(found[2]))
+        for name in names
+        if (found := re.match(r"blocks\.(\d+)\.(\d+)\.conv_dw\.", name))
+    }
+    order = sorted(pairs)
+    wide = {pair for pair in order if f"blocks.{pair[0]}.{pair[1]}.conv_pwl.weight" in names}
+    first = ("expand", "depthwise", "project")
+    layers = {"conv_pw": 0, "conv_dw": 1, "conv_pwl": 2, "bn1": 0, "bn2": 1, "bn3": 2}
+    gates = {"se.conv_reduce": "gate.conv1", "se.conv_expand": "gate.conv2"}
+
+    def inside(match: re.Match[str]) -> str:
+        pair, part = (int(match[1]), int(match[2])), match[3]
+        if pair not in pairs:
+            return f"last.{'conv' if part == 'conv' else 'bn'}."
+        block = f"blocks.{order.index(pair)}"
+        if part in gates:
+            return f"{block}.{gates[part]}."
+        kind = "bn" if part.startswith("bn") else "conv"
+        layer = layers.get(part, 0)
+        if pair not in wide:
+            layer = {"conv_dw": 1, "conv_pw": 2, "bn1": 1, "bn2": 2}.get(part, 0)
+        return f"{block}.{first[layer]}.{kind}."
+
+    rename = renamer(
+        (r"^conv_stem\.", "stem.conv."), (r"^bn1\.", "stem.bn."), (r"^conv_head\.", "hidden.")
+    )
+    block = re.compile(r"^blocks\.(\d+)\.(\d+)\.(conv\w*|bn\d|se\.conv_\w+)\.")
+    return {rename(block.sub(inside, ours)): theirs for ours, theirs in names.items()}
+
+
+def flat_numbers(names: Mapping[str, str]) -> dict[str, str]:
+    """Number the layers of inverted residuals through, and name the classifier of MobileNetV2."""
+    if "features.0.0.weight" not in names:
+        return dict(names)
+    nested = any(re.match(r"features\.\d+\.conv\.0\.0\.", name) for name in names)
+    result = {}
+    for ours, theirs in names.items():
+        flat = re.sub(r"^(features)\.(\d+)\.conv\.(\d)(\.[01])?\.", _number, ours)
+        ours = flat if nested else ours
+        result[re.sub(r"^(fc|classifier\.1)\.", "classifier.", ours)] = theirs
+    return result
+
+
+def _number(match: re.Match[str]) -> str:
+    """Torchvision puts a convolution and its batch norm into a list, all but the last ones."""
+    feature, layer, inner = int(match[2]), int(match[3]), match[4]
+    if inner is not None:
+        number = 3 * layer + int(inner[1:])
+    else:
+        number = layer + (2 if feature == 1 else 4)  # the first has no expansion in front
+    return f"features.{feature}.conv.{number}."
