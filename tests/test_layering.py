@@ -61,7 +61,7 @@ INSIDE = {
         "optimize",
     ),
     "models": (
-        "builder",
+        "builder flow",
         "big_small mobilenet_v2 resnet ts_can",
         "mobileone pp_lcnet",
         "mobilenet_v3",

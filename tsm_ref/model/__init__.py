@@ -10,12 +10,13 @@
     described      what it is in a line, and as a table for notebooks
     summary        layers, shapes, costs and shifts as text
     file_form      a foreign file's own inputs, outputs and states, as it declares them
-    scores         logits out of whatever a network gives, and the other way round
+    scores         logits out of whatever a network gives, and back; those of several networks
     onnx_backend   the interface of ``onnx.backend``, so that ONNX's own tests can run our engines
 """
 
 from tsm_ref.model.model import Model, build, load, save
+from tsm_ref.model.scores import fused_scores
 from tsm_ref.model.stream import ModelStream
 from tsm_ref.model.summary import Shift
 
-__all__ = ["Model", "ModelStream", "Shift", "build", "load", "save"]
+__all__ = ["Model", "ModelStream", "Shift", "build", "fused_scores", "load", "save"]

@@ -1,6 +1,7 @@
 """Architectures written as graphs, one file per family."""
 
 from tsm_ref.models.big_small import build_big_small
+from tsm_ref.models.flow import flow_filters
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
 from tsm_ref.models.mobilenet_v3 import build_mobilenet_v3
 from tsm_ref.models.mobileone import MOBILEONES, MobileOneSpec, build_mobileone
@@ -28,5 +29,6 @@ __all__ = [
     "build_pp_lcnet",
     "build_resnet",
     "build_ts_can",
+    "flow_filters",
     "random_weights",
 ]

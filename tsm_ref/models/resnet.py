@@ -109,9 +109,13 @@ def build_resnet(
     shift: ShiftRule | None = None,
     non_local: Mapping[str, NonLocalSpec | str] | str | None = None,
     temporal_pool: bool = False,
+    in_channels: int = 3,
     name: str = "tsm-resnet",
 ) -> Graph:
     """A residual network over ``x`` of shape (N, 3, T, H, W) with logits of shape (N, num_classes).
+
+    ``in_channels`` is 10 for a network of optical flow: five pairs of horizontal and vertical
+    motion (Simonyan, Zisserman 2014; `tsm_ref.models.flow_filters`).
 
     ``non_local`` puts a non-local block behind a block such as ``layer2.0``, as it is specified, or
     the usual one of a mode (`tsm_ref.reference.non_local`); a mode alone puts one behind every
@@ -126,7 +130,7 @@ def build_resnet(
         raise ValueError(f"`placement` (={placement!r}) must be 'none', 'blockres' or 'block'")
     rule = ShiftRule("none") if placement == "none" else shift or ShiftRule("mit")
     b = Builder(name, epsilon=spec.epsilon)
-    x = b.input("x", ("N", 3, "T", "H", "W"))
+    x = b.input("x", ("N", in_channels, "T", "H", "W"))
     x = _stem(b, x, spec)
     # PaddleVideo shifts every block of a deep network too.
     if isinstance(non_local, str):

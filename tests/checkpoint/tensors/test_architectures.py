@@ -177,6 +177,10 @@ FILES: Mapping[str, tuple[Graph, Rename, str, str | None, str]] = {
     "MIT TSN": (
         resnet(placement="none"), mit(resnet(placement="none")), "x.pth", None, "tsn",
     ),
+    "MIT flow": (
+        resnet(BOTTLENECK, in_channels=10), mit(resnet(BOTTLENECK)),
+        "TSM_x_Flow_resnet50_shift8_blockres_avg_segment8_e50.pth", None, "mit",
+    ),
     "MMAction2": (resnet(BOTTLENECK), mmaction2(resnet(BOTTLENECK)), "x.pth", None, "mmaction2"),
     "MMAction2 TSN": (
         resnet(placement="none"), mmaction2(resnet(placement="none")), "x.pth", None, "tsn",

@@ -65,6 +65,7 @@ def resnet(shapes: Shapes, profile: Profile, found: Translation, facts: Facts) -
             shift=profile.shift,
             non_local=non_local,
             temporal_pool="layer2" in found.pooled,
+            in_channels=first[1],
             name=f"{'tsm' if shifted else 'tsn'}-{kind}{'-nl' if non_local else ''}",
         )
     except ValueError as error:
