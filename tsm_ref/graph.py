@@ -170,7 +170,8 @@ class Graph:
         kind, logits = self._unsquashed(self.outputs[0])
         node = self.node.get(logits)
         if node is None or node.op != "Consensus":
-            return Scores(kind, logits, logits if node and node.op == "Linear" else None)
+            per_frame = node is not None and node.op in ("Linear", "QLinearMatMul")
+            return Scores(kind, logits, logits if per_frame else None)
         inner, frames = self._unsquashed(node.inputs[0])
         if inner == "logits":
             return Scores(kind, logits, frames)

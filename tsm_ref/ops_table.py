@@ -60,7 +60,9 @@ __all__ = [
     "INTEGERS",
     "OPS",
     "PARAMETER_ROLES",
+    "REAL",
     "REQUIRED",
+    "SUMS",
     "WINDOW",
     "Attrs",
     "InTime",
@@ -77,6 +79,10 @@ INTEGERS = ("uint8", "int8")
 """The types of quantised values."""
 
 REAL = ("float32",)
+"""The type of real values."""
+
+SUMS = ("QLinearConv", "QLinearMatMul")
+"""The quantised ops that have weights: sums of products of whole numbers."""
 ANY = (*REAL, *INTEGERS)
 
 PARAMETER_ROLES = frozenset({"weight", "bias", "scale", "mean", "variance", "table"})

@@ -13,7 +13,12 @@ from tsm_ref.model.kept_weights import KeptWeights
 @pytest.fixture
 def weights(rng):
     shapes = {"a": (3, 4), "none": (0, 2), "scalar": (), "b": (7,)}
-    return {n: np.asarray(rng.standard_normal(s), np.float32) for n, s in shapes.items()}
+    whole = {
+        "bytes": np.int8([-128, 3, 127]),
+        "table": np.uint8([255]),
+        "sums": np.int32([1 << 30]),
+    }
+    return {n: np.asarray(rng.standard_normal(s), np.float32) for n, s in shapes.items()} | whole
 
 
 @pytest.fixture(params=["held", "in a file", "no room for a file"])
@@ -32,7 +37,8 @@ def kept(request, weights, monkeypatch):
 
 def same(one, two):
     return one.keys() == two.keys() and all(
-        one[n].shape == two[n].shape and (one[n] == two[n]).all() for n in one
+        (one[n].shape, one[n].dtype) == (two[n].shape, two[n].dtype) and (one[n] == two[n]).all()
+        for n in one
     )
 
 
@@ -40,6 +46,7 @@ def test_all_values_come_back(kept, weights):
     assert same(kept(), weights)
     assert same(pickle.loads(pickle.dumps(kept))(), weights)
     assert {type(value) for value in kept().values()} == {np.ndarray}
+    assert all(value.flags.aligned for value in kept().values())
 
 
 def test_what_is_changed_is_changed_for_one_reader_alone(kept, weights):

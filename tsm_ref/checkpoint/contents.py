@@ -12,8 +12,9 @@ from tsm_ref.checkpoint.facts import Fact
 from tsm_ref.checkpoint.views import FileView
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
-from tsm_ref.ops_table import Shape
+from tsm_ref.ops_table import REAL, SUMS, Shape
 from tsm_ref.profile import Profile
+from tsm_ref.reference.quantised import combined_scale
 
 Array = NDArray[Any]
 Float32 = NDArray[np.float32]
@@ -39,8 +40,9 @@ class FileState:
 class Checkpoint:
     """A model file after every check: the network, its numbers, and what they mean.
 
-    ``weights`` holds one float32 array per name of ``graph.parameters``, in that order. ``sha256``
-    is the digest of the file, ``storage`` the type in which it keeps its numbers, ``format`` and
+    ``weights`` holds one array per name of ``graph.parameters``, in that order: float32, or the
+    whole numbers of a quantised layer. ``sha256`` is the digest of the file, ``storage`` the type
+    in which it keeps its floats, ``format`` and
     ``format_version`` say whose layout it has, ``extra`` are free notes of whoever wrote it.
     ``facts`` tell who says what the weights mean, ``remarks`` what else a reader may want to know.
     ``inputs`` and ``outputs`` are those of the file where they are not laid out as the graph's;
@@ -49,7 +51,7 @@ class Checkpoint:
     """
 
     graph: Graph
-    weights: dict[str, Float32]
+    weights: dict[str, Array]
     profile: Profile
     sha256: str
     storage: str
@@ -129,6 +131,33 @@ def check_finite(name: str, values: Array) -> None:
         raise CheckpointError(
             f"the tensor {shown(name)} holds a NaN or an infinity ({bad} of {values.size} values)"
         )
+
+
+def check_scales(graph: Graph, weights: Mapping[str, Array]) -> None:
+    """Raise `CheckpointError` where the scales of a quantised layer are none.
+
+    Those of the weights must be positive, finite, and make a factor that float32 holds with those
+    of the values (`tsm_ref.reference.quantised.combined_scale`).
+    """
+    for node in graph.nodes:
+        if "x_scale" not in node.rule.attrs or "dtype" not in node.rule.attrs:
+            continue
+        scale: Any = 1.0
+        if node.op in SUMS:
+            scale = weights[node.inputs[2]]
+            wrong = np.flatnonzero(~(np.isfinite(scale) & (scale > 0)))
+            if wrong.size:
+                raise CheckpointError(
+                    f"the scale {shown(node.inputs[2])} of channel {wrong[0]} is "
+                    f"{scale[wrong[0]]:g}; a scale is positive and finite"
+                )
+        try:
+            for role in ("x_scale", "other_scale"):
+                if role in node.rule.attrs:
+                    real = node.attr("dtype") in REAL
+                    combined_scale(node.attr(role), scale, None if real else node.attr("y_scale"))
+        except ValueError as error:
+            raise CheckpointError(f"the node {shown(node.name)} ({node.op}): {error}") from None
 
 
 def under(stored: Profile, wanted: Profile) -> Profile:

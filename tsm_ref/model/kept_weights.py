@@ -9,11 +9,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KeptWeights"]
+__all__ = ["KeptWeights", "plain_numbers"]
 
-Weights = Mapping[str, NDArray[np.float32]]
+Array = NDArray[Any]
+Weights = Mapping[str, Array]
 
 _LARGE = 1 << 22  # bytes of a network that is worth a file
+_ALIGNED = 64
 
 
 class KeptWeights:
@@ -30,8 +32,8 @@ class KeptWeights:
     """
 
     def __init__(self, weights: Weights) -> None:
-        plain = {name: np.asarray(value, np.float32) for name, value in weights.items()}
-        self._shapes = {name: value.shape for name, value in plain.items()}
+        plain = {name: plain_numbers(value) for name, value in weights.items()}
+        self._kinds = {name: (value.dtype, value.shape) for name, value in plain.items()}
         self._file: Any = None
         if sum(value.nbytes for value in plain.values()) >= _LARGE:
             self._file = _written(plain)
@@ -41,17 +43,17 @@ class KeptWeights:
         self._held = held
 
     def __call__(self) -> Weights:
-        """One float32 array per name; those of large networks are read when they are looked at."""
+        """One array per name; those of large networks are read when they are looked at."""
         if self._held is not None:
             return {name: value.copy() for name, value in self._held.items()}
         found, offset = {}, 0
-        for name, shape in self._shapes.items():
-            count = math.prod(shape)
-            found[name] = np.empty(shape, np.float32)
-            if count:
-                mapped = np.memmap(self._file, np.float32, "c", offset, shape)
+        for name, (dtype, shape) in self._kinds.items():
+            size = math.prod(shape) * dtype.itemsize
+            found[name] = np.empty(shape, dtype)
+            if size:
+                mapped = np.memmap(self._file, dtype, "c", offset, shape)
                 found[name] = mapped.view(np.ndarray)
-            offset += 4 * count
+            offset += size + -size % _ALIGNED
         return found
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
@@ -59,12 +61,22 @@ class KeptWeights:
         return KeptWeights, ({name: np.array(value) for name, value in self().items()},)
 
 
+def plain_numbers(values: Array) -> Array:
+    """The numbers as a model has them: floats are float32, the whole ones of a layer as they are.
+
+    >>> [plain_numbers(np.zeros(1, kind)).dtype.name for kind in ("float64", "int8")]
+    ['float32', 'int8']
+    """
+    values = np.asarray(values)
+    return values if values.dtype.kind in "iu" else values.astype(np.float32, copy=False)
+
+
 def _written(weights: Weights) -> IO[bytes] | None:
     """A nameless file of the values one behind the other, or None."""
     try:
         file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         for value in weights.values():
-            file.write(value.tobytes())
+            file.write(value.tobytes() + bytes(-value.nbytes % _ALIGNED))
         file.flush()
     except OSError:
         return None

@@ -20,7 +20,7 @@ from tsm_ref.graph import Graph
 from tsm_ref.model.described import as_html, facts_of
 from tsm_ref.model.features import FeatureNetworks
 from tsm_ref.model.file_form import FileForm
-from tsm_ref.model.kept_weights import KeptWeights
+from tsm_ref.model.kept_weights import KeptWeights, plain_numbers
 from tsm_ref.model.meaning import check_labels, input_shapes, meant_as
 from tsm_ref.model.scores import logits_of
 from tsm_ref.model.stream import ModelStream
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Model", "Shift", "build", "load", "save"]
 
 Array = NDArray[Any]
-Weights = Mapping[str, NDArray[np.float32]]
+Weights = Mapping[str, Array]
 
 MOST = 2**31 - 1
 """The most classes, parameters or seeds that `build` accepts."""
@@ -132,7 +132,7 @@ class Model:
 
     @cached_property
     def weights(self) -> Weights:
-        """One float32 array per name of ``graph.parameters``."""
+        """One array per name of ``graph.parameters``: float32, or the whole numbers of a layer."""
         return self._get_weights()
 
     @property
@@ -325,7 +325,9 @@ class Model:
     def _digest(self) -> str:
         found = hashlib.sha256(self.graph.to_json().encode())
         for name, value in sorted(self._get_weights().items()):
-            found.update(name.encode() + np.ascontiguousarray(value, np.float32).tobytes())
+            numbers = np.ascontiguousarray(plain_numbers(value))
+            kind = numbers.dtype.name if numbers.dtype.kind in "iu" else ""
+            found.update(f"{name}{kind}".encode() + numbers.tobytes())
         return found.hexdigest()
 
     def _given(self, name: str, value: Array) -> Array:

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import SQUASHES, Graph, Node
+from tsm_ref.ops_table import SUMS
 
 __all__ = ["features", "head_input", "layers", "with_head"]
 
@@ -31,8 +32,12 @@ def features(graph: Graph, layer: str | None = None) -> Graph:
     [('flatten',), ('layer3.1.relu features',)]
     """
     value = head_input(graph) if layer is None else _found(graph, layer)
-    nodes = list(graph.nodes)
-    if _ranks(graph)[value] == 5:
+    nodes, known = list(graph.nodes), graph.types[value]
+    if known.quantised:
+        steps = {"x_scale": known.scale, "x_zero_point": known.zero_point}
+        nodes.append(Node(f"{value} real", "DequantizeLinear", (value,), steps))
+        value = f"{value} real"
+    if _ranks(replace(graph, nodes=tuple(nodes)))[value] == 5:
         pooled, flat = f"{value} pooled", f"{value} features"
         nodes += [Node(pooled, "GlobalAveragePool", (value,)), Node(flat, "Flatten", (pooled,))]
         value = flat
@@ -111,7 +116,7 @@ def _last_read(graph: Graph, value: str) -> str | None:
     """What the last layer with weights on the way to a value reads."""
     while (node := graph.node.get(value)) is not None:
         value = node.inputs[0]
-        if node.op in ("Linear", "Conv"):
+        if node.op in ("Linear", "Conv", *SUMS):
             return value
     return None
 

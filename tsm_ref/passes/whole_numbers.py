@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tsm_ref import reference as ref
 from tsm_ref.graph import Graph, Node, ValueType
-from tsm_ref.ops_table import ACTIVATIONS
+from tsm_ref.ops_table import ACTIVATIONS, SUMS
 from tsm_ref.reference import quantised
 
 __all__ = ["whole_numbers"]
@@ -38,7 +38,6 @@ MEANS = {
     "AveragePool": "QLinearAveragePool",
     "GlobalAveragePool": "QLinearGlobalAveragePool",
 }
-SUMS = ("QLinearConv", "QLinearMatMul")
 
 
 def whole_numbers(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, Array]]:

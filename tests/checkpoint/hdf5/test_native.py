@@ -1,6 +1,7 @@
 """Our own format: what goes in comes out, and nothing else does."""
 
 import hashlib
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests.quantised_networks import network
 from tsm_ref.checkpoint import disk
 from tsm_ref.checkpoint.hdf5 import native
 from tsm_ref.errors import CheckpointError, UsageError, WriteError
@@ -200,3 +202,91 @@ def test_a_directory_is_no_output(
 ) -> None:
     with refused(WriteError, "is a directory"):
         native.save(tmp_path, graph, weights, MIT)
+
+
+# Quantised networks
+
+
+@pytest.fixture
+def quantised() -> tuple[Graph, dict[str, Any]]:
+    return network(dtype="int8")
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_whole_numbers_and_their_scales_come_back_as_they_are(
+    tmp_path: Path, quantised: Any, storage: str
+) -> None:
+    graph, weights = quantised
+    native.save(tmp_path / "m.h5", graph, weights, MIT, storage=storage)
+    loaded = native.load(tmp_path / "m.h5")
+    assert loaded.graph == graph
+    for name, values in weights.items():
+        np.testing.assert_array_equal(loaded.weights[name], values, strict=True)
+
+
+def test_whole_numbers_take_one_byte_each_in_the_file(tmp_path: Path, quantised: Any) -> None:
+    native.save(tmp_path / "m.h5", *quantised, MIT)
+    with h5py.File(tmp_path / "m.h5") as file:
+        kinds = {name: data.dtype.str for name, data in file["weights"].items()}
+    assert (kinds["w1"], kinds["s1"], kinds["b1"], kinds["t"]) == ("|i1", "<f4", "<i4", "|i1")
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (0.0, "channel 2 is 0; a scale is positive and finite"),
+        (-1.0, "channel 2 is -1; a scale is positive and finite"),
+        (np.nan, "holds a NaN or an infinity"),
+        (np.inf, "holds a NaN or an infinity"),
+        (1e-38, "combine to no normal number"),
+    ],
+)
+def test_scales_that_are_none_are_refused(
+    tmp_path: Path, quantised: Any, value: float, sentence: str
+) -> None:
+    graph, weights = quantised
+    native.save(tmp_path / "m.h5", graph, weights, MIT)
+    wrong = weights["s1"].copy()
+    wrong[2] = value
+    with pytest.raises(CheckpointError, match=sentence):
+        native.save(tmp_path / "n.h5", graph, {**weights, "s1": wrong}, MIT)
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        file["weights/s1"][...] = wrong
+        digest = hashlib.sha256(wrong.tobytes()).hexdigest()
+        file["weights/s1"].attrs["sha256"] = np.bytes_(digest)
+    with pytest.raises(CheckpointError, match=sentence):
+        native.load(tmp_path / "m.h5")
+
+
+def test_weights_of_another_type_are_refused(tmp_path: Path, quantised: Any) -> None:
+    graph, weights = quantised
+    wide = {**weights, "w1": weights["w1"].astype(np.int32)}
+    with pytest.raises(CheckpointError, match="'w1' has the type int32; int8 or int16 is needed"):
+        native.save(tmp_path / "m.h5", graph, wide, MIT)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "sentence"),
+    [
+        ("y_zero_point", 300, "must be a whole number of uint8 or int8"),
+        ("y_zero_point", 200, "the zero point 200 is not one of int8"),
+        ("y_scale", 0.0, "must be a positive number"),
+        ("y_scale", -1.0, "must be a positive number"),
+        ("y_scale", float("nan"), "must be a positive number"),
+        ("x_scale", 0.5, "its x_scale is 0.5, but 'q' was made with 0.03"),
+        ("dtype", "int4", "must be one of"),
+    ],
+)
+def test_a_graph_with_impossible_steps_is_refused(
+    tmp_path: Path, quantised: Any, attribute: str, value: Any, sentence: str
+) -> None:
+    graph, weights = quantised
+    native.save(tmp_path / "m.h5", graph, weights, MIT)
+    tree = json.loads(graph.to_json())
+    next(node for node in tree["nodes"] if node["name"] == "stem")["attrs"][attribute] = value
+    text = np.frombuffer(json.dumps(tree).encode(), np.uint8)
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        del file["graph"]
+        native.put_tensor(file, "graph", text)
+    with pytest.raises(CheckpointError, match=sentence):
+        native.load(tmp_path / "m.h5")

@@ -16,15 +16,16 @@ import numpy as np
 from tsm_ref.checkpoint.contents import (
     Array,
     Checkpoint,
-    Float32,
     check_finite,
     check_names,
+    check_scales,
     shown,
 )
 from tsm_ref.checkpoint.disk import StrPath, sha256_of, write_whole
 from tsm_ref.checkpoint.hdf5.guard import GuardedFile, Stored, import_h5py, open_hdf5, read_tensor
 from tsm_ref.errors import CheckpointError, GraphError, UsageError
 from tsm_ref.graph import Graph
+from tsm_ref.ops_table import REAL, SUMS
 from tsm_ref.profile import Profile
 
 FORMAT = "tsm-ref checkpoint"
@@ -47,8 +48,10 @@ def save(
 ) -> str:
     """Write a model file, whole or not at all, and return the SHA-256 of the file.
 
-    ``weights`` must name exactly the parameters of the graph, with their shapes, as finite floats.
-    ``storage`` rounds them to "float32" or "float16"; ``extra`` are free notes such as a licence.
+    ``weights`` must name exactly the parameters of the graph, with their shapes, as finite floats,
+    or as the whole numbers that a quantised layer reads. ``storage`` rounds the floats to "float32"
+    or "float16", but not the scales of quantised layers; ``extra`` are free notes such as a
+    licence.
     The same arguments always give the same bytes.
 
     Raises `UsageError` for another storage, `CheckpointError` where the weights do not fit the
@@ -73,14 +76,12 @@ def save(
         "profile": profile.to_json(),
         "extra": json.dumps(dict(extra or {})),
     }
-    data = _image(
-        {name: _encoded(name, text) for name, text in texts.items()},
-        {
-            name: _rounded(name, weights[name], shape, storage)
-            for name, shape in graph.parameters.items()
-        },
-        storage,
-    )
+    kept = {
+        name: _stored(name, weights[name], graph.parameters[name], types)
+        for name, types in _types(graph, storage).items()
+    }
+    check_scales(graph, kept)
+    data = _image({name: _encoded(name, text) for name, text in texts.items()}, kept, storage)
     write_whole(path, data)
     return hashlib.sha256(data).hexdigest()
 
@@ -89,7 +90,7 @@ def load(path: StrPath) -> Checkpoint:
     """Read a model file that `save` wrote; everything is checked before it is believed.
 
     The graph says which tensors there must be; each is compared by name, shape and type before it
-    is read, and by its SHA-256 after. The weights are widened to float32.
+    is read, and by its SHA-256 after. Floats are widened to float32.
 
     Raises `CheckpointError` in one sentence that names the tensor at fault.
 
@@ -138,17 +139,41 @@ def key_of(name: str) -> str:
     return key.replace(".", "%2E") if key in (".", "..") else key
 
 
-def _rounded(name: str, values: Array, shape: tuple[int, ...], storage: str) -> Array:
+def _types(graph: Graph, storage: str) -> Mapping[str, tuple[str, ...]]:
+    """The types in which a file may keep each parameter: of floats it is one.
+
+    What a quantised layer reads is kept as it is: its meaning is exact.
+    """
+    exact = {name for node in graph.nodes if node.op in SUMS for name in node.inputs}
+    return {
+        name: types if types != REAL or name in exact else (storage,)
+        for name, types in graph.parameter_types.items()
+    }
+
+
+def _stored(name: str, values: Array, shape: tuple[int, ...], types: tuple[str, ...]) -> Array:
     """One tensor in its stored type, after every check that `load` will make."""
     values = np.asarray(values)
     where = f"the tensor {shown(name)}"
-    if values.dtype.kind != "f":
-        raise CheckpointError(f"{where} has the type {values.dtype}; a float type is needed")
     if values.shape != shape:
         raise CheckpointError(f"{where} has the shape {values.shape}; expected {shape}")
+    if types[0] in STORAGES:
+        if values.dtype.kind != "f":
+            raise CheckpointError(f"{where} has the type {values.dtype}; a float type is needed")
+        return _rounded(name, values, types[0])
+    if values.dtype.name not in types:
+        raise CheckpointError(
+            f"{where} has the type {values.dtype}; {' or '.join(types)} is needed"
+        )
+    little = values.dtype.newbyteorder("<")
+    return np.ascontiguousarray(values, little).reshape(shape)
+
+
+def _rounded(name: str, values: Array, storage: str) -> Array:
+    where = f"the tensor {shown(name)}"
     check_finite(name, values)
     with np.errstate(over="ignore", under="ignore"):
-        stored = np.ascontiguousarray(values, STORAGES[storage]).reshape(shape)
+        stored = np.ascontiguousarray(values, STORAGES[storage]).reshape(values.shape)
     if not np.isfinite(stored).all():
         largest = float(np.abs(values).max())
         limit = float(np.finfo(stored.dtype).max)
@@ -243,36 +268,43 @@ def _notes(text: str) -> dict[str, str]:
     return notes
 
 
-def _weights(file: GuardedFile, graph: Graph, storage: str) -> dict[str, Float32]:
+def _weights(file: GuardedFile, graph: Graph, storage: str) -> dict[str, Array]:
     """The tensors that the graph asks for: names first, then the sum of sizes, then the values."""
     keys = {f"{WEIGHTS}/{key_of(name)}": name for name in graph.parameters}
     found = [name for name in file.datasets if name not in TEXTS]
     check_names(graph.parameters, [keys.get(name, name) for name in found])
-    size = np.dtype(STORAGES[storage]).itemsize
-    total = sum(prod(shape) * size for shape in graph.parameters.values())
+    types = _types(graph, storage)
+    total = sum(
+        prod(shape) * min(np.dtype(kind).itemsize for kind in types[name])
+        for name, shape in graph.parameters.items()
+    )
     if total > file.size:
         raise CheckpointError(
             f"the graph asks for {total} bytes of weights; the file has {file.size}"
         )
-    return {
-        name: _tensor(file, name, file.datasets[key], graph.parameters[name], storage)
+    weights = {
+        name: _tensor(file, name, file.datasets[key], graph.parameters[name], types[name])
         for key, name in keys.items()
     }
+    check_scales(graph, weights)
+    return weights
 
 
 def _tensor(
-    file: GuardedFile, name: str, stored: Stored, shape: tuple[int, ...], storage: str
-) -> Float32:
-    values = verified_tensor(file, stored, shape, storage)
+    file: GuardedFile, name: str, stored: Stored, shape: tuple[int, ...], types: tuple[str, ...]
+) -> Array:
+    values = verified_tensor(file, stored, shape, *types)
+    if values.dtype.kind != "f":
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
     check_finite(name, values)
     return values.astype(np.float32, copy=False)
 
 
 def verified_tensor(
-    file: GuardedFile, stored: Stored, shape: tuple[int, ...], type_name: str
+    file: GuardedFile, stored: Stored, shape: tuple[int, ...], *types: str
 ) -> Array:
     """The values of a dataset in the stored bytes, if they hash to what the file says."""
-    values = read_tensor(stored, shape, (type_name,))
+    values = read_tensor(stored, shape, types)
     little = values.astype(values.dtype.newbyteorder("<"), copy=False)
     if _digest(little) != file.attribute("sha256", of=stored.name):
         raise CheckpointError(f"the values of {shown(stored.name)} do not match their SHA-256")

@@ -10,7 +10,7 @@ import numpy as np
 
 from tsm_ref.checkpoint.contents import Array, Float32, check_finite, shown
 from tsm_ref.errors import CheckpointError
-from tsm_ref.ops_table import Shape
+from tsm_ref.ops_table import REAL, Shape
 from tsm_ref.system.memory import allowed
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -95,6 +95,22 @@ def read_float32(name: str, entry: Entry, shape: Shape) -> Float32:
         result = np.ascontiguousarray(values, np.float32).reshape(shape)
     check_finite(name, result)
     return result
+
+
+def read_typed(name: str, entry: Entry, shape: Shape, types: tuple[str, ...]) -> Array:
+    """The values of a tensor as a parameter of these types: float32, or whole numbers unchanged.
+
+    Raises `CheckpointError` as `read_float32`.
+    """
+    if types == REAL:
+        return read_float32(name, entry, shape)
+    if entry.type_name not in types:
+        raise CheckpointError(
+            f"the tensor {shown(name)} is {entry.type_name}; {' or '.join(types)} is needed"
+        )
+    if entry.shape != shape:
+        raise CheckpointError(f"the tensor {shown(name)} has shape {entry.shape}; expected {shape}")
+    return np.ascontiguousarray(entry.read()).reshape(shape)
 
 
 def widened(data: bytes, type_name: str) -> Array:

@@ -9,13 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from tsm_ref.checkpoint.contents import Array, Checkpoint, Float32, check_names, shown, under
+from tsm_ref.checkpoint.contents import (
+    Array,
+    Checkpoint,
+    check_names,
+    check_scales,
+    shown,
+    under,
+)
 from tsm_ref.checkpoint.disk import StrPath, sha256_of, write_whole
 from tsm_ref.checkpoint.tensors.architectures import load_tensors
-from tsm_ref.checkpoint.tensors.files import Entry, TensorFile, read_float32, widened
+from tsm_ref.checkpoint.tensors.files import Entry, TensorFile, read_typed, widened
 from tsm_ref.errors import CheckpointError, GraphError, MissingDependency
 from tsm_ref.graph import Graph
-from tsm_ref.ops_table import Shape
+from tsm_ref.ops_table import REAL, Shape
 from tsm_ref.profile import Profile
 
 GRAPH, PROFILE = "tsm_ref.graph", "tsm_ref.profile"
@@ -28,6 +35,8 @@ TYPES = {
     "F64": "float64",
     "I64": "int64",
     "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
     "U8": "uint8",
     "BOOL": "bool",
 }
@@ -121,9 +130,10 @@ def load_safetensors(
     stored = Profile.from_json(file.notes.get(PROFILE, ""))
     check_names(graph.parameters, file.entries)
     weights = {
-        name: read_float32(name, file.entries[name], shape)
+        name: read_typed(name, file.entries[name], shape, graph.parameter_types[name])
         for name, shape in graph.parameters.items()
     }
+    check_scales(graph, weights)
     own = (GRAPH, PROFILE)
     return Checkpoint(
         graph=graph,
@@ -141,7 +151,7 @@ def load_safetensors(
 def save_safetensors(
     path: StrPath,
     graph: Graph,
-    weights: Mapping[str, Float32],
+    weights: Mapping[str, Array],
     profile: Profile,
     extra: Mapping[str, str] | None = None,
 ) -> None:
@@ -154,11 +164,20 @@ def save_safetensors(
     """
     check_names(graph.parameters, weights)
     arrays = {
-        name: np.ascontiguousarray(weights[name], np.float32).reshape(shape)
+        name: _kept(name, weights[name], graph.parameter_types[name]).reshape(shape)
         for name, shape in graph.parameters.items()
     }
     notes = {**(extra or {}), GRAPH: graph.to_json(), PROFILE: profile.to_json()}
     write_whole(path, _ordered(_library().numpy.save(arrays, notes)))
+
+
+def _kept(name: str, values: Array, types: tuple[str, ...]) -> Array:
+    """A tensor in the type of its parameter; whole numbers are never rounded."""
+    if types == REAL:
+        return np.ascontiguousarray(values, np.float32)
+    if values.dtype.name not in types:
+        raise CheckpointError(f"the tensor {shown(name)} is {values.dtype}, not {types[0]}")
+    return np.ascontiguousarray(values)
 
 
 def _ordered(data: bytes) -> bytes:
