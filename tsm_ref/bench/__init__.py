@@ -6,6 +6,7 @@
     frames      a network as other runtimes see it: pictures in a batch, shifts as slices
     formats     that network as files: ONNX, ncnn (tflite, torch_module: TensorFlow Lite, PyTorch)
     export      writes the file that each runtime opens
+    own         a model file of one's own, beside ONNX Runtime where it is an ONNX
     ours        our engines, opened as a user opens them
     peers       the other runtimes, each as one function that opens a network
     worker      one measurement, in a process of its own

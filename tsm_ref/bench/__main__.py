@@ -11,9 +11,10 @@ from typing import Any
 
 from tsm_ref.bench import clips, latency, report, roofline
 from tsm_ref.bench.ours import OURS
+from tsm_ref.bench.own import own_model
 from tsm_ref.bench.peers import PEERS, installed
 from tsm_ref.bench.runs import Settings, default_cores, figures, measure_all
-from tsm_ref.bench.workloads import SMOKE, WORKLOADS, workload
+from tsm_ref.bench.workloads import OWN, SMOKE, WORKLOADS, workload
 from tsm_ref.command import Parser, guarded, positive, say, tell
 from tsm_ref.errors import UsageError, VideoError, WriteError
 from tsm_ref.system.atomic import final_target, replace_file
@@ -29,6 +30,9 @@ def parser() -> Parser:
         description="Times our engines beside other runtimes, in interleaved rounds of processes "
         "pinned to the same cores. Only the ratios within one run mean anything.",
     )
+    p.add_argument("own", nargs="*", metavar="MODEL", help="model files of your own, instead")
+    p.add_argument("--profile", metavar="NAME|FILE", help="what they mean, where they do not say")
+    p.add_argument("--online", action="store_true", help="time them one frame at a time")
     p.add_argument("--models", default=",".join(WORKLOADS), help="comma-separated (%(default)s)")
     p.add_argument("--engines", default=",".join(OURS), help="ours to time (%(default)s)")
     p.add_argument(
@@ -78,10 +82,19 @@ def settings(options: argparse.Namespace) -> Settings:
             list(SMOKE), list(OURS), rounds=1, runs=2, seconds=0.0, threads=options.threads,
             cores=cores, first_start=False,
         )  # fmt: skip
-    models = _names(options.models)
+    peers = _peers(options.peers)
+    if options.own:
+        own = [own_model(path, options.profile, online=options.online) for path in options.own]
+        OWN.update((each.name, each) for each in own)
+        if options.peers == "auto":
+            onnx = any(each.is_onnx for each in own)
+            peers = [peer for peer in peers if peer == "onnxruntime" and onnx]
+    elif options.online or options.profile is not None:
+        raise UsageError("--online and --profile are for model files of your own: name one")
+    models = list(OWN) if options.own else _names(options.models)
     for model in models:
         workload(model)
-    engines = _known(_names(options.engines), OURS, "engine") + _peers(options.peers)
+    engines = _known(_names(options.engines), OURS, "engine") + peers
     if not models or not engines:
         raise UsageError("there is nothing to time: give at least one model and one engine")
     return Settings(

@@ -84,10 +84,11 @@ def layer_times(job: Workload, repeats: int = 7) -> list[dict[str, Any]]:
     graph = job.graph()
     engine = NumbaEngine(graph, job.weights())
     clip = job.clip()[:, :, : job.timed_frames]
-    engine.run({"x": clip})
-    shapes = engine.graph.shapes({"x": clip.shape})
-    seconds = _seconds(engine.plan({"x": clip.shape}), repeats)
-    work = engine.graph.multiply_adds({"x": clip.shape})
+    given = {graph.inputs[0].name: clip.shape}
+    engine.run({graph.inputs[0].name: clip})
+    shapes = engine.graph.shapes(given)
+    seconds = _seconds(engine.plan(given), repeats)
+    work = engine.graph.multiply_adds(given)
     rows = []
     for layer in lowering.lower(engine.graph, shapes):
         if layer.name not in seconds:

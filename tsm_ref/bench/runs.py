@@ -97,7 +97,7 @@ def measure_all(settings: Settings, say: Say) -> list[Measured]:
         folder = Path(name)
         for model in settings.models:
             say(f"preparing {model}")
-            workload(model).prepare(folder / model)
+            workload(model).prepare(_place(folder, settings, model))
         for pair in pairs:
             answer = {} if pair.engine in OURS else _ask("prepare", pair, settings, folder)
             if "failed" in answer:
@@ -113,6 +113,11 @@ def measure_all(settings: Settings, say: Say) -> list[Measured]:
     return pairs
 
 
+def _place(folder: Path, settings: Settings, model: str) -> Path:
+    """Where the files of a network lie: its name may be a path."""
+    return folder / str(list(settings.models).index(model))
+
+
 def _ask(
     task: str, pair: Measured, settings: Settings, folder: Path, **environment: str
 ) -> dict[str, Any]:
@@ -120,7 +125,7 @@ def _ask(
         "task": task,
         "model": pair.model,
         "engine": pair.engine,
-        "folder": str(folder / pair.model),
+        "folder": str(_place(folder, settings, pair.model)),
         "online": workload(pair.model).online,
         "threads": settings.threads,
         "cores": list(settings.cores),

@@ -96,6 +96,10 @@ def open_engine(engine: str, model: str, folder: Path, threads: int) -> Any:
     """Open a network on an engine of ours or on another runtime."""
     from tsm_ref.bench.peers import PEERS
 
+    if (folder / "own.json").exists():
+        from tsm_ref.bench import own
+
+        return (own.open_peer if engine in PEERS else own.open_own)(engine, folder, threads)
     if engine in PEERS:
         return PEERS[engine](folder, threads)
     from tsm_ref.bench.ours import open_ours
@@ -119,8 +123,12 @@ def time_runs(run: Any, inputs: list[Any], runs: int, seconds: float) -> list[fl
 def prepare(request: dict[str, Any]) -> dict[str, Any]:
     """Write the file that an engine opens."""
     from tsm_ref.bench.export import prepare as write
+    from tsm_ref.bench.own import NOTE, prepare_peer
     from tsm_ref.bench.workloads import workload
 
+    if Path(request["folder"], NOTE).exists():
+        prepare_peer(request["engine"], Path(request["folder"]))
+        return {}
     write(request["engine"], workload(request["model"]), Path(request["folder"]))
     return {}
 
