@@ -25,6 +25,8 @@ FLOORS = (
     ("tsm_ref",),
     ("options",),
     ("infer", "bench", "serve", "evaluate", "fit_head", "explain", "convert", "inspect", "warmup"),
+    ("subcommands",),
+    ("completion",),
     ("__main__",),
 )
 """The rooms of each floor, the lowest first; "tsm_ref" is the package itself, its public names."""

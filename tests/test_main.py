@@ -4,8 +4,9 @@ from importlib import import_module
 
 import pytest
 
-from tsm_ref.__main__ import COMMANDS, main
+from tsm_ref.__main__ import main
 from tsm_ref.checkpoint import weights_folder
+from tsm_ref.subcommands import COMMANDS
 
 PAN = str(weights_folder() / "samples" / "pan_left.mp4")
 
@@ -41,3 +42,14 @@ def test_versions(capsys) -> None:
 def test_codes_are_those_of_the_command(capsys) -> None:
     assert main(["infer"]) == 2
     assert main(["no-such.mp4"]) == 3
+
+
+@pytest.mark.parametrize(("word", "meant"), [("inspct", "inspect"), ("evalute", "evaluate")])
+def test_a_command_that_is_misspelt_is_named(capsys, tmp_path, monkeypatch, word, meant) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([word, "x"]) == 2
+    assert f"no command and no file '{word}'; the nearest command is '{meant}'" in (
+        capsys.readouterr().err
+    )
+    (tmp_path / word).write_bytes(b"")
+    assert main([word]) == 3  # it is a video then, though an empty one

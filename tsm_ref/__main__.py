@@ -5,25 +5,18 @@
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 
 from tsm_ref.command import guarded, say
+from tsm_ref.errors import UsageError
 from tsm_ref.options import versions
+from tsm_ref.subcommands import COMMANDS
 
-COMMANDS: Mapping[str, tuple[str, str]] = {
-    "infer": ("tsm_ref.infer", "videos in, labels out"),
-    "evaluate": ("tsm_ref.evaluate", "the accuracy of a model on a list of clips with labels"),
-    "fit-head": ("tsm_ref.fit_head", "a head for your own classes, from labelled clips"),
-    "serve": ("tsm_ref.serve.__main__", "recognition over HTTP and WebSocket, and a page"),
-    "explain": ("tsm_ref.explain", "draw what the shift does"),
-    "convert": ("tsm_ref.convert", "any readable model file to HDF5, safetensors or ONNX"),
-    "inspect": ("tsm_ref.inspect", "what a model file is, and who says so"),
-    "bench": ("tsm_ref.bench.__main__", "speed beside other runtimes"),
-    "warmup": ("tsm_ref.warmup", "compile the kernels before they are needed"),
-    "conformance": ("conformance.__main__", "judge another implementation"),
-}
-"""What each command is called, where its `main` lives, and what it does."""
+LIKE = 0.8
+"""How much of a word is that of a command, from 0 to 1, for it to be one misspelt."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,10 +26,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return guarded(lambda: say(usage()))
     if given == ["--version"]:
         return guarded(lambda: say(versions()))
+    if meant := _misspelt(given[0]):
+        return guarded(lambda: _refuse(given[0], meant))
     name = given[0] if given[0] in COMMANDS else "infer"
     rest = given[1:] if given[0] in COMMANDS else given
     code: int = import_module(COMMANDS[name][0]).main(rest)
     return code
+
+
+def _misspelt(word: str) -> str:
+    """The command that a word is nearly the name of, if there is no file of that name."""
+    if word in COMMANDS or not word.replace("-", "").isalpha() or Path(word).exists():
+        return ""
+    return next(iter(get_close_matches(word, COMMANDS, 1, LIKE)), "")
+
+
+def _refuse(word: str, meant: str) -> None:
+    raise UsageError(f"there is no command and no file {word!r}; the nearest command is {meant!r}")
 
 
 def usage() -> str:

@@ -37,18 +37,22 @@ def compile_all() -> int:
     return sum(not event.done for event in seen)
 
 
+def parser() -> Parser:
+    """The options, as ``--help`` prints them."""
+    return Parser(
+        prog="python -m tsm_ref.warmup",
+        description="Compiles the kernels of the Numba engine, once, so that no later run has to. "
+        "Set NUMBA_CACHE_DIR to choose where they are kept.",
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compile, say how many and where they are; returns the exit code."""
     return guarded(lambda: _main(arguments))
 
 
 def _main(arguments: Sequence[str] | None) -> None:
-    parser = Parser(
-        prog="python -m tsm_ref.warmup",
-        description="Compiles the kernels of the Numba engine, once, so that no later run has to. "
-        "Set NUMBA_CACHE_DIR to choose where they are kept.",
-    )
-    parser.parse_args(arguments)
+    parser().parse_args(arguments)
     if importlib.util.find_spec("numba") is None:
         raise MissingDependency("numba", "compile kernels")
     with warnings.catch_warnings(record=True) as caught:
