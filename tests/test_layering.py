@@ -24,7 +24,10 @@ FLOORS = (
     ("batch",),
     ("tsm_ref",),
     ("options",),
-    ("infer", "bench", "serve", "evaluate", "fit_head", "explain", "convert", "inspect", "warmup"),
+    (
+        *("infer", "bench", "serve", "pulse", "evaluate", "fit_head", "explain"),
+        *("convert", "inspect", "warmup"),
+    ),
     ("subcommands",),
     ("completion",),
     ("__main__",),
@@ -87,6 +90,7 @@ INSIDE = {
         *("settings problems metrics page", "work uploads guard connections frames"),
         *("models", "helpers openapi streams", "app", "__main__"),
     ),
+    "pulse": ("frames regions waves", "recipes", "measure", "live render", "__main__"),
     "live": ("smoothing sources", "loop", "early", "show", "session"),
 }
 """The floors inside a folder, the lowest first; those of `checkpoint` are on the maps in it."""
@@ -104,6 +108,7 @@ OWNERS = {
         "conformance/examples/",
         "conformance/adapters/",
     ),
+    "scipy": ("tsm_ref/pulse/",),
     "onnxruntime": ("tsm_ref/bench/", "conformance/"),
     "openvino": ("tsm_ref/bench/",),
     "tensorflow": ("conformance/adapters/",),

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
-    "docs/importing.md",
+    *("docs/importing.md", "docs/pulse.md"),
     *("docs/architecture.md", "docs/bad-inputs.md", "docs/conventions.md", "docs/glossary.md"),
     *("conformance/README.md", "weights/FORMAT.md", "weights/training/README.md"),
 )
@@ -175,7 +175,7 @@ def test_every_switch_is_explained() -> None:
 
 FOLDERS = [
     *("reference", "passes", "kernels", "video", "model", "recognition", "live", "show", "batch"),
-    "serve",
+    *("pulse", "serve"),
     *("bench", "engine", "engine/on_numpy", "engine/on_numba", "engine/stream"),
     *("checkpoint", "checkpoint/hdf5", "checkpoint/onnx_in", "checkpoint/onnx_out"),
     *("checkpoint/tensors", "checkpoint/keras"),

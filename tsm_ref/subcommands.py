@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "fit-head": ("tsm_ref.fit_head", "a head for your own classes, from labelled clips"),
     "serve": ("tsm_ref.serve.__main__", "recognition over HTTP and WebSocket, and a page"),
     "explain": ("tsm_ref.explain", "draw what the shift does"),
+    "pulse": ("tsm_ref.pulse.__main__", "the pulse of a face in a video; no medical device"),
     "convert": ("tsm_ref.convert", "any readable model file to HDF5, safetensors or ONNX"),
     "inspect": ("tsm_ref.inspect", "what a model file is, and who says so"),
     "bench": ("tsm_ref.bench.__main__", "speed beside other runtimes"),

@@ -1,4 +1,4 @@
-"""The probabilities of a clip over time, drawn by Matplotlib as SVG or PNG."""
+"""The probabilities or the pulse of a clip over time, drawn by Matplotlib as SVG or PNG."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tsm_ref.errors import MissingDependency
 from tsm_ref.system.terminal import printable
 
-__all__ = ["confusion_plot", "plot"]
+__all__ = ["confusion_plot", "plot", "wave_plot"]
 
 Tree = dict[str, Any]
 KINDS = (".png", ".svg")
@@ -65,6 +65,33 @@ def confusion_plot(confusion: NDArray[np.int64], names: Sequence[str], kind: str
                 colour = "white" if rows[i, j] > 0.5 else "black"
                 axes.text(j, i, str(confusion[i, j]), ha="center", va="center", color=colour)
         figure.colorbar(drawn, shrink=0.6, label="share of the class")
+        return _saved(figure, kind)
+
+
+def wave_plot(tree: Tree, kind: str = "svg") -> bytes:
+    """The waves of a face and their rates against seconds, as "svg" or "png".
+
+    `tree` is what `tsm_ref.pulse.render.as_json` writes. A rate with more beside it than in it
+    (a ratio below 0 dB) is drawn hollow. Raises `MissingDependency` without Matplotlib.
+    """
+    matplotlib, figure_of = _matplotlib()
+    outputs = tree["outputs"]
+    with matplotlib.rc_context(STYLE):
+        figure = figure_of(figsize=(9, 4 * len(outputs)), layout="constrained")
+        rows = figure.subplots(2 * len(outputs), 1, sharex=True, squeeze=False)[:, 0]
+        for output, above, below in zip(outputs, rows[::2], rows[1::2], strict=True):
+            times = tree["start"] + np.arange(len(output["wave"])) / tree["rate"]
+            above.plot(times, output["wave"], linewidth=0.8)
+            above.set(ylabel=output["name"], yticks=[])
+            for sure, face in ((True, "C0"), (False, "none")):
+                shown = [w for w in output["windows"] if w["rate"] and (w["snr"] >= 0) == sure]
+                middles = [(w["start"] + w["end"]) / 2 for w in shown]
+                found = [w["rate"] for w in shown]
+                below.plot(middles, found, "o", color="C0", markerfacecolor=face, markersize=4)
+            below.set(ylabel=output["unit"])
+        rows[-1].set(xlabel="seconds")
+        title = printable(os.path.basename(tree["input"]["path"]))
+        rows[0].set_title(f"{title} - no medical device", fontsize="medium")
         return _saved(figure, kind)
 
 
