@@ -89,13 +89,25 @@ def profiles(draw):
     )
     sampling = Sampling("windows", draw(st.integers(1, 64)), draw(st.floats(0.1, 9)), 1.0)
     labels = draw(st.lists(st.text(max_size=9), max_size=4))
-    return Profile("any", shift, "block", sampling, preprocess, labels=tuple(labels))
+    names = draw(st.lists(st.text(max_size=5), max_size=2, unique=True))
+    return Profile(
+        *("any", shift, "block", sampling, preprocess),
+        labels=tuple(labels),
+        multi_label=draw(st.booleans()),
+        threshold=draw(st.floats(0.01, 0.99)),
+        heads=tuple((name, tuple(labels)) for name in names),
+    )
 
 
 @given(profiles())
 def test_any_profile_survives_json(profile):
     assert Profile.from_json(profile.to_json()) == profile
     assert Profile.from_json(json.dumps(json.loads(profile.to_json()))) == profile
+
+
+def test_what_came_later_is_written_only_where_it_says_something():
+    assert "multi_label" not in PROFILES["mit"].to_json()
+    assert "multi_label" in PROFILES["mit"].with_changes(multi_label=True).to_json()
 
 
 def test_labels_may_be_left_out():
@@ -132,6 +144,11 @@ REFUSED = [
     (lambda: Preprocess(mean=(1.0,)), "`mean`"),
     (lambda: Profile(placement="everywhere"), "`placement`"),
     (lambda: Profile(average="votes"), "`average`"),
+    (lambda: Profile(multi_label=1), "`multi_label`"),
+    (lambda: Profile(threshold=1.0), "`threshold`"),
+    (lambda: Profile(heads=(("verb", ("a",)), ("verb", ("b",)))), "`heads`"),
+    (lambda: Profile(heads=(("verb", "abc"),)), "`heads`"),
+    (lambda: Profile(heads=(("verb",),)), "`heads`"),
 ]
 
 
@@ -158,6 +175,9 @@ TYPES = {
     ("labels",): tuple,
     ("no_event",): str,
     ("measured",): str,
+    ("multi_label",): bool,
+    ("threshold",): NUMBER,
+    ("heads",): tuple,
     ("shift", "rule"): str,
     ("shift", "divisor"): NUMBER,
     ("shift", "fill"): str,
@@ -213,7 +233,7 @@ def test_a_profile_of_wrong_values_is_refused_or_of_the_right_types(path, garbag
     for where, kind in TYPES.items():
         value = at(made, where)
         assert isinstance(value, kind)
-        assert not isinstance(value, bool)
+        assert kind is bool or not isinstance(value, bool)
         numbers = value if isinstance(value, tuple) else (value,)
         assert all(math.isfinite(v) for v in numbers if isinstance(v, float))
     assert all(isinstance(label, str) for label in profile.labels)

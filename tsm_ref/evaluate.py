@@ -82,6 +82,9 @@ def _main(options: argparse.Namespace) -> None:
     recipe = _recipe(options)
     loaded = recipe.load()
     model = loaded[0]
+    if model.independent() or len(model.graph.outputs) > 1:
+        kind = "several heads" if len(model.graph.outputs) > 1 else "several labels for a clip"
+        raise UsageError(f"the model {model.name!r} has {kind}: top-1 is of one label for a clip")
     classes = classes_of(model.graph, model.profile) or len(model.labels)
     true = truth(clips, model.labels, classes)
     begin = time.perf_counter()

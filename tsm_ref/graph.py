@@ -167,7 +167,11 @@ class Graph:
     @cached_property
     def scores(self) -> "Scores":
         """What the first output says of the classes, and the logits that it was made of."""
-        kind, logits = self._unsquashed(self.outputs[0])
+        return self.scores_of(self.outputs[0])
+
+    def scores_of(self, output: str) -> "Scores":
+        """What any value says of the classes, as that of an output of several heads."""
+        kind, logits = self._unsquashed(output)
         node = self.node.get(logits)
         if node is None or node.op != "Consensus":
             per_frame = node is not None and node.op in ("Linear", "QLinearMatMul")

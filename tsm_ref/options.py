@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from tsm_ref import __version__
-from tsm_ref.command import positive, say, size
+from tsm_ref.command import number, positive, say, size
 from tsm_ref.errors import TsmError, UsageError
 from tsm_ref.system import isolated, memory
 
@@ -72,6 +72,12 @@ def add_facts(made: argparse.ArgumentParser) -> None:
     add.add_argument("--std", metavar="R,G,B", help="in the same range")
     add.add_argument("--bgr", action=argparse.BooleanOptionalAction, help="blue first")
     add.add_argument("--average", choices=("logits", "probabilities"), help="over clips and crops")
+    add.add_argument(
+        "--multi-label",
+        action=argparse.BooleanOptionalAction,
+        help="a sigmoid for each class: several may hold",
+    )
+    add.add_argument("--threshold", type=number, metavar="P", help="from which on one does")
     add.add_argument("--strides", choices=("pytorch", "caffe"), help="of a bottleneck in a file")
     add.add_argument("--non-local", choices=MODES, help="mode of the non-local blocks in a file")
     add.add_argument("--weights", metavar="NAME", help="which set of weights of a file: ema, ...")

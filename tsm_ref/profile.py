@@ -21,6 +21,8 @@ FOLD_RULES = ("none", "mit", "online", "online_double", "paddle", "mtts_can", "r
 PLACEMENTS = ("none", "blockres", "block")
 POLICIES = ("uniform", "twice", "val", "dense", "mmaction2", "paddle", "windows")
 AVERAGES = ("logits", "probabilities")
+LATER = ("multi_label", "threshold", "heads")
+"""The fields that the first profiles did not have."""
 PROFILE_KEY = "tsm_ref.profile"
 """Under what name files of other formats keep a profile of ours."""
 
@@ -164,7 +166,9 @@ class Profile:
     ``family`` names whose conventions these are, ``placement`` where the shifts stand, ``average``
     whether views are averaged as ``logits`` or as ``probabilities``, ``labels`` the classes in
     index order, ``no_event`` the one of them that means that nothing happens, ``measured`` the
-    accuracy that the weights are known to reach, in one line.
+    accuracy that the weights are known to reach, in one line. With ``multi_label`` every class has
+    a probability of its own (a sigmoid), and those from ``threshold`` on are said. A network of
+    several heads has the labels of each in ``heads``, as pairs of the name of its output and them.
 
     >>> Profile.from_json(PROFILES["mit"].to_json()) == PROFILES["mit"]
     True
@@ -179,22 +183,31 @@ class Profile:
     labels: tuple[str, ...] = ()
     no_event: str = ""
     measured: str = ""
+    multi_label: bool = False
+    threshold: float = 0.5
+    heads: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def __post_init__(self) -> None:
         _require_types(self)
         object.__setattr__(self, "labels", tuple(self.labels))
+        heads = tuple((name, tuple(labels)) for name, labels in self.heads)
+        object.__setattr__(self, "heads", heads)
+        names = [name for name, _ in heads]
+        _require(len(set(names)) == len(names), "heads", names, "different names of outputs")
+        _require(0 < self.threshold < 1, "threshold", self.threshold, "between 0 and 1")
         if self.no_event:
             _require(self.no_event in self.labels, "no_event", self.no_event, "one of the labels")
         _require(self.placement in PLACEMENTS, "placement", self.placement, f"one of {PLACEMENTS}")
         _require(self.average in AVERAGES, "average", self.average, f"one of {AVERAGES}")
 
-    def label_of(self, index: int) -> str:
-        """The label of a class; its number where there are no labels.
+    def label_of(self, index: int, head: str = "") -> str:
+        """The label of a class, of one head where there are several; its number without labels.
 
         >>> Profile(labels=("still", "moving")).label_of(1), Profile().label_of(1)
         ('moving', 'class 1')
         """
-        return self.labels[index] if index < len(self.labels) else f"class {index}"
+        labels = dict(self.heads).get(head, self.labels)
+        return labels[index] if index < len(labels) else f"class {index}"
 
     @property
     def no_event_index(self) -> int | None:
@@ -211,12 +224,19 @@ class Profile:
         """The profile as plain values for JSON; `labels` may be left out where they are long."""
         tree = asdict(self)
         if not labels:
-            del tree["labels"]
+            del tree["labels"], tree["heads"]
         return tree
 
     def to_json(self) -> str:
-        """The profile as JSON text, from which `from_json` makes an equal one."""
-        return json.dumps(self.as_dict())
+        """The profile as JSON text, from which `from_json` makes an equal one.
+
+        What came later to profiles is written where it says something: older readers know the rest.
+        """
+        tree = self.as_dict()
+        for name in LATER:
+            if tree[name] == type(self).__dataclass_fields__[name].default:
+                del tree[name]
+        return json.dumps(tree)
 
     @staticmethod
     def from_json(text: str) -> "Profile":
@@ -251,8 +271,12 @@ def _fits(value: Any, kind: Any) -> bool:
     if get_origin(kind) is UnionType:
         return any(_fits(value, choice) for choice in get_args(kind))
     if get_origin(kind) is tuple:
-        members = isinstance(value, list | tuple)
-        return members and all(_fits(v, get_args(kind)[0]) for v in value)
+        if not isinstance(value, list | tuple):
+            return False
+        first, *others = get_args(kind)
+        if others and others[0] not in (Ellipsis, first):  # a pair of two kinds
+            return len(value) == 2 and _fits(value[0], first) and _fits(value[1], others[0])
+        return all(_fits(v, first) for v in value)
     if kind is float:
         number = isinstance(value, int | float) and type(value) is not bool
         return number and abs(value) < 1e30

@@ -128,6 +128,8 @@ def _toml_line(key: str, value: Any, note: str | None) -> str:
 def _toml_value(value: Any) -> str:
     if value is None:
         return '"none"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, list | tuple):
         return f"[{', '.join(_toml_value(v) for v in value)}]"
     if isinstance(value, str):  # a TOML text escapes as JSON does, but for DEL
@@ -137,7 +139,10 @@ def _toml_value(value: Any) -> str:
 
 # One fact at a time
 
-FACTS = ("segments", "fold_div", "frame_depth", "size", "crop", "mean", "std", "bgr", "average")
+FACTS = (
+    *("segments", "fold_div", "frame_depth", "size", "crop", "mean", "std", "bgr", "average"),
+    *("multi_label", "threshold"),
+)
 """The facts that `changed` sets, by the names of their options."""
 
 
@@ -148,7 +153,8 @@ def changed(profile: Profile, **facts: Any) -> Profile:
     frames within which TS-CAN shifts; ``size`` the short side in
     pixels, or "HxW" to stretch the whole frame; ``crop`` "H", "HxW" or "none"; ``mean`` and ``std``
     three numbers, of pixels in 0..1, or in 0..255 where a mean is above 1; ``bgr`` True or False;
-    ``average`` "logits" or "probabilities".
+    ``average`` "logits" or "probabilities"; ``multi_label`` True where each class has a sigmoid,
+    and ``threshold`` the probability from which on it is said.
 
     Raises `UsageError` naming the option.
 
@@ -168,8 +174,9 @@ def changed(profile: Profile, **facts: Any) -> Profile:
         if "frame_depth" in given:
             shift = replace(profile.shift, segment=given["frame_depth"])
             profile = replace(profile, shift=shift)
-        if "average" in given:
-            profile = replace(profile, average=given["average"])
+        for name in ("average", "multi_label", "threshold"):
+            if name in given:
+                profile = replace(profile, **{name: given[name]})
         return replace(profile, preprocess=_prepared(profile.preprocess, given))
     except ValueError as error:
         raise UsageError(_by_option(str(error))) from None

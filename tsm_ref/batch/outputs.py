@@ -11,6 +11,7 @@ from typing import Any
 from tsm_ref.batch.lists import Clip
 from tsm_ref.batch.recipe import Outcome, Tree
 from tsm_ref.errors import WriteError
+from tsm_ref.show.cues import labels_of
 
 __all__ = ["as_csv", "as_jsonl", "file_names", "make_folder"]
 
@@ -79,6 +80,13 @@ def as_csv(outcomes: Iterable[Outcome]) -> str:
     return text.getvalue()
 
 
+def _label(tree: Tree) -> str:
+    """What is said of the whole: of several heads, of each."""
+    if "heads" in tree:
+        return "; ".join(f"{head}: {_label(each)}" for head, each in tree["heads"].items())
+    return ", ".join(labels_of(tree)) or "none"
+
+
 def _rows(outcomes: Iterable[Outcome]) -> Iterator[list[Any]]:
     for outcome in outcomes:
         tree: Tree | None = outcome.result
@@ -89,7 +97,7 @@ def _rows(outcomes: Iterable[Outcome]) -> Iterator[list[Any]]:
         yield [
             outcome.path,
             "recognised",
-            best["label"],
+            _label(tree),
             best["index"],
             f"{best['probability']:.6f}",
             f"{best['logit']:.4f}",

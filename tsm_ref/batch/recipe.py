@@ -72,7 +72,7 @@ class Recipe:
         return {
             "model": model.sha256,
             "profile": kept,
-            "labels": list(model.labels),
+            "labels": [*model.labels, *([list(pair) for pair in model.profile.heads])],
             "engine": model.engine.name,
             "top": self.top,
             "allow-partial": self.allow_partial,

@@ -8,6 +8,7 @@ from typing import Any
 
 from tsm_ref.batch.recipe import Outcome, Tree
 from tsm_ref.command import printable, say, tell
+from tsm_ref.show.cues import said
 
 __all__ = ["Screen", "clip_progress", "headline"]
 
@@ -23,18 +24,20 @@ def headline(tree: Tree) -> str:
     'pan left (98.7%)  a.mp4'
     """
     labels = [printable(segment["label"]) for segment in tree["segments"]]
-    best = tree["predictions"][0]
-    said = f"{printable(best['label'])} ({best['probability']:.1%})"
-    if len(labels) > 1:
+    whole = printable(said(tree))
+    if len(labels) > 1 and "heads" not in tree:
         more = f", ... ({len(labels)} segments)" if len(labels) > MOST_LABELS else ""
-        said = ", ".join(labels[:MOST_LABELS]) + more
-    return f"{said}  {printable(tree['input']['path'])}"
+        between = " | " if any(", " in label for label in labels) else ", "
+        whole = between.join(labels[:MOST_LABELS]) + more
+    return f"{whole}  {printable(tree['input']['path'])}"
 
 
 def details(tree: Tree) -> Iterator[str]:
     """The other classes and the timeline of a clip, indented under its line."""
-    for row in tree["predictions"]:
-        yield f"    {row['probability']:6.1%}  {printable(row['label'])}"
+    for head, each in tree.get("heads", {"": tree}).items():
+        name = f"{printable(head)}: " if head else ""
+        for row in each["predictions"]:
+            yield f"    {row['probability']:6.1%}  {name}{printable(row['label'])}"
     if len(tree["segments"]) > 1:
         for row in tree["segments"]:
             stretch = f"{row['start']:.2f} to {row['end']:.2f} s"

@@ -16,7 +16,7 @@ from typing import Any
 from tsm_ref.checkpoint.contents import shown
 from tsm_ref.errors import UsageError
 
-__all__ = ["read_labels", "shipped_labels"]
+__all__ = ["read_label_lists", "read_labels", "shipped_labels"]
 
 MAX_BYTES = 1 << 22
 """The most bytes of a file of labels: a million classes of a few letters."""
@@ -50,6 +50,16 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
         return _checked(_parsed(_text(path)))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{os.fspath(path)}: {error}") from None
+
+
+def read_label_lists(path: str | os.PathLike[str]) -> dict[str, list[str]] | None:
+    """The classes of several heads: a JSON object of lists; None for any other file."""
+    try:
+        tree = json.loads(_text(path))
+    except (ValueError, RecursionError):  # `read_labels` says what is wrong
+        return None
+    several = isinstance(tree, dict) and tree and set(tree) != {"classes"}
+    return tree if several and all(isinstance(names, list) for names in tree.values()) else None
 
 
 def _text(path: str | os.PathLike[str]) -> str:

@@ -8,7 +8,6 @@ from tsm_ref.errors import UsageError
 from tsm_ref.live.loop import Live
 from tsm_ref.live.sources import Pace
 from tsm_ref.model import Model
-from tsm_ref.reference import softmax
 from tsm_ref.video import FrameSource
 
 __all__ = ["Early", "early"]
@@ -40,7 +39,7 @@ def early(model: Model, source: FrameSource, *, pace: Pace | None = None) -> lis
     found = []
     for update in live.run(source):
         logits = np.asarray(live.stream.mean)[0].astype(np.float64)
-        chances = softmax(logits, 0)
+        chances = model.probabilities(logits)
         best = int(chances.argmax())
         found.append((update.time, best, float(chances[best])))
     return [

@@ -34,6 +34,8 @@ class Update:
     smoothed label, `event` False where it is the class of no event, `changed` True where the label
     is another one than before. `latency` are the seconds from the frame that completed this update
     to the update; None for those that came when the source had ended. `dropped` counts so far.
+    `labels` are those of a multi-label model that hold now, the most probable first; of it `event`
+    is False where there is none, and `changed` True where they are others than before.
     """
 
     frame: int
@@ -45,6 +47,7 @@ class Update:
     changed: bool
     latency: float | None
     dropped: int
+    labels: tuple[str, ...] | None = None
 
 
 class Live:
@@ -69,8 +72,16 @@ class Live:
     ) -> None:
         if len(model.graph.inputs) != 1 or model.graph.frame_logits is None:
             raise UsageError(f"the model {model.name!r} gives no labels for frames")
+        if len(model.graph.outputs) > 1:
+            heads = ", ".join(model.graph.outputs)
+            raise UsageError(
+                f"the model {model.name!r} has several heads ({heads}): one is followed at a time; "
+                "model.stream() gives all of them"
+            )
         self.model, self.top = model, top
         self.smoother = smoother or Smoother(window=model.profile.sampling.segments)
+        self.smoother.independent = model.independent()
+        self._holding: tuple[str, ...] = ()  # the labels of a multi-label model
         self._check_classes()
         memory.check(
             8 * self.smoother.window * self._classes(),
@@ -165,6 +176,7 @@ class Live:
         self.smoother.state = {"numbers": values["label"], "logits": values["logits"][:rows]}
         self.pace.state = values["pace"]
         self._waiting = deque((int(i), float(t)) for i, t in values["waiting"][:waiting])
+        self._holding = self._held() if self.smoother.independent and rows else ()
 
     def _check_classes(self) -> None:
         count, masked = self._classes(), set(self.smoother.masked)
@@ -187,10 +199,10 @@ class Live:
         index, time = self._waiting.popleft()
         before = self.smoother.label
         label = self.smoother.update(logits)
-        return Update(
+        update = Update(
             index,
             time,
-            self._best(self.smoother.probabilities),
+            self._best(self.smoother.probabilities, self.top),
             label,
             self.model.profile.label_of(label),
             self.smoother.event,
@@ -198,9 +210,22 @@ class Live:
             None if begin is None else clock.perf_counter() - begin,
             0 if dropped is None else dropped.dropped,
         )
+        return self._several(update) if self.smoother.independent else update
 
-    def _best(self, probabilities: Array) -> tuple[tuple[int, str, float], ...]:
-        order = np.argsort(-probabilities, kind="stable")[: self.top].tolist()
+    def _several(self, update: Update) -> Update:
+        """The update of a multi-label model: which labels hold, and whether these are others."""
+        before, self._holding = self._holding, self._held()
+        changed = set(self._holding) != set(before)
+        return replace(update, labels=self._holding, event=bool(self._holding), changed=changed)
+
+    def _held(self) -> tuple[str, ...]:
+        """The labels that hold by the logits that are smoothed."""
+        least, masked = self.model.profile.threshold, self.smoother.masked
+        every = self._best(self.smoother.probabilities, None)
+        return tuple(label for k, label, chance in every if chance >= least and k not in masked)
+
+    def _best(self, probabilities: Array, top: int | None) -> tuple[tuple[int, str, float], ...]:
+        order = np.argsort(-probabilities, kind="stable")[:top].tolist()
         label_of = self.model.profile.label_of
         return tuple((k, label_of(k), float(probabilities[k])) for k in order)
 

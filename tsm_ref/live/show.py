@@ -25,6 +25,8 @@ def as_jsonl(update: Update) -> str:
         "latency": None if update.latency is None else round(update.latency, 6),
         "dropped": update.dropped,
     }
+    if update.labels is not None:
+        tree["labels"] = list(update.labels)
     return json.dumps(tree, allow_nan=False)
 
 
@@ -37,9 +39,10 @@ def as_line(update: Update) -> str:
     """
     chance = next((p for k, _, p in update.top if k == update.index), None)
     sure = "" if chance is None else f"  {100 * chance:.1f} %"
+    said = f"{update.label}{sure}" if update.labels is None else ", ".join(update.labels)
     took = "" if update.latency is None else f"  ({1000 * update.latency:.1f} ms)"
     lost = f"  {update.dropped} frames dropped" if update.dropped else ""
-    return f"{update.time:8.2f} s  {update.label}{sure}{took}{lost}"
+    return f"{update.time:8.2f} s  {said}{took}{lost}"
 
 
 def early_json(path: str, answers: Sequence[Early]) -> str:

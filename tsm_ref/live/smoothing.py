@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.errors import UsageError
-from tsm_ref.reference import softmax
+from tsm_ref.reference import sigmoid, softmax
 
 __all__ = ["Smoother"]
 
@@ -33,7 +33,8 @@ class Smoother:
 
     `no_event` is the class that means that nothing happens: `event` is False while it is the label.
     The first label needs neither `persist` nor `dwell`; until a class that is not masked comes,
-    the label is `no_event`, or the largest of the classes that are not masked.
+    the label is `no_event`, or the largest of the classes that are not masked. Classes that are
+    `independent` have a probability each on its own, a sigmoid.
 
     Raises `UsageError` for a number below 1.
 
@@ -48,6 +49,7 @@ class Smoother:
     masked: Collection[int] = ()
     merged: Mapping[int, int] = field(default_factory=dict)
     no_event: int | None = None
+    independent: bool = False
 
     def __post_init__(self) -> None:
         for name in ("window", "dwell", "persist"):
@@ -77,7 +79,8 @@ class Smoother:
     @property
     def probabilities(self) -> Array:
         """Probabilities (K,) of the mean logits of the window."""
-        return np.asarray(softmax(np.mean(self._logits, axis=0), 0))
+        means = np.mean(self._logits, axis=0)
+        return np.asarray(sigmoid(means) if self.independent else softmax(means, 0))
 
     @property
     def event(self) -> bool:

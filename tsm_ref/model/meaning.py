@@ -8,7 +8,7 @@ from typing import Any
 from tsm_ref.checkpoint import weights_folder
 from tsm_ref.checkpoint.contents import Checkpoint, shown
 from tsm_ref.checkpoint.facts import FILE_FACTS
-from tsm_ref.checkpoint.labels import read_labels, shipped_labels
+from tsm_ref.checkpoint.labels import read_label_lists, read_labels, shipped_labels
 from tsm_ref.errors import CheckpointError, UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.profile import Profile
@@ -17,7 +17,7 @@ from tsm_ref.profile_files import changed, find_profile
 __all__ = ["check_labels", "classes_of", "find_labels", "input_shapes", "meant_as"]
 
 Read = Callable[[Profile | None, Mapping[str, Any]], Checkpoint]
-Labels = str | PathLike[str] | Sequence[str]
+Labels = str | PathLike[str] | Sequence[str] | Mapping[str, Sequence[str]]
 
 
 def meant_as(
@@ -39,7 +39,8 @@ def meant_as(
     elif profile is not None and wanted is None:
         raise UsageError(f"`profile` (={profile!r}) must be the name of a profile, or a Profile")
     of_profile = {name: value for name, value in facts.items() if name not in FILE_FACTS}
-    names = () if labels is None else find_labels(labels)
+    heads = _of_heads(labels)
+    names = () if labels is None or heads else find_labels(labels)
     found = read(wanted, facts)
     meant = changed(found.profile, **of_profile)
     if meant.shift != found.profile.shift:
@@ -48,11 +49,30 @@ def meant_as(
         _check_sizes(found.graph, meant)
     if names:
         _check_count(found.graph, meant, names)
+    if heads:
+        meant = replace(meant, heads=tuple(heads.items()))
+        if wrong := _wrong_labels(found.graph, meant):
+            raise UsageError(f"the labels do not fit: the model {wrong}")
+        return replace(found, profile=meant)
     return replace(found, profile=replace(meant, labels=names or found.profile.labels))
+
+
+def _of_heads(labels: Labels | None) -> dict[str, tuple[str, ...]]:
+    """The labels of several heads by the names of their outputs; empty for those of one.
+
+    They are a mapping, or a JSON file with an object of lists.
+    """
+    if isinstance(labels, str | PathLike) and str(labels).lower().endswith(".json"):
+        labels = read_label_lists(labels)
+    if not isinstance(labels, Mapping):
+        return {}
+    return {str(head): find_labels(tuple(names)) for head, names in labels.items()}
 
 
 def find_labels(labels: Labels) -> tuple[str, ...]:
     """The classes that are given, those of a list that ships, or those of a file.
+
+    Those of several heads are found by `meant_as`.
 
     Raises `UsageError` for a name that is neither, or for a list that cannot be.
 
@@ -95,11 +115,21 @@ def classes_of(graph: Graph, profile: Profile) -> int | None:
 
 def check_labels(name: str, graph: Graph, profile: Profile) -> None:
     """Raise `CheckpointError` for labels in a file that are not one per class."""
+    if wrong := _wrong_labels(graph, profile):
+        raise CheckpointError(f"the model {name!r} {wrong}")
+
+
+def _wrong_labels(graph: Graph, profile: Profile) -> str:
+    """What is wrong with the labels of a profile, as the rest of a sentence; empty if nothing."""
     if profile.labels and classes_of(graph, profile) not in (None, len(profile.labels)):
-        raise CheckpointError(
-            f"the model {name!r} has {classes_of(graph, profile)} classes and "
-            f"{len(profile.labels)} labels"
-        )
+        return f"has {classes_of(graph, profile)} classes and {len(profile.labels)} labels"
+    shapes = graph.shapes(input_shapes(graph, profile)) if profile.heads else {}
+    for head, labels in profile.heads:
+        if head not in graph.outputs:
+            return f"has no head {head!r}: it has {', '.join(graph.outputs)}"
+        if shapes[head][1] != len(labels):
+            return f"has {shapes[head][1]} classes of {head!r} and {len(labels)} labels"
+    return ""
 
 
 def _check_sizes(graph: Graph, profile: Profile) -> None:

@@ -21,14 +21,14 @@ from tsm_ref.model.described import as_html, facts_of
 from tsm_ref.model.features import FeatureNetworks
 from tsm_ref.model.file_form import FileForm
 from tsm_ref.model.kept_weights import KeptWeights, plain_numbers
-from tsm_ref.model.meaning import check_labels, input_shapes, meant_as
+from tsm_ref.model.meaning import Labels, check_labels, input_shapes, meant_as
 from tsm_ref.model.scores import logits_of
 from tsm_ref.model.stream import ModelStream
 from tsm_ref.model.summary import Shift, shifts_of, summary_lines
 from tsm_ref.models import architecture_named, build_graph, random_weights
-from tsm_ref.passes.features import layers
+from tsm_ref.passes.features import layers, with_heads
 from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
-from tsm_ref.reference import consensus
+from tsm_ref.reference import consensus, sigmoid, softmax
 from tsm_ref.system.terminal import printable
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ class Model:
         self.warnings = tuple(warnings)
         self._get_weights = weights
         check_labels(self.name, graph, profile)
-        more = [value for value in (graph.frame_logits, graph.scores.logits) if value]
+        each = (graph.scores_of(name).logits for name in graph.outputs)
+        more = [value for value in (graph.frame_logits, *each) if value]
         self.engine = make_engine(
             graph.with_outputs((*graph.outputs, *more)),
             weights() if first is None else first,
@@ -204,6 +205,41 @@ class Model:
             found = outputs[scores.logits]
             return consensus(found) if scores.logits == self.graph.frame_logits else found
         return logits_of(outputs[self.graph.outputs[0]], scores.kind)
+
+    def head_logits(self, clip: Array) -> dict[str, Array]:
+        """`logits` by the name of the output, for a model of several heads, as verb and noun.
+
+        Raises as the call of the model.
+        """
+        if len(self.graph.outputs) == 1:
+            return {self.graph.outputs[0]: self.logits(clip)}
+        name, found = self._only_input(), {}
+        outputs = self.engine.run({name: self._given(name, clip)})
+        for head in self.graph.outputs:
+            scores = self.graph.scores_of(head)
+            if scores.logits is None:
+                found[head] = logits_of(outputs[head], scores.kind)
+            else:
+                rows = outputs[scores.logits]
+                found[head] = consensus(rows) if scores.logits == scores.frames else rows
+        return found
+
+    def independent(self, head: str = "") -> bool:
+        """Whether each class has a probability of its own: several labels may hold, or none.
+
+        ``head`` names one of several outputs.
+        """
+        kind = self.graph.scores_of(head or self.graph.outputs[0]).kind
+        return self.profile.multi_label or kind == "independent probabilities"
+
+    def probabilities(self, logits: Array, head: str = "") -> Array:
+        """What the logits (..., K) mean: a softmax over the classes, or a sigmoid of each.
+
+        >>> build("resnet18", num_classes=2, engine="numpy").probabilities(np.zeros((1, 2)))
+        array([[0.5, 0.5]])
+        """
+        found = sigmoid(logits) if self.independent(head) else softmax(logits, -1)
+        return np.asarray(found)
 
     def frame_logits(self, clip: Array) -> Array:
         """Logits per frame (N, T, K) of clips (N, C, T, H, W), before the consensus.
@@ -355,7 +391,7 @@ def load(
     name_or_path: str | PathLike[str],
     *,
     profile: str | PathLike[str] | Profile | None = None,
-    labels: str | PathLike[str] | Sequence[str] | None = None,
+    labels: Labels | None = None,
     engine: str = "auto",
     threads: int = 1,
     **facts: Any,
@@ -365,7 +401,8 @@ def load(
     ``profile`` (one of `tsm_ref.profile.PROFILES` by name, a ``.toml`` or ``.json`` file, or one of
     your own) says what a foreign file does not; ``facts`` set single facts of it, such as
     ``segments=16`` (see `tsm_ref.profile_files.changed`). ``labels`` are the classes in index
-    order, a file of them, or a list that ships, such as "kinetics400". ``engine`` is "auto",
+    order, a file of them, or a list that ships, such as "kinetics400"; those of several heads are a
+    mapping by output, or a JSON object of lists. ``engine`` is "auto",
     "numba" or "numpy".
 
     Raises `CheckpointError` for a file that is missing, damaged or not understood, and
@@ -399,7 +436,7 @@ def load(
 def build(
     architecture: str,
     *,
-    num_classes: int | None = None,
+    num_classes: int | Mapping[str, int] | None = None,
     segments: int | None = None,
     placement: str = "blockres",
     causal: bool = False,
@@ -417,7 +454,8 @@ def build(
     ``segments`` to 8 frames and ``fold_div`` to 8 (none, 20 and 3 for TS-CAN; none, 3 and 3 for
     BigSmall). ``fill`` is the family's, circular for BigSmall and zero for all others.
     ``frame_depth`` are the frames within which the networks of a pulse shift: all, unless given.
-    ``options`` go to the architecture, such as ``width`` of MobileNetV2.
+    ``options`` go to the architecture, such as ``width`` of MobileNetV2. A mapping of names to
+    numbers of classes makes several heads, such as ``num_classes={"verb": 97, "noun": 300}``.
 
     Raises `UsageError` for an unknown architecture or an option that cannot be.
 
@@ -428,7 +466,9 @@ def build(
     base = PROFILES[family.profile]
     if num_classes is None and family.classifies:
         num_classes = 400
-    for name, value, least in (("num_classes", num_classes, 1), ("seed", seed, 0)):
+    heads = dict(num_classes) if isinstance(num_classes, Mapping) else {}
+    counts = [("num_classes", classes, 1) for classes in (heads.values() or [num_classes])]
+    for name, value, least in (*counts, ("seed", seed, 0)):
         if value is not None and (type(value) is not int or not least <= value <= MOST):
             raise UsageError(f"`{name}` (={value!r}) must be a whole number of {least} to {MOST}")
     segments = base.sampling.segments if segments is None else segments
@@ -445,9 +485,11 @@ def build(
             placement=placement,
             sampling=Sampling("uniform", segments),
         )
+        count = 1 if isinstance(num_classes, Mapping) else num_classes
         graph = build_graph(
-            architecture, num_classes=num_classes, placement=placement, shift=shift, **options
+            architecture, num_classes=count, placement=placement, shift=shift, **options
         )
+        graph = with_heads(graph, heads) if heads else graph
     except (ValueError, TypeError, GraphError) as error:
         odd = re.search(r"unexpected keyword argument ('\w+')", str(error))
         said = f"it has no option {odd[1]}" if odd else error

@@ -11,7 +11,7 @@ from tsm_ref.errors import UsageError
 from tsm_ref.graph import SQUASHES, Graph, Node
 from tsm_ref.ops_table import SUMS
 
-__all__ = ["features", "head_input", "layers", "with_head"]
+__all__ = ["features", "head_input", "layers", "with_head", "with_heads"]
 
 MOST_NAMED = 24
 """The most layers that a refusal names."""
@@ -56,28 +56,54 @@ def with_head(graph: Graph, classes: int, layer: str | None = None) -> tuple[Gra
     ((2, 512), (2,), ('consensus',))
     """
     cut = features(graph, layer)
+    taken = {*cut.parameters, *cut.node, *(entry.name for entry in cut.inputs)}
+    name, output = _free("head", taken), _free("consensus", taken)
+    return _headed(cut, {output: (name, classes)}), f"{name}.weight", f"{name}.bias"
+
+
+def with_heads(graph: Graph, heads: Mapping[str, int], layer: str | None = None) -> Graph:
+    """The graph up to a layer with several heads behind it, as verb and noun of EPIC-Kitchens.
+
+    ``heads`` are the names of the outputs and how many classes each has; the parameters are called
+    "verb.weight", "verb.bias" and so on. Raises `UsageError` for a name that the graph has already.
+
+    >>> from tsm_ref.models import RESNETS, build_resnet
+    >>> graph = build_resnet(RESNETS["resnet18"], num_classes=5)
+    >>> with_heads(graph, {"verb": 97, "noun": 300}).parameters["noun.weight"]
+    (300, 512)
+    """
+    cut = features(graph, layer)
+    taken = {*cut.parameters, *cut.node, *(entry.name for entry in cut.inputs)}
+    for name in heads:
+        if {name, f"{name} per frame", f"{name}.weight", f"{name}.bias"} & taken:
+            raise UsageError(f"the head {name!r} has the name of something else in the network")
+    named = {name: (f"{name} per frame", classes) for name, classes in heads.items()}
+    return _headed(cut, named)
+
+
+def _headed(cut: Graph, heads: Mapping[str, tuple[str, int]]) -> Graph:
+    """Linear layers and their means over time: by output, the name of the layer and the classes."""
     (value,) = cut.outputs
     shapes = {
         entry.name: [size if isinstance(size, int) else 64 for size in entry.shape]
         for entry in cut.inputs
     }
     width = cut.shapes(shapes)[value][1]
-    taken = {*cut.parameters, *cut.node, *shapes}
-    head, consensus = _free("head", taken), _free("consensus", taken)
-    weight, bias = _free(f"{head}.weight", taken), _free(f"{head}.bias", taken)
-    nodes = (
-        *cut.nodes,
-        Node(head, "Linear", (value, weight, bias)),
-        Node(consensus, "Consensus", (head,)),
-    )
-    parameters = {**cut.parameters, weight: (classes, width), bias: (classes,)}
-    made = replace(cut, nodes=nodes, outputs=(consensus,), parameters=parameters)
-    return made, weight, bias
+    nodes, parameters = list(cut.nodes), dict(cut.parameters)
+    for output, (name, classes) in heads.items():
+        base = name.removesuffix(" per frame")
+        weight, bias = f"{base}.weight", f"{base}.bias"
+        nodes += [
+            Node(name, "Linear", (value, weight, bias)),
+            Node(output, "Consensus", (name,)),
+        ]
+        parameters |= {weight: (classes, width), bias: (classes,)}
+    return replace(cut, nodes=tuple(nodes), outputs=tuple(heads), parameters=parameters)
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """A name that nothing in the graph has."""
-    while name in taken:
+    """A name that nothing in the graph has, nor begins the name of its parameters."""
+    while {name, f"{name}.weight", f"{name}.bias"} & taken:
         name += "_"
     return name
 

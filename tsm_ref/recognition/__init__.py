@@ -3,6 +3,7 @@
 ::
 
     recognize   decode, sample, preprocess, run, average, label: a `Recognition`
+    answers     what each head of the network says: best classes, labels, timeline
     windows     a long video in sliding windows, and their timeline of segments
     clock       where the time goes, stage by stage
     room        whether the clips of a profile have room in memory
@@ -16,9 +17,9 @@
 'pan left'
 """
 
+from tsm_ref.recognition.answers import Answer, Prediction
 from tsm_ref.recognition.features import ClipFeatures, as_npz, features_of
 from tsm_ref.recognition.recognize import (
-    Prediction,
     Recognition,
     check_classifies,
     recognize,
@@ -28,6 +29,7 @@ from tsm_ref.recognition.render import as_json, as_table
 from tsm_ref.recognition.windows import Segment
 
 __all__ = [
+    "Answer",
     "ClipFeatures",
     "Prediction",
     "Recognition",

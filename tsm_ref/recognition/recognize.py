@@ -1,6 +1,6 @@
 """A video file to predictions: decode, sample, preprocess, run, average, label."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,10 +15,10 @@ from tsm_ref.errors import CheckpointError, UsageError
 from tsm_ref.model import Model
 from tsm_ref.model.described import as_html
 from tsm_ref.profile import Preprocess, Profile, Sampling
+from tsm_ref.recognition.answers import Answer, Heads, Prediction
 from tsm_ref.recognition.clock import Clock
 from tsm_ref.recognition.room import check_memory
-from tsm_ref.recognition.windows import Segment, Verdict, WindowCutter, grown, ladder, timeline
-from tsm_ref.reference import sigmoid, softmax
+from tsm_ref.recognition.windows import Segment, Verdict, WindowCutter, grown, ladder
 from tsm_ref.system.terminal import printable
 from tsm_ref.video import (
     SAMPLERS,
@@ -39,22 +39,10 @@ from tsm_ref.video.transforms import full_resolution
 __all__ = ["Prediction", "Recognition", "check_classifies", "recognize", "sampled"]
 
 Array = NDArray[Any]
-LabelOf = Callable[[int], str]
 Progress = Callable[[int, int], None]
 
 CROPS = {1: "center", 3: "three", 5: "five", 10: "ten"}
 """How many crops of each frame, and what the preprocessing calls them."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One class: ``rank`` from 1, ``index`` from 0; ``logit`` is the mean over all views."""
-
-    rank: int
-    label: str
-    index: int
-    probability: float
-    logit: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,9 +51,9 @@ class Recognition:
 
     ``indices`` and ``times`` (seconds) are the frames that the network saw, of shape (clips, T);
     ``profile`` is what was followed; ``timing`` is in seconds per stage, of which ``compile`` is
-    spent once on a machine; ``segments`` is empty unless the profile samples windows;
-    ``probabilities`` has a row of all K classes for each clip or window, (clips, K); ``asked`` is
-    the sampling that was asked for, whose windows grow where they hold too few frames.
+    spent once on a machine; ``asked`` is the sampling that was asked for, whose windows grow where
+    they hold too few frames. ``heads`` has what each head of the network says, by the name of its
+    output: most networks have one, of which ``predictions``, ``labels`` and so on speak.
     """
 
     video: VideoInfo
@@ -75,12 +63,38 @@ class Recognition:
     indices: NDArray[np.int64]
     times: NDArray[np.float64]
     model: Model
-    predictions: tuple[Prediction, ...]
-    probabilities: NDArray[np.float64]
-    segments: tuple[Segment, ...]
     timing: dict[str, float]
     warnings: tuple[str, ...]
     asked: Sampling
+    heads: Mapping[str, Answer]
+
+    @property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """The best classes of the first head."""
+        return self._first.predictions
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the first head says of the whole: one label, or those that hold of several."""
+        return self._first.labels
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """All K classes of the first head for each clip or window, (clips, K)."""
+        return self._first.probabilities
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The timeline of the first head; empty unless the profile samples windows."""
+        return self._first.segments
+
+    @property
+    def _first(self) -> Answer:
+        return next(iter(self.heads.values()))
+
+    def multi_label(self, head: str = "") -> bool:
+        """Whether several labels of a head may hold, or none."""
+        return self.profile.multi_label or self.model.independent(head)
 
     def __repr__(self) -> str:
         """One line: the best class, how sure, of which file, by which model."""
@@ -112,10 +126,11 @@ class _Seen:
 
 @dataclass(frozen=True)
 class _Told:
-    """Who is told how far it is, and where the time goes."""
+    """Who is told how far it is, where the time goes, and what the network gives."""
 
     clock: Clock
     progress: Progress
+    heads: Heads
 
 
 def recognize(
@@ -157,22 +172,18 @@ def recognize(
             "over paths, or see tsm_ref.batch.run_batch"
         )
     check_classifies(model)
-    profile, label_of = profile or model.profile, model.profile.label_of
+    profile = profile or model.profile
+    heads = Heads(model, profile)
     check_memory(model, profile)
     threads = model.threads
     clip, clock = open_clip(path, fps=fps, allow_partial=allow_partial, threads=threads), Clock()
     look = _over_windows if profile.sampling.policy == "windows" else _over_clips
     with clock.stage("total"), clock.compiling():
         seen = surveyed(
-            clip, lambda known: look(model, profile, clip, known, _Told(clock, progress))
+            clip, lambda known: look(model, profile, clip, known, _Told(clock, progress, heads))
         )
-        share = _share_of(model, profile)
-        every = np.concatenate(seen.logits)
-        predictions = _ranked(every, share(every), label_of, top)
-        chances = list(map(share, seen.logits))
-        segments: tuple[Segment, ...] = ()
-        if seen.windows is not None:
-            segments = timeline(seen.windows, chances, label_of)
+        chances = list(map(heads.chances, seen.logits))
+        answers = heads.answers(np.concatenate(seen.logits), chances, seen.windows, top)
     sha256 = clip.sha256()
     return Recognition(
         video=seen.info,
@@ -182,12 +193,10 @@ def recognize(
         indices=seen.indices,
         times=seen.times,
         model=model,
-        predictions=predictions,
-        probabilities=np.stack(chances),
-        segments=segments,
         timing=clock.spent,
         warnings=model.warnings + seen.info.warnings + _repeats(seen, profile.sampling),
         asked=profile.sampling,
+        heads=answers,
     )
 
 
@@ -266,8 +275,18 @@ def _cropped(spec: Preprocess, crops: int) -> Preprocess:
 
 def check_classifies(model: Model) -> None:
     """Raise `CheckpointError` for a model that does not turn one clip of pictures into logits."""
-    if not _takes_clips(model) or len(model.graph.outputs) != 1:
+    graph = model.graph
+    several = len(graph.outputs) > 1
+    pulses = several and not all(graph.with_outputs([name]).scores.frames for name in graph.outputs)
+    if not _takes_clips(model) or pulses:
         raise _not_of_clips(model, "label")
+    for name in graph.outputs:
+        kind = graph.scores_of(name).kind
+        if model.profile.multi_label and kind in ("probabilities", "log-probabilities"):
+            raise UsageError(
+                f"the model {model.name!r} ends in a softmax, so one label holds for a clip: it is "
+                "no multi-label model"
+            )
 
 
 def check_takes_clips(model: Model) -> None:
@@ -308,7 +327,7 @@ def _over_clips(model: Model, profile: Profile, clip: Clip, known: Survey, told:
         got = read_wanted(clip, known, indices, prepared(model, spec, known), tick=none_yet)
     logits: list[Array] = []
     for rows in got.order:
-        logits.append(_run(model, got.unique[rows], spec, clock))
+        logits.append(_run(got.unique[rows], spec, told))
         told.progress(len(logits), len(got.order))
     return _Seen(logits, got.indices, got.times, got.frames_decoded, got.info, sampling)
 
@@ -324,7 +343,7 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
         sampling = grown(sampling, known)
     with as_usage():
         made = ladder(known.times, sampling, known.info.duration)
-    share, verdict = _share_of(model, profile), Verdict(made, profile.no_event_index)
+    heads, verdict = told.heads, Verdict(made, profile.no_event_index)
     logits: dict[int, Array] = {}
     with closing(clip.open()) as source:
         shown = known.checked(source.shown())
@@ -334,8 +353,8 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
                 row, pixels = each
                 if verdict.needs(row):
                     with alone() if cut.late else nullcontext():
-                        logits[row] = _run(model, pixels, spec, clock)
-                    verdict.hear(row, share(logits[row]))
+                        logits[row] = _run(pixels, spec, told)
+                    verdict.hear(row, heads.first(heads.chances(logits[row])))
                 told.progress(row + 1, len(made.windows))
         info = updated(known.info, source)
     spoken = verdict.spoken()
@@ -350,44 +369,9 @@ def prepared(model: Model, spec: Preprocess, known: Survey) -> Callable[[Array],
     return lambda frame: resize_and_crop(frame, spec, aspect, compiled=compiled)
 
 
-def _run(model: Model, pixels: Array, spec: Preprocess, clock: Clock) -> Array:
+def _run(pixels: Array, spec: Preprocess, told: _Told) -> Array:
     """Logits (V, K) of the views of one clip, uint8 (T, V, h, w, 3)."""
-    with clock.stage("preprocess"):
+    with told.clock.stage("preprocess"):
         clip = normalize(pixels, spec)
-    with clock.stage("run"):
-        logits = np.concatenate([model.logits(view[None]) for view in clip])
-    if logits.ndim != 2:
-        raise CheckpointError(
-            f"the model {model.name!r} does not label clips: it gives values of the shape "
-            f"{logits.shape[1:]}"
-        )
-    if not np.isfinite(logits).all():
-        raise CheckpointError(f"the model {model.name!r} gives values that are not finite")
-    return logits
-
-
-def _share_of(model: Model, profile: Profile) -> Callable[[Array], Array]:
-    """How probabilities (K,) are made of the logits (V, K) of some views."""
-    independent = model.graph.scores.kind == "independent probabilities"
-    return partial(_probabilities, average=profile.average, independent=independent)
-
-
-def _probabilities(logits: Array, average: str, independent: bool) -> Array:
-    """Probabilities (K,) of views (V, K), averaged as the profile says; each on its own or not."""
-    squash = sigmoid if independent else softmax
-    exact = logits.astype(np.float64)
-    if average == "probabilities":
-        return np.asarray(squash(exact).mean(0))
-    return np.asarray(squash(exact.mean(0, keepdims=True))[0])
-
-
-def _ranked(
-    logits: Array, probabilities: Array, label_of: LabelOf, top: int
-) -> tuple[Prediction, ...]:
-    """The `top` classes of all views (V, K), the most probable first, ties by index."""
-    means = logits.mean(0, dtype=np.float64)
-    order = np.argsort(-probabilities, kind="stable")[:top].tolist()
-    return tuple(
-        Prediction(rank, label_of(k), k, float(probabilities[k]), float(means[k]))
-        for rank, k in enumerate(order, 1)
-    )
+    with told.clock.stage("run"):
+        return np.concatenate([told.heads.logits(view[None]) for view in clip])

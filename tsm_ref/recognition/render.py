@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tsm_ref.recognition.recognize import Recognition
+from tsm_ref.recognition.windows import NONE
 from tsm_ref.system.terminal import printable
 
 __all__ = ["SCHEMA_VERSION", "as_json", "as_table", "as_tree"]
@@ -65,18 +66,40 @@ def as_tree(result: Recognition) -> dict[str, Any]:
             "output": model.output,
             "profile": result.profile.as_dict(labels=False),
         },
-        "predictions": [asdict(prediction) for prediction in result.predictions],
-        "clips": list(_clips(result)),
-        "segments": [asdict(segment) for segment in result.segments],
+        "labels": list(result.labels),
+        **_answer(result, next(iter(result.heads))),
+        **_heads(result),
         "timing": {stage: round(seconds, 6) for stage, seconds in result.timing.items()},
         "warnings": list(result.warnings),
     }
 
 
-def _clips(result: Recognition) -> Iterator[dict[str, Any]]:
+def _heads(result: Recognition) -> dict[str, Any]:
+    """What each of several heads says, by the name of its output; nothing for one alone."""
+    if len(result.heads) == 1:
+        return {}
+    return {
+        "heads": {
+            head: {"labels": list(answer.labels), **_answer(result, head)}
+            for head, answer in result.heads.items()
+        }
+    }
+
+
+def _answer(result: Recognition, head: str) -> dict[str, Any]:
+    answer = result.heads[head]
+    return {
+        "predictions": [asdict(prediction) for prediction in answer.predictions],
+        "clips": list(_clips(result, head)),
+        "segments": [asdict(segment) for segment in answer.segments],
+    }
+
+
+def _clips(result: Recognition, head: str) -> Iterator[dict[str, Any]]:
     """What was seen in each clip or window alone: its best classes, and those of the whole."""
-    whole = [prediction.index for prediction in result.predictions]
-    for times, chances in zip(result.times, result.probabilities, strict=True):
+    answer = result.heads[head]
+    whole = [prediction.index for prediction in answer.predictions]
+    for times, chances in zip(result.times, answer.probabilities, strict=True):
         order = np.argsort(-chances, kind="stable").tolist()
         told = {*order[: len(whole)], *whole}
         yield {
@@ -85,7 +108,7 @@ def _clips(result: Recognition) -> Iterator[dict[str, Any]]:
             "top": [
                 {
                     "index": k,
-                    "label": result.model.profile.label_of(k),
+                    "label": result.model.profile.label_of(k, head),
                     "probability": float(chances[k]),
                 }
                 for k in order
@@ -108,20 +131,18 @@ def as_table(result: Recognition, *, colour: bool = False) -> str:
 
 
 def _lines(result: Recognition, colour: bool) -> Iterator[str]:
-    yield f"{_headline(result)}  {printable(result.video.path)}"
-    yield ""
-    classes = [
-        (str(p.rank), printable(p.label), f"{p.probability:.1%}", f"{p.logit:.2f}")
-        for p in result.predictions
-    ]
-    yield _columns(("rank", "label", "probability", "logit"), classes, "rlrr", colour)
-    if len(result.segments) > 1:
-        stretches = [
-            (f"{s.start:.2f}", f"{s.end:.2f}", printable(s.label), f"{s.probability:.1%}")
-            for s in result.segments
+    several = len(result.heads) > 1
+    heads = [_headline(result, head) for head in result.heads]
+    if several:
+        heads = [
+            f"{printable(head)}: {said}" for head, said in zip(result.heads, heads, strict=True)
         ]
+    yield f"{'; '.join(heads)}  {printable(result.video.path)}"
+    for head in result.heads:
         yield ""
-        yield _columns(("from s", "to s", "label", "probability"), stretches, "rrlr", colour)
+        if several:
+            yield printable(head)
+        yield from _tables(result, head, colour)
     yield ""
     model, timing = result.model, result.timing
     yield (
@@ -131,18 +152,48 @@ def _lines(result: Recognition, colour: bool) -> Iterator[str]:
     )
 
 
+def _tables(result: Recognition, head: str, colour: bool) -> Iterator[str]:
+    """The best classes of one head, and its timeline."""
+    answer = result.heads[head]
+    titles, align = ["rank", "label", "probability", "logit"], "rlrr"
+    classes = [
+        [str(p.rank), printable(p.label), f"{p.probability:.1%}", f"{p.logit:.2f}"]
+        for p in answer.predictions
+    ]
+    if result.multi_label(head):
+        titles, align = [*titles, "holds"], "rlrrl"
+        for row, prediction in zip(classes, answer.predictions, strict=True):
+            row.append("yes" if prediction.probability >= result.profile.threshold else "no")
+    yield _columns(titles, classes, align, colour)
+    if len(answer.segments) > 1:
+        stretches = [
+            (f"{s.start:.2f}", f"{s.end:.2f}", printable(s.label), f"{s.probability:.1%}")
+            for s in answer.segments
+        ]
+        yield ""
+        yield _columns(("from s", "to s", "label", "probability"), stretches, "rrlr", colour)
+
+
 def _compiled(seconds: float) -> str:
     return f", compiled once in {seconds:.1f} s" if seconds > 0.05 else ""
 
 
-def _headline(result: Recognition) -> str:
-    """The label, or the labels one after the other where they change."""
-    if len(result.segments) > 1:
-        labels = [printable(segment.label) for segment in result.segments]
+def _headline(result: Recognition, head: str) -> str:
+    """The label, the labels that hold, or those one after the other where they change."""
+    answer = result.heads[head]
+    if len(answer.segments) > 1:
+        labels = [printable(segment.label) for segment in answer.segments]
         more = f", ... ({len(labels)} segments)" if len(labels) > MOST_LABELS else ""
-        return ", ".join(labels[:MOST_LABELS]) + more
-    best = result.predictions[0]
-    return f"{printable(best.label)} ({best.probability:.1%})"
+        between = " | " if result.multi_label(head) else ", "
+        return between.join(labels[:MOST_LABELS]) + more
+    chances = {p.label: p.probability for p in answer.predictions}
+    labels = [
+        f"{printable(label)} ({chances[label]:.1%})" for label in answer.labels if label in chances
+    ]
+    more = (
+        f", and {len(answer.labels) - len(labels)} more" if len(answer.labels) > len(labels) else ""
+    )
+    return (", ".join(labels) or NONE) + more
 
 
 def _columns(head: Sequence[str], rows: Rows, align: str, colour: bool) -> str:

@@ -38,6 +38,9 @@ higher one misses the slowest; a lower `CERTAIN` cuts holes into slow moves, a h
 fast ones over the rest beside them.
 """
 
+NONE = "none"
+"""What is said where several labels may hold and none does."""
+
 INSTANT = 1e-6
 """Seconds: times that differ by less are the same."""
 
@@ -49,7 +52,9 @@ _ROUNDING = 1e-3
 class Segment:
     """A stretch of a long clip, in seconds, in which one label leads.
 
-    ``probability`` is that of the label, averaged over the windows of the stretch.
+    ``probability`` is that of the label, averaged over the windows of the stretch. Where several
+    labels may hold, ``label`` lists those that do, the most probable first, and "none" where none
+    does; ``index`` is the most probable class.
     """
 
     start: float
@@ -248,19 +253,38 @@ class WindowCutter:
 
 
 def timeline(
-    windows: Windows, probabilities: Sequence[Array], label_of: Callable[[int], str]
+    windows: Windows,
+    probabilities: Sequence[Array],
+    label_of: Callable[[int], str],
+    least: float | None = None,
 ) -> tuple[Segment, ...]:
     """Stretches of one label, from the probabilities (K,) of each window.
 
-    Two windows meet half-way between their centres.
+    Two windows meet half-way between their centres. With ``least``, several labels hold that are
+    as probable, and a stretch is one in which these are the same.
+
+    >>> two = Windows(np.array([0.0, 1.0]), np.array([1.0, 2.0]), np.zeros((2, 8), int))
+    >>> chances = [np.array([0.9, 0.6]), np.array([0.9, 0.2])]
+    >>> [(s.start, s.label) for s in timeline(two, chances, ("walk", "talk").__getitem__, 0.5)]
+    [(0.0, 'walk, talk'), (1.0, 'walk')]
     """
     centres = (windows.start + windows.end) / 2
     cuts = [windows.start[0], *((centres[1:] + centres[:-1]) / 2), windows.end[-1]]
-    leading = [int(p.argmax()) for p in probabilities]
+    holding = [_holding(chances, least) for chances in probabilities]
     segments = []
-    for k, stretch in groupby(range(len(leading)), key=leading.__getitem__):
+    for held, stretch in groupby(range(len(holding)), key=holding.__getitem__):
         rows = list(stretch)
-        probability = float(np.mean([probabilities[w][k] for w in rows]))
+        means = np.mean([probabilities[w] for w in rows], axis=0)
+        order = sorted(held, key=lambda k: -means[k])
+        best = order[0] if order else int(means.argmax())
+        label = ", ".join(label_of(k) for k in order) or NONE
         begin, end = float(cuts[rows[0]]), float(cuts[rows[-1] + 1])
-        segments.append(Segment(begin, end, label_of(k), k, probability))
+        segments.append(Segment(begin, end, label, best, float(means[best])))
     return tuple(segments)
+
+
+def _holding(chances: Array, least: float | None) -> tuple[int, ...]:
+    """The classes that hold in a window: the most probable one, or all from a probability on."""
+    if least is None:
+        return (int(chances.argmax()),)
+    return tuple(np.flatnonzero(chances >= least).tolist())

@@ -87,9 +87,9 @@ async function recognize(file, card) {
 }
 
 function show(tree, file, card) {
-  const best = tree.predictions[0], several = tree.segments.length > 1;
+  const several = tree.segments.length > 1 && !tree.heads;
   const labels = tree.segments.map((s) => s.label).filter((l, k, all) => l !== all[k - 1]);
-  const said = several ? labels.join(" → ") : `${best.label} (${percent(best.probability)})`;
+  const said = several ? labels.join(" → ") : whole(tree);
   const film = document.createElement("video");
   film.controls = true;
   film.muted = true;
@@ -99,11 +99,17 @@ function show(tree, file, card) {
   film.addEventListener("error", () => { URL.revokeObjectURL(film.src); film.hidden = true; });
   card.replaceChildren(made("h2", file.name), made("p", said, "answer"), film);
   if (several) card.append(...timeline(tree.segments, film));
-  card.append(...bars(tree.predictions));
+  for (const head of Object.values(tree.heads ?? {one: tree})) card.append(...bars(head.predictions));
   const facts = `${tree.model.name} on ${tree.model.engine}: ${tree.input.frame_count} frames of ` +
     `${tree.input.width}x${tree.input.height} in ${time(tree.timing.total)}`;
   card.append(made("p", facts, "soft"));
   for (const warning of tree.warnings) card.append(made("p", warning, "soft"));
+}
+
+function whole(tree) {
+  if (tree.heads) return Object.entries(tree.heads).map(([k, t]) => `${k}: ${whole(t)}`).join("; ");
+  const held = tree.predictions.filter((p) => tree.labels.includes(p.label));
+  return held.map((p) => `${p.label} (${percent(p.probability)})`).join(", ") || "none";
 }
 
 function timeline(segments, film) {

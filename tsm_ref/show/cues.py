@@ -7,7 +7,7 @@ from typing import Any
 
 from tsm_ref.system.terminal import printable
 
-__all__ = ["edl", "srt", "stretches", "timeline_csv", "vtt"]
+__all__ = ["edl", "labels_of", "said", "srt", "stretches", "timeline_csv", "vtt"]
 
 Tree = dict[str, Any]
 
@@ -18,7 +18,32 @@ def stretches(tree: Tree) -> list[Tree]:
         return list(tree["segments"])
     best = tree["predictions"][0]
     end = tree["input"]["duration"] or max(clip["end"] for clip in tree["clips"])
-    return [{"start": 0.0, "end": end} | {k: best[k] for k in ("label", "index", "probability")}]
+    row = {"start": 0.0, "end": end, "label": ", ".join(labels_of(tree)) or "none"}
+    return [row | {k: best[k] for k in ("index", "probability")}]
+
+
+def labels_of(tree: Tree) -> list[str]:
+    """What is said of the whole: the best class, or all that hold of several that may."""
+    labels: list[str] = tree.get("labels", [tree["predictions"][0]["label"]])
+    return labels
+
+
+def said(tree: Tree) -> str:
+    """What is said of the whole, with probabilities; of each head where there are several.
+
+    >>> row = {"label": "pan left", "probability": 0.987}
+    >>> said({"labels": ["pan left"], "predictions": [row]})
+    'pan left (98.7%)'
+    >>> said({"labels": [], "predictions": [row]})
+    'none'
+    """
+    if "heads" in tree:
+        return "; ".join(f"{head}: {said(each)}" for head, each in tree["heads"].items())
+    chances = {row["label"]: row["probability"] for row in tree["predictions"]}
+    labels = labels_of(tree)
+    told = [f"{label} ({chances[label]:.1%})" for label in labels if label in chances]
+    more = f", and {len(labels) - len(told)} more" if len(labels) > len(told) else ""
+    return (", ".join(told) or "none") + more
 
 
 def srt(tree: Tree) -> str:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from tsm_ref.model import Model
 from tsm_ref.profile import Profile
 from tsm_ref.recognition import recognize
-from tsm_ref.reference import softmax
 from tsm_ref.video import normalize, read_frames, resize_and_crop
 
 __all__ = ["Hidden", "occlusion"]
@@ -55,7 +54,8 @@ def occlusion(
     clip = normalize(got.pixels, spec)[:1]
 
     def chance(frames: NDArray[np.float32]) -> float:
-        return float(softmax(model(frames).astype(np.float64), 1)[0, best.index])
+        logits = model.logits(frames).astype(np.float64)
+        return float(model.probabilities(logits)[0, best.index])
 
     seen = chance(clip)
     found = []

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tsm_ref.show.cues import stretches
+from tsm_ref.show.cues import said, stretches
 from tsm_ref.show.thumbnails import Thumbnail, thumbnails
 from tsm_ref.system.terminal import printable
 
@@ -121,21 +121,32 @@ def _article(place: int, clip: Shown, pictures: Callable[[Tree], Sequence[Thumbn
     )
     if tree is None:
         return f'{head}<p class="answer">{_text(clip.error)}</p></article>'
-    said = " → ".join(row["label"] for row in stretches(tree))
-    answer = said if len(tree["segments"]) > 1 else f"{best['label']} ({best['probability']:.1%})"
+    answer = said(tree)
+    if len(tree["segments"]) > 1 and "heads" not in tree:
+        answer = " → ".join(row["label"] for row in stretches(tree))
     frames = pictures(tree)
     parts = [_timeline(tree), _frames(frames), _classes(tree), _warnings(tree), _facts(tree)]
     return f'{head}<p class="answer">{_text(answer)}</p>{"".join(parts)}</article>'
 
 
 def _classes(tree: Tree) -> str:
+    """The best classes, of each head where there are several."""
+    if "heads" in tree:
+        return "".join(
+            _classes_of(each, f"The best classes of the head {head}")
+            for head, each in tree["heads"].items()
+        )
+    return _classes_of(tree, "The best classes of the whole clip")
+
+
+def _classes_of(tree: Tree, caption: str) -> str:
     rows = "".join(
         f'<tr><td>{_text(row["label"])}</td><td><svg class="bar" width="{row["probability"]:.2%}" '
         f'aria-hidden="true"></svg></td><td>{row["probability"]:.1%}</td></tr>'
         for row in tree["predictions"]
     )
     return (
-        '<table class="classes"><caption class="soft">The best classes of the whole clip</caption>'
+        f'<table class="classes"><caption class="soft">{_text(caption)}</caption>'
         f"<tbody>{rows}</tbody></table>"
     )
 
