@@ -135,6 +135,7 @@ REFUSED = [
     ("Squeeze", [(2, 1, 8)], {"axes": (3,)}, "not all of size 1"),
     ("Add", [X, (2, 6, 8)], {}, "cannot be combined"),
     ("Add", [X, (2, 5, 8, 14, 10)], {}, "cannot be combined"),
+    ("Concat", [X, (2, 5, 8, 14, 9)], {}, "cannot be put together"),
     ("BatchNormalization", [X, (6,), (6,), (5,), (6,)], {}, r"must have shape \(6,\)"),
     ("TemporalShift", [X], {"d": (1,) * 5}, "5 shifts cannot move the 6 channels"),
     ("TemporalShift", [(2, 6)], {"d": (1,) * 6}, "cannot move"),
@@ -182,6 +183,7 @@ MACS = [
     ("TemporalShift", [X], {"d": (1,) * 6}, 0),
     ("MaxPool", [X], POOL, 0),
     ("Add", [X, X], {}, 0),
+    ("Concat", [X, X], {}, 0),
 ]
 
 

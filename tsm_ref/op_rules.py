@@ -33,6 +33,14 @@ def broadcast(inputs: Shapes, attrs: Attrs) -> Shape:
     return tuple(max(p, q) for p, q in zip(a, b, strict=True))
 
 
+def concatenated(inputs: Shapes, attrs: Attrs) -> Shape:
+    """The channels of two values, one behind the other; all other axes are equal."""
+    a, b = inputs[0], inputs[1]
+    if len(a) < 2 or (*a[:1], *a[2:]) != (*b[:1], *b[2:]):
+        raise ValueError(f"the channels of the shapes {a} and {b} cannot be put together")
+    return (a[0], a[1] + b[1], *a[2:])
+
+
 def _ncthw(shape: Shape) -> None:
     if len(shape) != 5:
         raise ValueError(f"the input must be (N, C, T, H, W), not {shape}")

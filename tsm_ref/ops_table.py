@@ -28,6 +28,7 @@ from tsm_ref.op_rules import (
     Shapes,
     batch_norm_shape,
     broadcast,
+    concatenated,
     consensus_shape,
     conv_macs,
     conv_shape,
@@ -256,6 +257,7 @@ OPS: Mapping[str, Op] = {
     "LogSoftmax": Op(("x",), softmax_shape, {"axis": 1}, in_time=FRAME),
     "Add": Op(("a", "b"), broadcast, in_time=FRAME),
     "Mul": Op(("a", "b"), broadcast, in_time=FRAME),
+    "Concat": Op(("x", "y"), concatenated, in_time=FRAME),
     "MaxPool": Op(
         ("x",), pool_shape, POOL_ATTRS | {"dilations": (1, 1, 1)}, in_time=WINDOW, **_MOVES
     ),

@@ -86,6 +86,29 @@ def test_a_stored_operand(name, op):
     assert bounded.used(make_engine(graph, weights, name).run(x)["y"]) <= 1
 
 
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize(("first", "last"), [(16, 32), (5, 3), (20, 16)])
+def test_channels_of_two_values(name, first, last):
+    """Whole blocks of channels, and odd numbers of them; behind, in front of, between others."""
+    nodes = (
+        Node("a", "Conv", ("x", "w")),
+        Node("b", "Conv", ("x", "v")),
+        Node("c", "Concat", ("a", "b")),
+        Node("y", "Conv", ("c", "u")),
+        Node("z", "Concat", ("y", "x")),
+    )
+    sizes = {"w": (first, 8), "v": (last, 8), "u": (7, first + last)}
+    parameters = {key: (*size, 1, 1, 1) for key, size in sizes.items()}
+    inputs = (Input("x", ("N", 8, "T", "H", "W")),)
+    graph = Graph("g", inputs, nodes, ("c", "z"), parameters)
+    weights = {key: clips(*shape) for key, shape in parameters.items()}
+    x = {"x": clips(2, 8, 3, 6, 5)}
+    bounds = run_with_bound(graph, weights, x, U32)
+    found = make_engine(graph, weights, name).run(x)
+    for key in graph.outputs:
+        assert bounds[key].used(found[key]) <= 1
+
+
 BAD = [
     ({}, "the inputs are"),
     ({"motion": clips(1, 3, 20, 36, 36)}, "the inputs are"),

@@ -89,6 +89,7 @@ def test_sums_products_and_softmax():
     a, b = values(*SHAPE), values(2, 4, 6, 1, 1, seed=4)
     np.testing.assert_array_equal(alone("Add", a, b), a + b)
     np.testing.assert_array_equal(alone("Mul", a, b), a * b)
+    np.testing.assert_array_equal(alone("Concat", a, a), np.concatenate((a, a), axis=1))
     e = np.exp(a)
     np.testing.assert_allclose(alone("Softmax", a, axis=2), e / e.sum(2, keepdims=True))
 

@@ -225,6 +225,7 @@ LOOPS: Mapping[str, Loop] = {
     "LogSoftmax": _softmax,
     "Add": _binary(loops_of_values.add),
     "Mul": _binary(loops_of_values.multiply),
+    "Concat": lambda node, y, a, b: loops.concatenate(a, b).reshape(1, *y.shape),
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
     "GlobalAveragePool": lambda node, y, x: loops.global_average_pool(x),

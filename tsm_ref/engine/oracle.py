@@ -99,13 +99,14 @@ def _run(
 _NAMES = (
     "conv", "batch_norm", "relu", "leaky_relu", "hard_swish", "hard_sigmoid", "tanh", "sigmoid",
     "softmax", "log_softmax", "add", "multiply", "max_pool", "avg_pool", "global_avg_pool",
-    "linear", "temporal_shift", "consensus", "attention_mask", "non_local",
+    "linear", "temporal_shift", "concatenate", "consensus", "attention_mask", "non_local",
 )  # fmt: skip
 
 _PLAIN = SimpleNamespace(
     **{name: getattr(ref, name) for name in _NAMES if hasattr(ref, name)},
     add=np.add,
     multiply=np.multiply,
+    concatenate=lambda x, y: np.concatenate((x, y), axis=1),
     clip=np.clip,
     moved=lambda x, move: move(x),
 )
@@ -209,6 +210,7 @@ _RULES: Mapping[str, Rule] = {
     "LogSoftmax": lambda f, node, x: f.log_softmax(x, node.attr("axis")),
     "Add": lambda f, node, a, b: f.add(a, b),
     "Mul": lambda f, node, a, b: f.multiply(a, b),
+    "Concat": lambda f, node, x, y: f.concatenate(x, y),
     "MaxPool": _moved(_max_pool),
     "AveragePool": _average_pool,
     "GlobalAveragePool": lambda f, node, x: f.global_avg_pool(x, keepdims=True),

@@ -323,6 +323,25 @@ def flatten(x: Array, channels_last: bool) -> Array:
     return y
 
 
+def concatenate(a: Array, b: Array) -> Array:
+    """Put channels behind others: (N, A, ...) and (N, B, ...) -> (N, A + B, places).
+
+    >>> concatenate(np.zeros((1, 1, 2)), np.ones((1, 1, 2))).ravel()
+    array([0., 0., 1., 1.])
+    """
+    N, A, B = a.shape[0], a.shape[1], b.shape[1]
+    first = np.ascontiguousarray(a).reshape(N, A, -1)
+    last = np.ascontiguousarray(b).reshape(N, B, -1)
+    y = np.empty((N, A + B, first.shape[2]), a.dtype)
+    for n in range(N):
+        for i in range(first.shape[2]):
+            for c in range(A):
+                y[n, c, i] = first[n, c, i]
+            for c in range(B):
+                y[n, A + c, i] = last[n, c, i]
+    return y
+
+
 def consensus(x: Array) -> Array:
     """Take the mean over the frames: (N, K, T) -> (N, K).
 
@@ -351,4 +370,5 @@ average_pool = compiled()(average_pool)
 global_average_pool = compiled()(global_average_pool)
 linear = compiled()(linear)
 flatten = compiled()(flatten)
+concatenate = compiled()(concatenate)
 consensus = compiled()(consensus)

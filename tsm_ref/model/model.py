@@ -438,7 +438,7 @@ def build(
     *,
     num_classes: int | Mapping[str, int] | None = None,
     segments: int | None = None,
-    placement: str = "blockres",
+    placement: str | None = None,
     causal: bool = False,
     fold_div: int | None = None,
     fill: str | None = None,
@@ -464,6 +464,7 @@ def build(
     """
     family = architecture_named(architecture)
     base = PROFILES[family.profile]
+    placement = family.placements[0] if placement is None else placement
     if num_classes is None and family.classifies:
         num_classes = 400
     heads = dict(num_classes) if isinstance(num_classes, Mapping) else {}

@@ -1,6 +1,7 @@
 """Architectures written as graphs, one file per family."""
 
 from tsm_ref.models.big_small import build_big_small
+from tsm_ref.models.bn_inception import build_bn_inception
 from tsm_ref.models.flow import flow_filters
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
 from tsm_ref.models.mobilenet_v3 import build_mobilenet_v3
@@ -21,6 +22,7 @@ __all__ = [
     "ResNetSpec",
     "architecture_named",
     "build_big_small",
+    "build_bn_inception",
     "build_efficient_phys",
     "build_graph",
     "build_mobilenet_v2",

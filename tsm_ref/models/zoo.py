@@ -8,6 +8,7 @@ from typing import Any
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.models.big_small import build_big_small
+from tsm_ref.models.bn_inception import build_bn_inception
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
 from tsm_ref.models.mobilenet_v3 import ROWS, build_mobilenet_v3
 from tsm_ref.models.mobileone import MOBILEONES, build_mobileone
@@ -65,6 +66,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     },
     "resnet50-nl": _changed("resnet50", non_local="embedded_gaussian"),
     "resnet50-tpool": _changed("resnet50", temporal_pool=True),
+    "bninception": Architecture(_unplaced(build_bn_inception), ("block", "none")),
     "mobilenetv2": Architecture(_unplaced(build_mobilenet_v2)),
     **{
         f"mobilenetv3-{size}": Architecture(_unplaced(partial(build_mobilenet_v3, size)))

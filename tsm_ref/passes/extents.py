@@ -42,6 +42,10 @@ def _extent(node: Node, inputs: Sequence[Extent], unknown: Extent) -> Extent:
         return x
     if node.op in ("Add", "Mul", "QLinearAdd", "QLinearMul") and len(x) == len(inputs[1]):
         return tuple(map(_spread, x, inputs[1], unknown))
+    if node.op == "Concat" and len(x) == len(inputs[1]):
+        first, last = x[1], inputs[1][1]
+        both = type(first) is int and type(last) is int
+        return (x[0], first + last if both else unknown[1], *x[2:])
     if node.op in ("Conv", "QLinearConv"):
         return (x[0], inputs[1][0], *_windows(node, x, inputs[1][2:]))
     if node.op in ("MaxPool", "AveragePool", "QLinearAveragePool"):

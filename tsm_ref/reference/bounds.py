@@ -284,6 +284,12 @@ def add(a: Bounded, b: Bounded, *, u: float) -> Bounded:
     return Bounded(y, a.variance + b.variance)._plus(u * y)
 
 
+def concatenate(x: Bounded, y: Bounded, *, u: float) -> Bounded:
+    """The channels of two values, one behind the other: nothing is rounded."""
+    values, variances = (x.value, y.value), (x.variance, y.variance)
+    return Bounded(np.concatenate(values, axis=1), np.concatenate(variances, axis=1))
+
+
 def multiply(a: Bounded, b: Bounded, *, u: float) -> Bounded:
     """Multiplication: a^2 var b + b^2 var a, and one rounding."""
     y = a.value * b.value

@@ -129,6 +129,17 @@ def attention(mode: str) -> Graph:
     return b.graph([b.node("NonLocal", "y", [theta, phi, g], 4, mode=mode)])
 
 
+def joined() -> Graph:
+    """The channels of three values one behind the other, and a shift of all of them."""
+    b = Builder("joined")
+    x = b.input("x", ("N", 6, "T", "H", "W"))
+    first, last = (b.conv(x, name, count, kernel=1) for name, count in (("p", 5), ("q", 4)))
+    y = b.node("Concat", "both", [first, last], 9)
+    y = b.node("Concat", "all", [y, x], 15)
+    y = b.node("TemporalShift", "shift", [y], 15, d=(1, -1, 0) * 5, fill="zero")
+    return b.graph([b.conv(y, "y", 3, kernel=1)])
+
+
 def gated() -> Graph:
     """A value times one of a single frame and place, plus itself."""
     b = Builder("gated")
@@ -187,6 +198,7 @@ CASES = {
     "Consensus": after("Consensus", rank=3),
     "Consensus of the largest": after("Consensus", rank=3, over="max"),
     "Consensus of the last": after("Consensus", rank=3, over="last"),
+    "Concat": joined(),
     "AttentionMask": after("AttentionMask"),
     "NonLocal": attention("embedded_gaussian"),
     "NonLocal dot product": attention("dot_product"),

@@ -73,6 +73,13 @@ def test_two_values_are_combined_as_numpy_broadcasts_them(op, a, b):
     np.testing.assert_array_equal(alone(op, left, right), expected)
 
 
+@pytest.mark.parametrize("shape", [SHAPE, (2, 6, 4)])
+def test_channels_stand_behind_others(shape):
+    first, last = values(*shape), values(shape[0], 3, *shape[2:], seed=4)
+    expected = np.concatenate((first, last), axis=1)
+    np.testing.assert_array_equal(alone("Concat", first, last), expected)
+
+
 @pytest.mark.parametrize("op", ["Add", "Mul"])
 @pytest.mark.parametrize("shape", [(1, 6, 1, 1, 1), (1, 1, 1, 7, 5), (1, 6, 4, 7, 5)])
 def test_a_stored_operand_meets_every_clip(op, shape):

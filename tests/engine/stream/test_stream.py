@@ -59,6 +59,13 @@ def small_graph(*nodes, outputs=None):
 SAME = {"pads": (0, 1, 1, 0, 1, 1)}
 BOTH = (-1,) * 5 + (1,) * 5 + (0,) * 14
 FAMILIES = {
+    "two values behind each other": lambda: small_graph(
+        Node("s", "TemporalShift", ("x",), {"d": BOTH}),
+        Node("a", "Conv", ("s", "spatial"), SAME),
+        Node("j", "Concat", ("a", "x")),
+        Node("t", "TemporalShift", ("j",), {"d": (1,) * 3 + (0,) * 45}),
+        Node("y", "Concat", ("t", "a")),
+    ),
     "resnet, causal": lambda: build_resnet(BASIC, num_classes=5, shift=ShiftRule("online")),
     "resnet, two folds of the past": lambda: build_resnet(
         BASIC, num_classes=5, placement="block", shift=ShiftRule("online_double", 4)

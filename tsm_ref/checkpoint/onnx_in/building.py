@@ -29,6 +29,7 @@ class Building:
         self._starts: list[Base] = []
         self._next = 0
         self._shifts: dict[tuple[Any, ...], Base] = {}
+        self._joins: dict[tuple[str, str], Base] = {}
         self._copies: dict[str, int] = {}
 
     def emit(
@@ -72,6 +73,13 @@ class Building:
                 "TemporalShift", name, [base.name], base.axes, d=d, fill=fill, segment=segment
             )
         return self._shifts[key]
+
+    def joined(self, base: Base, other: Base, name: str) -> Base:
+        """The channels of a value with those of another behind them, made once."""
+        key = (base.name, other.name)
+        if key not in self._joins:
+            self._joins[key] = self.emit("Concat", name, list(key), base.axes)
+        return self._joins[key]
 
     def owner(self, code: int) -> Base:
         """The value of which this is the number of an element."""

@@ -29,7 +29,7 @@ from tsm_ref.checkpoint.onnx_in.moves import (
     permutation,
     target_shape,
 )
-from tsm_ref.checkpoint.onnx_in.selection import Selection, selection
+from tsm_ref.checkpoint.onnx_in.selection import Selection, pieces, selection
 from tsm_ref.checkpoint.onnx_in.values import (
     ZERO,
     Base,
@@ -274,7 +274,9 @@ class Reading(Building):
         high, low = int(codes.max()), int(codes[codes != ZERO].min())
         base, lowest = self.owner(high), self.owner(low)
         if base != lowest:
-            return self._with_state(codes, name, {base.name: base, lowest.name: lowest})
+            return self._with_state(
+                codes, name, {base.name: base, lowest.name: lowest}
+            ) or self._joined(codes, name)
         found = explain(codes, base)
         if found is None and base.name in dict(self.model.inputs):
             part, own = self._part(base, codes)
@@ -285,6 +287,25 @@ class Reading(Building):
         if any(found.d):
             base = self.shifted(base, name, found.d, found.fill, found.segment)
         return View(base, found.groups)
+
+    def _joined(self, codes: Codes, name: str) -> View | None:
+        """Values whose channels stand one behind the other, and their shift; None where none do."""
+        self._budget.spend(8 * codes.size)
+        parts = pieces(codes, [base.start for base in self.bases.values()])
+        bases = [self.owner(int(part.max())) for part in parts]
+        found = [explain(part, base) for part, base in zip(parts, bases, strict=True)]
+        known = [one for one in found if one is not None]
+        alike = {(one.groups, base.axes) for one, base in zip(known, bases, strict=False)}
+        kinds = {(one.fill, one.segment) for one in known if any(one.d)} or {("zero", 0)}
+        if not parts or len(known) < len(parts) or len(alike) > 1 or len(kinds) > 1:
+            return None
+        base = bases[0]
+        for i, other in enumerate(bases[1:], start=1):
+            base = self.joined(base, other, f"{name}.joined.{i}")
+        d, (fill, segment) = tuple(v for one in known for v in one.d), kinds.pop()
+        if any(d):
+            base = self.shifted(base, name, d, fill, segment)
+        return View(base, known[0].groups)
 
     def _selected(self, codes: Codes, base: Base, name: str) -> View | None:
         """A window of pixels, channels in another order, or the last frame; None where neither."""

@@ -1,10 +1,11 @@
 """Parts of a value that a file reads: channels in another order, a window of pixels, one frame."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from tsm_ref.checkpoint.onnx_in.values import Base, Codes, layouts
+from tsm_ref.checkpoint.onnx_in.values import ZERO, Base, Codes, layouts
 from tsm_ref.checkpoint.views import Groups
 
 
@@ -54,3 +55,19 @@ def selection(codes: Codes, base: Base) -> Selection | None:
             places = (tuple(int(v) for v in axis) for axis in kept)
             return Selection(groups, dict(zip(base.axes, places, strict=True)))
     return None
+
+
+def pieces(codes: Codes, starts: Sequence[int]) -> list[Codes]:
+    """The numbers of an array, cut along one axis where they begin to be of another value.
+
+    ``starts`` are the first numbers of all values. Empty where no axis tells them apart.
+    """
+    owners = np.searchsorted(np.sort(starts), codes, side="right")
+    owners[codes == ZERO] = 0
+    for axis in range(codes.ndim):
+        rows = np.moveaxis(owners, axis, 0).reshape(codes.shape[axis], -1)
+        owner = rows.max(1, initial=0)
+        if owner.all() and ((rows == owner[:, None]) | (rows == 0)).all():
+            cuts = np.flatnonzero(np.diff(owner)) + 1
+            return list(np.split(codes, cuts, axis)) if len(cuts) else []
+    return []

@@ -91,6 +91,11 @@ def _windowed(
         writer.from_natural(node.name, writer.step(op, inputs, node.name, **attrs))
 
 
+def _concat(writer: Writer, node: Node, weights: Weights) -> None:
+    """Rows and our layout have the channels on the same axis."""
+    _windowed(writer, node, True, "Concat", node.inputs, [], {"axis": 1})
+
+
 def _pool(writer: Writer, node: Node, weights: Weights) -> None:
     flat = _flat_in_time(node, node.attrs["kernel_shape"][0])
     attrs = _window_attrs(node, flat, "strides", "kernel_shape")
@@ -237,6 +242,7 @@ RULES: Mapping[str, Rule] = {
     "LogSoftmax": _softmax,
     "Add": _binary,
     "Mul": _binary,
+    "Concat": _concat,
     "MaxPool": _pool,
     "AveragePool": _pool,
     "GlobalAveragePool": _plain("GlobalAveragePool"),

@@ -14,6 +14,7 @@ Read in this order; each knows only those above it.
 ``wrappers``       which set of a file is a network, and what wraps its names
 ``file_names``     what MIT, MMAction2 and PaddleVideo tell in names of files and folders
 ``fitting``        what the readers of all families share: a network that tensors fit into
+``inception_nets`` BNInception by its names and shapes
 ``mobile_nets``    MobileNets, MobileOne and PP-LCNet by their names and shapes
 ``pulse_nets``     networks of a pulse by theirs
 ``residual_nets``  ResNets by theirs

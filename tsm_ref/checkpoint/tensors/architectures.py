@@ -136,6 +136,10 @@ def gather(
     segments = trained or facts.get("segments")
     if found.naming.by_segments and segments:
         facts.suggest("one channel in as many as there are segments", fold_div=segments)
+    usual = dict(found.naming.usual)
+    if profile is not None and profile.placement == "none":
+        usual.pop("placement", None)
+    facts.suggest(f"the network {found.naming.family}", **usual)
     if profile is not None:
         facts.suggest(f"the profile {name}".rstrip(), **facts_of_profile(profile))
     return facts
@@ -160,6 +164,8 @@ def _base(found: Translation, facts: Facts, profile: Profile | None) -> Profile:
         return profile
     naming = found.naming
     name = naming.profile if found.layers else naming.unmarked
+    if not name and naming.family.startswith("MIT") and "fold_div" in facts:
+        name = "mit"
     name = facts.get("family", name)
     if facts.get("placement") == "none":
         name = "tsn"

@@ -7,7 +7,8 @@ mark a shifted layer in its name, which is the only trace that a shift leaves in
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from tsm_ref.checkpoint.contents import shown
 from tsm_ref.checkpoint.tensors.renaming import (
@@ -45,7 +46,8 @@ class Naming:
     names do not tell, a profile must be given). ``turned`` are linear weights stored as (in, out);
     ``by_segments`` is a shift of one channel in as many as there are segments; ``fixed_depth`` is
     a family whose code shifts within one number of frames alone, that of its profile; ``whole``
-    renames all names at once, where one alone does not tell its place.
+    renames all names at once, where one alone does not tell its place. ``usual`` are facts about
+    this network that are not those of its profile.
     """
 
     family: str
@@ -58,6 +60,7 @@ class Naming:
     also: str = ""
     fixed_depth: bool = False
     whole: Callable[[Mapping[str, str]], dict[str, str]] = dict
+    usual: Mapping[str, Any] = field(default_factory=dict)
 
     def prefixes(self, names: Iterable[str]) -> list[str]:
         """What stands in front of this family's names, each time that they are there."""
@@ -76,7 +79,21 @@ _BLOCK = r"(net\.|block\.)*"
 
 _PADDLE_BLOCK = r"backbone\.(res2a|bb_0_0)\."
 
+CAFFE = {
+    "channel_order": "bgr",
+    "scale": 1.0,
+    "mean": (104.0, 117.0, 128.0),
+    "std": (1.0, 1.0, 1.0),
+}
+"""How pictures are prepared for BNInception, whose first weights were Caffe's."""
+
 NAMINGS = (
+    Naming(
+        "MIT BNInception",
+        r"base_model\.conv1_7x7_s2\.",
+        renamer((r"^base_model\.", ""), (r"^new_fc\.", "fc.")),
+        usual={"placement": "block", **CAFFE},
+    ),
     Naming(
         "MIT",
         rf"base_model\.(layer1\.{_BLOCK}0\.{_BLOCK}conv1\.|features\.1\.conv\.)",

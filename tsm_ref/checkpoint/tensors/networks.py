@@ -5,6 +5,7 @@ Names are ours here (`tsm_ref.checkpoint.tensors.names`), shapes those of the fi
 
 from tsm_ref.checkpoint.facts import Facts
 from tsm_ref.checkpoint.tensors.fitting import Network, Shapes, stored
+from tsm_ref.checkpoint.tensors.inception_nets import bn_inception
 from tsm_ref.checkpoint.tensors.mobile_nets import mobilenet_v2, mobilenet_v3, mobileone, pp_lcnet
 from tsm_ref.checkpoint.tensors.names import Translation
 from tsm_ref.checkpoint.tensors.pulse_nets import big_small, pulse
@@ -21,6 +22,8 @@ def network_for(shapes: Shapes, profile: Profile, found: Translation, facts: Fac
     """
     if "features.0.0.weight" in shapes:
         return mobilenet_v2(shapes, profile, found)
+    if "conv1_7x7_s2.weight" in shapes:
+        return bn_inception(shapes, profile)
     if {"blocks.0.depthwise.conv.weight", "hidden.weight"} <= set(shapes):
         return mobilenet_v3(shapes, profile, found)
     if "stem.1.dw_conv.conv.weight" in shapes:

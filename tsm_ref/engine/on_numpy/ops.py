@@ -85,6 +85,13 @@ def _binary(function: np.ufunc) -> StepMaker:
     return make
 
 
+def _concat(node: Node, inputs: Sequence[Array], y: Array) -> Step:
+    def step() -> None:
+        np.concatenate(inputs, axis=0, out=y)
+
+    return step
+
+
 def _windows(node: Node, x: Array, y: Array, dilations: Sequence[int]) -> tuple[Array, Array]:
     """A padded copy of `x`, and the view (C, T', H', W', kT, kH, kW) of its windows.
 
@@ -254,6 +261,7 @@ STEPS: Mapping[str, StepMaker] = {
     "LogSoftmax": _softmax,
     "Add": _binary(np.add),
     "Mul": _binary(np.multiply),
+    "Concat": _concat,
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
     "GlobalAveragePool": _global_average_pool,
