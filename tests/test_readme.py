@@ -1,24 +1,27 @@
 """What the README and the other pages say of the code is true: maps, commands, help, paths."""
 
+import argparse
 import importlib
 import importlib.util
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import conformance
-from tsm_ref import errors, infer
+from tsm_ref import errors
+from tsm_ref.subcommands import COMMANDS, parser_of
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
-    *("docs/importing.md", "docs/pulse.md"),
+    *("docs/commands.md", "docs/importing.md", "docs/pulse.md"),
     *("docs/architecture.md", "docs/bad-inputs.md", "docs/conventions.md", "docs/glossary.md"),
     *("conformance/README.md", "weights/FORMAT.md", "weights/training/README.md"),
 )
@@ -54,10 +57,41 @@ def test_the_map_shows_every_room_and_no_other() -> None:
     assert set(rooms) == top - {"build", "dist", "htmlcov"} - {p for p in top if "egg-info" in p}
 
 
-def test_help_is_what_the_command_prints(monkeypatch) -> None:
-    """Word by word: Python versions break the lines of a usage differently."""
+def words(text: str) -> list[str]:
+    """Versions of Python break lines differently, and name the value of an option once or twice."""
+    return re.sub(r"(-\w) [A-Z]+(?=, --)", r"\1", text).split()
+
+
+@pytest.mark.parametrize("name", [n for n, (home, _) in COMMANDS.items() if "tsm_ref" in home])
+def test_the_manual_shows_what_every_command_prints(name: str, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert block("help").split() == infer.parser().format_help().split()
+    manual = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    found = re.search(rf"^## {name}: [^\n]*\n\n```\n(.*?)\n```$", manual, re.DOTALL | re.MULTILINE)
+    assert found, "run python docs/build.py --commands"
+    assert words(found[1]) == words(parser_of(name).format_help()), (
+        "run python docs/build.py --commands"
+    )
+
+
+def test_every_option_that_the_readme_names_is_one() -> None:
+    known = {
+        option
+        for name in COMMANDS
+        for parser in _parsers(parser_of(name))
+        for action in parser._actions
+        for option in action.option_strings
+    }
+    others = {"--no-deps", "--system-site-packages", "--thorough"}
+    text = TEXT.partition("## Development")[0]
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text)) <= known | others
+
+
+def _parsers(made: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser, and those of its own commands."""
+    yield made
+    for action in made._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.values()
 
 
 def test_every_exit_code_is_in_the_table() -> None:

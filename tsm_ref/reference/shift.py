@@ -84,7 +84,7 @@ def temporal_shift_adjoint(y: ArrayLike, d: ArrayLike, fill: Fill = "zero") -> A
 def shift_as_depthwise_kernel(d: ArrayLike, dtype: DTypeLike = np.float64) -> Array:
     """The shift as the kernel of a depthwise temporal convolution: one-hot rows.
 
-    kernel[c, k] = 1 where k = r - d[c], else 0, with r = max |d|. As a cross-correlation with r
+    kernel[c, k] = 1 where k = r - d[c], else 0, with r = max ``|d|``. As a cross-correlation with r
     zeros before and after, tap k reads frame t + k - r = t - d[c].
 
     Shapes: d (C,) -> (C, 2r + 1). Errors: ValueError if d is not a vector of integers.
@@ -161,7 +161,7 @@ def temporal_shift_by_multiply_accumulate(x: ArrayLike, kernel: ArrayLike) -> Ar
 def shift_into_conv3d_weight(weight: ArrayLike, d: ArrayLike, groups: int = 1) -> Array:
     """A frame-wise convolution of a zero-filled shift as one convolution over time and space.
 
-    out[o, c, k] = weight[o, c, 0] at tap k = r - d[c], else 0, with r = max |d|, so that
+    out[o, c, k] = weight[o, c, 0] at tap k = r - d[c], else 0, with r = max ``|d|``, so that
     conv(x, out, padding=(r, ...)) = conv(temporal_shift(x, d), weight, padding=(0, ...)).
 
     Shapes: weight (O, C / groups, 1, ...), d (C,) -> (O, C / groups, 2r + 1, ...).
