@@ -9,23 +9,24 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
+import tsm_ref
 from tsm_ref.errors import MissingDependency, TsmError, UsageError
 from tsm_ref.subcommands import COMMANDS, parser_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
-PAGES: Mapping[str, str] = {
+PAGES: dict[str, str] = {
     "README.md": "index.md",
     "docs/lessons/1-the-shift.md": "lessons/1-the-shift.md",
     "docs/lessons/2-from-a-checkpoint-to-a-stream.md": "lessons/2-from-a-checkpoint-to-a-stream.md",
     "docs/lessons/3-judging-your-own.md": "lessons/3-judging-your-own.md",
     "docs/commands.md": "commands.md",
     "docs/importing.md": "importing.md",
-    "docs/pulse.md": "pulse.md",
     "docs/conventions.md": "conventions.md",
     "docs/bad-inputs.md": "bad-inputs.md",
     "docs/glossary.md": "glossary.md",
@@ -36,9 +37,17 @@ PAGES: Mapping[str, str] = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
 }
+PAGES |= {
+    page.relative_to(ROOT).as_posix(): page.relative_to(ROOT / "docs").as_posix()
+    for page in sorted((ROOT / "docs").rglob("*.md"))
+    if page.relative_to(ROOT).as_posix() not in PAGES
+}
 """Where each page of the repository stands on the site, in the order of its menu."""
 
-MODULES: Mapping[str, str] = {
+INSIDE = {"bench", "kernels", "serve", "system"}
+"""Folders of the package that nobody but us imports."""
+
+MODULES: dict[str, str] = {
     "tsm_ref": "load, build and save models",
     "tsm_ref.reference": "the formulas in plain NumPy",
     "tsm_ref.model": "a model and its streams",
@@ -57,6 +66,11 @@ MODULES: Mapping[str, str] = {
     "tsm_ref.engine": "graph to numbers",
     "tsm_ref.errors": "what can go wrong",
     "conformance": "judge other implementations",
+}
+MODULES |= {
+    f"tsm_ref.{name}": ""
+    for _, name, folder in iter_modules(tsm_ref.__path__)
+    if folder and name not in INSIDE and f"tsm_ref.{name}" not in MODULES
 }
 """The modules whose public names the site explains."""
 
@@ -134,7 +148,7 @@ def write_sources(folder: Path) -> None:
         target.write_text(text, encoding="utf-8")
     (folder / "api").mkdir()
     for name, what in MODULES.items():
-        title = f"{name}: {what}"
+        title = f"{name}: {what}" if what else name
         text = f"{title}\n{'=' * len(title)}\n\n.. automodule:: {name}\n   :members:\n"
         if hasattr(import_module(name), "__all__"):
             text += "   :imported-members:\n"
