@@ -85,7 +85,7 @@ INSIDE = {
         "file_form",
         "model",
     ),
-    "recognition": ("clock room windows", "answers", "recognize", "features render"),
+    "recognition": ("clock light room windows", "answers", "recognize", "features render"),
     "serve": (
         *("settings problems metrics page", "work uploads guard connections frames"),
         *("models", "helpers openapi streams", "app", "__main__"),

@@ -27,9 +27,16 @@ def test_a_slow_pan_is_seen_by_every_length_and_by_one_second_alone_as_rest(scen
     assert motion.CLASSES[speeds.judged(model, clip, 0.0).mean(0).argmax()] == "static"
 
 
-@pytest.mark.parametrize("kind", speeds.JOINTS)
+@pytest.mark.parametrize("kind", speeds.JOINTS[:4])
 def test_pictures_that_are_joined_change_there_and_nowhere_else(scenes, kind):
     clip = speeds.joined(np.random.default_rng(3), scenes, kind).astype(int)
     changes = np.abs(np.diff(clip, axis=0)).mean((1, 2, 3))
     moving = changes > np.median(changes) + 0.5
     assert 0 < moving.sum() <= 32
+
+
+def test_a_fade_out_ends_in_black_and_noise_shows_no_picture(scenes):
+    rng = np.random.default_rng(3)
+    assert speeds.joined(rng, scenes, "a fade-out")[-1].mean() < 3
+    noise = speeds.joined(rng, scenes, "no picture but noise").astype(float)
+    assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.05

@@ -5,6 +5,7 @@
     recognize   decode, sample, preprocess, run, average, label: a `Recognition`
     answers     what each head of the network says: best classes, labels, timeline
     windows     a long video in sliding windows, and their timeline of segments
+    light       windows in which the light changes, or that show nothing
     clock       where the time goes, stage by stage
     room        whether the clips of a profile have room in memory
     features    what the network's head reads of a video, for every clip or window

@@ -1,8 +1,9 @@
 """A video file to predictions: decode, sample, preprocess, run, average, label."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -15,6 +16,7 @@ from tsm_ref.errors import CheckpointError, UsageError
 from tsm_ref.model import Model
 from tsm_ref.model.described import as_html
 from tsm_ref.profile import Preprocess, Profile, Sampling
+from tsm_ref.recognition import light
 from tsm_ref.recognition.answers import Answer, Heads, Prediction
 from tsm_ref.recognition.clock import Clock
 from tsm_ref.recognition.room import check_memory
@@ -122,6 +124,7 @@ class _Seen:
     info: VideoInfo
     sampling: Sampling
     windows: Windows | None = None
+    notes: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -194,16 +197,17 @@ def recognize(
         times=seen.times,
         model=model,
         timing=clock.spent,
-        warnings=model.warnings + seen.info.warnings + _repeats(seen, profile.sampling),
+        warnings=model.warnings + seen.info.warnings + _noticed(seen, profile.sampling),
         asked=profile.sampling,
         heads=answers,
     )
 
 
-def _repeats(seen: _Seen, asked: Sampling) -> tuple[str, ...]:
-    """What is to be said where a clip shows the network a frame more than once."""
+def _noticed(seen: _Seen, asked: Sampling) -> tuple[str, ...]:
+    """What is to be said of the light, and where the network sees a frame more than once."""
     count, segments = seen.info.frame_count, asked.segments
-    said = []
+    total = len(seen.indices)
+    said = [f"of {count} of {total} windows: {note}" for note, count in seen.notes.items()]
     if seen.sampling != asked:
         said.append(
             f"a window of {asked.window:g} s holds fewer than {segments} frames: windows of "
@@ -345,6 +349,10 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
         made = ladder(known.times, sampling, known.info.duration)
     heads, verdict = told.heads, Verdict(made, profile.no_event_index)
     logits: dict[int, Array] = {}
+    notes: dict[int, str | None] = {}
+    names_motions = model.profile.sampling.longest and len(model.graph.outputs) == 1
+    rest = profile.no_event_index if names_motions else None
+    run = partial(_run, spec=spec, told=told)
     with closing(clip.open()) as source:
         shown = known.checked(source.shown())
         cutter = WindowCutter(shown, made.windows, prepared(model, spec, known))
@@ -353,14 +361,15 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
                 row, pixels = each
                 if verdict.needs(row):
                     with alone() if cut.late else nullcontext():
-                        logits[row] = _run(pixels, spec, told)
+                        logits[row], notes[row] = light.judged(pixels, run, rest)
                     verdict.hear(row, heads.first(heads.chances(logits[row])))
                 told.progress(row + 1, len(made.windows))
         info = updated(known.info, source)
     spoken = verdict.spoken()
     indices, windows = made.windows.indices[spoken], made.shortest()
     seen = [logits[row] for row in spoken]
-    return _Seen(seen, indices, known.times[indices], cutter.decoded, info, sampling, windows)
+    said = Counter(note for row in set(spoken.tolist()) if (note := notes.get(row)))
+    return _Seen(seen, indices, known.times[indices], cutter.decoded, info, sampling, windows, said)
 
 
 def prepared(model: Model, spec: Preprocess, known: Survey) -> Callable[[Array], Array]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 import tsm_ref
 from tsm_ref.model import Model
+from tsm_ref.recognition import light
 from tsm_ref.recognition.windows import ladder, settled
 from tsm_ref.reference import softmax
 from tsm_ref.video import frame_times, normalize
@@ -38,7 +39,7 @@ STEP = 1 / (motion.FRAMES - 1)
 SPEEDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.02, 0.05, 0.12)
 STEADY = 0.0002
 """A camera that stands drifts by at most this per step."""
-JOINTS = ("cut", "dissolve", "fade", "flash")
+JOINTS = ("a cut", "a dissolve", "a fade", "a flash", "a fade-out", "no picture but noise")
 TRAVEL = 1.5
 """How many of its own widths a view may travel over a picture; faster moves are shorter."""
 
@@ -98,13 +99,17 @@ def joined(rng: np.random.Generator, scenes: list[Array], kind: str) -> Array:
     t, at = np.arange(FRAMES)[:, None, None, None], rng.integers(30, 120)
     first, second = found
     clip = np.where(t < at, first, second)
-    if kind == "dissolve":
+    if kind == "a dissolve":
         part = np.clip((t - at + 12) / 25, 0, 1)
         clip = first * (1 - part) + second * part
-    elif kind == "fade":
+    elif kind == "a fade":
         clip = clip * np.clip(np.abs(t - at) / 15, 0, 1)
-    elif kind == "flash":
+    elif kind == "a flash":
         clip = np.where((t >= at) & (t < at + 2), 250, first)
+    elif kind == "a fade-out":
+        clip = first * np.clip((FRAMES - 1 - t) / (RATE * rng.uniform(0.4, 4)), 0, 1)
+    elif kind == "no picture but noise":
+        clip = rng.integers(0, 256, (FRAMES, 64, 64, 1)).repeat(3, 3)
     return finished(rng, clip)
 
 
@@ -118,9 +123,15 @@ def judged(model: Model, clip: Array, longest: float) -> Array:
     """The probabilities (moments, K) that the command finds for a clip."""
     profile = model.profile
     made = ladder(frame_times(len(clip), RATE), replace(profile.sampling, longest=longest))
-    views = normalize(clip[made.windows.indices][:, :, None], profile.preprocess)
-    chances = softmax(model(views).astype(np.float64), 1)
-    return np.asarray(chances[settled(made, list(chances), profile.no_event_index)])
+    rest = profile.no_event_index
+    assert rest is not None
+
+    def logits(pixels: Array) -> Array:
+        return model(normalize(pixels, profile.preprocess))
+
+    said = [light.judged(clip[rows][:, None], logits, rest)[0][0] for rows in made.windows.indices]
+    chances = softmax(np.array(said, np.float64), 1)
+    return np.asarray(chances[settled(made, list(chances), rest)])
 
 
 def cases(
@@ -135,7 +146,7 @@ def cases(
         yield "static", 0, moved(rng, scenes, 0, STEADY / 4, STEADY)
     for kind in JOINTS:
         for _ in range(count // 2):
-            yield f"static, a {kind}", 0, joined(rng, scenes, kind)
+            yield f"static, {kind}", 0, joined(rng, scenes, kind)
 
 
 def table(model: Model, scenes: list[Array], count: int, seed: int) -> dict[str, dict[str, Any]]:

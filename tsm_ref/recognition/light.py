@@ -1,0 +1,98 @@
+"""Light is no motion: what a fade, a flash or an empty picture does to a window of frames.
+
+A network that names motions was taught on pictures that are lit alike. Where the light changes much
+it is asked again about the same frames in an even light; where no frame shows anything, or no two
+have anything in common, nobody can see a motion.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BLANK", "RELIT", "evenly_lit", "judged", "shows_nothing"]
+
+Array = NDArray[Any]
+
+RELIT = "the light changes: in an even light they show another motion, or none, and that is said"
+"""What is done with windows that a change of the light had told from what they show."""
+BLANK = (
+    "nothing in them could show a motion (blank, dark or noise): every label is equally probable"
+)
+"""What is done with windows of pictures without content."""
+
+CONTRAST = 3.0
+"""Grey levels: a frame whose standard deviation is less shows nothing."""
+CHANGE = 1.3
+"""The light changes where the contrast of one frame is so many times that of another."""
+ALIKE = 0.25
+"""Frames that correlate less, however they are shifted, show nothing in common."""
+_GAIN = 16.0
+"""The most by which a dark frame is made brighter."""
+
+
+def judged(
+    pixels: Array, logits_of: Callable[[Array], Array], rest: int | None
+) -> tuple[Array, str | None]:
+    """The logits (V, K) of a window of frames (T, V, h, w, 3), and what was noticed of its light.
+
+    `rest` is the class that says that nothing moves: where it leads, or there is none, the light is
+    not looked at.
+
+    >>> judged(np.zeros((8, 1, 64, 64, 3), np.uint8), lambda _: np.array([[0.0, 9.0]]), rest=0)[0]
+    array([[0., 0.]])
+    """
+    logits = logits_of(pixels)
+    leading = logits.mean(0).argmax()
+    if rest is None or leading == rest:
+        return logits, None
+    if shows_nothing(pixels):
+        return np.zeros_like(logits), BLANK
+    even = evenly_lit(pixels)
+    if even is None:
+        return logits, None
+    again = logits_of(even)
+    return (logits, None) if again.mean(0).argmax() == leading else (again, RELIT)
+
+
+def evenly_lit(pixels: Array) -> Array | None:
+    """A window of frames (T, V, h, w, 3), each in the light of the one with the most contrast.
+
+    A frame without contrast shows the one before instead, or the first that has some. None where
+    the light is even enough as it is, or no frame has any contrast.
+
+    >>> ramp = np.tile(np.arange(64, dtype=np.uint8), (1, 64, 1))[..., None].repeat(3, -1)
+    >>> fade = np.stack([ramp, ramp // 2, ramp // 4])
+    >>> [int(frame.max()) for frame in evenly_lit(fade)]
+    [63, 63, 62]
+    """
+    grey = pixels.mean(axis=-1, dtype=np.float32).reshape(len(pixels), -1)
+    level, contrast = grey.mean(1), grey.std(1)
+    best = int(contrast.argmax())
+    if contrast[best] < CONTRAST or contrast.min() * CHANGE > contrast[best]:
+        return None
+    shown = contrast >= max(CONTRAST, contrast[best] / _GAIN)
+    even, last = np.empty_like(pixels), int(shown.argmax())
+    for t in range(len(pixels)):
+        last = t if shown[t] else last
+        gain = contrast[best] / contrast[last]
+        lit = (pixels[last].astype(np.float32) - level[last]) * gain + level[best]
+        even[t] = np.clip(np.rint(lit), 0, 255)
+    return even
+
+
+def shows_nothing(pixels: Array) -> bool:
+    """Whether no frame of a window (T, V, h, w, 3) has contrast, or no two are alike, as in noise.
+
+    >>> shows_nothing(np.zeros((8, 1, 64, 64, 3), np.uint8))
+    True
+    """
+    grey = pixels[:, 0].mean(axis=-1, dtype=np.float32)
+    contrast = grey.std(axis=(1, 2))
+    if (contrast < CONTRAST).all():
+        return True
+    spectra = np.fft.rfft2(grey - grey.mean(axis=(1, 2), keepdims=True))
+    common = np.fft.irfft2(spectra[1:] * spectra[:-1].conj(), s=grey.shape[1:])
+    peak = common.max(axis=(1, 2)) / grey[0].size
+    return bool((peak < ALIKE * np.maximum(contrast[1:] * contrast[:-1], 1e-6)).all())
