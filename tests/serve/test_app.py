@@ -180,11 +180,39 @@ def raw(server: Running, data: bytes) -> bytes:
     return got
 
 
-def test_a_body_that_never_ends(server: Running) -> None:
-    head = b"POST /recognize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
-    got = raw(server, head + b"abc")
-    assert got.startswith(b"HTTP/1.1 408 ")
-    assert b"did not come within 5 s" in got
+def test_what_never_ends(server: Running) -> None:
+    head = b"POST /recognize HTTP/1.1\r\nHost: localhost\r\n"
+    form = b"Content-Type: multipart/form-data; boundary=b\r\n"
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc'
+    cases = {
+        head + b"Content-Length: 1000\r\n\r\nabc": b"did not come within 5 s",
+        head + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n": b"did not come within 5 s",
+        head + form + b"Content-Length: 1000\r\n\r\n" + part: b"did not come within 5 s",
+        head + b"X: never": b"no request came within 5 s",
+        b"": b"no request came within 5 s",
+    }
+    with ThreadPoolExecutor(len(cases)) as pool:
+        found = list(pool.map(lambda data: raw(server, data), cases))
+    for got, said in zip(found, cases.values(), strict=True):
+        assert got.startswith(b"HTTP/1.1 408 ")
+        assert said in got
+
+
+def test_who_goes_on_sending_after_the_answer_is_left(server: Running) -> None:
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), 30) as line:
+        size = 10 << 40
+        line.sendall(b"POST /recognize HTTP/1.1\r\nHost: localhost\r\n")
+        line.sendall(f"Content-Length: {size}\r\n\r\n".encode())
+        assert line.recv(9999).startswith(b"HTTP/1.1 413 ")
+
+        def go_on() -> None:
+            for _ in range(600):
+                line.sendall(bytes(1000))
+                time.sleep(0.05)
+
+        with pytest.raises(ConnectionError):
+            go_on()
 
 
 def test_what_is_no_http(server: Running) -> None:

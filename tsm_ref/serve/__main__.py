@@ -126,7 +126,7 @@ def _serve(recipes: "list[Recipe]", settings: "Settings", options: argparse.Name
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http=Patient,
+                http=Patient.within(settings.timeout),
                 ws="websockets-sansio",
                 ws_max_size=3 * 4096 * 4096,
                 ws_per_message_deflate=False,

@@ -13,14 +13,23 @@ from tsm_ref.serve.problems import MEDIA_TYPE, Problem
 __all__ = ["Patient"]
 
 
+PATIENCE = 20.0
+"""Seconds for the head of a request, and for the rest of a body that nobody reads."""
+
+
 class Patient(H11Protocol):  # type: ignore[misc]  # no types are read of these packages
-    """Ends a connection that has been in no request and not idle for `SECONDS`.
+    """Ends a connection that has been in no request and not idle for `seconds`.
 
     It answers 408 where no request was finished, and 503 where there are `MOST` connections.
     """
 
-    SECONDS = 20.0
     MOST = 512
+    seconds = PATIENCE
+
+    @classmethod
+    def within(cls, seconds: float) -> type["Patient"]:
+        """The same protocol with another patience, of at most `PATIENCE`."""
+        return type("Patient", (cls,), {"seconds": min(seconds, PATIENCE)})
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -32,7 +41,7 @@ class Patient(H11Protocol):  # type: ignore[misc]  # no types are read of these 
         if len(self.connections) > self.MOST:
             self._refuse(Problem(503, "there are too many connections", {"Retry-After": "10"}))
         else:
-            self._timer = self.loop.call_later(self.SECONDS, self._too_slow)
+            self._timer = self.loop.call_later(self.seconds, self._too_slow)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Nothing is waited for any more."""
@@ -45,7 +54,7 @@ class Patient(H11Protocol):  # type: ignore[misc]  # no types are read of these 
         if self._answering():
             self._stop()
         elif self._timer is None and not self.transport.is_closing():
-            self._timer = self.loop.call_later(self.SECONDS, self._too_slow)
+            self._timer = self.loop.call_later(self.seconds, self._too_slow)
 
     def handle_websocket_upgrade(self, event: Any) -> None:
         """Leave it to the other protocol."""
@@ -57,7 +66,7 @@ class Patient(H11Protocol):  # type: ignore[misc]  # no types are read of these 
         super().on_response_complete()
         self._stop()
         if not self.transport.is_closing() and self.cycle is not None and self.cycle.more_body:
-            self._timer = self.loop.call_later(self.SECONDS, self._too_slow)
+            self._timer = self.loop.call_later(self.seconds, self._too_slow)
 
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -67,7 +76,7 @@ class Patient(H11Protocol):  # type: ignore[misc]  # no types are read of these 
         if self._answering() or self.transport.is_closing():
             return
         if self.cycle is None:
-            self._refuse(Problem(408, f"no request came within {self.SECONDS:g} s"))
+            self._refuse(Problem(408, f"no request came within {self.seconds:g} s"))
         else:
             self.transport.close()
 
