@@ -67,7 +67,7 @@ INSIDE = {
     ),
     "models": (
         "builder flow",
-        "big_small bn_inception mobilenet_v2 resnet ts_can",
+        "big_small bn_inception c3d mobilenet_v2 resnet resnet_3d ts_can",
         "mobileone pp_lcnet",
         "mobilenet_v3",
         "weights zoo",

@@ -37,7 +37,7 @@ def test_the_table_says_how_and_that_it_is_no_medical_device(folder, capsys) -> 
     lines = printed.out.splitlines()
     assert re.fullmatch(r"pulse 7[12]\.\d beats/min \(SNR \d+\.\d dB\)  .*face\.mkv", lines[0])
     assert "    0.0 -  10.0" in printed.out
-    assert "face: 0,0,36,36 (as given); 30 frames a second, mixed from 25" in lines
+    assert "region: 0,0,36,36 (as given); 30 frames a second, mixed from 25" in lines
     assert lines[-2].endswith(
         "preprocessing toolbox (by the order of its dense layers), frame depth 10"
     )

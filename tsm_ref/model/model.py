@@ -5,6 +5,7 @@ import hashlib
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from os import PathLike, fspath
 from pathlib import Path
@@ -454,6 +455,8 @@ def build(
     ``segments`` to 8 frames and ``fold_div`` to 8 (none, 20 and 3 for TS-CAN; none, 3 and 3 for
     BigSmall). ``fill`` is the family's, circular for BigSmall and zero for all others.
     ``frame_depth`` are the frames within which the networks of a pulse shift: all, unless given.
+    ``placement`` is "blockres" unless given, or "none" for networks that convolve in time (C3D,
+    I3D, R(2+1)D), which have nothing to shift and clips of a length and size of their own.
     ``options`` go to the architecture, such as ``width`` of MobileNetV2. A mapping of names to
     numbers of classes makes several heads, such as ``num_classes={"verb": 97, "noun": 300}``.
 
@@ -472,7 +475,14 @@ def build(
     for name, value, least in (*counts, ("seed", seed, 0)):
         if value is not None and (type(value) is not int or not least <= value <= MOST):
             raise UsageError(f"`{name}` (={value!r}) must be a whole number of {least} to {MOST}")
-    segments = base.sampling.segments if segments is None else segments
+    if not family.shifts and (causal or fold_div or fill or frame_depth):
+        raise UsageError(f"{architecture} convolves in time: there is no shift to be set")
+    frames, size = family.clip or (base.sampling.segments, None)
+    segments = frames if segments is None else segments
+    placement = placement or family.placements[0]
+    spec = base.preprocess
+    if size is not None:
+        spec = replace(spec, short_side=size * 8 // 7, crop=(size, size))
     try:
         shift = ShiftRule(
             "online" if causal else base.shift.rule,
@@ -485,6 +495,7 @@ def build(
             shift=shift,
             placement=placement,
             sampling=Sampling("uniform", segments),
+            preprocess=spec,
         )
         count = 1 if isinstance(num_classes, Mapping) else num_classes
         graph = build_graph(

@@ -2,18 +2,21 @@
 
 from tsm_ref.models.big_small import build_big_small
 from tsm_ref.models.bn_inception import build_bn_inception
+from tsm_ref.models.c3d import build_c3d
 from tsm_ref.models.flow import flow_filters
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
 from tsm_ref.models.mobilenet_v3 import build_mobilenet_v3
 from tsm_ref.models.mobileone import MOBILEONES, MobileOneSpec, build_mobileone
 from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.models.resnet import RESNETS, NonLocalSpec, ResNetSpec, build_resnet
+from tsm_ref.models.resnet_3d import CLIP_RESNETS, build_clip_resnet, build_i3d
 from tsm_ref.models.ts_can import build_efficient_phys, build_ts_can
 from tsm_ref.models.weights import random_weights
 from tsm_ref.models.zoo import ARCHITECTURES, Architecture, architecture_named, build_graph
 
 __all__ = [
     "ARCHITECTURES",
+    "CLIP_RESNETS",
     "MOBILEONES",
     "RESNETS",
     "Architecture",
@@ -23,8 +26,11 @@ __all__ = [
     "architecture_named",
     "build_big_small",
     "build_bn_inception",
+    "build_c3d",
+    "build_clip_resnet",
     "build_efficient_phys",
     "build_graph",
+    "build_i3d",
     "build_mobilenet_v2",
     "build_mobilenet_v3",
     "build_mobileone",

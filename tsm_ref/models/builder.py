@@ -74,10 +74,16 @@ class Builder:
         padding: int | Pads = 0,
         groups: int = 1,
         bias: bool = False,
+        frames: int = 1,
+        step: int = 1,
     ) -> str:
-        """A 2-D convolution, which is the N-d one with temporal kernel 1."""
+        """A convolution; a 2-D one is the N-d one with temporal kernel 1.
+
+        ``frames`` are those that it sees at once, an odd number of them and padded, ``step`` is its
+        stride in time.
+        """
         sides = (padding,) * 4 if isinstance(padding, int) else padding
-        shape = (channels, self.channels(x) // groups, *_thw(kernel))
+        shape = (channels, self.channels(x) // groups, *_thw(kernel, frames))
         inputs = [x, self.parameter(f"{name}.weight", shape)]
         if bias:
             inputs.append(self.parameter(f"{name}.bias", (channels,)))
@@ -86,8 +92,8 @@ class Builder:
             name,
             inputs,
             channels,
-            strides=_thw(stride),
-            pads=(0, *sides[:2], 0, *sides[2:]),
+            strides=_thw(stride, step),
+            pads=(frames // 2, *sides[:2], frames // 2, *sides[2:]),
             group=groups,
         )
 

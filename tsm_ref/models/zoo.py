@@ -9,11 +9,13 @@ from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.models.big_small import build_big_small
 from tsm_ref.models.bn_inception import build_bn_inception
+from tsm_ref.models.c3d import build_c3d
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
 from tsm_ref.models.mobilenet_v3 import ROWS, build_mobilenet_v3
 from tsm_ref.models.mobileone import MOBILEONES, build_mobileone
 from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.models.resnet import RESNETS, build_resnet
+from tsm_ref.models.resnet_3d import CLIP_RESNETS, build_clip_resnet, build_i3d
 from tsm_ref.models.ts_can import build_efficient_phys, build_ts_can
 from tsm_ref.profile import ShiftRule
 
@@ -23,13 +25,21 @@ class Architecture:
     """One family: its builder, where its shifts may stand, whose conventions it follows.
 
     ``profile`` is a name of `tsm_ref.profile.PROFILES`; ``classifies`` tells whether it has
-    classes. The builder takes ``shift`` and ``name``, and ``num_classes`` where it classifies.
+    classes; ``clip`` are the frames and the pixels of its published clips, where they are others
+    than the profile's. The builder takes ``shift`` and ``name``, and ``num_classes`` where it
+    classifies.
     """
 
     build: Callable[..., Graph]
     placements: tuple[str, ...] = ("blockres", "none")
     profile: str = "mit"
     classifies: bool = True
+    clip: tuple[int, int] | None = None
+
+    @property
+    def shifts(self) -> bool:
+        """Whether there is a place for a shift in it: networks that convolve in time have none."""
+        return self.placements != ("none",)
 
 
 def _unplaced(build: Callable[..., Graph]) -> Callable[..., Graph]:
@@ -42,6 +52,15 @@ def _unplaced(build: Callable[..., Graph]) -> Callable[..., Graph]:
 
 
 _PLACES = ("blockres", "block", "none")
+
+
+def _convolving(build: Callable[..., Graph], frames: int, size: int) -> Architecture:
+    """A network that convolves in time, where others shift."""
+
+    def call(*, placement: str, shift: ShiftRule, **options: Any) -> Graph:
+        return build(**options)
+
+    return Architecture(call, ("none",), profile="tsn", clip=(frames, size))
 
 
 def _pulse(*heads: str) -> Architecture:
@@ -83,6 +102,12 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         for name, spec in MOBILEONES.items()
     },
     "pp-lcnet": Architecture(_unplaced(build_pp_lcnet), profile="paddle"),
+    "c3d": _convolving(build_c3d, 16, 112),
+    **{
+        name: _convolving(partial(build_clip_resnet, spec), 32 if "34" in name else 16, 112)
+        for name, spec in CLIP_RESNETS.items()
+    },
+    "i3d-resnet50": _convolving(build_i3d, 32, 224),
     "ts-can": _pulse("pulse"),
     "mtts-can": _pulse("pulse", "respiration"),
     "efficient-phys": Architecture(
@@ -126,7 +151,8 @@ def build_graph(
         has = "needs `num_classes`" if family.classifies else "has no classes to number"
         raise UsageError(f"{architecture} {has}")
     name = architecture
-    if family.classifies:
+    if family.classifies and family.shifts:
         name = f"{'tsn' if placement == 'none' else 'tsm'}-{architecture}"
+    if family.classifies:
         options["num_classes"] = num_classes
     return family.build(placement=placement, shift=shift, name=name, **options)

@@ -27,7 +27,7 @@ def table(found: Pulse) -> str:
     own = found.info.frame_rate or found.rate
     frames = f"mixed from {own:.4g}" if found.mixed else "as they are"
     lines += [
-        f"face: {found.region} ({found.found}); {found.rate:.4g} frames a second, {frames}",
+        f"region: {found.region} ({found.found}); {found.rate:.4g} frames a second, {frames}",
         f"{printable(found.model)}: preprocessing {found.recipe.name} ({found.chosen}), frame "
         f"depth {found.depth}",
     ]
