@@ -134,6 +134,38 @@ def test_a_shift_in_every_opset(style: str, opset: int, torch: Any, right: Right
     assert [shift.d.tolist() for shift in model.shifts] == [[-1, -1, 1, 1, *[0] * 12]]
 
 
+@pytest.mark.parametrize("opset", [7, 8, 9, 10])
+@pytest.mark.parametrize("style", ["pad", "minus"])
+def test_a_whole_network_of_an_old_opset(style: str, opset: int, torch: Any, right: Right) -> None:
+    """An assignment to a slice is lost there: `test_data.py` has such a file."""
+    assert len(right(network(torch, style), CLIP, opset_version=opset).shifts) == 1
+
+
+def test_several_clips_behind_an_open_axis(torch: Any, right: Right) -> None:
+    """As mmdeploy writes them: the number of videos is open, each has three clips."""
+    module, clip = network(torch, end="views"), clip_for("", "views")
+    model = right(module, clip, opset_version=17, dynamic_axes={"x": {0: "videos"}})
+    assert model.output == "probabilities"
+
+
+def test_a_sum_over_windows_of_one_picture(torch: Any, right: Right) -> None:
+    """Each window is an input of its own; a recognition, which would have to cut them, refuses."""
+    inner = network(torch)
+
+    class Windows(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: Any) -> Any:
+            return sum(self.inner(x[..., i : i + 12]) for i in (0, 2, 4)) / 3
+
+    model = right(Windows().eval(), CLIP, opset_version=17)
+    assert len(model.graph.inputs) == 3
+    with pytest.raises(CheckpointError, match="does not label clips"):
+        model.recognize("clip.mp4")
+
+
 @pytest.mark.parametrize("style", ["assign", "pad", "minus"])
 def test_the_new_exporter(style: str, torch: Any, right: Right) -> None:
     pytest.importorskip("onnxscript")

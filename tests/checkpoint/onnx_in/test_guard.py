@@ -113,6 +113,12 @@ def test_unknown_op(written: Any) -> None:
     assert "supported are Abs, Add, And, ArgMax, ArgMin, AveragePool," in str(caught.value)
 
 
+@pytest.mark.parametrize("op", ["Resize", "Upsample"])
+def test_pictures_that_are_scaled_inside(wrong: Any, op: str) -> None:
+    node = helper.make_node(op, ["x", "", "", "s"] if op == "Resize" else ["x", "s"], ["y"])
+    wrong(tiny([node]), f"'{op}' is not supported: it scales pictures inside; export the network")
+
+
 def test_other_domain(wrong: Any) -> None:
     wrong(tiny([helper.make_node("Conv", ["x", "w"], ["y"], domain="evil")]), "domain 'evil'")
 

@@ -9,7 +9,7 @@ from onnx import TensorProto
 
 from tests.checkpoint.onnx_in.sketch import C, Sketch, T
 from tsm_ref import Model
-from tsm_ref.errors import UsageError
+from tsm_ref.errors import CheckpointError, UsageError
 from tsm_ref.profile import PROFILES
 
 Load = Callable[..., Model]
@@ -127,6 +127,27 @@ def test_a_crop_is_done_once(first: str, loaded: Load) -> None:
     assert model.graph.inputs[0].shape == ("N", 3, T, 12, 12)
     spec = model.profile.preprocess
     assert (spec.short_side, spec.crop, spec.scale) == (16, (12, 12), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("axis", "start", "words"),
+    [(2, 1, "rows 1 to 12 of 16"), (3, 4, "columns 4 to 15 of 16"), (3, 2, ""), (2, 3, "rows 3")],
+)
+def test_a_crop_that_is_not_in_the_middle_is_told(
+    axis: int, start: int, words: str, loaded: Load
+) -> None:
+    """Recognition cuts the middle; what the file does with a whole picture stays what it is."""
+    s = Sketch((T, 3, 16, 16))
+    x = s.cut("x", start, start + 12, axis)
+    model = loaded(s, network(s, s.cut(x, 2, 14, 5 - axis)))
+    assert [w.startswith(f"the file cuts {words}") for w in model.warnings] == [True] * bool(words)
+
+
+def test_crops_of_one_picture_that_are_joined_are_refused(loaded: Load) -> None:
+    s = Sketch((T, 3, 12, 16))
+    x = s.do("Concat", *(s.cut("x", start, start + 12, 3) for start in (0, 2, 4)), axis=0)
+    with pytest.raises(CheckpointError, match="reads some pixels several times"):
+        loaded(s, network(s, x))
 
 
 def test_a_named_profile_does_not_normalise_twice(loaded: Load) -> None:

@@ -205,6 +205,11 @@ def _check_ops(nodes: Iterable[Any], supported: tuple[str, ...]) -> None:
                 "only standard ONNX ops are supported"
             )
         if node.op_type not in supported or node.op_type in FUSED:
+            if node.op_type in ("Resize", "Upsample"):
+                raise CheckpointError(
+                    f"the op {shown(node.op_type)} is not supported: it scales pictures inside; "
+                    "export the network behind it, whose profile says how they are scaled"
+                )
             raise CheckpointError(
                 f"the op {shown(node.op_type)} is not supported; "
                 f"supported are {', '.join(sorted({*supported} - {*FUSED}))}"

@@ -79,11 +79,11 @@ def prepared(
 ) -> tuple[Preprocess, tuple[str, ...]]:
     """The preprocessing that is left to do for a file, and what had to be assumed of it."""
     shape = graph.inputs[0].shape
-    if len(shape) != 5 or shape[1] != 3:
+    if len(graph.inputs) != 1 or len(shape) != 5 or shape[1] != 3:
         return spec, ()
     found = intake(graph, weights)
     changes: dict[str, Any] = _cropped(view)
-    warnings: tuple[str, ...] = ()
+    warnings = _aside(view)
     if found.normalises or view.dtype == "uint8":
         whole = view.dtype == "uint8" or found.in_bytes
         scale = 1.0 if whole else 1 / 255
@@ -92,7 +92,7 @@ def prepared(
     flipped = found.order == (2, 1, 0)
     if flipped and not network:
         network = spec.channel_order
-        warnings = (
+        warnings += (
             "the file exchanges the first and the last channel and does not say which is red: "
             f"its network is taken to see {network.upper()}, so it is given "
             f"{_other(network).upper()}; a profile with another channel_order says otherwise",
@@ -123,3 +123,18 @@ def _cropped(view: FileView) -> dict[str, Any]:
         return {}
     crop = (view.rows[1] - view.rows[0], view.columns[1] - view.columns[0])
     return {"short_side": max(*crop, min(height, width)), "size": None, "crop": crop}
+
+
+def _aside(view: FileView) -> tuple[str, ...]:
+    """A crop that is not in the middle: a recognition, which cuts the middle, sees other pixels."""
+    if view.rows is None or view.columns is None:
+        return ()
+    for letter, (start, stop) in (("H", view.rows), ("W", view.columns)):
+        left = (view.sizes.get(letter) or start + stop) - stop
+        if abs(start - left) > 1:
+            axis = "rows" if letter == "H" else "columns"
+            return (
+                f"the file cuts {axis} {start} to {stop - 1} of {left + stop}, which are not those "
+                "in the middle: a recognition cuts the middle, `run` does what the file does",
+            )
+    return ()

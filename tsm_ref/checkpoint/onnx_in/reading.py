@@ -171,6 +171,11 @@ class Reading(Building):
         if not isinstance(value, Moved):
             raise NotUnderstood(f"{reader} cannot read {shown(name)}")
         view = self._explained(value.codes, name)
+        if view is None and self._repeats(value.codes):
+            raise NotUnderstood(
+                f"{reader} reads some pixels several times ({shown(name)}): windows or crops that "
+                "are cut out of one picture and joined are not read; export the network for one"
+            )
         if view is None:
             raise NotUnderstood(
                 f"what {reader} reads ({shown(name)}) is no temporal shift and no known layout"
@@ -261,6 +266,12 @@ class Reading(Building):
         self._budget.spend(prod(value.shape))
         codes: Codes = value.codes()
         return codes
+
+    def _repeats(self, codes: Codes) -> bool:
+        """True where an element stands at several places."""
+        self._budget.spend(8 * codes.size)
+        used = np.sort(codes[codes != ZERO])
+        return bool((np.diff(used) == 0).any())
 
     def _spent(self, parts: list[Array]) -> list[Array]:
         self._budget.spend(sum(part.size for part in parts if part.flags.owndata))
