@@ -1,0 +1,139 @@
+"""Convolutions of whole numbers: panels of inputs against tiles of weights.
+
+::
+
+    for each block of panels              (packed once; they stay in the second cache)
+        for each block of tiles           (its weights stay there too)
+            for each panel: all tiles of the block
+
+Sums are exact, so neither the blocks nor the number of threads can change a result.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.kernels.cache import compiled
+from tsm_ref.kernels.integer_pack import COLUMNS, GROUP, PANEL_SLACK, STEP_BYTES, pack
+from tsm_ref.kernels.integer_tile import REAL, UNIT, call_tiles
+
+Array = NDArray[Any]
+
+ROWS = UNIT.rows
+_PACKED_BYTES = 1 << 17
+_WEIGHT_BYTES = 1 << 17
+
+
+class IntegerConvolution(NamedTuple):
+    """A layer, ready to run: what `run_integer_convolution` reads."""
+
+    frames: NDArray[np.int64]  # see `integer_pack.pack`
+    inputs: NDArray[np.int64]
+    runs: NDArray[np.int64]
+    begins: NDArray[np.int64]  # where the runs of each panel begin
+    weights: Array  # (groups, tiles, steps, rows, in the group)
+    bias: NDArray[np.int32]  # (groups, rows of all tiles)
+    factor: NDArray[np.float32]
+    y: NDArray[np.uint8]  # the bytes of the outputs
+    columns: int  # outputs of a channel
+    group_inputs: int  # channels that a group reads
+    group_outputs: int  # channels that it makes
+    stride: int  # between the inputs of neighbouring outputs
+    flip: int  # 128 where the inputs are signed
+    input_zero: int  # the zero point of inputs that were flipped
+    form: int  # see `integer_tile`
+    zero: int  # zero point, and the ends of a result before it is added
+    low: np.float32
+    high: np.float32
+    code: int  # of the tiles
+
+    @property
+    def panels(self) -> int:
+        """The pieces that threads share."""
+        return len(self.begins) - 1
+
+
+@compiled()
+def _call(
+    layer: IntegerConvolution, x: int, g: int, tile: int, count: int, y: int, y_row: int
+) -> None:
+    """Compute `count` whole tiles to the address `y`."""
+    row = tile * ROWS
+    call_tiles(
+        layer.code, x, layer.weights[g, tile:].ctypes.data, layer.weights.shape[2], count,
+        layer.bias[g, row:].ctypes.data, layer.factor[g, row:].ctypes.data, y, y_row, layer.form,
+        layer.zero, layer.low, layer.high,
+    )  # fmt: skip
+
+
+@compiled()
+def _tiles(
+    layer: IntegerConvolution, x: int, g: int, tile: int, count: int, panel: int, scratch: Array
+) -> None:
+    """Compute some tiles over a panel: to their place, or by way of `scratch` at the edges."""
+    size = 4 if layer.form == REAL else 1
+    columns = min(COLUMNS, layer.columns - panel * COLUMNS)
+    rows = min(count * ROWS, layer.group_outputs - tile * ROWS)
+    row_bytes = layer.columns * size
+    place = (g * layer.group_outputs + tile * ROWS) * row_bytes + panel * COLUMNS * size
+    whole = rows // ROWS if columns == COLUMNS else 0
+    if whole:
+        _call(layer, x, g, tile, whole, layer.y.ctypes.data + place, row_bytes)
+    if whole == count:
+        return
+    done = whole * ROWS
+    scratch_row = COLUMNS * size
+    _call(layer, x, g, tile + whole, count - whole, scratch.ctypes.data, scratch_row)
+    for row in range(done, rows):
+        source, target = (row - done) * scratch_row, place + row * row_bytes
+        for i in range(columns * size):
+            layer.y[target + i] = scratch[source + i]
+
+
+@compiled()
+def run_integer_convolution(layer: IntegerConvolution, first: int, last: int) -> None:
+    """Compute panels ``first .. last - 1`` of a layer."""
+    groups, tiles, steps = layer.weights.shape[:3]
+    panel_bytes = steps * STEP_BYTES
+    block = max(1, min(last - first, _PACKED_BYTES // panel_bytes))
+    packed = np.empty(block * panel_bytes + PANEL_SLACK, np.uint8)
+    tile_block = max(1, _WEIGHT_BYTES // (steps * ROWS * 4))
+    scratch = np.empty(tile_block * ROWS * COLUMNS * 4, np.uint8)
+    for begin in range(first, last, block):
+        end = min(begin + block, last)
+        for g in range(groups):
+            for panel in range(begin, end):
+                pack(
+                    layer.frames, layer.inputs, g * layer.group_inputs, layer.runs,
+                    layer.begins[panel], layer.begins[panel + 1], layer.stride, layer.flip,
+                    layer.input_zero, packed.ctypes.data + (panel - begin) * panel_bytes,
+                )  # fmt: skip
+            for tile in range(0, tiles, tile_block):
+                count = min(tile_block, tiles - tile)
+                for panel in range(begin, end):
+                    x = packed.ctypes.data + (panel - begin) * panel_bytes
+                    _tiles(layer, x, g, tile, count, panel, scratch)
+
+
+def pack_weights(matrix: Array, groups: int) -> Array:
+    """Weights (outputs, k) as the tiles read them: (groups, tiles, steps, rows, in the group).
+
+    >>> pack_weights(np.ones((ROWS + 1, GROUP + 1), np.int8), 1).shape[1:3]
+    (2, 2)
+    """
+    outputs, k = len(matrix) // groups, matrix.shape[1]
+    tiles, steps = -(-outputs // ROWS), -(-k // GROUP)
+    full = np.zeros((groups, tiles * ROWS, steps * GROUP), UNIT.weight_type)
+    full[:, :outputs, :k] = matrix.reshape(groups, outputs, k)
+    return np.ascontiguousarray(
+        full.reshape(groups, tiles, ROWS, steps, GROUP).transpose(0, 1, 3, 2, 4)
+    )
+
+
+def pack_rows(vector: Array, groups: int) -> Array:
+    """A vector (outputs,) as rows of whole tiles: (groups, rows)."""
+    outputs = len(vector) // groups
+    full = np.zeros((groups, -(-outputs // ROWS) * ROWS), vector.dtype)
+    full[:, :outputs] = vector.reshape(groups, outputs)
+    return full

@@ -1,0 +1,188 @@
+"""Lays out what the tiles of a quantised layer read: panels of neighbouring outputs.
+
+The outputs of a layer are numbered through time, rows and columns; `COLUMNS` neighbours are a
+panel. Of every input that an output depends on (a channel at a tap: *k*), a panel holds the values
+of its outputs side by side, groups of k interleaved as `tsm_ref.kernels.integer_tile` reads them.
+
+The outputs of a panel come in *runs*: pieces of one output row, whose inputs are equally spaced in
+one input row. A run is written `CHUNK` outputs at a time; what is written too much belongs to
+outputs that are written next, or to nobody. So inputs and panels have `SLACK` bytes behind them.
+
+Where an input lies is told by a table of addresses of frames: [channel][time]. A shift, or padding
+in time, is another address; a frame that is not there is a plane that holds the zero point.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numpy.typing import NDArray
+
+from tsm_ref.kernels.cache import compiled
+from tsm_ref.kernels.integer_tile import SHORT, UNIT
+from tsm_ref.kernels.vector import BYTE, Emitter, Value, address, count, generated
+
+CHUNK = 16
+"""Outputs of a run that are written at once."""
+
+SLACK = 2 * CHUNK
+"""Bytes behind an input that may be read, and are not used."""
+
+COLUMNS, GROUP = UNIT.columns, UNIT.group
+STEP_BYTES = 4 * COLUMNS
+"""Bytes of one group of k in a panel."""
+PANEL_SLACK = 4 * CHUNK
+"""Bytes behind a panel that may be written."""
+
+_BYTES = ir.VectorType(BYTE, CHUNK)
+_SHORTS = ir.VectorType(SHORT, CHUNK)
+
+RUN_FIELDS = ("column", "time", "offset")
+"""A row of the table of runs: its first column in the panel, the first input frame that it reads,
+and the byte of that frame's plane from which its first output reads its first tap."""
+
+INPUT_FIELDS = ("channel", "time", "offset")
+"""A row of the table of k: the channel, and the taps as frames and as bytes of a plane."""
+
+
+def _read(emit: Emitter, place: Value, stride: int) -> Value:
+    """Return `CHUNK` bytes that are `stride` (1 or 2) apart."""
+    if stride == 1:
+        return emit.builder.load(emit.pointer(emit.bytes_at(place), 0, _BYTES), align=1)
+    twice = ir.VectorType(BYTE, 2 * CHUNK)
+    # The last byte belongs to nobody, and may lie behind the slack: it is not read.
+    pair = emit.builder.load(emit.pointer(emit.bytes_at(place), 0, twice), align=1)
+    return _picked(emit, pair, pair, range(0, 2 * CHUNK, 2))
+
+
+def _picked(emit: Emitter, a: Value, b: Value, lanes: Sequence[int]) -> Value:
+    kind = ir.VectorType(ir.IntType(32), len(lanes))
+    return emit.builder.shuffle_vector(a, b, ir.Constant(kind, list(lanes)))
+
+
+def interleaved(emit: Emitter, a: Value, b: Value) -> Value:
+    """Return a0 b0 a1 b1 ... of two vectors."""
+    n = a.type.count
+    return _picked(emit, a, b, [half * n + lane for lane in range(n) for half in range(2)])
+
+
+def splat(emit: Emitter, scalar: Value, kind: Any) -> Value:
+    """Return a vector of one integer, which is cut to the type of its lanes."""
+    builder = emit.builder
+    undefined = ir.Constant(kind, ir.Undefined)
+    index = ir.Constant(ir.IntType(32), 0)
+    first = builder.insert_element(undefined, builder.trunc(scalar, kind.element), index)
+    return _picked(emit, first, undefined, [0] * kind.count)
+
+
+def centred(emit: Emitter, values: Value, flip: Value, zero: Value) -> Value:
+    """Return bytes as 16-bit numbers, less the zero point."""
+    plain = emit.builder.xor(values, splat(emit, flip, values.type))
+    wide = emit.builder.zext(plain, ir.VectorType(SHORT, values.type.count))
+    return emit.builder.sub(wide, splat(emit, zero, wide.type))
+
+
+def _generate(stride: int) -> Any:
+    def pairs(emit: Emitter, out: Value, flip: Value, zero: Value, *places: Value) -> None:
+        rows = [centred(emit, _read(emit, place, stride), flip, zero) for place in places]
+        _store(emit, interleaved(emit, *rows), out)
+
+    def quads(emit: Emitter, out: Value, flip: Value, zero: Value, *places: Value) -> None:
+        rows = [_read(emit, place, stride) for place in places]
+        halves = [interleaved(emit, *rows[i : i + 2]) for i in (0, 2)]
+        two = [emit.builder.bitcast(half, _SHORTS) for half in halves]
+        four = emit.builder.bitcast(interleaved(emit, *two), ir.VectorType(BYTE, 4 * CHUNK))
+        _store(emit, emit.builder.xor(four, splat(emit, flip, four.type)), out)
+
+    types = [address, count, count, *[address] * GROUP]
+    return generated(*types)(quads if GROUP == 4 else pairs)
+
+
+def _store(emit: Emitter, value: Value, out: Value) -> None:
+    emit.builder.store(value, emit.pointer(emit.bytes_at(out), 0, value.type), align=1)
+
+
+_near, _apart = _generate(1), _generate(2)
+
+if GROUP == 4:
+
+    def _write(out, flip, zero, places, stride):  # type: ignore[no-untyped-def]
+        """Write a chunk of a group of k; `places` are the addresses of its inputs."""
+        if stride == 1:
+            _near(out, flip, zero, places[0], places[1], places[2], places[3])
+        else:
+            _apart(out, flip, zero, places[0], places[1], places[2], places[3])
+
+else:
+
+    def _write(out, flip, zero, places, stride):  # type: ignore[no-untyped-def]
+        """Write a chunk of a group of k; `places` are the addresses of its inputs."""
+        if stride == 1:
+            _near(out, flip, zero, places[0], places[1])
+        else:
+            _apart(out, flip, zero, places[0], places[1])
+
+
+_write = compiled(inline="always")(_write)
+
+
+@compiled()
+def pack(
+    frames: NDArray[np.int64],
+    inputs: NDArray[np.int64],
+    first_channel: int,
+    runs: NDArray[np.int64],
+    first: int,
+    last: int,
+    stride: int,
+    flip: int,
+    zero: int,
+    out: int,
+) -> None:
+    """Write one panel, the outputs of runs ``first .. last - 1``, to the address `out`.
+
+    `frames` (channels + 1, time) are addresses, those of its last row of frames without a value.
+    `inputs` (a multiple of `GROUP`, 3) are rows of `INPUT_FIELDS`, `runs` of `RUN_FIELDS`; a
+    channel of -1 stands for none. `first_channel` is added to the channels: that of a group.
+    """
+    nothing = len(frames) - 1
+    places = np.empty(GROUP, np.int64)
+    for step in range(len(inputs) // GROUP):
+        for run in range(first, last):
+            for i in range(GROUP):
+                k = step * GROUP + i
+                channel = inputs[k, 0] + first_channel if inputs[k, 0] >= 0 else nothing
+                frame = frames[channel, runs[run, 1] + inputs[k, 1]]
+                places[i] = frame + inputs[k, 2] + runs[run, 2]
+            _write(out + step * STEP_BYTES + 4 * runs[run, 0], flip, zero, places, stride)
+
+
+def runs_of(
+    outputs: tuple[int, int, int], strides: tuple[int, int, int], row_bytes: int, flat: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The runs of all panels over outputs (T, H, W), and where those of each panel begin.
+
+    `row_bytes` are those of a row of an input plane; `flat` says that rows follow each other
+    without a gap in input and output, so that a plane is one row.
+
+    >>> runs, begins = runs_of((2, 1, COLUMNS // 2), (1, 1, 1), COLUMNS // 2, flat=True)
+    >>> begins.tolist()
+    [0, 2]
+    """
+    frames, height, width = outputs
+    if flat:
+        height, width = 1, height * width
+    found, begins = [], [0]
+    for t in range(frames):
+        for row in range(height):
+            column = 0
+            while column < width:
+                place = (t * height + row) * width + column
+                if place % COLUMNS == 0 and place:
+                    begins.append(len(found))
+                inside = place % COLUMNS
+                offset = row * strides[1] * row_bytes + column * strides[2]
+                found.append((inside, t * strides[0], offset))
+                column += min(CHUNK, COLUMNS - inside, width - column)
+    return np.array(found, np.int64), np.array([*begins, len(found)], np.int64)
