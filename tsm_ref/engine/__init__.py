@@ -36,8 +36,7 @@ Array = NDArray[Any]
 ENGINES = ("auto", "numba", "numpy", "loops")
 """The engines by name.
 
-``numba`` is the fast one (a quantised network goes to ``numpy`` instead), ``numpy`` needs nothing
-but NumPy, ``loops`` computes every op by the plain loop that defines it, slowly (see
+``numba`` is the fast one, ``numpy`` needs nothing but NumPy, ``loops`` computes every op by the plain loop that defines it, slowly (see
 `tsm_ref.engine.on_loops`); ``auto`` is ``numba`` where that is installed and compiles, ``numpy``
 elsewhere.
 """
@@ -73,7 +72,7 @@ def make_engine(
         raise UsageError(f"`threads` (={threads!r}) must be 1 to {MOST_THREADS}")
     if name == "auto":
         name = "numba" if _compiles() else "numpy"
-    if name == "numpy" or (name == "numba" and graph.quantised):
+    if name == "numpy":
         from tsm_ref.engine.on_numpy.engine import NumpyEngine
 
         return NumpyEngine(graph, weights, threads=threads)
@@ -83,6 +82,10 @@ def make_engine(
         from tsm_ref.engine.on_loops import LoopsEngine
 
         return LoopsEngine(graph, weights)
+    if graph.quantised:
+        from tsm_ref.engine.on_numba.whole_numbers import WholeNumbersEngine
+
+        return WholeNumbersEngine(graph, weights, threads)
     from tsm_ref.engine.on_numba.engine import NumbaEngine
 
     return NumbaEngine(graph, weights, threads, again)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tsm_ref.graph import Graph
 
@@ -23,6 +24,10 @@ class ArenaMap:
 
     offsets: Mapping[str, int]
     size: int
+
+    def arena(self) -> NDArray[np.uint8]:
+        """The memory: zeros, with a cache line behind them that kernels may read."""
+        return np.zeros(self.size + ALIGNMENT, np.uint8)
 
 
 def dtype_of(graph: Graph, name: str, real: np.dtype[Any]) -> np.dtype[Any]:

@@ -20,13 +20,13 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer_tile import SHORT, UNIT
+from tsm_ref.kernels.integer_tile import SHORT, UNIT, splat
 from tsm_ref.kernels.vector import BYTE, Emitter, Value, address, count, generated
 
 CHUNK = 16
 """Outputs of a run that are written at once."""
 
-SLACK = 2 * CHUNK
+SLACK = 3 * CHUNK
 """Bytes behind an input that may be read, and are not used."""
 
 COLUMNS, GROUP = UNIT.columns, UNIT.group
@@ -51,12 +51,12 @@ def _read(emit: Emitter, place: Value, stride: int) -> Value:
     if stride == 1:
         return emit.builder.load(emit.pointer(emit.bytes_at(place), 0, _BYTES), align=1)
     twice = ir.VectorType(BYTE, 2 * CHUNK)
-    # The last byte belongs to nobody, and may lie behind the slack: it is not read.
     pair = emit.builder.load(emit.pointer(emit.bytes_at(place), 0, twice), align=1)
-    return _picked(emit, pair, pair, range(0, 2 * CHUNK, 2))
+    return picked(emit, pair, pair, range(0, 2 * CHUNK, 2))
 
 
-def _picked(emit: Emitter, a: Value, b: Value, lanes: Sequence[int]) -> Value:
+def picked(emit: Emitter, a: Value, b: Value, lanes: Sequence[int]) -> Value:
+    """Return some lanes of two vectors, those of the second numbered behind those of the first."""
     kind = ir.VectorType(ir.IntType(32), len(lanes))
     return emit.builder.shuffle_vector(a, b, ir.Constant(kind, list(lanes)))
 
@@ -64,16 +64,7 @@ def _picked(emit: Emitter, a: Value, b: Value, lanes: Sequence[int]) -> Value:
 def interleaved(emit: Emitter, a: Value, b: Value) -> Value:
     """Return a0 b0 a1 b1 ... of two vectors."""
     n = a.type.count
-    return _picked(emit, a, b, [half * n + lane for lane in range(n) for half in range(2)])
-
-
-def splat(emit: Emitter, scalar: Value, kind: Any) -> Value:
-    """Return a vector of one integer, which is cut to the type of its lanes."""
-    builder = emit.builder
-    undefined = ir.Constant(kind, ir.Undefined)
-    index = ir.Constant(ir.IntType(32), 0)
-    first = builder.insert_element(undefined, builder.trunc(scalar, kind.element), index)
-    return _picked(emit, first, undefined, [0] * kind.count)
+    return picked(emit, a, b, [half * n + lane for lane in range(n) for half in range(2)])
 
 
 def centred(emit: Emitter, values: Value, flip: Value, zero: Value) -> Value:

@@ -97,7 +97,7 @@ class TileArguments(NamedTuple):
     weights: Any  # packed weights of the first tile
     steps: Any  # groups of k
     tiles: Any  # tiles of rows
-    bias: Any  # int32 of each row
+    bias: Any  # int32 of each row; 0 stands for none
     factor: Any  # float32 of each row
     y: Any  # where the first row goes
     y_row: Any  # from one row to the next
@@ -136,10 +136,17 @@ class _Writer:
                          emit.move(y, rows)]  # fmt: skip
 
     def _start(self, bias: Value) -> list[Value]:
-        emit = self.emit
-        rows = [self._splat(emit.load(bias, 4 * row, INT32), self.sums) for row in
-                range(self.unit.rows)]  # fmt: skip
-        return [row for row in rows for _ in range(self.unit.vectors)]
+        emit, unit = self.emit, self.unit
+
+        def given() -> list[Value]:
+            return [splat(emit, emit.load(bias, 4 * row, INT32), self.sums) for row in
+                    range(unit.rows)]  # fmt: skip
+
+        def none() -> list[Value]:
+            return [ir.Constant(self.sums, [0] * unit.lanes)] * unit.rows
+
+        rows = emit.choose(emit.nonzero(self.arguments.bias), given, none)
+        return [row for row in rows for _ in range(unit.vectors)]
 
     def _accumulate(self, weights: Value, start: list[Value]) -> tuple[Value, list[Value]]:
         emit, unit = self.emit, self.unit
@@ -151,7 +158,7 @@ class _Writer:
             updated = []
             for row in range(unit.rows):
                 scalar = emit.load(w, 4 * row, INT32)
-                factor = emit.builder.bitcast(self._splat(scalar, self.sums), self.values)
+                factor = emit.builder.bitcast(splat(emit, scalar, self.sums), self.values)
                 for v, column in enumerate(columns):
                     updated.append(self._dot(sums[row * unit.vectors + v], column, factor))
             k.next = [emit.move(x, emit.integer(width * unit.vectors)),
@@ -215,23 +222,32 @@ class _Writer:
 
     def _store_whole(self, scaled: list[Value], places: list[tuple[Value, int]]) -> None:
         emit, unit = self.emit, self.unit
-        builder = emit.builder
-        low, high = (emit.splat(limit) for limit in self.arguments[-2:])
-        zero = self._splat(builder.trunc(self.arguments.zero, INT32), self.sums)
-        rint = emit.function(f"llvm.rint.v{emit.lanes}f32", emit.vector, [emit.vector])
-        bytes_ = ir.VectorType(BYTE, unit.lanes)
         for value, (base, v) in zip(scaled, places, strict=True):
-            rounded = builder.call(rint, [emit.clamp(value, low, high)])
-            steps = builder.add(builder.fptosi(rounded, self.sums), zero)
-            where = emit.pointer(base, unit.lanes * v, bytes_)
-            builder.store(builder.trunc(steps, bytes_), where, align=1)
+            result = rounded(emit, value, *self.arguments[-3:])
+            where = emit.pointer(base, unit.lanes * v, result.type)
+            emit.builder.store(result, where, align=1)
 
-    def _splat(self, scalar: Value, kind: Any) -> Value:
-        builder = self.emit.builder
-        undefined = ir.Constant(kind, ir.Undefined)
-        first = builder.insert_element(undefined, scalar, ir.Constant(INT32, 0))
-        lanes = ir.Constant(ir.VectorType(INT32, kind.count), [0] * kind.count)
-        return builder.shuffle_vector(first, undefined, lanes)
+
+def rounded(emit: Emitter, value: Value, zero: Value, low: Value, high: Value) -> Value:
+    """Return results as bytes: clamped, rounded (halves to even), with the zero point added."""
+    builder = emit.builder
+    whole, result = (ir.VectorType(kind, emit.lanes) for kind in (INT32, BYTE))
+    name = f"llvm.rint.v{emit.lanes}f32"
+    rint = emit.function(name, emit.vector, [emit.vector])
+    within = emit.clamp(value, emit.splat(low), emit.splat(high))
+    steps = builder.fptosi(builder.call(rint, [within]), whole)
+    return builder.trunc(builder.add(steps, splat(emit, zero, whole)), result)
+
+
+def splat(emit: Emitter, scalar: Value, kind: Any) -> Value:
+    """Return a vector of one integer, which is cut to the type of its lanes."""
+    builder = emit.builder
+    if scalar.type != kind.element:
+        scalar = builder.trunc(scalar, kind.element)
+    undefined = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(INT32, 0))
+    lanes = ir.Constant(ir.VectorType(INT32, kind.count), [0] * kind.count)
+    return builder.shuffle_vector(first, undefined, lanes)
 
 
 def writer(unit: Unit) -> Any:

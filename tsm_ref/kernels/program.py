@@ -171,4 +171,11 @@ def run(program: Program, part: int, parts: int, counter: int) -> None:
             return
 
 
+@compiled()
+def meet(counter: int, parts: int) -> None:
+    """Wait until all `parts` threads have called this once, or one of them has left."""
+    if parts > 1:
+        _meet(counter, parts)
+
+
 run = compiled()(run)

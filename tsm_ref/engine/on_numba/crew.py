@@ -10,7 +10,8 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 from weakref import WeakSet
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.engine.alone import is_alone
 from tsm_ref.engine.forking import renew_in_children
-from tsm_ref.kernels.program import ABANDONED, Program, run
+from tsm_ref.kernels.program import ABANDONED, Program, meet, run
 
 __all__ = ["Crew"]
 
@@ -31,13 +32,16 @@ _PATIENCE = 5.0  # seconds that the end of the process waits for helpers, who ne
 class _Share(NamedTuple):
     """What a helper has to do; it keeps alive all that the program points to."""
 
-    program: Program
+    work: "Work"
     part: int
     parts: int
     counter: NDArray[np.int64]
     alive: object
     errors: list[BaseException]
 
+
+Work = Callable[[int, int, int], None]
+"""What a thread does: (its number, how many there are, the address of their counter)."""
 
 Inbox = SimpleQueue["_Share | threading.Lock | None"]
 
@@ -49,7 +53,7 @@ def _help(inbox: Inbox) -> None:
             given.release()
             continue
         try:
-            run(given.program, given.part, given.parts, given.counter.ctypes.data)
+            given.work(given.part, given.parts, given.counter.ctypes.data)
         except BaseException as error:
             given.errors.append(error)
             given.counter[0] = ABANDONED
@@ -85,9 +89,21 @@ class Crew:
 
     def run(self, program: Program, alive: object = None) -> None:
         """Run a program; `alive` is what must not be freed while a helper may be at work."""
+        self._together(partial(run, program), alive)
+
+    def share(self, kernel: Callable[[int, int], None], pieces: int) -> None:
+        """Call ``kernel(first, last)``, compiled code, for all pieces: each thread for some."""
+
+        def work(part: int, parts: int, counter: int) -> None:
+            kernel(pieces * part // parts, pieces * (part + 1) // parts)
+            meet(counter, parts)
+
+        self._together(work, kernel)
+
+    def _together(self, work: Work, alive: object) -> None:
         self.gather()
         if self.threads == 1 or is_alone():
-            run(program, 0, 1, 0)
+            work(0, 1, 0)
             return
         if not self._inboxes:
             self._hire()
@@ -96,8 +112,8 @@ class Crew:
         self._home = False
         try:
             for part, inbox in enumerate(self._inboxes, 1):
-                inbox.put(_Share(program, part, self.threads, counter, alive, errors))
-            run(program, 0, self.threads, counter.ctypes.data)
+                inbox.put(_Share(work, part, self.threads, counter, alive, errors))
+            work(0, self.threads, counter.ctypes.data)
             if counter[0] < 0:
                 raise errors[0]
             self._home = True

@@ -1,93 +1,362 @@
-"""Quantised layers of the Numba engine, as steps over the plain layout of the NumPy engine.
+"""Quantised networks of the Numba engine: compiled steps over the plain layout of the NumPy engine.
 
-A quantised network is what the NumPy engine makes of it, value by value and step by step, but for
-the steps that are compiled here. A convolution reads its input where it lies, or, where it has
-taps beside each other, a copy with the zero point around every frame.
+Such a network is planned as the NumPy engine plans it, value by value and step by step; this room
+makes the steps. A convolution reads its input where it lies, or, where it has taps beside each
+other, a copy with the zero point around every frame. What has no kernel is a step of the NumPy
+engine. All of it is exact, so neither threads nor the cut of a clip can change a bit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine.exact import factor_of
+from tsm_ref.engine.on_numba.crew import Crew
+from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.on_numpy.frames import ShiftedFrames, folds
 from tsm_ref.engine.on_numpy.ops import STEPS, Step, StepMaker
-from tsm_ref.graph import Node
-from tsm_ref.kernels import integer_conv, integer_pack, integer_tile
+from tsm_ref.graph import Graph, Node
+from tsm_ref.kernels import (
+    integer_conv,
+    integer_depthwise,
+    integer_pack,
+    integer_tile,
+    integer_values,
+    integer_winograd,
+)
 from tsm_ref.reference import quantised
 
-__all__ = ["COMPILED"]
+__all__ = ["WholeNumbersEngine"]
 
 Array = NDArray[Any]
+Kernel = Callable[[int, int], None]
 
 
-def _conv(node: Node, inputs: Sequence[Array], y: Array) -> Step:
-    x, weight, scale, bias = inputs
-    stride = node.attr("strides")[2]
-    if stride > 2 or weight.dtype != np.int8:
-        return STEPS[node.op](node, inputs, y)
-    kernel, pads = weight.shape[2:], node.attr("pads")
-    flat = kernel[1:] == (1, 1) and node.attr("strides")[1:] == (1, 1) and not any(pads)
+class Work(NamedTuple):
+    """A node, ready to run: ``kernel(first, last)`` for all its pieces, after `before`."""
+
+    kernel: Kernel
+    pieces: int
+    before: Callable[[], None] | None = None
+
+
+class WholeNumbersEngine(NumpyEngine):
+    """Runs a quantised graph with compiled kernels, on one or more threads.
+
+    >>> from tsm_ref.graph import Input
+    >>> steps = {"y_scale": 0.5, "y_zero_point": 3, "dtype": "uint8"}
+    >>> graph = Graph("g", (Input("x", ("N", 2)),), (Node("q", "QuantizeLinear", ("x",), steps),),
+    ...               ("q",), {})
+    >>> WholeNumbersEngine(graph, {}).run({"x": np.array([[0.5, 9.0]], np.float32)})["q"]
+    array([[ 4, 21]], dtype=uint8)
+    """
+
+    name = "numba"
+
+    def __init__(self, graph: Graph, weights: Mapping[str, Array], threads: int = 1) -> None:
+        super().__init__(graph, weights, threads=threads)
+        self.crew = Crew(threads)
+        self._packed: dict[tuple[str, str], Any] = {}
+        self._left: dict[str, None] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """An engine of its own over the same weights; see `NumpyEngine`."""
+        twin = super().__deepcopy__(memo)
+        twin.crew, twin._left = Crew(self.crew.threads), dict(self._left)
+        return twin
+
+    @property
+    def table(self) -> Mapping[str, StepMaker]:
+        """What computes each op."""
+        return {op: partial(self._step, MAKERS.get(op)) for op in STEPS}
+
+    def fallbacks(self) -> list[str]:
+        """Nodes that the NumPy engine computes, in the plans made so far."""
+        return list(self._left)
+
+    def packed(self, node: Node, form: str, make: Callable[[], Array]) -> Array:
+        """The weights of a node as its kernel reads them: made once for all plans."""
+        key = (node.inputs[1], form)
+        if key not in self._packed:
+            self._packed[key] = make()
+        found: Array = self._packed[key]
+        return found
+
+    def _step(self, make: "Maker | None", node: Node, inputs: Sequence[Array], y: Array) -> Step:
+        work = make(self, node, inputs, y) if make is not None else None
+        if work is None:
+            if node.op not in ("Flatten", "Squeeze"):
+                self._left[node.name] = None
+            return STEPS[node.op](node, inputs, y)
+        kernel, pieces, before = work
+
+        def step() -> None:
+            if before is not None:
+                before()
+            self.crew.share(kernel, pieces)
+
+        return step
+
+
+Maker = Callable[[WholeNumbersEngine, Node, Sequence[Array], Array], Work | None]
+"""Plans a node: (engine, node, operands, result) -> its work, or None where there is no kernel."""
+
+
+def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array) -> Work | None:
+    x, weight, _scale, _bias = inputs
+    kernel, (st, sh, sw) = weight.shape[2:], node.attr("strides")
+    if weight.dtype != np.int8:
+        return None
+    if _is_depthwise(node, x, weight):
+        return _depthwise(node, inputs, y)
+    if _saves(node, x, weight):
+        return _winograd(engine, node, inputs, y)
+    if sw > 2:
+        return None
+    flat = kernel[1:] == (1, 1) and (sh, sw) == (1, 1) and not any(node.attr("pads"))
     source = _Source(node, x, kernel, flat)
-    outputs, columns = len(weight), int(np.prod(y.shape[1:]))
-    group = node.attr("group")
-    joined = flat and not any(node.attr("d")) and node.attr("strides")[0] == kernel[0] == 1
+    joined = flat and not any(node.attr("d")) and st == kernel[0] == 1
     shape = (1, y.shape[1] * y.shape[2], y.shape[3]) if joined else y.shape[1:]
-    runs, begins = integer_pack.runs_of(shape, node.attr("strides"), source.width, flat)
+    layer = _planned(engine, node, inputs, y, source, (shape, (st, sh, sw), source.width, flat))
+    run = partial(integer_conv.run_integer_convolution, layer)
+    return Work(run, layer.panels, source.fill)
+
+
+def _planned(
+    engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array, source: "_Source",
+    places: tuple[Any, ...],
+) -> integer_conv.IntegerConvolution:  # fmt: skip
+    _, weight, scale, bias = inputs
+    group, outputs = node.attr("group"), len(weight)
     matrix = weight.reshape(outputs, -1)
-    layer = integer_conv.IntegerConvolution(
+    runs, begins = integer_pack.runs_of(*places)
+    bias = bias if integer_pack.GROUP == 2 else _less_zero(bias, matrix, source.zero)
+    return integer_conv.IntegerConvolution(
         frames=source.addresses(),
         inputs=source.inputs(weight.shape[1]),
         runs=runs,
         begins=begins,
-        weights=integer_conv.pack_weights(matrix, group),
-        bias=integer_conv.pack_rows(_bias(bias, matrix, source), group),
+        weights=engine.packed(node, "tiles", lambda: integer_conv.pack_weights(matrix, group)),
+        bias=integer_conv.pack_rows(bias, group),
         factor=integer_conv.pack_rows(factor_of(node, scale), group),
         y=y.reshape(-1).view(np.uint8),
-        columns=columns,
+        columns=int(np.prod(y.shape[1:])),
         group_inputs=weight.shape[1],
         group_outputs=outputs // group,
-        stride=stride,
+        stride=places[1][2],
         flip=source.flip,
         input_zero=source.zero,
-        **_ending(node, y),
+        form=integer_tile.REAL if node.attr("dtype") == "float32" else integer_tile.WHOLE,
+        **_ends(node),
         code=integer_tile.code(),
     )
 
-    def step() -> None:
-        source.fill()
-        integer_conv.run_integer_convolution(layer, 0, layer.panels)
 
-    return step
+def _matmul(
+    engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array
+) -> Work | None:
+    """A convolution of one place per column."""
+    x, weight, scale, bias = inputs
+    if weight.dtype != np.int8:
+        return None
+    attrs = {"strides": (1, 1, 1), "dilations": (1, 1, 1), "pads": (0,) * 6, "group": 1}
+    conv = Node(node.name, "QLinearConv", node.inputs, {**node.attrs, **attrs})
+    places = (len(x), 1, 1, -1)
+    five = (x.reshape(places), weight[:, :, None, None, None], scale, bias)
+    return _conv(engine, conv, five, y.reshape(len(y), 1, 1, -1))
 
 
-def _bias(bias: Array, matrix: Array, source: "_Source") -> Array:
-    """The bias of sums over what is packed, which is the inputs themselves or less their zero."""
-    if integer_pack.GROUP == 2:
-        return bias
+def _saves(node: Node, x: Array, weight: Array) -> bool:
+    """Whether a layer is a 3x3 convolution that can do with fewer multiplications."""
+    return (
+        weight.shape[2:] == (1, 3, 3)
+        and node.attr("group") == 1
+        and node.attr("dtype") != "float32"
+        and node.attr("strides") == (1, 1, 1)
+        and node.attr("dilations") == (1, 1, 1)
+        and node.attr("pads") == (0, 1, 1, 0, 1, 1)
+        and min(weight.shape[:2]) >= 16
+        and min(x.shape[2:]) >= 4
+        and integer_winograd.fits(weight.shape[1])
+    )
+
+
+def _winograd(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array) -> Work:
+    x, weight, scale, bias = inputs
+    source = _Source(node, x, weight.shape[2:], flat=False, even=True)
+    tiles = (y.shape[1], -(-y.shape[2] // 2), -(-y.shape[3] // 2))
+    runs, begins = integer_pack.runs_of(tiles, (1, 2, 2), source.width, flat=False)
+    weights = engine.packed(
+        node, "winograd", lambda: integer_winograd.packed_weights(weight[:, :, 0])
+    )
+    layer = integer_winograd.IntegerWinograd(
+        frames=source.addresses(),
+        runs=runs,
+        begins=begins,
+        places=integer_winograd.places_of(runs, begins, y.shape[1:]),
+        weights=weights,
+        bias=integer_conv.pack_rows(bias, 1),
+        factor=integer_conv.pack_rows(factor_of(node, scale), 1),
+        y=y.reshape(len(y), -1).view(np.uint8),
+        width=y.shape[3],
+        row_bytes=source.width,
+        flip=source.flip,
+        input_zero=source.zero,
+        **_ends(node),
+        code=integer_tile.code(),
+    )
+    run = partial(integer_winograd.run_integer_winograd, layer)
+    return Work(run, layer.panels, source.fill)
+
+
+def _is_depthwise(node: Node, x: Array, weight: Array) -> bool:
+    """Whether every channel makes one, frame by frame."""
+    return (
+        node.attr("group") == len(x) == len(weight)
+        and node.attr("dtype") != "float32"
+        and weight.shape[2] == node.attr("strides")[0] == 1
+        and node.attr("strides")[1] == node.attr("strides")[2]
+        and node.attr("dilations")[1] == node.attr("dilations")[2]
+        and node.attr("pads")[0] == node.attr("pads")[3] == 0
+    )
+
+
+def _depthwise(node: Node, inputs: Sequence[Array], y: Array) -> Work:
+    x, weight, scale, bias = inputs
+    source = _Source(node, x, weight.shape[2:], flat=False)
+    layer = integer_depthwise.IntegerDepthwise(
+        x=source.values,
+        sources=source.frames(),
+        weights=weight[:, 0, 0].astype(np.int32),
+        bias=_less_zero(bias, weight.reshape(len(weight), -1), node.attr("x_zero_point")),
+        factor=factor_of(node, scale),
+        y=y.view(np.uint8),
+        stride=node.attr("strides")[2],
+        dilation=node.attr("dilations")[2],
+        input_zero=node.attr("x_zero_point"),
+        **_ends(node),
+    )
+    run = partial(integer_depthwise.run_integer_depthwise, layer)
+    return Work(run, layer.panels, source.fill)
+
+
+def _less_zero(bias: Array, matrix: Array, zero: int) -> Array:
+    """The bias of sums over inputs from which their zero point is not taken."""
     sums = matrix.astype(np.int64).sum(axis=1)
-    return (bias.astype(np.int64) - source.zero * sums).astype(np.int32)
+    return (bias.astype(np.int64) - zero * sums).astype(np.int32)
 
 
-def _ending(node: Node, y: Array) -> dict[str, Any]:
-    """How a sum becomes an output: fields of a planned layer."""
-    if node.attr("dtype") == "float32":
-        return {"form": integer_tile.REAL, "zero": 0, "low": np.float32(0), "high": np.float32(0)}
-    least, most = quantised.limits(str(y.dtype))
-    zero, low, high = (node.attr(name) for name in ("y_zero_point", "low", "high"))
-    ends = (np.float32(v - zero) for v in (max(low, least), min(high, most)))
-    return dict(zip(("form", "zero", "low", "high"), (integer_tile.WHOLE, zero, *ends), strict=True))
+def _ends(node: Node) -> dict[str, Any]:
+    """The zero point of the result, and its ends before that is added: fields of a layer."""
+    dtype = node.attr("dtype")
+    if dtype == "float32":
+        return {"zero": 0, "low": np.float32(0), "high": np.float32(0)}
+    least, most = quantised.limits(dtype)
+    zero, low, high = (node.attrs.get(n, v) for n, v in
+                       (("y_zero_point", 0), ("low", -128), ("high", 255)))  # fmt: skip
+    return {
+        "zero": zero,
+        "low": np.float32(max(low, least) - zero),
+        "high": np.float32(min(high, most) - zero),
+    }
+
+
+def _pair(op: int) -> Maker:
+    """Two values of the same shape, added or multiplied."""
+
+    def make(
+        engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array
+    ) -> Work | None:
+        a, b = inputs
+        if not a.shape == b.shape == y.shape:
+            return None
+        scales = [node.attr(name) for name in ("x_scale", "other_scale", "y_scale")]
+        if op == integer_values.ADD:
+            factors = [quantised.combined_scale(scale, 1.0, scales[2]) for scale in scales[:2]]
+        else:
+            factors = [quantised.combined_scale(*scales), np.float32(0)]
+        steps = [
+            (_flip(x), node.attr(f"{role}_zero_point") + _flip(x), np.float32(factor))
+            for x, role, factor in zip((a, b), ("x", "other"), factors, strict=True)
+        ]
+        rows = [_bytes(v) for v in (a, b, y)]
+        return Work(
+            partial(integer_values.combine, op, *rows, *steps, *_ends(node).values()),
+            integer_values.CUTS,
+        )
+
+    return make
+
+
+def _quantize(
+    engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array
+) -> Work | None:
+    (x,) = inputs
+    if x.dtype != np.float32:
+        return None
+    how = (x.reshape(-1), np.float32(node.attr("y_scale")), _bytes(y), *_ends(node).values())
+    return Work(partial(integer_values.quantize, *how), integer_values.CUTS)
+
+
+def _dequantize(
+    engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array
+) -> Work | None:
+    (x,) = inputs
+    if y.dtype != np.float32:
+        return None
+    how = (np.float32(node.attr("x_scale")), node.attr("x_zero_point"), y.reshape(-1))
+    return Work(partial(integer_values.dequantize, x.reshape(-1), *how), integer_values.CUTS)
+
+
+def _look_up(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array) -> Work:
+    x, table = inputs
+    by_byte = np.roll(table.view(np.uint8), 128 if x.dtype == np.int8 else 0)
+    return Work(partial(integer_values.look_up, _bytes(x), by_byte, _bytes(y)), integer_values.CUTS)
+
+
+def _mean(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array) -> Work:
+    (x,) = inputs
+    places = int(np.prod(x.shape[2:]))
+    scale = np.float32(node.attr("x_scale")) / (
+        np.float32(node.attr("y_scale")) * np.float32(places)
+    )
+    how = (x.reshape(-1, places), node.attr("x_zero_point"), np.float32(scale), _bytes(y))
+    return Work(partial(integer_values.mean, *how, *_ends(node).values()), y.size)
+
+
+def _max_pool(
+    engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array
+) -> Work | None:
+    (x,) = inputs
+    kernel, strides, pads = (node.attr(n) for n in ("kernel_shape", "strides", "pads"))
+    plain = kernel[0] == strides[0] == 1 and pads[0] == pads[3] == 0
+    if not plain or x.dtype.kind == "f" or tuple(node.attr("dilations")) != (1, 1, 1):
+        return None
+    planes = [v.reshape(-1, *v.shape[2:]) for v in (x, y)]
+    how = (kernel[1:], strides[1:], pads[1:3])
+    return Work(partial(integer_values.max_pool, *planes, *how), len(planes[0]))
+
+
+def _bytes(x: Array) -> NDArray[np.uint8]:
+    return x.reshape(-1).view(np.uint8)
+
+
+def _flip(x: Array) -> int:
+    """What turns a byte into a number without a sign, by exclusive or; it adds as much."""
+    return 128 if x.dtype == np.int8 else 0
 
 
 class _Source:
     """Where a layer reads its input: in place, or in a copy with the zero point around it."""
 
-    def __init__(self, node: Node, x: Array, kernel: Sequence[int], flat: bool) -> None:
+    def __init__(
+        self, node: Node, x: Array, kernel: Sequence[int], flat: bool, even: bool = False
+    ) -> None:
         self._node, self._x, self._kernel = node, x, tuple(kernel)
-        signed = x.dtype == np.int8
-        self.flip = 128 if signed else 0
+        self.flip = _flip(x)
         self.zero = node.attr("x_zero_point") + self.flip
         channels, frames, height, width = x.shape
         pads = node.attr("pads")
@@ -95,40 +364,44 @@ class _Source:
         self._padded: Array | None = None
         if not flat:
             before, after = pads[1:3], pads[4:6]
+            if even:
+                after = (after[0] + height % 2, after[1] + width % 2)
             sides = (height + before[0] + after[0], width + before[1] + after[1])
             size = channels * frames * sides[0] * sides[1]
             memory = np.full(size + integer_pack.SLACK, zero, np.uint8)
             self._memory = memory
-            self._padded = memory[:size].reshape(channels, frames, *sides)
+            self._padded = memory[:size].view(x.dtype).reshape(channels, frames, *sides)
             self._inside = self._padded[
                 :, :, before[0] : before[0] + height, before[1] : before[1] + width
             ]
-        self._values = x if self._padded is None else self._padded
-        self.width = self._values.shape[3]
-        plane = self._values.shape[2] * self.width
+        self.values = x if self._padded is None else self._padded
+        self.width = self.values.shape[3]
+        plane = self.values.shape[2] * self.width
         self._nothing = np.full(plane + integer_pack.SLACK, zero, np.uint8)
 
     def fill(self) -> None:
         """Copy the input to the inside of the padding."""
         if self._padded is not None:
-            np.copyto(self._inside, self._x.view(np.uint8))
+            np.copyto(self._inside, self._x)
 
-    def addresses(self) -> NDArray[np.int64]:
-        """The address of every frame that is read: (channels + 1, time)."""
+    def frames(self) -> NDArray[np.int64]:
+        """The frame that every channel reads at every time, or -1: (channels, time)."""
         d, fill, segment, pads = (self._node.attr(n) for n in ("d", "fill", "segment", "pads"))
         channels, frames = self._x.shape[:2]
         shifted = ShiftedFrames(self._x, d, fill, segment)
-        start, bytes_ = self._values.ctypes.data, self._values.strides
         time = range(-pads[0], frames + pads[3])
-        found = np.full((channels + 1, len(time)), self._nothing.ctypes.data, np.int64)
-        own = np.arange(channels) * bytes_[0] + start
+        found = np.empty((channels, len(time)), np.int64)
         for fold in folds(d * channels if len(d) == 1 else d, channels):
-            for i, t in enumerate(time):
-                source = shifted.source(t, fold.d)
-                if source >= 0:
-                    where = slice(fold.start, fold.stop)
-                    found[where, i] = own[where] + source * bytes_[1]
+            found[fold.start : fold.stop] = [shifted.source(t, fold.d) for t in time]
         return found
+
+    def addresses(self) -> NDArray[np.int64]:
+        """The address of every frame that is read: (channels + 1, time)."""
+        frames, steps = self.frames(), self.values.strides
+        own = self.values.ctypes.data + np.arange(len(frames))[:, None] * steps[0]
+        nothing = self._nothing.ctypes.data
+        found = np.where(frames < 0, nothing, own + frames * steps[1])
+        return np.vstack([found, np.full((1, found.shape[1]), nothing)])
 
     def inputs(self, width: int) -> NDArray[np.int64]:
         """The channel and the tap of every k, in the order of the weights."""
@@ -144,5 +417,15 @@ class _Source:
         return np.array(found, np.int64)
 
 
-COMPILED: Mapping[str, StepMaker] = {**STEPS, "QLinearConv": _conv}
-"""One maker of steps per op; those that are not compiled are the NumPy engine's."""
+MAKERS: Mapping[str, Maker] = {
+    "QuantizeLinear": _quantize,
+    "DequantizeLinear": _dequantize,
+    "QLinearConv": _conv,
+    "QLinearMatMul": _matmul,
+    "QLinearAdd": _pair(integer_values.ADD),
+    "QLinearMul": _pair(integer_values.MULTIPLY),
+    "QLinearGlobalAveragePool": _mean,
+    "LookUp": _look_up,
+    "MaxPool": _max_pool,
+}
+"""What has a kernel, in some cases or in all."""

@@ -136,7 +136,7 @@ class NumpyEngine:
             for name, shape in places.items()
         }
         memory = place_values(self.graph, sizes)
-        arena = np.zeros(memory.size, np.uint8)
+        arena = memory.arena()
         arrays = dict(self.weights)
         for name, shape in places.items():
             block = arena[memory.offsets[name] : memory.offsets[name] + sizes[name]]

@@ -56,7 +56,7 @@ class NumpySteps:
         held = {name: dtype_of(graph, name, dtype) for name in known}
         sizes = {n: int(np.prod(shapes[n][1:])) * held[n].itemsize for n in known}
         memory = place_values(graph, sizes)
-        arena = np.zeros(memory.size, np.uint8)
+        arena = memory.arena()
         self.arrays: dict[str, Array] = dict(weights)
         for name in known:
             block = arena[memory.offsets[name] : memory.offsets[name] + sizes[name]]
