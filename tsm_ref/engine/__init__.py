@@ -36,9 +36,9 @@ Array = NDArray[Any]
 ENGINES = ("auto", "numba", "numpy", "loops")
 """The engines by name.
 
-``numba`` is the fast one, ``numpy`` needs nothing but NumPy, ``loops`` computes every op by the plain loop that defines it, slowly (see
-`tsm_ref.engine.on_loops`); ``auto`` is ``numba`` where that is installed and compiles, ``numpy``
-elsewhere.
+``numba`` is the fast one, ``numpy`` needs nothing but NumPy, ``loops`` computes every op by the
+plain loop that defines it, slowly (see `tsm_ref.engine.on_loops`); ``auto`` is ``numba`` where that
+is installed and compiles, ``numpy`` elsewhere.
 """
 
 

@@ -13,6 +13,12 @@
     conv               table-driven convolution: 1x1, strided, 3x3, stems, temporal taps and shifts
     winograd           3x3 with fewer multiplications
     depthwise          depthwise 3x3
+    integer_tile       quantised layers: the tile, its units, and how a sum becomes a byte
+    integer_pack       what such tiles read, from where a shift finds it
+    integer_conv       convolutions of whole numbers
+    integer_winograd   3x3 with fewer multiplications, and still exact
+    integer_depthwise  depthwise, plane by plane
+    integer_values     sums, products, tables, means, and rounding to 8 bits
     inverted           expand, depthwise and project of MobileNetV2 in one pass
     resize             8-bit pictures made smaller or larger, as Pillow and OpenCV do
     pool, move         pooling; copies, activations, conversion of the layout

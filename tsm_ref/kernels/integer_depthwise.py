@@ -30,7 +30,8 @@ class IntegerDepthwise(NamedTuple):
     @property
     def panels(self) -> int:
         """The pieces that threads share: planes."""
-        return self.y.shape[0] * self.y.shape[1]
+        channels, frames = self.y.shape[:2]
+        return int(channels * frames)
 
 
 @compiled()

@@ -38,6 +38,8 @@ PANEL_SLACK = 4 * CHUNK
 _BYTES = ir.VectorType(BYTE, CHUNK)
 _SHORTS = ir.VectorType(SHORT, CHUNK)
 
+Places = NDArray[np.int64]
+
 RUN_FIELDS = ("column", "time", "offset")
 """A row of the table of runs: its first column in the panel, the first input frame that it reads,
 and the byte of that frame's plane from which its first output reads its first tap."""
@@ -98,7 +100,7 @@ _near, _apart = _generate(1), _generate(2)
 
 if GROUP == 4:
 
-    def _write(out, flip, zero, places, stride):  # type: ignore[no-untyped-def]
+    def _write(out: int, flip: int, zero: int, places: Places, stride: int) -> None:
         """Write a chunk of a group of k; `places` are the addresses of its inputs."""
         if stride == 1:
             _near(out, flip, zero, places[0], places[1], places[2], places[3])
@@ -107,7 +109,7 @@ if GROUP == 4:
 
 else:
 
-    def _write(out, flip, zero, places, stride):  # type: ignore[no-untyped-def]
+    def _write(out: int, flip: int, zero: int, places: Places, stride: int) -> None:
         """Write a chunk of a group of k; `places` are the addresses of its inputs."""
         if stride == 1:
             _near(out, flip, zero, places[0], places[1])
@@ -164,7 +166,8 @@ def runs_of(
     frames, height, width = outputs
     if flat:
         height, width = 1, height * width
-    found, begins = [], [0]
+    found: list[tuple[int, int, int]] = []
+    begins = [0]
     for t in range(frames):
         for row in range(height):
             column = 0

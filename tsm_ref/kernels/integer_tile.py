@@ -173,9 +173,9 @@ class _Writer:
             x, w = (builder.bitcast(v, self.sums) for v in (x, w))
             function = self.emit.function(name, self.sums, [self.sums] * 3)
             return builder.call(function, [total, x, w])
-        name = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}.get(lanes)
-        if name is not None:
-            function = self.emit.function(name, self.sums, [self.values] * 2)
+        known = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}
+        if lanes in known:
+            function = self.emit.function(known[lanes], self.sums, [self.values] * 2)
             return builder.add(total, builder.call(function, [x, w]))
         return builder.add(total, self._products(x, w))
 

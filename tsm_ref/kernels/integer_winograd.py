@@ -83,20 +83,20 @@ class IntegerWinograd(NamedTuple):
 def fits(channels: int) -> bool:
     """Whether 32 bits hold the sums over so many channels, whatever inputs and weights are.
 
-    A product is at most (4 x 255) (9 x 127 or 4 x 128), and four times the sum must be less than
+    A product is at most (4 x 255) (9 x 128), and four times the sum must be less than
     2^31: 4 x 9 x channels x 255 x 128.
 
     >>> fits(1024), fits(2048)
     (True, False)
     """
-    return UNIT.group == 2 and channels * max(1020 * 1143, 36 * 255 * 128) < 1 << 31
+    return UNIT.group == 2 and channels * max(1020 * 1152, 36 * 255 * 128) < 1 << 31
 
 
 def transformed(weight: Array) -> Array:
     """The weights (O, C, 3, 3) as sixteen matrices (O, C) of 16 bits, four times too large."""
     g = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
     points = np.einsum("ai,ocij,bj->aboc", g, weight.astype(np.int64), g)
-    return points.reshape(POINTS, *weight.shape[:2]).astype(np.int16)
+    return np.asarray(points.reshape(POINTS, *weight.shape[:2]), np.int16)
 
 
 def packed_weights(weight: Array) -> Array:

@@ -2,14 +2,15 @@
 
 In the order in which a network passes through them::
 
-    lowering     nodes to layers: which kernel, decided by the graph and the size of the pictures
-    weights      the weights in the orders in which kernels read them
-    site         layouts, addresses and zeros: where the layers of one shape are put up
-    sources      which frames a convolution reads
-    emit         one function per kind of layer: to planned kernels
-    plan         all layers of a clip, with conversions between: programs and NumPy steps
-    step_plan    the same for one frame of a stream, with what it remembers
-    steps        runs that for streams
-    crew         the threads that run a program together
-    engine       keeps plans, runs clips
+    lowering       nodes to layers: which kernel, decided by the graph and the size of the pictures
+    weights        the weights in the orders in which kernels read them
+    site           layouts, addresses and zeros: where the layers of one shape are put up
+    sources        which frames a convolution reads
+    emit           one function per kind of layer: to planned kernels
+    plan           all layers of a clip, with conversions between: programs and NumPy steps
+    step_plan      the same for one frame of a stream, with what it remembers
+    steps          runs that for streams
+    whole_numbers  quantised networks, by steps over the plain layout of the NumPy engine
+    crew           the threads that run a program together
+    engine         keeps plans, runs clips
 """

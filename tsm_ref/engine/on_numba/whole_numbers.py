@@ -171,7 +171,7 @@ def _matmul(
 
 def _saves(node: Node, x: Array, weight: Array) -> bool:
     """Whether a layer is a 3x3 convolution that can do with fewer multiplications."""
-    return (
+    return bool(
         weight.shape[2:] == (1, 3, 3)
         and node.attr("group") == 1
         and node.attr("dtype") != "float32"
@@ -214,7 +214,7 @@ def _winograd(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y
 
 def _is_depthwise(node: Node, x: Array, weight: Array) -> bool:
     """Whether every channel makes one, frame by frame."""
-    return (
+    return bool(
         node.attr("group") == len(x) == len(weight)
         and node.attr("dtype") != "float32"
         and weight.shape[2] == node.attr("strides")[0] == 1
@@ -246,7 +246,7 @@ def _depthwise(node: Node, inputs: Sequence[Array], y: Array) -> Work:
 def _less_zero(bias: Array, matrix: Array, zero: int) -> Array:
     """The bias of sums over inputs from which their zero point is not taken."""
     sums = matrix.astype(np.int64).sum(axis=1)
-    return (bias.astype(np.int64) - zero * sums).astype(np.int32)
+    return np.asarray(bias.astype(np.int64) - zero * sums).astype(np.int32)
 
 
 def _ends(node: Node) -> dict[str, Any]:
@@ -277,7 +277,7 @@ def _pair(op: int) -> Maker:
         if op == integer_values.ADD:
             factors = [quantised.combined_scale(scale, 1.0, scales[2]) for scale in scales[:2]]
         else:
-            factors = [quantised.combined_scale(*scales), np.float32(0)]
+            factors = [quantised.combined_scale(*scales), np.zeros((), np.float32)]
         steps = [
             (_flip(x), node.attr(f"{role}_zero_point") + _flip(x), np.float32(factor))
             for x, role, factor in zip((a, b), ("x", "other"), factors, strict=True)

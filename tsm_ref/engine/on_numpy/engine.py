@@ -121,8 +121,9 @@ class NumpyEngine:
         with self.plans.turn:
             return self.plan(shapes).memory.size
 
-    def fallbacks(self) -> None:
+    def fallbacks(self) -> list[str] | None:
         """No node is left to another engine."""
+        return None
 
     def _dtype(self, name: str) -> np.dtype[Any]:
         return dtype_of(self.graph, name, self.dtype)

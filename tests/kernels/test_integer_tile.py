@@ -1,0 +1,78 @@
+"""Tiles of whole numbers are exact on every unit that this processor can run."""
+
+import numpy as np
+import pytest
+from numba import types
+
+from tsm_ref.kernels import integer_tile
+from tsm_ref.kernels.cache import machine_code
+from tsm_ref.kernels.integer_tile import REAL, SUM, UNIT, WHOLE, TileArguments, Unit, call_tiles
+
+UNITS = {unit.name: unit for unit in (UNIT, integer_tile.PORTABLE)}
+
+
+@pytest.fixture(params=UNITS)
+def unit(request):
+    return UNITS[request.param]
+
+
+def run(unit: Unit, x, weights, bias, factor, form, zero=0, low=0.0, high=0.0):
+    """The results (rows, columns) of packed inputs and weights."""
+    tiles = integer_tile.writer(unit)
+    code = machine_code(body(tiles), types.void(*integer_tile._TYPES))
+    rows = len(weights) * unit.rows
+    y = np.zeros((rows, unit.columns), {WHOLE: np.uint8, REAL: np.float32, SUM: np.int32}[form])
+    given = TileArguments(
+        x.ctypes.data, weights.ctypes.data, len(x), len(weights), bias.ctypes.data,
+        factor.ctypes.data, y.ctypes.data, y.strides[0], form, zero, low, high,
+    )  # fmt: skip
+    caller()(code, *given)
+    return y
+
+
+def body(tiles):
+    def compute(x, w, n, m, b, f, y, row, form, zero, low, high):
+        tiles(x, w, n, m, b, f, y, row, form, zero, low, high)
+
+    return compute
+
+
+def caller():
+    from tsm_ref.kernels.cache import compiled
+
+    @compiled()
+    def call(code, x, w, n, m, b, f, y, row, form, zero, low, high):
+        call_tiles(code, x, w, n, m, b, f, y, row, form, zero, np.float32(low), np.float32(high))
+
+    return call
+
+
+def drawn(unit, rng, steps=9, tiles=3, least=-255, most=255):
+    x = rng.integers(least, most + 1, (steps, unit.columns, unit.group))
+    weights = rng.integers(-128, 128, (tiles, steps, unit.rows, unit.group))
+    sums = np.einsum("tkrg,kcg->trc", weights, x).reshape(-1, unit.columns)
+    bias = rng.integers(-(2**31), 2**31, len(sums)).astype(np.int32)
+    return x.astype(unit.input_type), weights.astype(unit.weight_type), sums, bias
+
+
+def test_sums_wrap_and_do_not_saturate(unit, rng):
+    least, most = (0, 255) if unit.group == 4 else (-255, 255)
+    x, weights, sums, bias = drawn(unit, rng, least=least, most=most)
+    x[:, ::2], weights[:, :, ::2] = most, -128
+    sums = np.einsum("tkrg,kcg->trc", weights.astype(np.int64), x.astype(np.int64))
+    sums = sums.reshape(-1, unit.columns)
+    expected = (sums + bias[:, None]).astype(np.int32)
+    found = run(unit, x, weights, bias, np.ones(len(bias), np.float32), SUM)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_results_are_rounded_once_and_halves_go_to_even(unit, rng):
+    x, weights, sums, bias = drawn(unit, rng, least=0, most=3)
+    bias = (bias % 1000).astype(np.int32)
+    factor = np.where(np.arange(len(bias)) % 2, np.float32(0.5), np.float32(0.013))
+    scaled = (sums + bias[:, None]).astype(np.float32) * factor[:, None]
+    np.testing.assert_array_equal(run(unit, x, weights, bias, factor, REAL), scaled)
+    expected = np.rint(np.clip(scaled, -40, 55)).astype(int) + 60
+    found = run(unit, x, weights, bias, factor, WHOLE, 60, -40.0, 55.0)
+    np.testing.assert_array_equal(found, expected)
+    assert ((scaled % 1 == 0.5) & (abs(scaled) < 40)).any()
