@@ -178,7 +178,18 @@ def _broadcast(draw: Any, b: Builder, x: str, name: str, rule: ShiftRule) -> str
     return b.add(*pair, f"{name}.add")
 
 
-LAYERS = (_conv, _conv, _depthwise, _residual, _pool, _gate, _broadcast)
+def _cross(draw: Any, b: Builder, x: str, name: str, rule: ShiftRule) -> str:
+    """A shift along height and width, read by a pointwise convolution or by something else."""
+    shifts = st.lists(st.integers(-4, 4), min_size=b.channels(x), max_size=b.channels(x))
+    attrs = {"dh": tuple(draw(shifts)), "dw": tuple(draw(shifts)), "fill": rule.fill}
+    x = b.node("SpatialShift", f"{name}.cross", [x], b.channels(x), **attrs)
+    if draw(st.booleans()):
+        return _maybe(draw, b, x, name)
+    kernel = draw(st.sampled_from([1, 3]))
+    return b.conv(x, f"{name}.conv", draw(st.integers(2, 6)), kernel=kernel, padding=kernel // 2)
+
+
+LAYERS = (_conv, _conv, _cross, _depthwise, _residual, _pool, _gate, _broadcast)
 
 
 def _maybe(draw: Any, b: Builder, x: str, name: str) -> str:

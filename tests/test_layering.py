@@ -58,6 +58,7 @@ INSIDE = {
         "_windows folds rounding",
         "ops pool quantised",
         "shift",
+        "spatial",
         "blocks bounds",
     ),
     "passes": (

@@ -196,6 +196,15 @@ def shift_shape(inputs: Shapes, attrs: Attrs) -> Shape:
     return x
 
 
+def spatial_shift_shape(inputs: Shapes, attrs: Attrs) -> Shape:
+    """The shape of x, with a pair of shifts per channel."""
+    x = inputs[0]
+    for name in ("dh", "dw"):
+        if len(x) != 5 or len(attrs[name]) != x[1]:
+            raise ValueError(f"{len(attrs[name])} shifts cannot move the {x[1]} channels of {x}")
+    return x
+
+
 def fused_shape(inputs: Shapes, attrs: Attrs) -> Shape:
     """That of a convolution behind a shift, which a residual has too."""
     shift_shape(inputs, {"d": attrs.get("d") or (0,) * inputs[0][1], **_segment(attrs)})
@@ -290,5 +299,15 @@ def non_local_macs(inputs: Shapes, output: Shape, attrs: Attrs) -> int:
     return theta[0] * _count(theta[2:]) * _count(phi[2:]) * (theta[1] + g[1])
 
 
-KEEPING = frozenset((same, batch_norm_shape, shift_shape, softmax_shape, mask_shape, look_up_shape))
+KEEPING = frozenset(
+    (
+        same,
+        batch_norm_shape,
+        shift_shape,
+        spatial_shift_shape,
+        softmax_shape,
+        mask_shape,
+        look_up_shape,
+    )
+)
 """The shape rules that give back the shape of the first input."""

@@ -1,9 +1,9 @@
 """The one table of operations: inputs, attributes, shape rule, cost and reach in time of each.
 
 Names and attributes follow ONNX where ONNX has the op. Where a network of this field needs an idea
-that ONNX has no single op for (`TemporalShift`, `Consensus`, `AttentionMask`, `NonLocal`), the name
-is the paper's. `FusedConv` is what the passes make of a shift, a convolution, a residual and an
-activation; only engines meet it.
+that ONNX has no single op for (`TemporalShift`, `SpatialShift`, `Consensus`, `AttentionMask`,
+`NonLocal`), the name is the paper's. `FusedConv` is what the passes make of a shift, a convolution,
+a residual and an activation; only engines meet it.
 
 Values are float32, or quantised: uint8 or int8, of which the node that makes them says scale and
 zero point (``y_scale``, ``y_zero_point``), and a node that computes with them says them again, as
@@ -49,6 +49,7 @@ from tsm_ref.op_rules import (
     same,
     shift_shape,
     softmax_shape,
+    spatial_shift_shape,
     squeeze_shape,
     window_sizes,
 )
@@ -130,6 +131,8 @@ ATTRIBUTES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "axis": ("an axis", lambda v: _is_int(v, -5) and v < 5),
     "axes": ("a list of axes", _ints(0, 0)),
     "d": ("one integer per channel", _ints(0, -(2**31))),
+    "dh": ("one integer per channel", _ints(0, -(2**31))),
+    "dw": ("one integer per channel", _ints(0, -(2**31))),
     "fill": _one_of("zero", "replicate", "circular"),
     "before": ("a number of frames of 0 or more", lambda v: _is_int(v, 0)),
     "past": _one_of("zero", "replicate", "lowest"),
@@ -275,6 +278,12 @@ OPS: Mapping[str, Op] = {
         in_time=WINDOW,
         **_MOVES,
     ),
+    "SpatialShift": Op(
+        ("x",),
+        spatial_shift_shape,
+        {"dh": REQUIRED, "dw": REQUIRED, "fill": "zero"},
+        in_time=FRAME,
+    ),
     "Consensus": Op(
         ("x",),
         consensus_shape,
@@ -354,6 +363,7 @@ OPS: Mapping[str, Op] = {
 ``Linear``              per frame: (N, C, T) -> (N, K, T)
 ``TemporalShift``       ``out[n, c, t] = x[n, c, t - d[c]]``; ``segment`` > 0: inside each stretch
                         of that many frames, 0: over the whole clip
+``SpatialShift``        ``out[n, c, t, h, w] = x[n, c, t, h - dh[c], w - dw[c]]``
 ``Consensus``           the mean over T: (N, K, T) -> (N, K); ``over`` may say the largest or the
                         last frame instead
 ``AttentionMask``       ``0.5 * x / mean_hw(x)`` (TS-CAN)

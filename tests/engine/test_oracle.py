@@ -154,6 +154,13 @@ def test_a_shift_stays_inside_its_segment(fill, segment):
         np.testing.assert_array_equal(y[:, :, t : t + (segment or 6)], expected)
 
 
+@pytest.mark.parametrize("fill", FILLS)
+def test_a_spatial_shift_moves_rows_and_columns(fill):
+    x, dh, dw = values(*SHAPE), (-1, 2, 0, 1), (0, 1, -3, 9)
+    y = alone("SpatialShift", x, dh=dh, dw=dw, fill=fill)
+    np.testing.assert_array_equal(y, ref.spatial_shift(x, dh, dw, fill))
+
+
 def test_attention():
     m = np.abs(values(2, 1, 3, 5, 7)) + 0.1
     mask = alone("AttentionMask", m)

@@ -59,6 +59,11 @@ def _shift(node: Node, x: Array) -> Array:
     return (found + np.int16(zero)).astype(x.dtype) if zero else found
 
 
+def _spatial_shift(node: Node, y: Array, x: Array) -> Array:
+    dh, dw = (np.array(node.attrs[name], np.int64) for name in ("dh", "dw"))
+    return loops.spatial_shift(x, dh, dw, _FILLS[node.attr("fill")])
+
+
 def _whole(x: Array) -> bool:
     return x.dtype.kind in "iu"
 
@@ -233,6 +238,7 @@ LOOPS: Mapping[str, Loop] = {
     "Squeeze": lambda node, y, x: x,
     "Linear": _linear,
     "TemporalShift": lambda node, y, x: _shift(node, x),
+    "SpatialShift": _spatial_shift,
     "Consensus": lambda node, y, x: loops.consensus(x),
     "AttentionMask": lambda node, y, x: loops_of_values.attention_mask(x),
     "NonLocal": _non_local,

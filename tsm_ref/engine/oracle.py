@@ -99,7 +99,8 @@ def _run(
 _NAMES = (
     "conv", "batch_norm", "relu", "leaky_relu", "hard_swish", "hard_sigmoid", "tanh", "sigmoid",
     "softmax", "log_softmax", "add", "multiply", "max_pool", "avg_pool", "global_avg_pool",
-    "linear", "temporal_shift", "concatenate", "consensus", "attention_mask", "non_local",
+    "linear", "temporal_shift", "spatial_shift", "concatenate", "consensus", "attention_mask",
+    "non_local",
 )  # fmt: skip
 
 _PLAIN = SimpleNamespace(
@@ -218,6 +219,9 @@ _RULES: Mapping[str, Rule] = {
     "Squeeze": _moved(lambda f, node, x: f.moved(x, lambda v: v.squeeze(node.attr("axes")))),
     "Linear": lambda f, node, x, weight, bias=None: f.linear(x, weight, bias),
     "TemporalShift": _moved(_temporal_shift),
+    "SpatialShift": lambda f, node, x: f.spatial_shift(
+        x, node.attrs["dh"], node.attrs["dw"], node.attr("fill")
+    ),
     "Consensus": lambda f, node, x: f.consensus(x, node.attr("over")),
     "AttentionMask": lambda f, node, x: f.attention_mask(x),
     "NonLocal": lambda f, node, theta, phi, g: f.non_local(theta, phi, g, node.attr("mode")),

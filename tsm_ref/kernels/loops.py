@@ -148,6 +148,27 @@ def temporal_shift(x: Array, d: Array, fill: int = ZERO) -> Array:
     return y
 
 
+def spatial_shift(x: Array, dh: Array, dw: Array, fill: int = ZERO) -> Array:
+    """Shift along height and width: ``y[n, c, t, h, w] = x[n, c, t, h - dh[c], w - dw[c]]``.
+
+    >>> x = np.arange(1.0, 5).reshape(1, 1, 1, 2, 2)
+    >>> spatial_shift(x, np.array([1]), np.array([0])).reshape(2, 2)
+    array([[0., 0.],
+           [1., 2.]])
+    """
+    y = np.zeros_like(x)
+    for n in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            for t in range(x.shape[2]):
+                for h in range(x.shape[3]):
+                    row = source_frame(h - dh[c], x.shape[3], fill)
+                    for w in range(x.shape[4]):
+                        column = source_frame(w - dw[c], x.shape[4], fill)
+                        if row >= 0 and column >= 0:
+                            y[n, c, t, h, w] = x[n, c, t, row, column]
+    return y
+
+
 def cached_shift(x: Array, d: Array, cache: Array) -> Array:
     """Shift the next frames of a stream by ``d[c] >= 0``, and keep in `cache` what is needed later.
 
@@ -363,6 +384,7 @@ source_frame = compiled()(source_frame)
 conv = compiled()(conv)
 batch_norm = compiled()(batch_norm)
 temporal_shift = compiled()(temporal_shift)
+spatial_shift = compiled()(spatial_shift)
 remember = compiled()(remember)
 cached_shift = compiled()(cached_shift)
 max_pool = compiled()(max_pool)

@@ -166,13 +166,15 @@ def segments(
     zeros: int,
     kernel: tuple[int, int] = (1, 1),
     dilation: tuple[int, int] = (1, 1),
+    moves: NDArray[np.integer] | None = None,
 ) -> Table:
     """Return the segments of every output frame: (frames of y, segments per frame, 2).
 
     ``sources[t, k, c]`` is the frame that output frame `t` reads for channel `c` at temporal tap
     `k`: an index into `places`, which holds the byte offset of each input frame, or -1 for a frame
-    of zeros, which lies at offset `zeros`. The order is that of `pack_weights`: block of channels,
-    temporal tap, row, column, channel.
+    of zeros, which lies at offset `zeros`. ``moves`` (channels, 2) are the rows and columns by
+    which a spatial shift has moved each channel. The order is that of `pack_weights`: block of
+    channels, temporal tap, row, column, channel.
 
     >>> x = Layout(frames=4, channels=32, height=7, width=7)
     >>> here = np.repeat(np.arange(4), 32).reshape(4, 1, 32)
@@ -181,10 +183,13 @@ def segments(
     """
     frames, taps, _ = sources.shape
     offsets = np.append(np.asarray(places, np.int64), 0)[sources]
+    by = np.zeros((x.channels, 2), np.int64) if moves is None else np.asarray(moves, np.int64)
+    back = by @ np.array([x.row, x.pixel])
     rows: list[list[tuple[int, int]]] = [[] for _ in range(frames)]
     for block in range(x.blocks):
         begin, end = block * x.lanes, min((block + 1) * x.lanes, x.channels)
         changes = (np.diff(sources[:, :, begin:end], axis=2) != 0).any(axis=(0, 1))
+        changes |= np.diff(back[begin:end]) != 0
         cuts = [begin, *(begin + 1 + np.flatnonzero(changes)), end]
         for tap in range(taps):
             for v in range(kernel[0]):
@@ -195,7 +200,7 @@ def segments(
                         for t in range(frames):
                             plane = offsets[t, tap, a] + block * x.block
                             base = plane if sources[t, tap, a] >= 0 else zeros
-                            rows[t].append((base + place + lane, b - a))
+                            rows[t].append((base + place + lane - back[a], b - a))
     return _merged(np.array(rows, np.int64))
 
 

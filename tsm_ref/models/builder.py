@@ -6,6 +6,7 @@ from typing import Any
 from tsm_ref.graph import Dim, Graph, Input, Node
 from tsm_ref.ops_table import Shape
 from tsm_ref.profile import ShiftRule
+from tsm_ref.reference import cross_folds
 
 Pads = tuple[int, int, int, int]
 """Rows above, columns before, rows below, columns behind."""
@@ -118,6 +119,12 @@ class Builder:
             fill=rule.fill,
             segment=rule.segment,
         )
+
+    def spatial_shift(self, x: str, name: str, fold_div: int = 8, fill: str = "zero") -> str:
+        """A shift along height and width by the folds of a cross: up, down, left and right."""
+        dh, dw = cross_folds(self.channels(x), fold_div)
+        attrs = {"dh": tuple(dh.tolist()), "dw": tuple(dw.tolist()), "fill": fill}
+        return self.node("SpatialShift", name, [x], self.channels(x), **attrs)
 
     def relu(self, x: str, name: str) -> str:
         """``max(x, 0)``."""

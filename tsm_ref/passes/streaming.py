@@ -328,7 +328,8 @@ def _timeless(node: Node) -> dict[str, Any]:
 
     A stride in time stays: it makes one frame of one window.
     """
-    attrs = {k: v for k, v in node.attrs.items() if k not in ("d", "fill", "segment")}
+    of_shift = ("d", "fill", "segment") if "d" in node.rule.attrs else ()
+    attrs = {k: v for k, v in node.attrs.items() if k not in of_shift}
     if "pads" in attrs:
         pads = attrs["pads"]
         attrs["pads"] = (0, *pads[1:3], 0, *pads[4:])

@@ -11,7 +11,8 @@ section 4.2, online models      `folds_online`, `is_causal`, `initial_cache`, `t
 section 5, the networks         `conv`, `batch_norm`, `relu`, `max_pool`, `linear`, `non_local`
 ==============================  ==================================================================
 
-Files: ``shift`` first, then ``folds`` and ``blocks``; ``ops`` and ``pool`` are the layers around
+Files: ``shift`` first, then ``folds`` and ``blocks``, ``spatial`` for its extension to height and
+width; ``ops`` and ``pool`` are the layers around
 them, ``quantised`` the same layers of whole numbers; ``rounding`` and ``bounds`` are what any
 tolerance is derived from. How other implementations differ from the paper:
 ``docs/conventions.md``.
@@ -59,6 +60,13 @@ from tsm_ref.reference.shift import (
     temporal_shift_by_multiply_accumulate,
     temporal_shift_step,
 )
+from tsm_ref.reference.spatial import (
+    conv_by_spatial_shifts,
+    cross_folds,
+    spatial_shift,
+    spatial_shift_adjoint,
+    spatial_shift_into_conv_weight,
+)
 
 __all__ = [
     "FILLS",
@@ -67,6 +75,8 @@ __all__ = [
     "batch_norm",
     "consensus",
     "conv",
+    "conv_by_spatial_shifts",
+    "cross_folds",
     "folds_mit",
     "folds_mtts_can",
     "folds_online",
@@ -91,6 +101,9 @@ __all__ = [
     "shift_into_conv3d_weight",
     "sigmoid",
     "softmax",
+    "spatial_shift",
+    "spatial_shift_adjoint",
+    "spatial_shift_into_conv_weight",
     "tanh",
     "temporal_shift",
     "temporal_shift_adjoint",

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tsm_ref.reference import ops, pool, shift
+from tsm_ref.reference import ops, pool, shift, spatial
 from tsm_ref.reference._arrays import Array
 from tsm_ref.reference._windows import Padding, Size
 from tsm_ref.reference.rounding import accumulation_bound as accumulation_bound
@@ -370,6 +370,13 @@ def temporal_shift(
 ) -> Bounded:
     """A shift moves the variances with the values; a zero that it fills in is exact."""
     return moved(x, lambda v: shift.temporal_shift(v, d, fill))
+
+
+def spatial_shift(
+    x: Bounded, dh: ArrayLike, dw: ArrayLike, fill: shift.Fill = "zero", *, u: float = 0.0
+) -> Bounded:
+    """As `temporal_shift`, along height and width."""
+    return moved(x, lambda v: spatial.spatial_shift(v, dh, dw, fill))
 
 
 def moved(x: Bounded, move: Callable[[Array], Array]) -> Bounded:

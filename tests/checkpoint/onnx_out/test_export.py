@@ -195,6 +195,11 @@ CASES = {
     "TemporalShift circular": after("TemporalShift", d=D, fill="circular"),
     "TemporalShift in segments": after("TemporalShift", d=D, segment=2),
     "TemporalShift of frames": after("TemporalShift", rank=3, d=D),
+    "SpatialShift zero": after("SpatialShift", dh=D, dw=D[::-1]),
+    "SpatialShift replicate": after(
+        "SpatialShift", dh=(-2, -1, 1, 2, 0, 0), dw=(2, 1, -1, -2, 0, 1), fill="replicate"
+    ),
+    "SpatialShift circular": after("SpatialShift", dh=D, dw=D[::-1], fill="circular"),
     "Consensus": after("Consensus", rank=3),
     "Consensus of the largest": after("Consensus", rank=3, over="max"),
     "Consensus of the last": after("Consensus", rank=3, over="last"),

@@ -7,6 +7,7 @@ Read in this order; each knows only those above it.
 ``guard``        the structure of a file, judged before any of it is carried out: `OnnxModel`
 ``moves``        the ops that move elements or fold constants, over NumPy arrays
 ``values``       a tensor as numbers of elements, and how a shift is read off them
+``in_space``     a shift along height and width, read off them too
 ``selection``    parts of a value: a window, other channels, the last frame
 ``budget``       how an attempt fails, and what all attempts together may cost
 ``building``     the graph while it is made

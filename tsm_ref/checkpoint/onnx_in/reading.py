@@ -20,6 +20,7 @@ from tsm_ref.checkpoint.finish import Step
 from tsm_ref.checkpoint.onnx_in.budget import Broken, Budget, NotUnderstood
 from tsm_ref.checkpoint.onnx_in.building import Building
 from tsm_ref.checkpoint.onnx_in.guard import OnnxModel, OnnxNode
+from tsm_ref.checkpoint.onnx_in.in_space import explain_in_space
 from tsm_ref.checkpoint.onnx_in.moves import (
     FOLDS,
     MOVES,
@@ -294,7 +295,7 @@ class Reading(Building):
             found = explain(own, part)
             base = part if found else base
         if found is None:
-            return self._selected(codes, base, name)
+            return self._crossed(codes, base, name) or self._selected(codes, base, name)
         if any(found.d):
             base = self.shifted(base, name, found.d, found.fill, found.segment)
         return View(base, found.groups)
@@ -317,6 +318,16 @@ class Reading(Building):
         if any(d):
             base = self.shifted(base, name, d, fill, segment)
         return View(base, known[0].groups)
+
+    def _crossed(self, codes: Codes, base: Base, name: str) -> View | None:
+        """A value whose channels were moved along height and width; None where they were not."""
+        self._budget.spend(8 * codes.size)
+        found = explain_in_space(codes, base)
+        if found is None:
+            return None
+        dh, dw, fill = found.dh, found.dw, found.fill
+        moved = self.emit("SpatialShift", name, [base.name], dh=dh, dw=dw, fill=fill)
+        return View(moved, found.groups)
 
     def _selected(self, codes: Codes, base: Base, name: str) -> View | None:
         """A window of pixels, channels in another order, or the last frame; None where neither."""

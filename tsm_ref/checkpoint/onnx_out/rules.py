@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.checkpoint.onnx_out.in_space import spatial_shift
 from tsm_ref.checkpoint.onnx_out.in_time import Validity, history, temporal_shift
 from tsm_ref.checkpoint.onnx_out.writer import Writer
 from tsm_ref.errors import GraphError
@@ -228,6 +229,10 @@ def _shift(writer: Writer, node: Node, weights: Weights) -> None:
     temporal_shift(writer, node)
 
 
+def _spatial_shift(writer: Writer, node: Node, weights: Weights) -> None:
+    spatial_shift(writer, node)
+
+
 RULES: Mapping[str, Rule] = {
     "Conv": _conv,
     "BatchNormalization": _batch_norm,
@@ -250,6 +255,7 @@ RULES: Mapping[str, Rule] = {
     "Squeeze": _squeeze,
     "Linear": _linear,
     "TemporalShift": _shift,
+    "SpatialShift": _spatial_shift,
     "Consensus": _consensus,
     "AttentionMask": _attention_mask,
     "NonLocal": _non_local,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine.on_numba import lowering
-from tsm_ref.engine.on_numba.lowering import Layer, limits
+from tsm_ref.engine.on_numba.lowering import Layer, limits, moves_of
 from tsm_ref.engine.on_numba.site import Site
 from tsm_ref.engine.on_numba.sources import frame_sources_of, mixed_blocks
 from tsm_ref.graph import Node
@@ -47,7 +47,9 @@ _ACTIVATIONS: Mapping[str, tuple[int, float | None, float]] = {
 """Kind, alpha (None: the node's) and beta of the activations that are not clamps."""
 
 
-def _segments(site: Site, node: Node, x: Layout, start: int) -> tables.Table:
+def _segments(
+    site: Site, node: Node, x: Layout, start: int, moves: Array | None = None
+) -> tables.Table:
     """Return the segments of a convolution whose input begins at address `start`."""
     kernel = site.shapes[node.inputs[1]][2:]
     return tables.segments(
@@ -57,6 +59,7 @@ def _segments(site: Site, node: Node, x: Layout, start: int) -> tables.Table:
         site.zeros - start,
         (kernel[1], kernel[2]),
         node.attr("dilations")[1:],
+        moves,
     )
 
 
@@ -67,7 +70,7 @@ def _direct(site: Site, layer: Layer) -> list[Piece]:
     residual, r, at = layer.residual, None, 0
     if residual is not None:
         r, at = site.layouts[residual], site.blocked(residual)
-    segments = _segments(site, node, x, start)
+    segments = _segments(site, node, x, start, moves_of(layer))
     low, high = limits(node)
     plan = plan_convolution(
         x,

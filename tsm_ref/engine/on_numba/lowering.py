@@ -8,6 +8,9 @@ a clip is cut up.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tsm_ref.graph import Graph, Node
 from tsm_ref.kernels.machine import BLOCK
 from tsm_ref.ops_table import Shape
@@ -17,6 +20,9 @@ Shapes = Mapping[str, Shape]
 DIRECT, WINOGRAD, DEPTHWISE, INVERTED = "direct", "winograd", "depthwise", "inverted"
 POOL, LINEAR, ALIAS, NUMPY = "pool", "linear", "alias", "numpy"
 HISTORY = "history"
+
+FARTHEST = 3
+"""The largest spatial shift that a convolution reads by itself: every plane has such a border."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,12 @@ class Layer:
         inputs = self.node.inputs
         return inputs[3] if self.node.op == "FusedConv" and len(inputs) > 3 else None
 
+    @property
+    def first(self) -> Node:
+        """The node whose kernel reads the input: not a spatial shift, which is only offsets."""
+        moved = len(self.nodes) > 1 and self.nodes[0].op == "SpatialShift"
+        return self.nodes[1 if moved else 0]
+
     def reads(self, graph: Graph) -> list[str]:
         """The values that are read: parameters are not values."""
         made = {node.name for node in self.nodes}
@@ -74,14 +86,52 @@ def lower(graph: Graph, shapes: Shapes) -> list[Layer]:
     """
     blocks = _inverted_residuals(graph, shapes)
     inside = {node.name for block in blocks.values() for node in block.nodes[:-1]}
+    offsets = {
+        node.name: node
+        for node in graph.select("SpatialShift")
+        if _is_offsets(node, graph, shapes) and not _reads_any(graph, node, {*inside, *blocks})
+    }
     layers = []
     for node in graph.nodes:
         if node.name in blocks:
             layers.append(blocks[node.name])
-        elif node.name not in inside:
+        elif node.name not in inside and node.name not in offsets:
             kind, tile = _kind(node, shapes)
-            layers.append(Layer(kind, (node,), tile))
+            moved = offsets.get(node.inputs[0])
+            layers.append(Layer(kind, (node,) if moved is None else (moved, node), tile))
     return layers
+
+
+def _is_offsets(shift: Node, graph: Graph, shapes: Shapes) -> bool:
+    """Return whether a spatial shift is only where pointwise convolutions begin to read."""
+    readers = graph.consumers.get(shift.name, ())
+    near = max(map(abs, (*shift.attrs["dh"], *shift.attrs["dw"]))) <= FARTHEST
+    return (
+        near
+        and shift.attr("fill") == "zero"
+        and shift.name not in graph.outputs
+        and all(
+            node.op == "FusedConv"
+            and node.inputs[0] == shift.name
+            and shift.name not in node.inputs[1:]
+            and shapes[node.inputs[1]][2:] == (1, 1, 1)
+            and node.attr("group") == 1
+            and not any(node.attr("pads"))
+            for node in readers
+        )
+    )
+
+
+def _reads_any(graph: Graph, node: Node, names: set[str]) -> bool:
+    return any(reader.name in names for reader in graph.consumers.get(node.name, ()))
+
+
+def moves_of(layer: Layer) -> NDArray[np.int64] | None:
+    """Return by how many rows and columns each channel was moved, (C, 2); None if by none."""
+    shift = layer.nodes[0]
+    if shift.op != "SpatialShift":
+        return None
+    return np.array([shift.attrs["dh"], shift.attrs["dw"]], np.int64).T
 
 
 def _kind(node: Node, shapes: Shapes) -> tuple[str, int]:
@@ -221,9 +271,11 @@ def limits(node: Node) -> tuple[float, float]:
 
 def border(layer: Layer, shapes: Shapes) -> tuple[int, int]:
     """Return how many zeros `layer` reads before (above, left of) and after its input's planes."""
-    node = layer.nodes[0]
+    node = layer.first
     if node.op != "FusedConv":
         return 0, 0
+    if (moves := moves_of(layer)) is not None:
+        return max(0, int(moves.max())), max(0, -int(moves.min()))
     if layer.kind == WINOGRAD:
         height, width = shapes[layer.x][3:]
         return 1, 1 + max(-height % layer.tile, -width % layer.tile)
@@ -276,7 +328,7 @@ def _frame_by_frame(layer: Layer, shapes: Shapes) -> bool:
 
 
 def _shifts(layer: Layer) -> bool:
-    node = layer.nodes[0]
+    node = layer.first
     return node.op == "FusedConv" and any(node.attr("d"))
 
 
@@ -292,7 +344,7 @@ def _chain(layers: tuple[Layer, ...], graph: Graph, shapes: Shapes) -> Chain:
         for layer in layers
         if layer.node.op == "FusedConv"
     )
-    first = layers[0].nodes[0]
+    first = layers[0].first
     d = first.attr("d") if _shifts(layers[0]) else ()
     turning = any(d) and first.attr("fill") == "circular"
     return Chain(layers, 2 * weights <= widest and not turning, max(0, *d, 0))

@@ -4,6 +4,7 @@ Arrays are those of one clip: (C, T, H, W), (C, T) or (K,).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -216,6 +217,46 @@ def _temporal_shift(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     return lambda: copy_frames(y, frames.x, copies, zero)
 
 
+def _spatial_shift(node: Node, inputs: Sequence[Array], y: Array) -> Step:
+    """Copies of the channels that move alike; what comes from beyond the edge is zero."""
+    x, fill = inputs[0], node.attr("fill")
+    if fill != "zero":
+        sources = [
+            _from(np.array(node.attrs[name]), size, fill)
+            for name, size in zip(("dh", "dw"), x.shape[2:], strict=True)
+        ]
+        rows, columns = sources[0][:, None, :, None], sources[1][:, None, None, :]
+        channel, frame = np.ogrid[: x.shape[0], : x.shape[1]]
+        where = (channel[..., None, None], frame[..., None, None], rows, columns)
+        return lambda: np.copyto(y, x[where])
+    copies, start = [], 0
+    for pair, run in groupby(zip(node.attrs["dh"], node.attrs["dw"], strict=True)):
+        stop = start + len(list(run))
+        cuts = [_overlap(d, size) for d, size in zip(pair, x.shape[2:], strict=True)]
+        (to_h, from_h), (to_w, from_w) = cuts
+        copies.append((y[start:stop, :, to_h, to_w], x[start:stop, :, from_h, from_w]))
+        start = stop
+
+    def step() -> None:
+        y.fill(0)
+        for target, source in copies:
+            np.copyto(target, source)
+
+    return step
+
+
+def _overlap(d: int, size: int) -> tuple[slice, slice]:
+    """Where the values of a shifted axis go, and where they come from."""
+    d = max(-size, min(size, d))
+    return slice(max(0, d), size + min(0, d)), slice(max(0, -d), size - max(0, d))
+
+
+def _from(d: Array, size: int, fill: str) -> Array:
+    """Which place of an axis each place of each channel is read from, (C, size)."""
+    source = np.arange(size) - d[:, None]
+    return source % size if fill == "circular" else source.clip(0, size - 1)
+
+
 def _consensus(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     over = node.attr("over")
     if over == "last":
@@ -269,6 +310,7 @@ STEPS: Mapping[str, StepMaker] = {
     "Squeeze": _squeeze,
     "Linear": _linear,
     "TemporalShift": _temporal_shift,
+    "SpatialShift": _spatial_shift,
     "Consensus": _consensus,
     "AttentionMask": _attention_mask,
     "NonLocal": _non_local,

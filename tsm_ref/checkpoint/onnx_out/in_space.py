@@ -1,0 +1,61 @@
+"""The shift along height and width, in ONNX: a frame made larger, and every fold cut out of it."""
+
+from itertools import groupby
+
+from tsm_ref.checkpoint.onnx_out.writer import Writer
+from tsm_ref.graph import Node
+
+LAST = 2**31 - 1
+
+
+def spatial_shift(writer: Writer, node: Node) -> None:
+    """Lengthen every frame on its four sides by what the fill says, and cut every fold out late.
+
+    Frames are (N*T, C, H, W); a fold that is shifted by (dh, dw) starts so much earlier.
+    """
+    (x,) = node.inputs
+    fill, (height, width) = node.attr("fill"), writer.shapes[x][3:]
+    dh = [_bounded(v, height, fill) for v in node.attrs["dh"]]
+    dw = [_bounded(v, width, fill) for v in node.attrs["dw"]]
+    reach = max(map(abs, dh)), max(map(abs, dw))
+    larger = _enlarged(writer, node, writer.rows[x], (height, width), reach, fill)
+    parts, start = [], 0
+    for (down, right), run in groupby(zip(dh, dw, strict=True)):
+        stop = start + len(list(run))
+        top, left = reach[0] - down, reach[1] - right
+        ends = writer.ints(stop, top + height, left + width)
+        box = [writer.ints(start, top, left), ends, writer.ints(1, 2, 3)]
+        parts.append(writer.step("Slice", [larger, *box], node.name))
+        start = stop
+    writer.rows[node.name] = writer.node("Concat", parts, writer.row_name(node.name), axis=1)
+
+
+def _bounded(d: int, size: int, fill: str) -> int:
+    """A shift by more than the frame is one by the frame; a circular one goes round."""
+    if fill == "circular":
+        return (abs(d) % size) * (1 if d > 0 else -1)
+    return max(-size, min(size, d))
+
+
+def _enlarged(
+    writer: Writer,
+    node: Node,
+    rows: str,
+    sizes: tuple[int, int],
+    reach: tuple[int, int],
+    fill: str,
+) -> str:
+    if not any(reach):
+        return rows
+    if fill != "circular":
+        pads = writer.ints(0, 0, *reach, 0, 0, *reach)
+        mode = "constant" if fill == "zero" else "edge"
+        return writer.step("Pad", [rows, pads], node.name, mode=mode)
+    for axis, size, by in zip((2, 3), sizes, reach, strict=True):
+        if by:
+            along = writer.ints(axis)
+            tail = [rows, writer.ints(size - by), writer.ints(LAST), along]
+            head = [rows, writer.ints(0), writer.ints(by), along]
+            ends = [writer.step("Slice", part, node.name) for part in (tail, head)]
+            rows = writer.step("Concat", [ends[0], rows, ends[1]], node.name, axis=axis)
+    return rows
