@@ -22,11 +22,12 @@ FLOORS = (
     ("live",),
     ("show",),
     ("batch",),
+    ("quantization",),
     ("tsm_ref",),
     ("options",),
     (
         *("infer", "bench", "serve", "pulse", "evaluate", "fit_head", "explain"),
-        *("convert", "inspect", "warmup"),
+        *("convert", "inspect", "quantize", "warmup"),
     ),
     ("subcommands",),
     ("completion",),
@@ -86,6 +87,7 @@ INSIDE = {
         "file_form",
         "model",
     ),
+    "quantization": ("ranges report", "equalise place", "quantize"),
     "recognition": ("clock light room windows", "answers", "recognize", "features render"),
     "serve": (
         *("settings problems metrics page", "work uploads guard connections frames"),

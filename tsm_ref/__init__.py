@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tsm_ref.model import Model, build, load, save
+    from tsm_ref.quantization import quantize  # type: ignore[no-redef]  # the module is callable too
     from tsm_ref.reference import temporal_shift
 
-__all__ = ["Model", "__version__", "build", "load", "save", "temporal_shift"]
+__all__ = ["Model", "__version__", "build", "load", "quantize", "save", "temporal_shift"]
 
 __version__ = "0.1.0"
 
@@ -22,6 +23,7 @@ _HOMES = {
     "Model": "tsm_ref.model",
     "build": "tsm_ref.model",
     "load": "tsm_ref.model",
+    "quantize": "tsm_ref.quantization",
     "save": "tsm_ref.model",
     "temporal_shift": "tsm_ref.reference",
 }

@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "evaluate": ("tsm_ref.evaluate", "the accuracy of a model on a list of clips with labels"),
     "fit-head": ("tsm_ref.fit_head", "a head for your own classes, from labelled clips"),
     "serve": ("tsm_ref.serve.__main__", "recognition over HTTP and WebSocket, and a page"),
+    "quantize": ("tsm_ref.quantize", "whole numbers of 8 bits, calibrated on your clips"),
     "explain": ("tsm_ref.explain", "draw what the shift does"),
     "pulse": ("tsm_ref.pulse.__main__", "the pulse of a face in a video; no medical device"),
     "convert": ("tsm_ref.convert", "any readable model file to HDF5, safetensors or ONNX"),

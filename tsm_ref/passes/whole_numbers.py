@@ -32,6 +32,8 @@ MOVES = ("MaxPool", "TemporalShift", "Flatten", "Squeeze")
 """Ops that give some of their values, or zero: the same for whole numbers."""
 
 CLAMPS = ("Relu", "Clip")
+"""Activations that a requantised result takes in."""
+
 
 PAIRS = {"Add": "QLinearAdd", "Mul": "QLinearMul"}
 MEANS = {

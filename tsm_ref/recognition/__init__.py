@@ -19,7 +19,7 @@
 """
 
 from tsm_ref.recognition.answers import Answer, Prediction
-from tsm_ref.recognition.features import ClipFeatures, as_npz, features_of
+from tsm_ref.recognition.features import ClipFeatures, as_npz, features_of, views_of
 from tsm_ref.recognition.recognize import (
     Recognition,
     check_classifies,
@@ -42,4 +42,5 @@ __all__ = [
     "features_of",
     "recognize",
     "sampled",
+    "views_of",
 ]

@@ -31,7 +31,7 @@ from tsm_ref.video import (
     updated,
 )
 
-__all__ = ["ClipFeatures", "as_npz", "features_of"]
+__all__ = ["ClipFeatures", "as_npz", "features_of", "views_of"]
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
@@ -118,6 +118,40 @@ def features_of(
             times=known.times[windows.indices],
             warnings=warned,
         )
+
+    return surveyed(clip, look)
+
+
+def views_of(
+    model: Model,
+    path: str | PathLike[str] | Array,
+    *,
+    profile: Profile | None = None,
+    allow_partial: bool = False,
+) -> Array:
+    """What the network sees of a video: every crop of every clip or window, (V, 3, T, H, W).
+
+    Sampled and raised as `features_of`.
+
+    >>> from tsm_ref.checkpoint import weights_folder
+    >>> from tsm_ref.model import load
+    >>> clip = weights_folder() / "samples" / "zoom_in.mp4"
+    >>> views_of(load("camera-motion", engine="numpy"), clip).shape
+    (6, 3, 8, 64, 64)
+    """
+    check_takes_clips(model)
+    profile = profile or model.profile
+    check_memory(model, profile)
+    clip = open_clip(path, allow_partial=allow_partial, threads=model.threads)
+
+    def look(known: Survey) -> Array:
+        with as_usage():
+            windows = _windows(profile, known)
+        made = {
+            row: normalize(pixels, profile.preprocess)
+            for row, pixels, _ in _pixels(model, profile, clip, known, windows)
+        }
+        return np.concatenate([made[row] for row in range(len(windows))])
 
     return surveyed(clip, look)
 

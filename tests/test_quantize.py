@@ -1,0 +1,68 @@
+"""Quantising from the command line: what is written and said, and its exit codes."""
+
+from pathlib import Path
+
+import pytest
+
+import tsm_ref
+from tsm_ref.checkpoint import weights_folder
+from tsm_ref.quantization import Report
+from tsm_ref.quantize import main
+
+SAMPLES = weights_folder() / "samples"
+FAST = ["--engine", "numpy", "--keep", "none", "--no-equalise"]
+
+
+def test_a_folder_of_clips_makes_a_model(tmp_path: Path, capsys) -> None:
+    out = tmp_path / "small.h5"
+    assert main(["camera-motion", str(out), "--clips", str(SAMPLES), *FAST]) == 0
+    said = capsys.readouterr().out
+    assert "top-1         the same as in float32 for 100.0%" in said
+    assert "stay float32  none" in said
+    made = tsm_ref.load(out, engine="numpy")
+    assert made.graph.quantised
+    assert Report.from_json(made.notes["quantisation"]).source == "samples"
+    pan = made.recognize(SAMPLES / "pan_left.mp4")
+    assert pan.predictions[0].label == "pan left"
+
+
+def test_a_list_will_do(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{SAMPLES / 'zoom_in.mp4'}\n")
+    arguments = ["camera-motion", str(tmp_path / "m.h5"), "--clips", str(tmp_path / "list.txt")]
+    assert main([*arguments, *FAST]) == 0
+
+
+def test_the_samples_are_taken_on_request_and_it_says_so(tmp_path: Path, capsys) -> None:
+    assert main(["camera-motion", str(tmp_path / "m.h5"), "--samples", *FAST]) == 0
+    assert "not on clips such as it will see" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["camera-motion", "out.h5"], 2, "give --clips"),
+        (["camera-motion", "out.h5", "--clips", str(SAMPLES), "--samples"], 2, "give --clips"),
+        (["camera-motion", "out.onnx", "--samples"], 2, "the ending must be .h5"),
+        (["camera-motion", "out.h5", "--samples", "--keep", "odd"], 2, "no layer 'odd'"),
+        (["no-such", "out.h5", "--samples"], 4, "there is no model and no file 'no-such'"),
+        (["camera-motion", "out.h5", "--clips", "text.txt"], 3, "no-such.mp4"),
+        (["camera-motion", "no/folder/out.h5", "--samples", *FAST], 5, "no/folder/out.h5"),
+    ],
+)
+def test_what_cannot_be_ends_with_one_line(
+    tmp_path: Path, monkeypatch, capsys, arguments: list[str], code: int, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text("no-such.mp4\n")
+    assert main([*arguments, "--engine", "numpy"]) == code
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert len([line for line in said.splitlines() if not line.startswith("warning")]) == 1
+    assert not Path("out.h5").exists()
+
+
+def test_what_is_quantised_is_not_quantised_again(tmp_path: Path, capsys) -> None:
+    once, twice = str(tmp_path / "1.h5"), str(tmp_path / "2.h5")
+    assert main(["camera-motion", once, "--samples", *FAST]) == 0
+    assert main([once, twice, "--samples", *FAST]) == 2
+    assert main([once, once, "--samples", *FAST]) == 5
