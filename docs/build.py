@@ -4,6 +4,7 @@
 error. ``python docs/build.py --commands`` writes ``commands.md`` anew from the options themselves.
 """
 
+import ast
 import os
 import re
 import shutil
@@ -11,8 +12,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from importlib import import_module
+from inspect import cleandoc
+from itertools import pairwise
 from pathlib import Path
 from pkgutil import iter_modules
+from textwrap import indent
+from types import ModuleType
 
 import tsm_ref
 from tsm_ref.errors import MissingDependency, TsmError, UsageError
@@ -149,12 +154,43 @@ def write_sources(folder: Path) -> None:
     (folder / "api").mkdir()
     for name, what in MODULES.items():
         title = f"{name}: {what}" if what else name
-        text = f"{title}\n{'=' * len(title)}\n\n.. automodule:: {name}\n   :members:\n"
-        if hasattr(import_module(name), "__all__"):
-            text += "   :imported-members:\n"
-        if name == "tsm_ref":  # its names are those of tsm_ref.model
-            text += "   :no-index:\n"
+        text = f"{title}\n{'=' * len(title)}\n\n.. automodule:: {name}\n{_public(name)}"
         (folder / "api" / f"{name}.rst").write_text(text, encoding="utf-8")
+
+
+def _public(name: str) -> str:
+    """What is explained of a module: the names that it offers, or all that is written in it."""
+    module = import_module(name)
+    offered = getattr(module, "__all__", None)
+    if offered is None:
+        return "   :members:\n"
+    parts = [""]
+    for public in offered:
+        found = getattr(module, public)
+        if callable(found):
+            kind = "class" if isinstance(found, type) else "function"
+            parts.append(f".. auto{kind}:: {name}.{public}")
+            parts += ["   :members:"] if kind == "class" else []
+        else:
+            parts.append(f".. py:data:: {name}.{public}")
+        parts += ["   :no-index:"] if name == "tsm_ref" else []  # the names are of tsm_ref.model
+        parts += ["", *([] if callable(found) else [indent(_said(module, public), "   "), ""])]
+    return "\n".join(parts)
+
+
+def _said(module: ModuleType, constant: str) -> str:
+    """The docstring of a constant: the text behind it, in whichever file of the room it stands."""
+    path = Path(str(module.__file__))
+    for file in sorted(path.parent.rglob("*.py")) if path.stem == "__init__" else [path]:
+        body = ast.parse(file.read_text("utf-8")).body
+        for given, text in pairwise(body):
+            targets = given.targets if isinstance(given, ast.Assign) else [
+                getattr(given, "target", None)
+            ]  # fmt: skip
+            named = any(isinstance(t, ast.Name) and t.id == constant for t in targets)
+            if named and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                return cleandoc(str(text.value.value))
+    return ""
 
 
 def _modules() -> list[str]:

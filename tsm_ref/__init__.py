@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Model", "__version__", "build", "load", "quantize", "save", "temporal_shift"]
 
 __version__ = "0.1.0"
+"""The version of the package."""
 
 _HOMES = {
     "Model": "tsm_ref.model",
