@@ -13,9 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsm_ref.command import Parser, guarded, limit_blas, positive, say
+from tsm_ref.command import Parser, guarded, limit_blas, say
 from tsm_ref.errors import SomeInputsFailed, UsageError
-from tsm_ref.options import add_facts, add_model, add_version, by_option, recipe_of, versions
+from tsm_ref.options import (
+    add_facts,
+    add_model,
+    add_partial,
+    add_quiet,
+    add_run,
+    add_version,
+    by_option,
+    recipe_of,
+    versions,
+)
 from tsm_ref.system.terminal import printable
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
@@ -46,10 +56,9 @@ def parser() -> argparse.ArgumentParser:
     add("-o", "--output", metavar="FILE.json", help="everything that was measured, and how")
     add("--confusion", metavar="OUT.svg|png", help="who is taken for whom, as a picture")
     add("--resume", action="store_true", help="go on with a run that was cut off (with --output)")
-    add("--workers", type=positive, default=1, metavar="N", help="processes side by side")
-    add("--scheduler", metavar="ADDRESS", help="of Dask, as tcp://host:8786, or local")
-    add("--allow-partial", action="store_true", help="use what decodes of a damaged video")
-    add("-q", "--quiet", action="store_true", help="no warnings, no progress")
+    add_run(made)
+    add_partial(made)
+    add_quiet(made)
     add_facts(made)
     add_version(made)
     return made

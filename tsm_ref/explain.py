@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tsm_ref.command import Parser, guarded, limit_blas, positive, say
 from tsm_ref.errors import NotStreamable, UsageError
-from tsm_ref.options import add_version, by_option
+from tsm_ref.options import add_engine, add_version, by_option
 from tsm_ref.system.terminal import printable
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     add("--svg", metavar="OUT.svg", help="the same as a picture")
     add("--html", metavar="OUT.html", help="a page on which profiles are chosen and followed")
     add("--clip", metavar="VIDEO", help="which frames of it decided, by hiding each in turn")
-    add("--engine", choices=("auto", "numpy", "numba"), default="auto")
+    add_engine(made)
     add_version(made)
     return made
 

@@ -20,6 +20,8 @@ from tsm_ref.options import (
     add_facts,
     add_limits,
     add_model,
+    add_partial,
+    add_quiet,
     add_version,
     by_option,
     limited,
@@ -59,8 +61,8 @@ def parser() -> argparse.ArgumentParser:
     add("--confusion", metavar="OUT.svg|png", help="who is taken for whom, as a picture")
     add("--json", action="store_true", help="what was measured, as one JSON object")
     add("--storage", choices=("float32", "float16"), default="float32", help="of the weights")
-    add("--allow-partial", action="store_true", help="use what decodes of a damaged video")
-    add("-q", "--quiet", action="store_true", help="no warnings, no progress")
+    add_partial(made)
+    add_quiet(made)
     look = made.add_argument_group("what the network sees, in the fit and ever after")
     look.add_argument(
         "--sampling",

@@ -16,6 +16,10 @@ from tsm_ref.options import (
     add_facts,
     add_limits,
     add_model,
+    add_partial,
+    add_quiet,
+    add_run,
+    add_sampling,
     add_version,
     by_option,
     coloured,
@@ -77,33 +81,24 @@ def parser() -> argparse.ArgumentParser:
     add("--top", type=positive, default=5, metavar="K", help="classes to show (default: 5)")
     add("--json", action="store_true", help="one JSON object per line: per video, or per frame")
     amount = made.add_mutually_exclusive_group()
-    amount.add_argument("-q", "--quiet", action="store_true", help="no warnings, no progress")
+    add_quiet(amount)
     amount.add_argument("-v", "--verbose", action="store_true", help="more about each of many")
     _add_batch(made)
     _add_pictures(made)
     _add_features(made)
-    look = made.add_argument_group(
-        "what the network sees, instead of what the model's profile says"
-    )
-    look.add_argument(
-        "--sampling",
-        metavar="POLICY",
-        help="uniform, twice, val, dense, mmaction2, paddle, windows",
-    )
-    look.add_argument("--crops", type=positive, metavar="N", help="1, 3, 5 or 10 crops per frame")
-    look.add_argument("--window", type=number, metavar="S", help="sliding windows of S seconds")
-    look.add_argument("--stride", type=number, metavar="S", help="one every S seconds")
+    add_sampling(made)
     add_facts(made)
     _add_streaming(made)
     add_limits(made)
-    add("--allow-partial", action="store_true", help="use what decodes of a damaged video")
+    add_partial(made)
     add_version(made)
     return made
 
 
 def _add_batch(made: argparse.ArgumentParser) -> None:
     """The options of a run over many clips."""
-    add = made.add_argument_group("many videos: a line for each").add_argument
+    many = made.add_argument_group("many videos: a line for each")
+    add = many.add_argument
     add("-r", "--recursive", action="store_true", help="folders in folders too")
     add("--from-file", metavar="LIST", help="a list of paths, or of paths and labels; - is stdin")
     add("--root", metavar="DIR", help="where the paths of LIST begin")
@@ -111,8 +106,7 @@ def _add_batch(made: argparse.ArgumentParser) -> None:
     add("--jsonl", metavar="FILE", help="the lines of --json in a file")
     add("--csv", metavar="FILE", help="a row for each")
     add("--resume", action="store_true", help="go on with a run that was cut off")
-    add("--workers", type=positive, default=1, metavar="N", help="processes side by side")
-    add("--scheduler", metavar="ADDRESS", help="of Dask, as tcp://host:8786, or local")
+    add_run(many)
 
 
 def _add_pictures(made: argparse.ArgumentParser) -> None:

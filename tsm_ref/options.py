@@ -20,9 +20,14 @@ if TYPE_CHECKING:  # imported late: the number of threads has to be set before N
     from tsm_ref.model import Model
 
 __all__ = [
+    "add_engine",
     "add_facts",
     "add_limits",
     "add_model",
+    "add_partial",
+    "add_quiet",
+    "add_run",
+    "add_sampling",
     "add_version",
     "by_option",
     "coloured",
@@ -56,8 +61,44 @@ def add_model(
     )
     add("--profile", metavar="NAME|FILE", help="what a model file means: mit, ..., or a .toml")
     add("--labels", metavar="FILE|NAME", help="its classes: one a line, CSV, JSON, kinetics400")
-    add("--engine", choices=("auto", "numba", "numpy", "loops"), default="auto")
+    add_engine(made)
     add("--threads", type=positive, default=1, metavar="N", help="default: %(default)s")
+
+
+def add_engine(made: argparse.ArgumentParser) -> None:
+    """What computes."""
+    made.add_argument("--engine", choices=("auto", "numba", "numpy", "loops"), default="auto")
+
+
+def add_sampling(made: argparse.ArgumentParser) -> None:
+    """What the network sees of a video."""
+    add = made.add_argument_group(
+        "what the network sees, instead of what the model's profile says"
+    ).add_argument
+    policies = "uniform, twice, val, dense, mmaction2, paddle, windows"
+    add("--sampling", metavar="POLICY", help=policies)
+    add("--crops", type=positive, metavar="N", help="1, 3, 5 or 10 crops per frame")
+    add("--window", type=number, metavar="S", help="sliding windows of S seconds")
+    add("--stride", type=number, metavar="S", help="one every S seconds")
+
+
+def add_partial(made: argparse.ArgumentParser) -> None:
+    """What is done with a damaged video."""
+    made.add_argument(
+        "--allow-partial", action="store_true", help="use what decodes of a damaged video"
+    )
+
+
+def add_run(made: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
+    """Who does the work on many clips."""
+    add = made.add_argument
+    add("--workers", type=positive, default=1, metavar="N", help="processes side by side")
+    add("--scheduler", metavar="ADDRESS", help="of Dask, as tcp://host:8786, or local")
+
+
+def add_quiet(made: "argparse.ArgumentParser | argparse._MutuallyExclusiveGroup") -> None:
+    """Say nothing but results and errors."""
+    made.add_argument("-q", "--quiet", action="store_true", help="no warnings, no progress")
 
 
 def add_facts(made: argparse.ArgumentParser) -> None:

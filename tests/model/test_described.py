@@ -1,7 +1,10 @@
 """What models, streams and results say of themselves in a line and in notebooks."""
 
+import pytest
+
 import tsm_ref
 from tsm_ref.checkpoint import weights_folder
+from tsm_ref.errors import UsageError
 
 
 def test_a_model_in_a_line_and_as_a_table() -> None:
@@ -31,3 +34,16 @@ def test_a_result_in_a_line_and_as_a_table() -> None:
     assert repr(tour).endswith("tour.mp4 by camera-motion, 6 segments>")
     assert repr(tour).startswith("<Recognition static (")
     assert tour._repr_html_().count("<tr>") == 5 + 6
+
+
+def test_a_stream_in_a_notebook() -> None:
+    model = tsm_ref.load("camera-motion", engine="numpy")
+    shown = model.stream()._repr_html_()
+    assert "<caption>ModelStream</caption>" in shown
+    assert "<th>delay</th><td>0 frames</td>" in shown
+
+
+def test_a_path_is_no_clip() -> None:
+    model = tsm_ref.load("camera-motion", engine="numpy")
+    with pytest.raises(UsageError, match=r"a path: model\.recognize\('clip\.mp4'\) takes a video"):
+        model("clip.mp4")  # type: ignore[arg-type]

@@ -10,6 +10,8 @@ from tsm_ref.models import (
     build_mobilenet_v2,
     build_resnet,
     build_ts_can,
+    check_options,
+    options_of,
 )
 from tsm_ref.profile import ShiftRule
 
@@ -71,3 +73,25 @@ def test_what_is_not_there_is_said():
         build_graph("ts-can", num_classes=7, placement="none", shift=RULE)
     with pytest.raises(UsageError, match="resnet18 needs `num_classes`"):
         build_graph("resnet18", placement="none", shift=RULE)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("resnet18", {"clases": 3}, "no option 'clases'; beside those of all, it has non_local"),
+        ("mobilenetv2", {"width": "a"}, "`width` \\(='a'\\) must be a number, as 1.0"),
+        ("ts-can", {"width": 1.0}, "no option 'width'; beside those of all, it has heads"),
+    ],
+)
+def test_a_wrong_option_is_named_and_the_right_ones_too(name, options, said):
+    with pytest.raises(UsageError, match=said):
+        check_options(name, options)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_option_that_is_told_is_taken(name):
+    check_options(name, options_of(name))
+    family = ARCHITECTURES[name]
+    classes = {"num_classes": 3} if family.classifies else {}
+    shift = ShiftRule("none")
+    assert build_graph(name, placement="none", shift=shift, **classes, **options_of(name)).nodes

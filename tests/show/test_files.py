@@ -66,3 +66,10 @@ def test_a_clip_that_failed_has_a_page_and_no_plot(tmp_path: Path) -> None:
     wanted = Pictures(str(tmp_path / "x.html"), str(tmp_path / "x.svg"))
     wanted.write([Shown("a.mp4", error="the file is empty")])
     assert [p.name for p in tmp_path.iterdir()] == ["x.html"]
+
+
+@pytest.mark.parametrize("option", ["report", "plot", "subtitles", "edl", "save_video"])
+def test_a_folder_that_is_not_there_is_known_before(tmp_path: Path, option: str) -> None:
+    path = str(tmp_path / "no" / "such.mp4")
+    with pytest.raises(WriteError, match=r"such\.mp4: its folder is not there"):
+        Pictures(**{option: path}).check(1)

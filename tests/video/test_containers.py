@@ -126,7 +126,7 @@ HARMFUL = [
     (sound_only, "no video in it, only audio: a video stream is needed"),
     (concat, "playlist or list of other files is refused"),
     (playlist, "playlist or list of other files is refused"),
-    (still_images, "not a video that can be read"),
+    (still_images, "one picture is no video: give the folder of the frames"),
     (index_of_nothing, "index claims 2147483647 samples"),
 ]
 

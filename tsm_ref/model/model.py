@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +25,7 @@ from tsm_ref.model.meaning import Labels, check_labels, input_shapes, meant_as
 from tsm_ref.model.scores import logits_of
 from tsm_ref.model.stream import ModelStream
 from tsm_ref.model.summary import Shift, shifts_of, summary_lines
-from tsm_ref.models import architecture_named, build_graph, random_weights
+from tsm_ref.models import architecture_named, build_graph, check_options, random_weights
 from tsm_ref.passes.features import layers, with_heads
 from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
 from tsm_ref.reference import consensus, sigmoid, softmax
@@ -369,6 +368,10 @@ class Model:
 
     def _given(self, name: str, value: Array) -> Array:
         """An input as the engine takes it; whole numbers where the file takes bytes."""
+        if isinstance(value, str | PathLike):
+            raise UsageError(
+                f"the input {name!r} is a path: model.recognize({fspath(value)!r}) takes a video"
+            )
         try:
             array = np.asarray(value)
         except ValueError:
@@ -466,6 +469,7 @@ def build(
     11179077
     """
     family = architecture_named(architecture)
+    check_options(architecture, options)
     base = PROFILES[family.profile]
     placement = family.placements[0] if placement is None else placement
     if num_classes is None and family.classifies:
@@ -503,8 +507,7 @@ def build(
         )
         graph = with_heads(graph, heads) if heads else graph
     except (ValueError, TypeError, GraphError) as error:
-        odd = re.search(r"unexpected keyword argument ('\w+')", str(error))
-        said = f"it has no option {odd[1]}" if odd else error
+        said = str(error).replace("`divisor`", "`fold_div`")
         raise UsageError(f"cannot build {architecture!r}: {said}") from None
     if graph.parameter_count > MOST:
         raise UsageError(f"{graph.parameter_count:,} parameters were asked for; at most {MOST:,}")

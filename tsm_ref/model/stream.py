@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tsm_ref.checkpoint.hdf5.stream_state import load_state, save_state
 from tsm_ref.engine.stream.stream import Outputs, Stream
 from tsm_ref.errors import UsageError
+from tsm_ref.model.described import as_html
 from tsm_ref.profile import Profile
 
 __all__ = ["ModelStream"]
@@ -52,6 +53,17 @@ class ModelStream(Stream):
             f"<ModelStream of {self.n}{layer}: delay {self.delay}, "
             f"receptive field {self.receptive_field} frames, {self.profile.shift}>"
         )
+
+    def _repr_html_(self) -> str:
+        """The same as a table, as notebooks show it."""
+        facts = {
+            "streams": f"{self.n}",
+            "gives": self.layer or "logits",
+            "delay": f"{self.delay} frames",
+            "receptive field": f"{self.receptive_field} frames",
+            "shift": f"{self.profile.shift}",
+        }
+        return as_html("ModelStream", facts)
 
     def features(self, frame: Array | Mapping[str, Array]) -> Outputs | None:
         """Give every stream one frame, as `step`: the features (N, D) of that `delay` frames ago.

@@ -12,7 +12,14 @@ from tsm_ref.models.resnet import RESNETS, NonLocalSpec, ResNetSpec, build_resne
 from tsm_ref.models.resnet_3d import CLIP_RESNETS, build_clip_resnet, build_i3d
 from tsm_ref.models.ts_can import build_efficient_phys, build_ts_can
 from tsm_ref.models.weights import random_weights
-from tsm_ref.models.zoo import ARCHITECTURES, Architecture, architecture_named, build_graph
+from tsm_ref.models.zoo import (
+    ARCHITECTURES,
+    Architecture,
+    architecture_named,
+    build_graph,
+    check_options,
+    options_of,
+)
 
 __all__ = [
     "ARCHITECTURES",
@@ -37,6 +44,8 @@ __all__ = [
     "build_pp_lcnet",
     "build_resnet",
     "build_ts_can",
+    "check_options",
     "flow_filters",
+    "options_of",
     "random_weights",
 ]

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
+from inspect import signature
 from typing import Any
 
 from tsm_ref.errors import UsageError
@@ -45,6 +46,7 @@ class Architecture:
 def _unplaced(build: Callable[..., Graph]) -> Callable[..., Graph]:
     """A builder of a family with one place for its shifts: without them its rule is none."""
 
+    @wraps(build)  # the options are those of the builder
     def call(*, placement: str, shift: ShiftRule, **options: Any) -> Graph:
         return build(shift=ShiftRule("none") if placement == "none" else shift, **options)
 
@@ -124,6 +126,35 @@ def architecture_named(name: str) -> Architecture:
         known = ", ".join(ARCHITECTURES)
         raise UsageError(f"there is no architecture {name!r}; known are {known}")
     return ARCHITECTURES[name]
+
+
+def options_of(architecture: str) -> dict[str, Any]:
+    """The options of one architecture alone, by name, with what they are unless given.
+
+    >>> options_of("mobilenetv2")["width"]
+    1.0
+    """
+    known = signature(architecture_named(architecture).build).parameters.values()
+    common = ("shift", "placement", "name", "num_classes")
+    return {
+        each.name: each.default
+        for each in known
+        if each.kind is each.KEYWORD_ONLY and each.name not in common
+    }
+
+
+def check_options(architecture: str, given: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for an option that an architecture has not, or for text as a number."""
+    known = options_of(architecture)
+    for name, value in given.items():
+        if name not in known:
+            more = f"; beside those of all, it has {', '.join(known)}" if known else ""
+            raise UsageError(f"cannot build {architecture!r}: it has no option {name!r}{more}")
+        if isinstance(known[name], int | float) and not isinstance(value, int | float):
+            raise UsageError(
+                f"cannot build {architecture!r}: `{name}` (={value!r}) must be a number, as "
+                f"{known[name]}"
+            )
 
 
 def build_graph(

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 from tsm_ref.command import Parser, guarded, limit_blas, number, positive, size, tell
 from tsm_ref.errors import MissingDependency, UsageError
-from tsm_ref.options import add_facts, add_model, add_version, by_option, recipe_of
+from tsm_ref.options import (
+    add_facts,
+    add_model,
+    add_partial,
+    add_sampling,
+    add_version,
+    by_option,
+    recipe_of,
+)
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
     from tsm_ref.batch import Recipe
@@ -31,11 +39,7 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add_model(made, several=True)
     add("--top", type=positive, default=5, metavar="K", help="classes to list (default: 5)")
-    add("--sampling", metavar="POLICY", help="uniform, twice, val, dense, mmaction2, ...")
-    add("--window", type=number, metavar="S", help="sliding windows of S seconds")
-    add("--stride", type=number, metavar="S", help="one every S seconds")
-    add("--crops", type=positive, metavar="N", help="1, 3, 5 or 10 crops per frame")
-    add("--allow-partial", action="store_true", help="use what decodes of a damaged video")
+    add_partial(made)
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="default: this machine alone")
     add("--port", type=int, default=8000, metavar="N", help="0 is any (default: %(default)s)")
     add("--allow-host", action="append", default=[], metavar="NAME",
@@ -57,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     limits("--isolate", action="store_true",
            help="read files in processes that may be lost; each loads the models")  # fmt: skip
     limits("--max-memory", type=size, metavar="SIZE", help="what each of those may take")
+    add_sampling(made)
     add_facts(made)
     add_version(made)
     return made

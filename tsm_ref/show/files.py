@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tsm_ref.errors import UsageError, WriteError
@@ -49,6 +49,10 @@ class Pictures:
 
     def check(self, count: int) -> None:
         """See before anything is run that all of it can be made of so many clips."""
+        for field in fields(self):
+            path = getattr(self, field.name)
+            if path is not None and not Path(path).parent.is_dir():
+                raise WriteError(f"{path}: its folder is not there")
         kinds = (
             *(("plot", KINDS), ("subtitles", tuple(SUBTITLES)), ("edl", tuple(CUTS))),
             ("save-video", ENDINGS),

@@ -80,6 +80,11 @@ def refusal(path: str) -> str:
             "the MP4 file has no index (moov), it was cut or never finished: a whole file is"
             " accepted"
         )
+    if head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6")):
+        return (
+            "one picture is no video: give the folder of the frames, or a pattern such as "
+            "img_%05d.jpg"
+        )
     return f"it is not a video that can be read: {ACCEPTED} is accepted"
 
 

@@ -7,12 +7,15 @@ It judges any callable `logits = f(clip)` with clip float32 (N, 3, T, S, S), nor
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tsm_ref.system.terminal import tell
 
 from . import footage, motion, registration
 from .generator import TEST_BANK, make_set
@@ -64,11 +67,20 @@ def classifier(name: str) -> Classifier:
     def labels(clips: Array) -> Array:
         parts = []
         for i in range(0, len(clips), BATCH):
+            progress(name, i, len(clips))
             x = (clips[i : i + BATCH].astype(np.float32) / 255 - MEAN) / STD
             parts.append(np.asarray(logits(np.ascontiguousarray(x.transpose(0, 4, 1, 2, 3)))))
+        progress(name, len(clips), len(clips))
         return np.concatenate(parts).argmax(1)
 
     return labels
+
+
+def progress(name: str, done: int, total: int) -> None:
+    """How far a model has come, on a terminal alone."""
+    if sys.stderr.isatty():
+        end = "\r" if done < total else "\r\033[K"
+        print(f"{name}: {done} of {total} clips", end=end, file=sys.stderr, flush=True)
 
 
 def procedural(cache: Path | None) -> dict[str, Array]:
@@ -171,6 +183,7 @@ def main() -> None:
     ap.add_argument("--cache", type=Path, help="keep the procedural test set here")
     ap.add_argument("--json", type=Path)
     args = ap.parse_args()
+    tell("making the procedural set, some minutes the first time (--cache keeps it)")
     data = procedural(args.cache)
     cases = footage.build(args.footage, per=args.per) if args.footage else []
     print("recall, in %: " + ", ".join(motion.CLASSES))

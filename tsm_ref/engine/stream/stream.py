@@ -288,9 +288,10 @@ class Stream:
                 self._begin(given)
         for name, shape in given.items():
             if shape != (begun := self._frames[name]):
+                before = "has begun with" if self._state and self._state.ticks.any() else "takes"
                 raise GraphError(
                     f"{name!r} has the shape {(whole or frames)[name]}, so a frame (C, H, W) is "
-                    f"{shape[1:2] + shape[3:]}; the stream has begun with {begun[1:2] + begun[3:]}"
+                    f"{shape[1:2] + shape[3:]}; the stream {before} {begun[1:2] + begun[3:]}"
                 )
 
     def _begin(self, given: Mapping[str, Shape]) -> None:
