@@ -69,7 +69,8 @@ INSIDE = {
     ),
     "models": (
         "builder flow",
-        "big_small bn_inception c3d mobilenet_v2 resnet resnet_3d ts_can",
+        "big_small bn_inception c3d mobilenet_v2 resnet resnet_3d s3d ts_can",
+        "eco",
         "mobileone pp_lcnet",
         "mobilenet_v3",
         "weights zoo",

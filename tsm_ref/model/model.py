@@ -459,7 +459,8 @@ def build(
     BigSmall). ``fill`` is the family's, circular for BigSmall and zero for all others.
     ``frame_depth`` are the frames within which the networks of a pulse shift: all, unless given.
     ``placement`` is "blockres" unless given, or "none" for networks that convolve in time (C3D,
-    I3D, R(2+1)D), which have nothing to shift and clips of a length and size of their own.
+    I3D, R(2+1)D, S3D, ECO-Lite), which have nothing to shift, and clips of their own length and
+    size.
     ``options`` go to the architecture, such as ``width`` of MobileNetV2. A mapping of names to
     numbers of classes makes several heads, such as ``num_classes={"verb": 97, "noun": 300}``.
 

@@ -6,6 +6,7 @@ behind the ReLU. A block changes the number of channels, so that the shift stand
 whole of it (placement ``block``), from the second on: pictures are not shifted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tsm_ref.graph import Graph
@@ -60,43 +61,47 @@ def build_bn_inception(
     """
     b, rule = Builder(name), shift or ShiftRule("mit")
     x = b.input("x", ("N", in_channels, "T", "H", "W"))
-    x = _conv(b, x, "conv1_7x7_s2", 64, kernel=7, stride=2)
+    x = beginning(b, x, tuple(BLOCKS), rule)
+    return b.graph([b.head(x, "fc", num_classes)])
+
+
+def beginning(b: Builder, x: str, blocks: Sequence[str], rule: ShiftRule | None = None) -> str:
+    """The stem and these blocks behind it, each but the stem shifted where there is a rule."""
+    rule = rule or ShiftRule("none")
+    x = conv_norm_relu(b, x, "conv1_7x7_s2", 64, kernel=7, stride=2)
     x = _halved(b, x, "pool1_3x3_s2")
     x = b.shift(x, "conv2.shift", rule)
-    x = _conv(b, x, "conv2_3x3_reduce", 64)
-    x = _conv(b, x, "conv2_3x3", 192, kernel=3)
+    x = conv_norm_relu(b, x, "conv2_3x3_reduce", 64)
+    x = conv_norm_relu(b, x, "conv2_3x3", 192, kernel=3)
     x = _halved(b, x, "pool2_3x3_s2")
-    for block, channels in BLOCKS.items():
+    for block in blocks:
         place = f"inception_{block}"
-        x = _block(b, b.shift(x, f"{place}.shift", rule), place, channels)
-    return b.graph([b.head(x, "fc", num_classes)])
+        x = _block(b, b.shift(x, f"{place}.shift", rule), place, BLOCKS[block])
+    return x
 
 
 def _block(b: Builder, x: str, name: str, spec: Inception) -> str:
     stride = 1 if spec.projected else 2
-    branches = [_conv(b, x, f"{name}_1x1", spec.single)] if spec.single else []
-    y = _conv(b, x, f"{name}_3x3_reduce", spec.reduced)
-    branches.append(_conv(b, y, f"{name}_3x3", spec.wide, kernel=3, stride=stride))
-    y = _conv(b, x, f"{name}_double_3x3_reduce", spec.double_reduced)
-    y = _conv(b, y, f"{name}_double_3x3_1", spec.double, kernel=3)
-    branches.append(_conv(b, y, f"{name}_double_3x3_2", spec.double, kernel=3, stride=stride))
+    branches = [conv_norm_relu(b, x, f"{name}_1x1", spec.single)] if spec.single else []
+    y = conv_norm_relu(b, x, f"{name}_3x3_reduce", spec.reduced)
+    branches.append(conv_norm_relu(b, y, f"{name}_3x3", spec.wide, kernel=3, stride=stride))
+    y = conv_norm_relu(b, x, f"{name}_double_3x3_reduce", spec.double_reduced)
+    y = conv_norm_relu(b, y, f"{name}_double_3x3_1", spec.double, kernel=3)
+    branches.append(
+        conv_norm_relu(b, y, f"{name}_double_3x3_2", spec.double, kernel=3, stride=stride)
+    )
     if not spec.projected:
         branches.append(_halved(b, x, f"{name}_pool"))
     else:
         y = _pool(b, x, f"{name}_pool", spec.pool)
-        branches.append(_conv(b, y, f"{name}_pool_proj", spec.projected))
-    return _behind_each_other(b, branches, name)
+        branches.append(conv_norm_relu(b, y, f"{name}_pool_proj", spec.projected))
+    return b.concat(branches, name)
 
 
-def _behind_each_other(b: Builder, branches: list[str], name: str) -> str:
-    x, *others = branches
-    for i, branch in enumerate(others):
-        end = f"{name}.{i}" if i < len(others) - 1 else name
-        x = b.node("Concat", end, [x, branch], b.channels(x) + b.channels(branch))
-    return x
-
-
-def _conv(b: Builder, x: str, name: str, channels: int, *, kernel: int = 1, stride: int = 1) -> str:
+def conv_norm_relu(
+    b: Builder, x: str, name: str, channels: int, *, kernel: int = 1, stride: int = 1
+) -> str:
+    """A convolution with a bias, its norm and its ReLU."""
     x = b.conv(x, name, channels, kernel=kernel, stride=stride, padding=kernel // 2, bias=True)
     return b.relu(b.batch_norm(x, f"{name}_bn"), f"{name}.relu")
 

@@ -138,6 +138,14 @@ class Builder:
         """``a + b``."""
         return self.node("Add", name, [a, b], self.channels(a))
 
+    def concat(self, branches: Sequence[str], name: str) -> str:
+        """The channels of several values, one value's behind the other's."""
+        x, *others = branches
+        for i, branch in enumerate(others):
+            end = f"{name}.{i}" if i < len(others) - 1 else name
+            x = self.node("Concat", end, [x, branch], self.channels(x) + self.channels(branch))
+        return x
+
     def linear(self, x: str, name: str, channels: int) -> str:
         """A fully connected layer per frame."""
         weight = self.parameter(f"{name}.weight", (channels, self.channels(x)))

@@ -11,12 +11,14 @@ from tsm_ref.graph import Graph
 from tsm_ref.models.big_small import build_big_small
 from tsm_ref.models.bn_inception import build_bn_inception
 from tsm_ref.models.c3d import build_c3d
+from tsm_ref.models.eco import build_eco_lite
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
 from tsm_ref.models.mobilenet_v3 import ROWS, build_mobilenet_v3
 from tsm_ref.models.mobileone import MOBILEONES, build_mobileone
 from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.models.resnet import RESNETS, build_resnet
 from tsm_ref.models.resnet_3d import CLIP_RESNETS, build_clip_resnet, build_i3d
+from tsm_ref.models.s3d import build_s3d
 from tsm_ref.models.ts_can import build_efficient_phys, build_ts_can
 from tsm_ref.profile import ShiftRule
 
@@ -110,6 +112,8 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         for name, spec in CLIP_RESNETS.items()
     },
     "i3d-resnet50": _convolving(build_i3d, 32, 224),
+    "s3d": _convolving(build_s3d, 16, 224),
+    "eco-lite": _convolving(build_eco_lite, 16, 224),
     "ts-can": _pulse("pulse"),
     "mtts-can": _pulse("pulse", "respiration"),
     "efficient-phys": Architecture(
