@@ -352,3 +352,50 @@ def test_a_reader_that_leaves_is_told_nothing(more) -> None:
         process.stdout.close()
         err = process.stderr.read()
     assert (process.returncode, err) == (5, b"")
+
+
+@pytest.fixture
+def picture_folders(tmp_path):
+    """The frames of a film of two seconds as numbered pictures, in two folders, and a list."""
+    image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("av")
+    from tsm_ref.video import frames
+
+    with frames(PAN) as film:
+        pictures = [frame.pixels for frame in film][:40]
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index, pixels in enumerate(pictures):
+            image.fromarray(pixels).save(tmp_path / name / f"img_{index + 1:05d}.png")
+    (tmp_path / "list.txt").write_text("a 40 1\nb/img_%05d.png 40 1\n")
+    return tmp_path
+
+
+def test_folders_of_pictures_have_the_rate_that_is_given(capsys, picture_folders):
+    folder = str(picture_folders / "a")
+    code, out, err = run(capsys, folder, "--fps", "20", "--json")
+    known = json.loads(out)["input"]
+    assert (code, known["frame_rate"], known["duration"], known["frame_count"]) == (0, 20, 2, 40)
+    assert "assumed" not in err
+    code, out, err = run(capsys, folder, "--json")
+    assert json.loads(out)["input"]["frame_rate"] == 25
+    assert "25 a second are assumed" in err
+
+
+def test_a_list_may_name_folders_and_patterns_of_pictures_beside_videos(capsys, picture_folders):
+    out_file = picture_folders / "all.jsonl"
+    listed = str(picture_folders / "list.txt")
+    code, _, err = run(capsys, PAN, "--from-file", listed, "--fps", "20", "--jsonl", str(out_file))
+    assert code == 0, err
+    found = [json.loads(line) for line in out_file.read_text().splitlines()]
+    assert [f["input"]["frame_count"] for f in found][1:] == [40, 40]
+    assert [f["input"]["frame_rate"] for f in found][1:] == [20, 20]
+    assert found[0]["input"]["frame_rate"] != 20
+    assert {f["predictions"][0]["label"] for f in found} == {"pan left"}
+
+
+def test_a_rate_is_for_pictures(capsys):
+    code, _, err = run(capsys, PAN, "--fps", "20")
+    assert (code, "a video has its own" in err) == (2, True)
+    code, _, err = run(capsys, "--stream", PAN, "--fps", "20")
+    assert (code, "--fps does nothing" in err) == (2, True)

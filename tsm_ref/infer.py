@@ -51,10 +51,10 @@ OF_FEATURES = ("features", "layer")
 """Options of what is written instead of labels."""
 OF_PICTURES = ("report", "plot", "subtitles", "edl", "save_video")
 """Options of what people look at."""
-OF_CLIPS = ("sampling", "crops", "window", "stride", *OF_BATCHES, *OF_PICTURES, *OF_FEATURES)
+OF_CLIPS = ("sampling", "crops", "window", "stride", "fps", *OF_BATCHES, *OF_PICTURES, *OF_FEATURES)
 """Options of a run over whole clips."""
 BESIDE_FEATURES = (
-    *("top", "json", "average", *OF_PICTURES),
+    *("top", "json", "average", "fps", *OF_PICTURES),
     *(name for name in OF_BATCHES if name not in ("recursive", "from_file", "root")),
 )
 """Options that say how labels are made or shown."""
@@ -78,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     add("inputs", nargs="*", metavar="VIDEO", help="videos, folders of them, or patterns")
     add_model(made)
     add("--list-models", action="store_true", help="list the models known by name, and stop")
+    add("--fps", type=number, metavar="N", help="frames a second of folders of pictures")
     add("--top", type=positive, default=5, metavar="K", help="classes to show (default: 5)")
     add("--json", action="store_true", help="one JSON object per line: per video, or per frame")
     amount = made.add_mutually_exclusive_group()
@@ -266,6 +267,7 @@ def _list_models() -> None:
 def _clips(options: argparse.Namespace) -> "list[Clip]":
     """All videos that are given, at least one."""
     from tsm_ref.batch import clips_of, read_list
+    from tsm_ref.video import is_frames
 
     if options.root is not None and options.from_file is None:
         raise UsageError("--root is for the paths of --from-file, which was not given")
@@ -273,6 +275,8 @@ def _clips(options: argparse.Namespace) -> "list[Clip]":
     clips = clips_of(options.inputs, recursive=options.recursive, listed=listed)
     if not clips:
         raise UsageError(NOTHING)
+    if options.fps is not None and not any(is_frames(clip.path) for clip in clips):
+        raise UsageError(f"--fps {options.fps:g} is for folders of pictures: a video has its own")
     return clips
 
 

@@ -224,6 +224,7 @@ def recipe_of(options: argparse.Namespace) -> "Recipe":
         sampling={name: value for name, value in sampling.items() if value is not None},
         top=getattr(options, "top", 5),
         allow_partial=options.allow_partial,
+        fps=getattr(options, "fps", None),
     )
 
 

@@ -90,6 +90,17 @@ def test_a_file_whose_name_ends_in_a_number_is_no_label(tmp_path: Path, monkeypa
     assert read_list("list.txt") == [Clip("take 3")]
 
 
+def test_folders_and_patterns_of_frames_are_listed_beside_the_list(folder: Path) -> None:
+    (folder / "list.txt").write_text("frames 1 3\n")
+    assert read_list(str(folder / "list.txt")) == [Clip(str(folder / "frames"), "3")]
+    (folder / "list.txt").write_text("frames/img_%05d.jpg 4\nb.mp4 5\n")
+    frames = Clip(str(folder / "frames/img_%05d.jpg"), "4")
+    assert read_list(str(folder / "list.txt")) == [frames, Clip(str(folder / "b.mp4"), "5")]
+    assert clips_of([], listed=[frames]) == [frames]
+    (folder / "list.csv").write_text("path,label\nframes/img_%05d.jpg,x\n")
+    assert read_list(str(folder / "list.csv")) == [Clip(frames.path, "x")]
+
+
 def test_paths_begin_beside_the_list(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"x")
     (tmp_path / "list.txt").write_text("a.mp4\nelsewhere.mp4\n/abs/c.mp4\n")

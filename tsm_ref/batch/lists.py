@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tsm_ref.errors import UsageError
+from tsm_ref.video import is_frames
 
 __all__ = ["PICTURES", "VIDEOS", "Clip", "clips_of", "folders_of_classes", "read_list"]
 
@@ -204,7 +205,8 @@ def _unquoted(text: str) -> str:
 def _placed(path: str, folder: str, always: bool) -> str:
     """A path of a list as this process can open it."""
     beside = os.path.join(folder, path)
-    return beside if always or os.path.lexists(beside) else path
+    there = os.path.dirname(beside) if is_frames(beside) else beside
+    return beside if always or os.path.lexists(there) else path
 
 
 def _check_labels(clips: Iterable[Clip]) -> None:

@@ -11,6 +11,7 @@ from tsm_ref.errors import TsmError, UsageError, WriteError
 from tsm_ref.model import Model, load
 from tsm_ref.profile import Profile
 from tsm_ref.recognition import Recognition, as_json, check_classifies, recognize, sampled
+from tsm_ref.video import is_frames
 
 __all__ = ["Outcome", "Recipe"]
 
@@ -35,7 +36,8 @@ class Outcome:
 class Recipe:
     """Which model, what it means, and how a clip is looked at; plain values that can be sent.
 
-    ``facts`` go to `tsm_ref.load`, ``sampling`` to `tsm_ref.recognition.sampled`.
+    ``facts`` go to `tsm_ref.load`, ``sampling`` to `tsm_ref.recognition.sampled`; ``fps`` is the
+    rate of frames that are pictures, and says nothing of videos.
     """
 
     model: str
@@ -47,6 +49,7 @@ class Recipe:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     top: int = 5
     allow_partial: bool = False
+    fps: float | None = None
 
     def load(self) -> tuple[Model, Profile]:
         """The model, and the profile that is followed; raises as `tsm_ref.load` and `sampled`."""
@@ -76,6 +79,7 @@ class Recipe:
             "engine": model.engine.name,
             "top": self.top,
             "allow-partial": self.allow_partial,
+            "fps": self.fps,
         }
 
     def recognize(
@@ -92,6 +96,7 @@ class Recipe:
             profile=profile,
             top=self.top,
             allow_partial=self.allow_partial,
+            fps=self.fps if is_frames(path) else None,
             progress=progress,
         )
 
@@ -115,13 +120,14 @@ class Recipe:
 
 
 def stamp_of(path: str) -> tuple[int, int]:
-    """Size and time of the last change; zeros for what is not there.
+    """Size and time of the last change, of a pattern those of its folder; zeros without either.
 
     >>> stamp_of("no/such/file")
     (0, 0)
     """
     try:
-        found = os.stat(path)
+        pattern = is_frames(path) and not os.path.isdir(path)
+        found = os.stat((os.path.dirname(path) or ".") if pattern else path)
     except (OSError, ValueError):
         return 0, 0
     return found.st_size, found.st_mtime_ns

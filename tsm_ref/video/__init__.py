@@ -34,7 +34,7 @@ from tsm_ref.video.reading import read_frames, read_wanted, surveyed, updated
 from tsm_ref.video.resize import resize_opencv, resize_pil
 from tsm_ref.video.sampling import SAMPLERS, Windows, frame_times, sliding_windows
 from tsm_ref.video.source import DecodedFrames, Frame, FrameSource, Repair, VideoInfo
-from tsm_ref.video.stills import open_clip
+from tsm_ref.video.stills import is_frames, open_clip
 from tsm_ref.video.surveys import Mistaken, Survey, packet_times, probe, survey
 from tsm_ref.video.transforms import PRESETS, normalize, preprocess, resize_and_crop
 
@@ -61,6 +61,7 @@ __all__ = [
     "Windows",
     "frame_times",
     "frames",
+    "is_frames",
     "normalize",
     "open_clip",
     "packet_times",

@@ -20,7 +20,7 @@ from tsm_ref.video.clips import Clip, FileClip
 from tsm_ref.video.source import ASSUMED_RATE, Frame, Pixels, VideoInfo
 from tsm_ref.video.surveys import MAX_FRAMES, Survey
 
-__all__ = ["ArrayClip", "FolderClip", "Slides", "WebPClip", "open_clip"]
+__all__ = ["ArrayClip", "FolderClip", "Slides", "WebPClip", "is_frames", "open_clip"]
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """The endings of the files that are frames."""
@@ -51,15 +51,23 @@ def open_clip(
     if isinstance(what, np.ndarray):
         return ArrayClip(what, fps)
     name = os.fspath(what)
-    if os.path.isdir(name) or (
-        _PATTERN.search(os.path.basename(name)) and not os.path.exists(name)
-    ):
+    if is_frames(name):
         return FolderClip(name, fps, allow_partial=allow_partial)
     if fps is not None:
         raise UsageError("`fps` is for frames without times: a video file has its own")
     if _is_webp(name):
         return WebPClip(name)
     return FileClip(name, allow_partial=allow_partial, threads=threads)
+
+
+def is_frames(name: str) -> bool:
+    """Whether a path means pictures, one a frame: a folder, or a pattern that is no file itself.
+
+    >>> is_frames("."), is_frames("img_%05d.jpg"), is_frames("clip.mp4")
+    (True, True, False)
+    """
+    pattern = _PATTERN.search(os.path.basename(name))
+    return os.path.isdir(name) or (pattern is not None and not os.path.exists(name))
 
 
 class Slides:
