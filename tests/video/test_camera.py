@@ -11,7 +11,7 @@ import pytest
 
 from tsm_ref.errors import VideoError
 from tsm_ref.live import open_source
-from tsm_ref.video import Camera, camera
+from tsm_ref.video import Camera, NetworkSource, camera
 
 av = pytest.importorskip("av")
 Make = Callable[..., Path]
@@ -79,3 +79,45 @@ def test_a_server_that_has_no_video_is_one_sentence(tmp_path: Path, server: str)
     for name in ("missing.mp4", "list.m3u8"):
         with pytest.raises(VideoError, match="gives no video that can be read"):
             open_source(f"{server}/{name}")
+
+
+class _Dropping(http.server.BaseHTTPRequestHandler):
+    """Serves a file, and leaves or falls silent in the middle of it."""
+
+    body = b""
+    silent = threading.Event()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body[: len(self.body) // 2])
+        self.wfile.flush()
+        self.silent.wait(20)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_server_that_drops_ends_the_source_with_a_sentence_after_its_frames(
+    silent: bool, make_clip: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_clip("a.ts", 60, codec="libx264", pix_fmt="yuv420p", codec_options={"g": "10"})
+    monkeypatch.setattr(camera, "_PATIENCE", (10.0, 0.5))
+    monkeypatch.setattr(_Dropping, "body", path.read_bytes() * 8)
+    monkeypatch.setattr(_Dropping, "silent", threading.Event())
+    if not silent:
+        _Dropping.silent.set()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Dropping) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        seen: list[int] = []
+        try:
+            with NetworkSource(f"http://127.0.0.1:{served.server_address[1]}/live.ts") as source:
+                frames = iter(source)
+                with pytest.raises(VideoError, match=r"broke or stood still .*: start it again"):
+                    seen.extend(frame.index for frame in frames)
+        finally:
+            _Dropping.silent.set()
+            served.shutdown()
+    assert len(seen) > 100

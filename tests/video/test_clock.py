@@ -151,3 +151,25 @@ def test_one_picture_lasts_for_a_step_of_the_declared_rate() -> None:
     found = shown([7], rate=10).timeline()
     assert (found.rate, found.end) == (10, 0.1)
     assert isinstance(found, Timeline)
+
+
+def test_longer_steps_are_kept_and_told_and_the_rate_is_that_of_the_others() -> None:
+    steps = [3600] * 20 + [5760] + [3600] * 3 + [5760] + [3600] * 5 + [7200]
+    clock = Clock(Fraction(1, 90000), 25, jumps=True)
+    for stamp in 129600 + np.cumsum([0, *steps]):
+        clock.show(int(stamp), 1800)
+    line = clock.timeline()
+    assert (len(line.times), line.rate, line.holes) == (32, 25, 1)
+    assert line.end == pytest.approx(32 / 25 + (2 * 2160 + 3600) / 90000)
+    assert clock.repairs == ()
+
+
+def test_joined_programs_keep_their_rate() -> None:
+    clock = Clock(Fraction(1, 90000), 25, jumps=True)
+    for stamp in [*range(48600, 48600 + 240 * 3600, 3600)] * 2:
+        clock.show(stamp, 3600)
+    line = clock.timeline()
+    assert (len(line.times), line.rate, line.end) == (480, 25, pytest.approx(19.2))
+    assert [(repair.kind, repair.count, repair.first) for repair in clock.repairs] == [
+        ("restart", 1, 240)
+    ]

@@ -1,5 +1,10 @@
 """One clock for a video: the second at which each picture is shown, whatever its timestamps say.
 
+A timestamp that can be true is kept: where some steps are longer than the others the video lasts
+longer than its number of pictures over its rate, as a player shows it. (32 pictures at 25 a second
+whose timestamps have three longer steps, in all 0.088 s, end after 1.368 s, not after 1.28 s; and
+480 pictures 3,600 ticks of 1/90,000 s apart are 25 a second, however many one expects.)
+
 Pictures are told to the clock one at a time, in the order in which they are shown, so a file that
 is read to its end and a stream that is followed get the same times. Timestamps that cannot be true
 are repaired, and every kind of repair is counted and said.
