@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,9 @@ import tsm_ref
 from tsm_ref import evaluate
 from tsm_ref.batch.scores import PROTOCOLS
 from tsm_ref.checkpoint import sha256_of, weights_folder
+from tsm_ref.evaluate import NAMES
+from tsm_ref.profile import PROFILES
+from tsm_ref.recognition import sampled
 
 SAMPLES = weights_folder() / "samples"
 TRUTH = {"pan_left": "pan left", "zoom_in": "zoom in", "roll_clockwise": "roll clockwise"}
@@ -67,7 +71,9 @@ def test_goes_on_where_it_was_cut_off(capsys, val: Path, tmp_path: Path) -> None
     assert "profile.sampling.policy" in err
 
 
-@pytest.mark.parametrize("name", sorted(set(PROTOCOLS) - {"mit-full-2clip", "dense-10x3"}))
+@pytest.mark.parametrize(
+    "name", sorted(name for name, how in PROTOCOLS.items() if how["crops"] == 1)
+)
 def test_protocols(capsys, val: Path, tmp_path: Path, name: str) -> None:
     result = tmp_path / "result.json"
     code, _, _ = run(capsys, str(val), "--protocol", name, "-o", str(result))
@@ -135,3 +141,33 @@ def test_a_list_without_labels(capsys, tmp_path: Path) -> None:
     code, _, err = run(capsys, str(tmp_path / "val.txt"))
     assert code == 2
     assert "a.mp4: the list gives no label" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "crops", "crop", "resize", "rounding", "average"),
+    [
+        ("mit-center-1clip", "center", (224, 224), "pil", ("floor", "round"), "logits"),
+        ("mit-full-2clip", "three", (256, 256), "pil", ("floor", "round"), "logits"),
+        ("dense-10x3", "three", (256, 256), "pil", ("floor", "round"), "logits"),
+        ("mmaction2", "ten", (224, 224), "opencv", ("half_up", "floor"), "probabilities"),
+        ("mmaction2-center", "center", (224, 224), "opencv", ("half_up", "floor"), "probabilities"),
+        ("paddle-center", "center", (224, 224), "pil", ("four_thirds", "round"), "as before"),
+    ],
+)
+@pytest.mark.parametrize("before", ["mit", "mmaction2", "paddle"])
+def test_a_protocol_resizes_and_cuts_as_published(
+    name: str, crops: str, crop: tuple[int, int], resize: str, rounding: Any, average: str,
+    before: str,
+) -> None:  # fmt: skip
+    """Whatever the model's own profile says; its colours and its normalisation stay."""
+    how = dict(PROTOCOLS[name])
+    averaged = how.pop("average", "as before")
+    spec = sampled(PROFILES[before], **how).preprocess
+    assert (spec.crops, spec.crop, spec.short_side) == (crops, crop, 256)
+    assert (spec.resize, (spec.long_side, spec.crop_offset)) == (resize, rounding)
+    assert averaged == average
+    assert spec.mean == PROFILES[before].preprocess.mean
+
+
+def test_every_protocol_is_in_the_help() -> None:
+    assert set(NAMES.split(", ")) == set(PROTOCOLS)

@@ -37,7 +37,7 @@ __all__ = ["main", "parser"]
 SCHEMA_VERSION = 1
 WORST = 5
 """The classes with the least recall that are told."""
-NAMES = "mit-center-1clip, mit-full-2clip, dense-10x3, mmaction2, paddle-center"
+NAMES = "mit-center-1clip, mit-full-2clip, dense-10x3, mmaction2, mmaction2-center, paddle-center"
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,13 +15,31 @@ from tsm_ref.errors import UsageError
 __all__ = ["PROTOCOLS", "Scores", "interval", "scores", "truth"]
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = {
-    "mit-center-1clip": {"policy": "uniform", "crops": 1, "average": "logits"},
-    "mit-full-2clip": {"policy": "twice", "crops": 3, "average": "logits"},
-    "dense-10x3": {"policy": "dense", "crops": 3, "average": "logits"},
-    "mmaction2": {"policy": "mmaction2", "crops": 1, "average": "probabilities"},
-    "paddle-center": {"policy": "paddle", "crops": 1},
+    "mit-center-1clip": {"policy": "uniform", "crops": 1, "like": "mit", "average": "logits"},
+    "mit-full-2clip": {"policy": "twice", "crops": 3, "like": "mit", "average": "logits"},
+    "dense-10x3": {"policy": "dense", "crops": 3, "like": "mit", "average": "logits"},
+    "mmaction2": {
+        "policy": "mmaction2",
+        "crops": 10,
+        "like": "mmaction2",
+        "average": "probabilities",
+    },
+    "mmaction2-center": {
+        "policy": "mmaction2",
+        "crops": 1,
+        "like": "mmaction2",
+        "average": "probabilities",
+    },
+    "paddle-center": {"policy": "paddle", "crops": 1, "like": "paddle"},
 }
-"""How published numbers were measured: sampling, crops, and what is averaged over the views."""
+"""How published numbers were measured: sampling, crops, whose arithmetic resizes and cuts, and what
+is averaged over the views.
+
+MIT: ``test_models.py`` with ``--test_crops=1``, with ``--test_crops=3 --full_res --twice_sample``,
+and with ``--test_crops=3 --full_res --dense_sample`` (10 clips of 3 crops). MMAction2: the test
+pipeline of its Kinetics configurations (10 crops of 224), and the pipeline of their validation.
+PaddleVideo: one clip, one crop.
+"""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tsm_ref.engine import alone
 from tsm_ref.errors import CheckpointError, UsageError
 from tsm_ref.model import Model
 from tsm_ref.model.described import as_html
-from tsm_ref.profile import Preprocess, Profile, Sampling
+from tsm_ref.profile import PROFILES, Preprocess, Profile, Sampling
 from tsm_ref.recognition import light
 from tsm_ref.recognition.answers import Answer, Heads, Prediction
 from tsm_ref.recognition.clock import Clock
@@ -233,12 +233,15 @@ def sampled(
     crops: int | None = None,
     window: float | None = None,
     stride: float | None = None,
+    like: str | None = None,
 ) -> Profile:
     """A profile that samples and crops otherwise; what is None stays as it was.
 
     ``window`` and ``stride`` (seconds) imply the policy ``windows``; ``stride`` is half a window
     unless given, and a ``window`` that is given is the only length. 3 crops are as high as the
-    frame, 5 and 10 are corners, centre and mirror images.
+    frame, 5 and 10 are corners, centre and mirror images. ``like`` names the profile whose
+    arithmetic resizes and cuts: how pixels are interpolated, and how sides and offsets are rounded;
+    a model that sees the whole frame, stretched, goes on as it does.
 
     Raises `UsageError` for a combination that cannot be.
 
@@ -247,6 +250,14 @@ def sampled(
     (256, 256)
     """
     sampling, spec = profile.sampling, profile.preprocess
+    if like is not None and spec.short_side is not None:
+        theirs = PROFILES[like].preprocess
+        spec = replace(
+            spec,
+            resize=theirs.resize,
+            long_side=theirs.long_side,
+            crop_offset=theirs.crop_offset,
+        )
     try:
         if window is not None or stride is not None or policy == "windows":
             if policy not in (None, "windows"):
