@@ -32,14 +32,21 @@ def result(path: Path, *labels: str, rate: float = 10.0, seconds: float = 2.0) -
     }
 
 
-def film(path: Path, width: int, height: int, *, sound: str = "", count: int = 20) -> Path:
-    """A clip at ten frames a second whose pictures are red, with a tone."""
+def film(
+    path: Path, width: int, height: int, *, sound: str = "", count: int = 20, turn: float = 0
+) -> Path:
+    """A clip at ten frames a second whose pictures are red, blue in a corner, with a tone."""
     with av.open(str(path), "w") as output:
         video = output.add_stream("mpeg4", rate=10)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        if turn:
+            if not hasattr(video, "set_display_rotation"):
+                pytest.skip("this PyAV cannot write a display matrix")
+            video.set_display_rotation(turn, False, False)
         tone = output.add_stream(sound, rate=8000) if sound else None
         for _ in range(count):
             pixels = np.full((height, width, 3), (200, 10, 10), np.uint8)
+            pixels[: height // 3, : width // 3] = (10, 10, 200)
             output.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         output.mux(video.encode(None))
         if tone:
@@ -53,7 +60,7 @@ def film(path: Path, width: int, height: int, *, sound: str = "", count: int = 2
     return path
 
 
-@pytest.mark.parametrize("size", [(320, 240), (64, 48), (402, 302), (16, 16), (720, 96)])
+@pytest.mark.parametrize("size", [(320, 240), (64, 48), (402, 302), (16, 16), (720, 96), (322, 98)])
 def test_every_size(tmp_path: Path, size: tuple[int, int]) -> None:
     source = film(tmp_path / "a.mp4", *size)
     assert save_video(result(source, "one", "two"), str(tmp_path / "out.mp4")) == ()
@@ -65,6 +72,23 @@ def test_every_size(tmp_path: Path, size: tuple[int, int]) -> None:
     middle = picture[size[1] // 2, info.width // 2].astype(int)
     assert np.abs(middle - (200, 10, 10)).max() < 30
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "out.mp4"]
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_clip_that_is_turned_stands_upright(tmp_path: Path, turn: float) -> None:
+    """As a player shows it: the picture is turned, and its turn is not told once more."""
+    source = film(tmp_path / "a.mov", 400, 320, turn=turn, count=3)
+    upright = next(iter(frames(source))).pixels.astype(int)
+    height, width, _ = upright.shape
+    assert (width, height) == ((400, 320) if turn == 180 else (320, 400))
+    assert save_video(result(source, "one", seconds=0.3), str(tmp_path / "out.mp4")) == ()
+    info = probe(tmp_path / "out.mp4")
+    assert (info.width, info.height, info.rotation) == (width, height + PANEL, 0)
+    shown = next(iter(frames(tmp_path / "out.mp4"))).pixels[:height].astype(int)
+    assert np.abs(shown - upright).mean() < 8
+    corners = [shown[y, x, 2] > 120 for y in (20, height - 20) for x in (20, width - 20)]
+    assert sum(corners) == 1
+    assert corners != [True, False, False, False]
 
 
 def test_the_panel_says_what_is_known_then(tmp_path: Path) -> None:
