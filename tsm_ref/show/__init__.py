@@ -17,8 +17,19 @@ wrote down yesterday can be shown today.
 """
 
 from tsm_ref.show.cues import edl, srt, timeline_csv, vtt
+from tsm_ref.show.graph_picture import graph_svg
 from tsm_ref.show.plot import plot
 from tsm_ref.show.report import report
 from tsm_ref.show.thumbnails import Thumbnail, thumbnails
 
-__all__ = ["Thumbnail", "edl", "plot", "report", "srt", "thumbnails", "timeline_csv", "vtt"]
+__all__ = [
+    "Thumbnail",
+    "edl",
+    "graph_svg",
+    "plot",
+    "report",
+    "srt",
+    "thumbnails",
+    "timeline_csv",
+    "vtt",
+]
