@@ -67,7 +67,7 @@ def load_checkpoint(
     if _is_onnx(head):
         return onnx_import.load_onnx(path, profile)
     if head.startswith(ZIP_HEAD) and kind_of_zip(path) == "keras":
-        return keras.load_keras_archive(path, profile)
+        return keras.load_keras_archive(path, profile, options)
     if head.startswith((ZIP_HEAD, b"\x80")):
         read = read_zip if head.startswith(ZIP_HEAD) else read_torch
         return load_tensors(read(path), path, profile, options)
@@ -86,7 +86,7 @@ def _read_hdf5(
 ) -> Checkpoint:
     """One of the kinds of HDF5 files: ours, models and weights of Keras, or a state dict."""
     if keras.is_keras_model(file):
-        return keras.read_keras_model(file, path, profile)
+        return keras.read_keras_model(file, path, profile, options)
     if file.attribute("format") == native.FORMAT:
         found = native.read(file, path)
         return found if profile is None else replace(found, profile=under(found.profile, profile))

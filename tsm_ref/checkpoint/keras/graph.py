@@ -94,6 +94,11 @@ def graph_of(text: str) -> tuple[Graph, dict[str, Variable]]:
                 continue
             kind = str(layer["class_name"])
             if kind not in LAYERS:
+                if "TSM" in kind or "Shift" in kind:
+                    raise CheckpointError(
+                        f"the layer {shown(name)} is a {shown(kind)}, whose code is not in the "
+                        "file: give a profile that says what its shift does"
+                    )
                 raise CheckpointError(
                     f"the layer {shown(name)} is a {shown(kind)}, which is not supported; "
                     f"supported are {', '.join(LAYERS)}"

@@ -26,6 +26,7 @@ from tsm_ref.checkpoint.contents import (
 from tsm_ref.checkpoint.disk import StrPath, sha256_of
 from tsm_ref.checkpoint.facts import Facts, facts_of_profile
 from tsm_ref.checkpoint.hdf5.guard import GuardedFile, open_hdf5, read_tensor
+from tsm_ref.checkpoint.keras.calls import shifts_of
 from tsm_ref.checkpoint.keras.graph import counted_names, graph_of
 from tsm_ref.checkpoint.keras.layers import NUMBERS, PLAIN, LayerTable, layer_table, stored_shapes
 from tsm_ref.checkpoint.keras.networks import network_of, rule_under
@@ -62,7 +63,9 @@ def load_keras(path: StrPath, profile: Profile) -> Checkpoint:
         return read_keras(file, path, profile)
 
 
-def load_keras_archive(path: StrPath, profile: Profile | None = None) -> Checkpoint:
+def load_keras_archive(
+    path: StrPath, profile: Profile | None = None, options: Mapping[str, Any] | None = None
+) -> Checkpoint:
     """Read a ``.keras`` archive: a zip of the network as JSON, and of its weights as HDF5.
 
     The weights are unpacked into a temporary folder, no more of them than the archive is long, and
@@ -72,10 +75,7 @@ def load_keras_archive(path: StrPath, profile: Profile | None = None) -> Checkpo
         weights = Path(folder, "model.weights.h5")
         text = _unpacked(path, weights)
         with open_hdf5(weights) as file:
-            if profile is not None and rule_under(profile).rule != "none":
-                found = read_keras(file, weights, profile)
-            else:
-                found = _whole(file, weights, profile, text)
+            found = _model(file, weights, profile, text, options)
     return replace(found, path=Path(path), sha256=sha256_of(path), format="keras archive")
 
 
@@ -95,20 +95,31 @@ def _unpacked(path: StrPath, weights: Path) -> str:
 
 
 def read_keras(
-    file: GuardedFile, path: StrPath, profile: Profile, options: Mapping[str, Any] | None = None
+    file: GuardedFile,
+    path: StrPath,
+    profile: Profile,
+    options: Mapping[str, Any] | None = None,
+    said: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
     """`load_keras` of a file that is open; `path` is where it lies.
 
-    Within how many frames MTTS-CAN shifts is in no file: without an option it is assumed.
+    Within how many frames MTTS-CAN shifts is in no file of weights: without an option it is
+    assumed. ``said`` are facts that a whole model tells.
     """
+    facts = Facts()
+    named = profile == PROFILES["mtts-can"]
+    if said and profile.shift.segment:
+        facts.say("the file (model_config)", **said)
+        segment = said.get("frame_depth", profile.shift.segment)
+        divisor = said.get("fold_div", profile.shift.divisor)
+        profile = replace(profile, shift=replace(profile.shift, segment=segment, divisor=divisor))
     table = layer_table(file)
     graph, layers = network_of(table, profile)
     keys = table.keys(graph.parameters, layers)
     weights = _read(table, graph, keys, stored_shapes(graph))
-    facts = Facts()
     if (depth := (options or {}).get("frame_depth")) is not None:
         facts.say("the option", frame_depth=depth)
-    if profile == PROFILES["mtts-can"]:
+    if named:
         facts.assume(frame_depth=profile.shift.segment)
     facts.suggest(f"the profile {profile.family}", **facts_of_profile(profile))
     found = _checkpoint(path, table, graph, weights, profile)
@@ -121,19 +132,44 @@ def is_keras_model(file: GuardedFile) -> bool:
 
 
 def read_keras_model(
-    file: GuardedFile, path: StrPath, profile: Profile | None = None
+    file: GuardedFile,
+    path: StrPath,
+    profile: Profile | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
     """Read a whole model ``.h5`` of Keras 2 or 3: the network is in the file, as JSON.
 
-    It sees single pictures, so it shifts nothing; under a profile that shifts, the network is
-    known by its layers as in `load_keras`. What an optimizer left in the file is not read.
+    It sees single pictures, so it shifts nothing; under a profile that shifts, and where its calls
+    of MTTS-CAN's layer TSM tell how many frames it shifts within, the network is known by its
+    layers as in `load_keras`. What an optimizer left in the file is not read.
 
     Raises `CheckpointError` for a layer that is not supported, and for missing, unexpected,
     mis-shaped or non-finite tensors.
     """
+    return _model(file, path, profile, file.long_text("model_config"), options)
+
+
+def _model(
+    file: GuardedFile,
+    path: StrPath,
+    profile: Profile | None,
+    text: str,
+    options: Mapping[str, Any] | None,
+) -> Checkpoint:
+    """A network that is described by a text: by its layers where it shifts, else by the text."""
+    said = shifts_of(text)
+    if profile is None and "frame_depth" in said:
+        found = read_keras(file, path, PROFILES["mtts-can"], options, said)
+        return replace(found, warnings=(*found.warnings, _TAKEN))
     if profile is not None and rule_under(profile).rule != "none":
-        return read_keras(file, path, profile)
-    return _whole(file, path, profile, file.long_text("model_config"))
+        return read_keras(file, path, profile, options, said)
+    return _whole(file, path, profile, text)
+
+
+_TAKEN = (
+    "the file names its layers TSM and does not hold their code: they are taken for MTTS-CAN's; "
+    "a profile says otherwise"
+)
 
 
 def _whole(file: GuardedFile, path: StrPath, profile: Profile | None, text: str) -> Checkpoint:
