@@ -31,17 +31,22 @@ def read_head(path: StrPath, count: int = 64) -> bytes:
     return head
 
 
-def sha256_of(path: StrPath) -> str:
+def sha256_of(path: StrPath, *more: StrPath) -> str:
     """The SHA-256 of a regular file as 64 hexadecimal digits, read in pieces.
+
+    That of several files is the one of their bytes, one file behind the other.
 
     Raises `CheckpointError` where `read_head` does.
 
     >>> len(sha256_of(__file__))
     64
     """
-    read_head(path, 1)
-    with _reading(path), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for part in (path, *more):
+        read_head(part, 1)
+        with _reading(part), open(part, "rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
 
 
 def read_whole(path: StrPath, most: int) -> bytes:

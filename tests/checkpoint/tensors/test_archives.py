@@ -1,6 +1,7 @@
 """Archives around weights: NumPy's, exported programs, TorchScript, shards, plain HDF5, others."""
 
 import gzip
+import hashlib
 import io
 import json
 import tarfile
@@ -148,6 +149,8 @@ def test_shards(tmp_path: Path) -> None:
     loaded = load_checkpoint(path)
     assert loaded.format == "MIT, 2 shards"
     is_right(loaded)
+    whole = b"".join((tmp_path / file).read_bytes() for file in (path.name, *parts))
+    assert loaded.sha256 == hashlib.sha256(whole).hexdigest()
 
 
 @pytest.mark.parametrize(

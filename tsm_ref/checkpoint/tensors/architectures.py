@@ -76,7 +76,7 @@ def load_tensors(
         graph=graph,
         weights=weights,
         profile=meant,
-        sha256=sha256_of(path),
+        sha256=sha256_of(path, *file.parts),
         storage="+".join(types),
         path=Path(path),
         format=f"{found.naming.family}, {file.format}",

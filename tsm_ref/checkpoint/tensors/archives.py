@@ -232,7 +232,8 @@ def read_shards(path: StrPath) -> TensorFile:
             raise error.about(f"the shard {shown(name)}") from None
     if set(entries) != set(places):
         raise CheckpointError("the shards do not hold the tensors that the index names")
-    return TensorFile({"": entries}, f"{len(files)} shards", 1)
+    shards = tuple(Path(path).with_name(name) for name in files)
+    return TensorFile({"": entries}, f"{len(files)} shards", 1, parts=shards)
 
 
 def _beside(name: Any) -> bool:

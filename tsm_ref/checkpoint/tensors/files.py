@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,8 @@ class TensorFile:
     """The named tensors of a file, and the notes that stand beside them.
 
     ``sets`` are the sets of tensors by where they stand in the file, ``""`` being its top; ``said``
-    are facts that the file tells, by where in it; ``passed`` tells in words what was not looked at.
+    are facts that the file tells, by where in it; ``passed`` tells in words what was not looked at;
+    ``parts`` are the files beside it that hold its tensors, where they are not in it.
     """
 
     sets: Mapping[str, Entries]
@@ -45,6 +47,7 @@ class TensorFile:
     notes: Mapping[str, str] = field(default_factory=dict)
     passed: tuple[str, ...] = ()
     said: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    parts: tuple[Path, ...] = ()
 
     @property
     def entries(self) -> Entries:
