@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import tsm_ref
 from tests.judging import U32, assert_within
 from tsm_ref.engine.oracle import run_with_bound
 from tsm_ref.errors import CheckpointError, UsageError
+from tsm_ref.model.features import KEPT
 from tsm_ref.passes.features import features
 
 MODELS = ("camera-motion", "camera-motion-offline")
@@ -91,6 +93,15 @@ def test_copies_and_pickles_give_the_same_features(model) -> None:
     expected = model.features(x)
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert twin.features(x).tobytes() == expected.tobytes()
+
+
+def test_threads_may_ask_for_features_of_any_layer_at_once(model) -> None:
+    x, layers = clips(4, 1), model.layers[::4]
+    expected = [model.features(x, layer=layer).tobytes() for layer in layers]
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda layer: model.features(x, layer=layer).tobytes(), layers * 2))
+    assert made == expected * 2
+    assert len(model._features._made) == KEPT
 
 
 def test_several_inputs_are_given_by_name(rng) -> None:

@@ -31,10 +31,10 @@ class FeatureNetworks:
 
     def up_to(self, layer: str | None) -> tuple[Graph, Engine]:
         """The graph up to a layer, and its engine; raises `UsageError` as `features`."""
-        if layer not in self._made:
+        made = self._made.get(layer)
+        if made is None:
             graph, weights = features(self._graph, layer), self._weights()
-            needed = {name: weights[name] for name in graph.parameters}
-            while len(self._made) >= KEPT:
-                del self._made[next(iter(self._made))]
-            self._made[layer] = graph, self._make(graph, needed)
-        return self._made[layer]
+            made = graph, self._make(graph, {name: weights[name] for name in graph.parameters})
+            latest = list(self._made.items())[1 - KEPT :]  # a new table: threads may share a model
+            self._made = {**dict(latest), layer: made}
+        return made
