@@ -48,7 +48,7 @@ INPUT_FIELDS = ("channel", "time", "offset")
 """A row of the table of k: the channel, and the taps as frames and as bytes of a plane."""
 
 
-def _read(emit: Emitter, place: Value, stride: int) -> Value:
+def read_bytes(emit: Emitter, place: Value, stride: int) -> Value:
     """Return `CHUNK` bytes that are `stride` (1 or 2) apart."""
     if stride == 1:
         return emit.builder.load(emit.pointer(emit.bytes_at(place), 0, _BYTES), align=1)
@@ -78,11 +78,11 @@ def centred(emit: Emitter, values: Value, flip: Value, zero: Value) -> Value:
 
 def _generate(stride: int) -> Any:
     def pairs(emit: Emitter, out: Value, flip: Value, zero: Value, *places: Value) -> None:
-        rows = [centred(emit, _read(emit, place, stride), flip, zero) for place in places]
+        rows = [centred(emit, read_bytes(emit, place, stride), flip, zero) for place in places]
         _store(emit, interleaved(emit, *rows), out)
 
     def quads(emit: Emitter, out: Value, flip: Value, zero: Value, *places: Value) -> None:
-        rows = [_read(emit, place, stride) for place in places]
+        rows = [read_bytes(emit, place, stride) for place in places]
         halves = [interleaved(emit, *rows[i : i + 2]) for i in (0, 2)]
         two = [emit.builder.bitcast(half, _SHORTS) for half in halves]
         four = emit.builder.bitcast(interleaved(emit, *two), ir.VectorType(BYTE, 4 * CHUNK))
@@ -149,6 +149,68 @@ def pack(
                 frame = frames[channel, runs[run, 1] + inputs[k, 1]]
                 places[i] = frame + inputs[k, 2] + runs[run, 2]
             _write(out + step * STEP_BYTES + 4 * runs[run, 0], flip, zero, places, stride)
+
+
+@generated(address, address)
+def _copy_chunk(emit: Emitter, x: Value, y: Value) -> None:
+    _store(emit, read_bytes(emit, x, 1), y)
+
+
+@generated(address, address)
+def _copy_byte(emit: Emitter, x: Value, y: Value) -> None:
+    _store(emit, emit.load(emit.bytes_at(x), 0, BYTE), y)
+
+
+@generated(address, count)
+def _set_chunk(emit: Emitter, y: Value, value: Value) -> None:
+    _store(emit, splat(emit, value, _BYTES), y)
+
+
+@compiled()
+def _fill(start: int, stop: int, value: int) -> None:
+    """Set bytes, and up to a chunk behind them."""
+    for place in range(start, stop, CHUNK):
+        _set_chunk(place, value)
+
+
+@compiled()
+def pad_plane(
+    x: int, height: int, width: int, y: int, sides: tuple[int, int, int, int], zero: int
+) -> None:
+    """Copy a plane from address to address with `zero` around it, and up to a chunk behind it.
+
+    `sides` are the rows above, the columns to the left, the rows below, the columns to the right.
+    """
+    above, left, below, right = sides
+    row_bytes = left + width + right
+    place = y + above * row_bytes + left
+    _fill(y, place, zero)
+    for row in range(height):
+        for column in range(0, width, CHUNK):
+            _copy_chunk(x + row * width + column, place + column)
+        _fill(place + width, place + row_bytes, zero)
+        place += row_bytes
+    _fill(place - right - left, y + (above + height + below) * row_bytes, zero)
+
+
+@compiled()
+def pad_planes(
+    x: int, planes: int, height: int, width: int, y: int, sides: tuple[int, int, int, int],
+    zero: int, first: int, last: int,
+) -> None:  # fmt: skip
+    """Pad planes ``first .. last - 1`` of planes that follow each other."""
+    size = (sides[0] + height + sides[2]) * (sides[1] + width + sides[3])
+    # What is written behind the last plane of a thread may be another's: that one goes last.
+    edge = np.empty(size + CHUNK, np.uint8)
+    for plane in range(first, last - 1):
+        pad_plane(x + plane * height * width, height, width, y + plane * size, sides, zero)
+    if last > first:
+        plane = last - 1
+        pad_plane(x + plane * height * width, height, width, edge.ctypes.data, sides, zero)
+        for i in range(0, size - size % CHUNK, CHUNK):
+            _copy_chunk(edge.ctypes.data + i, y + plane * size + i)
+        for i in range(size - size % CHUNK, size):
+            _copy_byte(edge.ctypes.data + i, y + plane * size + i)
 
 
 def runs_of(

@@ -19,6 +19,7 @@ The inputs of a panel are packed as [group of k][column][in the group], the weig
 second. What is done with a sum is `tsm_ref.engine.exact`'s steps 2 and 3.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -173,26 +174,7 @@ class _Writer:
             x, w = (builder.bitcast(v, self.sums) for v in (x, w))
             function = self.emit.function(name, self.sums, [self.sums] * 3)
             return builder.call(function, [total, x, w])
-        known = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}
-        if lanes in known:
-            function = self.emit.function(known[lanes], self.sums, [self.values] * 2)
-            return builder.add(total, builder.call(function, [x, w]))
-        return builder.add(total, self._products(x, w))
-
-    def _products(self, x: Value, w: Value) -> Value:
-        """Return the sums of pairs of products, for any processor."""
-        builder, lanes = self.emit.builder, self.unit.lanes
-        wide = ir.VectorType(INT32, 2 * lanes)
-        product = builder.mul(builder.sext(x, wide), builder.sext(w, wide))
-        undefined = ir.Constant(wide, ir.Undefined)
-        halves = [
-            builder.shuffle_vector(
-                product, undefined,
-                ir.Constant(self.sums, [2 * lane + first for lane in range(lanes)]),
-            )
-            for first in range(2)
-        ]  # fmt: skip
-        return builder.add(*halves)
+        return builder.add(total, pair_products(self.emit, x, w))
 
     def _finish(self, sums: list[Value], factor: Value, y: Value) -> None:
         emit, unit, to = self.emit, self.unit, self.arguments
@@ -221,22 +203,62 @@ class _Writer:
         emit.switch(to.form, [whole, real, plain])
 
     def _store_whole(self, scaled: list[Value], places: list[tuple[Value, int]]) -> None:
-        emit, unit = self.emit, self.unit
-        for value, (base, v) in zip(scaled, places, strict=True):
-            result = rounded(emit, value, *self.arguments[-3:])
-            where = emit.pointer(base, unit.lanes * v, result.type)
+        emit, vectors = self.emit, self.unit.vectors
+        for first in range(0, len(scaled), vectors):
+            result = rounded(emit, scaled[first : first + vectors], *self.arguments[-3:])
+            where = emit.pointer(places[first][0], 0, result.type)
             emit.builder.store(result, where, align=1)
 
 
-def rounded(emit: Emitter, value: Value, zero: Value, low: Value, high: Value) -> Value:
-    """Return results as bytes: clamped, rounded (halves to even), with the zero point added."""
-    builder = emit.builder
-    whole, result = (ir.VectorType(kind, emit.lanes) for kind in (INT32, BYTE))
-    name = f"llvm.rint.v{emit.lanes}f32"
-    rint = emit.function(name, emit.vector, [emit.vector])
-    within = emit.clamp(value, emit.splat(low), emit.splat(high))
-    steps = builder.fptosi(builder.call(rint, [within]), whole)
-    return builder.trunc(builder.add(steps, splat(emit, zero, whole)), result)
+def pair_products(emit: Emitter, x: Value, w: Value) -> Value:
+    """Return the sums of neighbouring products of 16-bit numbers, for vectors of `emit.lanes`."""
+    builder, lanes = emit.builder, emit.lanes
+    kind = ir.VectorType(INT32, lanes)
+    known = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}
+    if lanes in known:
+        return builder.call(emit.function(known[lanes], kind, [x.type] * 2), [x, w])
+    wide = ir.VectorType(INT32, 2 * lanes)
+    product = builder.mul(builder.sext(x, wide), builder.sext(w, wide))
+    undefined = ir.Constant(wide, ir.Undefined)
+    halves = [
+        builder.shuffle_vector(
+            product, undefined, ir.Constant(kind, [2 * lane + first for lane in range(lanes)])
+        )
+        for first in range(2)
+    ]
+    return builder.add(*halves)
+
+
+def rounded(emit: Emitter, values: Sequence[Value], zero: Value, low: Value, high: Value) -> Value:
+    """Return the results of some vectors as bytes, one after the other.
+
+    They are clamped, rounded (halves to even), and the zero point is added.
+    """
+    builder, lanes = emit.builder, emit.lanes
+    kind = ir.VectorType(INT32, lanes)
+    bottom, top, zeros = emit.splat(low), emit.splat(high), splat(emit, zero, kind)
+    whole = [
+        builder.add(_nearest(emit, emit.clamp(value, bottom, top), kind), zeros) for value in values
+    ]
+    while len(whole) > 1:
+        whole = [_joined(emit, *whole[i : i + 2]) for i in range(0, len(whole), 2)]
+    return builder.trunc(whole[0], ir.VectorType(BYTE, whole[0].type.count))
+
+
+def _nearest(emit: Emitter, value: Value, kind: Any) -> Value:
+    """Return the nearest whole numbers: by the mode of the processor, which nobody changes."""
+    known = {8: "llvm.x86.avx.cvt.ps2dq.256"}
+    if emit.lanes in known:
+        function = emit.function(known[emit.lanes], kind, [emit.vector])
+        return emit.builder.call(function, [value])
+    rint = emit.function(f"llvm.rint.v{emit.lanes}f32", emit.vector, [emit.vector])
+    return emit.builder.fptosi(emit.builder.call(rint, [value]), kind)
+
+
+def _joined(emit: Emitter, a: Value, b: Value) -> Value:
+    """Return two vectors as one."""
+    lanes = list(range(2 * a.type.count))
+    return emit.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(INT32, len(lanes)), lanes))
 
 
 def splat(emit: Emitter, scalar: Value, kind: Any) -> Value:

@@ -32,7 +32,7 @@ def _bytes(emit: Emitter, place: Value, offset: Value, flip: Value, zero: Value)
 
 
 def _put(emit: Emitter, value: Value, y: Value, offset: Value, *ends: Value) -> None:
-    result = rounded(emit, value, *ends)
+    result = rounded(emit, [value], *ends)
     where = emit.pointer(emit.bytes_at(y), offset, result.type)
     emit.builder.store(result, where, align=1)
 

@@ -186,7 +186,7 @@ def _write_output(
             for j in range(2):
                 total = plus(builder.ashr(columns[j][i], two), start)
                 value = emit.product(builder.sitofp(total, emit.vector), scale)
-                halves.append(rounded(emit, value, zero, low, high))
+                halves.append(rounded(emit, [value], zero, low, high))
             pair = interleaved(emit, *halves)
             where = emit.pointer(emit.bytes_at(y), 2 * (i * COLUMNS + v * emit.lanes), pair.type)
             builder.store(pair, where, align=1)

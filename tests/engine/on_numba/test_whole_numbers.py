@@ -80,7 +80,9 @@ CONVOLUTIONS = {
     "depthwise": ((16, 3, 11, 9), 16, {"kernel": (1, 3, 3), "group": 16}),
     "depthwise, shifted": ((16, 3, 11, 9), 16, {"kernel": (1, 3, 3), "group": 16, **SHIFTS}),
     "depthwise, stride 2": ((8, 3, 11, 9), 8, {"kernel": (1, 3, 3), "group": 8, "stride": 2}),
-    "depthwise, 5x5": ((8, 3, 11, 9), 8, {"kernel": (1, 5, 5), "group": 8, "stride": 3}),
+    "depthwise, 5x5": ((8, 3, 11, 9), 8, {"kernel": (1, 5, 5), "group": 8}),
+    "depthwise, 5x5, stride 2": ((8, 3, 17, 40), 8, {"kernel": (1, 5, 5), "group": 8, "stride": 2}),
+    "depthwise, dilated": ((8, 3, 11, 9), 8, {"kernel": (1, 3, 3), "group": 8, "dilation": 2}),
     "long": ((700, 1, 4, 5), 5, {"kernel": (1, 3, 3), "stride": 2}),
 }
 

@@ -40,7 +40,8 @@ class Work(NamedTuple):
 
     kernel: Kernel
     pieces: int
-    before: Callable[[], None] | None = None
+    before: "Work | None" = None
+    keeps: object = None  # whose memory the kernel reads by its address
 
 
 class WholeNumbersEngine(NumpyEngine):
@@ -91,12 +92,11 @@ class WholeNumbersEngine(NumpyEngine):
             if node.op not in ("Flatten", "Squeeze"):
                 self._left[node.name] = None
             return STEPS[node.op](node, inputs, y)
-        kernel, pieces, before = work
+        parts = [part for part in (work.before, work) if part is not None]
 
         def step() -> None:
-            if before is not None:
-                before()
-            self.crew.share(kernel, pieces)
+            for part in parts:
+                self.crew.share(part.kernel, part.pieces)
 
         return step
 
@@ -122,7 +122,7 @@ def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Ar
     shape = (1, y.shape[1] * y.shape[2], y.shape[3]) if joined else y.shape[1:]
     layer = _planned(engine, node, inputs, y, source, (shape, (st, sh, sw), source.width, flat))
     run = partial(integer_conv.run_integer_convolution, layer)
-    return Work(run, layer.panels, source.fill)
+    return Work(run, layer.panels, source.fill(), source)
 
 
 def _planned(
@@ -209,38 +209,43 @@ def _winograd(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y
         code=integer_tile.code(),
     )
     run = partial(integer_winograd.run_integer_winograd, layer)
-    return Work(run, layer.panels, source.fill)
+    return Work(run, layer.panels, source.fill(), source)
 
 
 def _is_depthwise(node: Node, x: Array, weight: Array) -> bool:
-    """Whether every channel makes one, frame by frame."""
+    """Whether every channel makes one, frame by frame, and there is code for the kernel."""
+    strides, pads = node.attr("strides"), node.attr("pads")
     return bool(
         node.attr("group") == len(x) == len(weight)
         and node.attr("dtype") != "float32"
-        and weight.shape[2] == node.attr("strides")[0] == 1
-        and node.attr("strides")[1] == node.attr("strides")[2]
-        and node.attr("dilations")[1] == node.attr("dilations")[2]
-        and node.attr("pads")[0] == node.attr("pads")[3] == 0
+        and weight.shape[2] == strides[0] == 1
+        and strides[1] == strides[2] <= 2
+        and weight.shape[3] == weight.shape[4] in integer_depthwise.KERNELS
+        and node.attr("dilations") == (1, 1, 1)
+        and pads[0] == pads[3] == 0
     )
 
 
 def _depthwise(node: Node, inputs: Sequence[Array], y: Array) -> Work:
     x, weight, scale, bias = inputs
-    source = _Source(node, x, weight.shape[2:], flat=False)
+    source = _Source(node, x, weight.shape[2:], flat=True)
+    pads = node.attr("pads")
     layer = integer_depthwise.IntegerDepthwise(
-        x=source.values,
-        sources=source.frames(),
-        weights=weight[:, 0, 0].astype(np.int32),
-        bias=_less_zero(bias, weight.reshape(len(weight), -1), node.attr("x_zero_point")),
+        frames=source.addresses(),
+        x_size=x.shape[2:],
+        sides=(*pads[1:3], *pads[4:6]),
+        weights=integer_depthwise.pack_taps(weight[:, 0, 0]),
+        bias=_less_zero(bias, weight.reshape(len(weight), -1), source.zero),
         factor=factor_of(node, scale),
         y=y.view(np.uint8),
+        size=weight.shape[3],
         stride=node.attr("strides")[2],
-        dilation=node.attr("dilations")[2],
-        input_zero=node.attr("x_zero_point"),
+        flip=source.flip,
+        input_zero=node.attr("x_zero_point") & 255,
         **_ends(node),
     )
     run = partial(integer_depthwise.run_integer_depthwise, layer)
-    return Work(run, layer.panels, source.fill)
+    return Work(run, layer.panels, keeps=source)
 
 
 def _less_zero(bias: Array, matrix: Array, zero: int) -> Array:
@@ -363,26 +368,27 @@ class _Source:
         zero = np.uint8(node.attr("x_zero_point") & 255)
         self._padded: Array | None = None
         if not flat:
-            before, after = pads[1:3], pads[4:6]
-            if even:
-                after = (after[0] + height % 2, after[1] + width % 2)
-            sides = (height + before[0] + after[0], width + before[1] + after[1])
-            size = channels * frames * sides[0] * sides[1]
-            memory = np.full(size + integer_pack.SLACK, zero, np.uint8)
-            self._memory = memory
-            self._padded = memory[:size].view(x.dtype).reshape(channels, frames, *sides)
-            self._inside = self._padded[
-                :, :, before[0] : before[0] + height, before[1] : before[1] + width
-            ]
+            more = (height % 2, width % 2) if even else (0, 0)
+            self._sides = (pads[1], pads[2], pads[4] + more[0], pads[5] + more[1])
+            above, left, below, right = self._sides
+            shape = (channels, frames, above + height + below, left + width + right)
+            size = int(np.prod(shape))
+            self._memory = np.zeros(size + integer_pack.SLACK, np.uint8)
+            self._padded = self._memory[:size].view(x.dtype).reshape(shape)
         self.values = x if self._padded is None else self._padded
         self.width = self.values.shape[3]
         plane = self.values.shape[2] * self.width
         self._nothing = np.full(plane + integer_pack.SLACK, zero, np.uint8)
 
-    def fill(self) -> None:
-        """Copy the input to the inside of the padding."""
-        if self._padded is not None:
-            np.copyto(self._inside, self._x)
+    def fill(self) -> Work | None:
+        """What copies the input into the padding, where there is one."""
+        if self._padded is None:
+            return None
+        channels, frames, height, width = self._x.shape
+        where = (self._x.ctypes.data, channels * frames, height, width, self._padded.ctypes.data)
+        zero = self._node.attr("x_zero_point") & 255
+        run = partial(integer_pack.pad_planes, *where, self._sides, zero)
+        return Work(run, channels * frames, keeps=self)
 
     def frames(self) -> NDArray[np.int64]:
         """The frame that every channel reads at every time, or -1: (channels, time)."""
