@@ -244,3 +244,14 @@ def test_exit_codes(
     assert source.read_bytes() == before
     if code:
         assert not [path for path in tmp_path.iterdir() if path != source]
+
+
+def test_labels_are_kept(tmp_path: Path, capsys: Any) -> None:
+    """A file that says nothing of its classes becomes one that does."""
+    bare, named, target = tmp_path / "a.h5", tmp_path / "classes.txt", tmp_path / "b.h5"
+    tsm_ref.save(tsm_ref.build("mobilenetv2", num_classes=2, width=0.35, engine="numpy"), bare)
+    named.write_text("wave\nrest\n", encoding="utf-8")
+    assert main([str(bare), str(target), "--labels", str(named)]) == 0
+    assert tsm_ref.load(target, engine="numpy").labels == ("wave", "rest")
+    assert main([str(bare), str(target), "--labels", "kinetics400"]) == 2
+    assert "400 labels were given" in capsys.readouterr().err

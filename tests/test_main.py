@@ -53,3 +53,11 @@ def test_a_command_that_is_misspelt_is_named(capsys, tmp_path, monkeypatch, word
     )
     (tmp_path / word).write_bytes(b"")
     assert main([word]) == 3  # it is a video then, though an empty one
+
+
+@pytest.mark.parametrize("name", [n for n, (home, _) in COMMANDS.items() if "tsm_ref" in home])
+def test_every_command_tells_its_version(capsys, name: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--version"])
+    assert ended.value.code in (0, None)
+    assert "numpy" in capsys.readouterr().out

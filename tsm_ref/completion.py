@@ -12,6 +12,7 @@ from typing import Any
 
 from tsm_ref.command import Parser, guarded, say
 from tsm_ref.errors import MissingDependency
+from tsm_ref.options import add_version
 from tsm_ref.subcommands import every_option
 
 __all__ = ["SHELLS", "main", "parser", "script"]
@@ -32,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 fine, 1 a bug of ours, 2 usage, 130 interrupted",
     )
     made.add_argument("shell", choices=SHELLS)
+    add_version(made)
     return made
 
 

@@ -29,7 +29,7 @@ from tsm_ref.errors import CheckpointError, GraphError, TsmError, UsageError, Wr
 from tsm_ref.graph import Graph
 from tsm_ref.model.file_form import FileForm
 from tsm_ref.model.meaning import meant_as
-from tsm_ref.options import add_facts, add_limits, facts_of, limited
+from tsm_ref.options import add_facts, add_limits, add_version, facts_of, limited
 from tsm_ref.passes.streaming import without_lookahead
 from tsm_ref.profile import ShiftRule
 from tsm_ref.system import memory
@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     add("source", metavar="IN", help="a model that ships, or a model file of any readable kind")
     add("target", metavar="OUT", help="the file to write: .h5, .safetensors or .onnx")
     add("--profile", metavar="NAME|FILE", help="what IN means: mit, paddle, ..., or a file")
+    add("--labels", metavar="FILE|NAME", help="its classes, which OUT then holds")
     add_facts(made)
     add("--storage", choices=("float32", "float16"), default="float32", help="numbers in HDF5")
     size = made.add_argument_group("the sizes of an ONNX file; N is open unless it is given")
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
         "--lookahead", choices=("zero", "past"), help="no delay: another network, less accurate"
     )
     add_limits(made)
+    add_version(made)
     return made
 
 
@@ -103,6 +105,7 @@ def _carry_out(options: argparse.Namespace) -> None:
         options.source,
         options.target,
         profile=options.profile,
+        labels=options.labels,
         facts=facts_of(options),
         storage=options.storage,
         sizes=sizes,
@@ -118,6 +121,7 @@ def convert(
     target: str,
     *,
     profile: str | None = None,
+    labels: str | Sequence[str] | None = None,
     facts: Mapping[str, Any] | None = None,
     storage: str = "float32",
     sizes: Mapping[str, int] | None = None,
@@ -127,8 +131,9 @@ def convert(
 ) -> list[str]:
     """Write `target` from `source`; returns what was read, what was written, and how they differ.
 
-    ``profile`` and ``facts`` say what the source means, as in `tsm_ref.load`; ``lookahead`` writes
-    another network, that looks nowhere ahead (`tsm_ref.passes.streaming.without_lookahead`). The
+    ``profile``, ``labels`` and ``facts`` say what the source means, as in `tsm_ref.load`;
+    ``lookahead`` writes another network, that looks nowhere ahead
+    (`tsm_ref.passes.streaming.without_lookahead`). The
     result is compared before it takes its name: where this fails, nothing is left behind.
 
     Raises `UsageError` for an ending that names no kind and for options that do not fit it or the
@@ -146,7 +151,7 @@ def convert(
     if Path(target).exists() and Path(target).samefile(path):
         raise WriteError(f"{target}: the output is the input; another name is needed")
     try:
-        found = meant_as(partial(files.load_checkpoint, path), profile, None, facts or {})
+        found = meant_as(partial(files.load_checkpoint, path), profile, labels, facts or {})
     except CheckpointError as error:
         raise type(error)(f"{path}: {error}") from None
     for sentence in found.warnings:

@@ -59,12 +59,14 @@ def _run(arguments: Sequence[str] | None) -> None:
 def _main(options: argparse.Namespace) -> None:
     limit_blas(1)
     from tsm_ref.profile import PROFILES
+    from tsm_ref.profile_files import find_profile
     from tsm_ref.show.files import write_file
     from tsm_ref.show.shift_picture import drawing, page, svg
 
     if options.frames > 64 or options.channels > 4096:
         raise UsageError("a picture has at most 64 frames and 4096 channels")
-    model = None if options.what in PROFILES else _model(options)
+    named = options.what in PROFILES or Path(options.what).suffix.lower() in (".toml", ".json")
+    model = None if named else _model(options)
     if options.clip is not None and model is None:
         raise UsageError("--clip needs a model: name one that ships, or give a file")
     title, found = _of_profile(options) if model is None else _of_model(model, options.frames)
@@ -72,7 +74,8 @@ def _main(options: argparse.Namespace) -> None:
         write_file(options.svg, svg(found, title))
     if options.html is not None:
         if model is None:
-            write_file(options.html, page(options.what))
+            mine = {options.what: find_profile(options.what).shift}
+            write_file(options.html, page(options.what, mine))
         else:
             write_file(options.html, page(model.name, {model.name: model.profile.shift}))
     lines = [title, "", drawing(found)]
@@ -97,12 +100,12 @@ def _model(options: argparse.Namespace) -> "Model":
 
 
 def _of_profile(options: argparse.Namespace) -> "tuple[str, Sources]":
-    from tsm_ref.profile import PROFILES
+    from tsm_ref.profile_files import find_profile
     from tsm_ref.show.shift_picture import sources
 
-    rule = PROFILES[options.what].shift
+    rule = find_profile(options.what).shift
     found = sources(rule.d(options.channels), options.frames, rule.fill, rule.segment)
-    return f"{options.what}: {rule}, {options.channels} channels", found
+    return f"{printable(options.what)}: {rule}, {options.channels} channels", found
 
 
 def _of_model(model: "Model", frames: int) -> "tuple[str, Sources]":

@@ -13,6 +13,7 @@ from tsm_ref.engine import make_engine
 from tsm_ref.errors import MissingDependency, WriteError
 from tsm_ref.kernels import notice
 from tsm_ref.models import build_graph, random_weights
+from tsm_ref.options import add_version
 from tsm_ref.profile import ShiftRule
 from tsm_ref.video.resize import RESIZERS
 
@@ -39,11 +40,13 @@ def compile_all() -> int:
 
 def parser() -> Parser:
     """The options, as ``--help`` prints them."""
-    return Parser(
+    made = Parser(
         prog="python -m tsm_ref.warmup",
         description="Compiles the kernels of the Numba engine, once, so that no later run has to. "
         "Set NUMBA_CACHE_DIR to choose where they are kept.",
     )
+    add_version(made)
+    return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

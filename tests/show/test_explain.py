@@ -145,3 +145,16 @@ def test_the_page_computes_what_the_reference_does(chromium, tmp_path: Path, nam
     assert chromium.execute_script(
         "return [...document.querySelectorAll('button')].every((b) => b.ariaLabel)"
     )
+
+
+def test_a_profile_of_ones_own(capsys, tmp_path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "mit"\n[shift]\ndivisor = 4\n')
+    assert explain.main([str(path), "--channels", "8", "--html", str(tmp_path / "x.html")]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{path}: mit (divisor 4, fill zero), 8 channels")
+    assert "0..1" in out
+    assert "mine.toml" in (tmp_path / "x.html").read_text("utf-8")
+    path.write_text("nonsense")
+    assert explain.main([str(path)]) == 2
+    assert "mine.toml: this is not a profile" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from tsm_ref.bench.runs import Settings, default_cores, figures, measure_all
 from tsm_ref.bench.workloads import OWN, SMOKE, WORKLOADS, workload
 from tsm_ref.command import Parser, guarded, positive, say, tell
 from tsm_ref.errors import UsageError, VideoError, WriteError
+from tsm_ref.options import add_version
 from tsm_ref.system.atomic import final_target, replace_file
 
 MOST_SECONDS = 300
@@ -66,6 +67,7 @@ def parser() -> Parser:
     )  # fmt: skip
     p.add_argument("--smoke", action="store_true", help="tiny networks, no peers: does it run?")
     p.add_argument("--no-first-start", action="store_true", help="do not time compiling anew")
+    add_version(p)
     return p
 
 
