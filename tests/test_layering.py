@@ -64,7 +64,7 @@ INSIDE = {
     ),
     "passes": (
         "extents features fold_batch_norm whole_numbers windows",
-        "fuse streaming",
+        "fuse relations streaming",
         "optimize",
     ),
     "models": (

@@ -41,6 +41,14 @@ def concatenated(inputs: Shapes, attrs: Attrs) -> Shape:
     return (a[0], a[1] + b[1], *a[2:])
 
 
+def frame_tuple_shape(inputs: Shapes, attrs: Attrs) -> Shape:
+    """Features (N, C, T) of k frames behind each other: (N, k C, 1)."""
+    x, frames = inputs[0], attrs["frames"]
+    if len(x) != 3 or not frames or max(frames) >= x[2]:
+        raise ValueError(f"the frames {frames} are not in {x}, which must be (N, C, T)")
+    return (x[0], x[1] * len(frames), 1)
+
+
 def _ncthw(shape: Shape) -> None:
     if len(shape) != 5:
         raise ValueError(f"the input must be (N, C, T, H, W), not {shape}")

@@ -33,6 +33,7 @@ from tsm_ref.op_rules import (
     conv_macs,
     conv_shape,
     flatten_shape,
+    frame_tuple_shape,
     fused_shape,
     global_pool_shape,
     history_shape,
@@ -130,6 +131,7 @@ ATTRIBUTES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "segment": ("an integer of 0 or more", lambda v: _is_int(v, 0)),
     "axis": ("an axis", lambda v: _is_int(v, -5) and v < 5),
     "axes": ("a list of axes", _ints(0, 0)),
+    "frames": ("a list of frames", _ints(0, 0)),
     "d": ("one integer per channel", _ints(0, -(2**31))),
     "dh": ("one integer per channel", _ints(0, -(2**31))),
     "dw": ("one integer per channel", _ints(0, -(2**31))),
@@ -283,6 +285,12 @@ OPS: Mapping[str, Op] = {
         spatial_shift_shape,
         {"dh": REQUIRED, "dw": REQUIRED, "fill": "zero"},
         in_time=FRAME,
+    ),
+    "FrameTuple": Op(
+        ("x",),
+        frame_tuple_shape,
+        {"frames": REQUIRED},
+        in_time="it chooses frames of the whole clip",
     ),
     "Consensus": Op(
         ("x",),

@@ -239,6 +239,7 @@ LOOPS: Mapping[str, Loop] = {
     "Linear": _linear,
     "TemporalShift": lambda node, y, x: _shift(node, x),
     "SpatialShift": _spatial_shift,
+    "FrameTuple": lambda node, y, x: loops.frame_tuple(x, np.array(node.attrs["frames"])),
     "Consensus": lambda node, y, x: loops.consensus(x),
     "AttentionMask": lambda node, y, x: loops_of_values.attention_mask(x),
     "NonLocal": _non_local,

@@ -217,6 +217,7 @@ _RULES: Mapping[str, Rule] = {
     "GlobalAveragePool": lambda f, node, x: f.global_avg_pool(x, keepdims=True),
     "Flatten": _moved(_flatten),
     "Squeeze": _moved(lambda f, node, x: f.moved(x, lambda v: v.squeeze(node.attr("axes")))),
+    "FrameTuple": lambda f, node, x: f.moved(x, lambda v: ref.frame_tuple(v, node.attrs["frames"])),
     "Linear": lambda f, node, x, weight, bias=None: f.linear(x, weight, bias),
     "TemporalShift": _moved(_temporal_shift),
     "SpatialShift": lambda f, node, x: f.spatial_shift(

@@ -344,6 +344,21 @@ def flatten(x: Array, channels_last: bool) -> Array:
     return y
 
 
+def frame_tuple(x: Array, frames: NDArray[np.int64]) -> Array:
+    """Put the features of chosen frames behind each other: (N, C, T) -> (N, k * C, 1).
+
+    >>> frame_tuple(np.arange(6.0).reshape(1, 2, 3), np.array([2, 0])).ravel()
+    array([2., 5., 0., 3.])
+    """
+    N, C, k = x.shape[0], x.shape[1], len(frames)
+    y = np.empty((N, k * C, 1), x.dtype)
+    for n in range(N):
+        for i in range(k):
+            for c in range(C):
+                y[n, i * C + c, 0] = x[n, c, frames[i]]
+    return y
+
+
 def concatenate(a: Array, b: Array) -> Array:
     """Put channels behind others: (N, A, ...) and (N, B, ...) -> (N, A + B, places).
 
@@ -393,4 +408,5 @@ global_average_pool = compiled()(global_average_pool)
 linear = compiled()(linear)
 flatten = compiled()(flatten)
 concatenate = compiled()(concatenate)
+frame_tuple = compiled()(frame_tuple)
 consensus = compiled()(consensus)

@@ -27,6 +27,7 @@ from tsm_ref.model.stream import ModelStream
 from tsm_ref.model.summary import Shift, shifts_of, summary_lines
 from tsm_ref.models import architecture_named, build_graph, check_options, random_weights
 from tsm_ref.passes.features import layers, with_heads
+from tsm_ref.passes.relations import with_relations
 from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
 from tsm_ref.reference import consensus, sigmoid, softmax
 from tsm_ref.system.terminal import printable
@@ -39,6 +40,8 @@ __all__ = ["Model", "Shift", "build", "load", "save"]
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
 
+HEADS = ("mean", "trn")
+"""What `build` can make of the frames of a clip."""
 MOST = 2**31 - 1
 """The most classes, parameters or seeds that `build` accepts."""
 
@@ -447,6 +450,7 @@ def build(
     fold_div: int | None = None,
     fill: str | None = None,
     frame_depth: int | None = None,
+    head: str = "mean",
     seed: int = 0,
     engine: str = "auto",
     threads: int = 1,
@@ -461,6 +465,8 @@ def build(
     ``placement`` is "blockres" unless given, or "none" for networks that convolve in time (C3D,
     I3D, R(2+1)D, S3D, ECO-Lite), which have nothing to shift, and clips of their own length and
     size.
+    ``head`` is "mean", TSN's average of the logits over time, or "trn", the multi-scale relations
+    of TRN (`tsm_ref.passes.relations`), for clips of ``segments`` frames.
     ``options`` go to the architecture, such as ``width`` of MobileNetV2. A mapping of names to
     numbers of classes makes several heads, such as ``num_classes={"verb": 97, "noun": 300}``.
 
@@ -480,6 +486,11 @@ def build(
     for name, value, least in (*counts, ("seed", seed, 0)):
         if value is not None and (type(value) is not int or not least <= value <= MOST):
             raise UsageError(f"`{name}` (={value!r}) must be a whole number of {least} to {MOST}")
+    if head not in HEADS or (head != "mean" and (heads or not family.classifies)):
+        raise UsageError(
+            f'`head` (={head!r}) must be one of {", ".join(HEADS)}, and "trn" is for one head of '
+            "classes"
+        )
     if not family.shifts and (causal or fold_div or fill or frame_depth):
         raise UsageError(f"{architecture} convolves in time: there is no shift to be set")
     frames, size = family.clip or (base.sampling.segments, None)
@@ -507,6 +518,8 @@ def build(
             architecture, num_classes=count, placement=placement, shift=shift, **options
         )
         graph = with_heads(graph, heads) if heads else graph
+        if head == "trn":
+            graph = with_relations(graph, segments, int(count or 0))
     except (ValueError, TypeError, GraphError) as error:
         said = str(error).replace("`divisor`", "`fold_div`")
         raise UsageError(f"cannot build {architecture!r}: {said}") from None

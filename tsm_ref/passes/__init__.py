@@ -8,6 +8,7 @@
     whole_numbers     dequantize - layer - quantize becomes a layer of whole numbers
     streaming         a graph over clips becomes one over single frames, with state
     features          a graph cut in front of its head, or at any other layer
+    relations         TRN's head in the place of the average over time
     windows           which frames of its input a node reads, for streaming
     extents           sizes as formulas: do two values always have the same shape
 """

@@ -5,6 +5,7 @@ dtype; float16 alone is computed in float32 and rounded once at the end. Weights
 than the input, never wider. Axes are (N, C, ...) with any number of axes behind the channels.
 """
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any, Literal
 
@@ -259,6 +260,25 @@ def sigmoid(x: ArrayLike) -> Array:
     x = floats(x)
     e = np.exp(-np.abs(working(x)))
     return like(np.where(x < 0, e, e.dtype.type(1)) / (1 + e), x)
+
+
+def frame_tuple(x: ArrayLike, frames: Sequence[int]) -> Array:
+    """The features of some frames, one frame's behind the other's, as temporal relations take them.
+
+    y[n, i C + c, 0] = x[n, c, frames[i]].
+
+    Shapes: x (N, C, T) -> (N, k C, 1) for k frames. Errors: ValueError for integers, no frame, and
+    frames that are not in x.
+    Source: Zhou, Andonian, Oliva, Torralba 2018 (TRN), equation 1: the input of g.
+
+    >>> frame_tuple(np.array([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]), (0, 2)).ravel()
+    array([1., 4., 3., 6.])
+    """
+    x = floats(x, rank=3)
+    if x.ndim != 3 or not frames or not all(0 <= frame < x.shape[2] for frame in frames):
+        raise ValueError(f"`frames` (={tuple(frames)}) must be frames of `x`, which is {x.shape}")
+    chosen = x[:, :, list(frames)].swapaxes(1, 2)
+    return np.ascontiguousarray(chosen).reshape(x.shape[0], -1, 1)
 
 
 def attention_mask(m: ArrayLike) -> Array:

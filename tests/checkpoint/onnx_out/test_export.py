@@ -203,6 +203,7 @@ CASES = {
     "Consensus": after("Consensus", rank=3),
     "Consensus of the largest": after("Consensus", rank=3, over="max"),
     "Consensus of the last": after("Consensus", rank=3, over="last"),
+    "FrameTuple": after("FrameTuple", rank=3, frames=(0, 2, 3)),
     "Concat": joined(),
     "AttentionMask": after("AttentionMask"),
     "NonLocal": attention("embedded_gaussian"),

@@ -187,6 +187,16 @@ def _consensus(writer: Writer, node: Node, weights: Weights) -> None:
     writer.rows[node.name] = _reduce(writer, clips, [1], 0, name, op)
 
 
+def _frame_tuple(writer: Writer, node: Node, weights: Weights) -> None:
+    """Frames of a clip (N, T, C), gathered and put behind each other."""
+    (x,) = node.inputs
+    clips = writer.clips(x, writer.rows[x])
+    chosen = writer.step("Gather", [clips, writer.ints(*node.attrs["frames"])], node.name, axis=1)
+    target = writer.ints(-1, *writer.row_shape(node.name))
+    name = writer.row_name(node.name)
+    writer.rows[node.name] = writer.node("Reshape", [chosen, target], name)
+
+
 def _squeeze(writer: Writer, node: Node, weights: Weights) -> None:
     """In our layout; what is left is read by nothing but an output."""
     inputs = [writer.natural(node.inputs[0]), writer.ints(*node.attrs["axes"])]
@@ -256,6 +266,7 @@ RULES: Mapping[str, Rule] = {
     "Linear": _linear,
     "TemporalShift": _shift,
     "SpatialShift": _spatial_shift,
+    "FrameTuple": _frame_tuple,
     "Consensus": _consensus,
     "AttentionMask": _attention_mask,
     "NonLocal": _non_local,

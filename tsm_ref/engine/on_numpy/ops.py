@@ -211,6 +211,13 @@ def _linear(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     return step
 
 
+def _frame_tuple(node: Node, inputs: Sequence[Array], y: Array) -> Step:
+    """(C, T) -> (k*C, 1), the channels of one frame behind those of the other."""
+    x, frames = inputs[0], list(node.attrs["frames"])
+    target = y.reshape(len(frames), -1)
+    return lambda: np.copyto(target, x[:, frames].T)
+
+
 def _temporal_shift(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     frames = ShiftedFrames(inputs[0], *(node.attr(name) for name in ("d", "fill", "segment")))
     copies, zero = frames.copies(0, y.shape[1]), node.attr("x_zero_point")
@@ -311,6 +318,7 @@ STEPS: Mapping[str, StepMaker] = {
     "Linear": _linear,
     "TemporalShift": _temporal_shift,
     "SpatialShift": _spatial_shift,
+    "FrameTuple": _frame_tuple,
     "Consensus": _consensus,
     "AttentionMask": _attention_mask,
     "NonLocal": _non_local,
