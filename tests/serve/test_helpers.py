@@ -61,6 +61,14 @@ def test_a_process_that_is_lost_is_one_file(hands: InProcesses) -> None:
     assert found["predictions"][0]["label"] == "pan left"
 
 
+def test_a_process_that_is_lost_between_files_is_nobodys_fault(hands: InProcesses) -> None:
+    process = hands._mine.helper._process
+    process.kill()
+    process.join()
+    found = hands.recognize(order(SAMPLES / "pan_left.mp4"), begun(60))
+    assert found["predictions"][0]["label"] == "pan left"
+
+
 def test_what_is_late_or_unwanted_is_ended(hands: InProcesses) -> None:
     process = hands._mine.helper._process
     os.kill(process.pid, signal.SIGSTOP)

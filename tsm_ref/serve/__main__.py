@@ -80,8 +80,7 @@ def _main(arguments: Sequence[str]) -> None:
     if not 0 <= options.port < 1 << 16:
         raise UsageError(f"--port {options.port} must be a whole number of 0 to 65535")
     with by_option(made):
-        recipes = _recipes(options)
-    _serve(recipes, _settings(options), options)
+        _serve(_recipes(options), _settings(options), options)
 
 
 def _check_packages() -> None:
@@ -118,47 +117,67 @@ def _settings(options: argparse.Namespace) -> "Settings":
 
 
 def _serve(recipes: "list[Recipe]", settings: "Settings", options: argparse.Namespace) -> None:
-    import uvicorn
-
     from tsm_ref.serve.app import make_app
-    from tsm_ref.serve.connections import Patient
     from tsm_ref.serve.guard import is_loopback
     from tsm_ref.serve.models import Served, Shelf
 
     with _listening(options.host, options.port) as listening:
         shelf = Shelf([Served.load(recipe) for recipe in recipes])
         app, house = make_app(shelf, settings, tell if options.verbose else lambda line: None)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                http=Patient.within(settings.timeout),
-                ws="websockets-sansio",
-                ws_max_size=3 * 4096 * 4096,
-                ws_per_message_deflate=False,
-                lifespan="on",
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=max(1, round(settings.grace)),
-            )
-        )
-        names = ", ".join(served.model.name for served in shelf)
-        host, port = listening.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        tell(f"serving {names} at http://{shown}:{port}/ (Ctrl-C stops)")
-        if not is_loopback(host) and not options.allow_host:
-            tell("warning: whoever reaches this machine may ask: there are no accounts")
-        # uvicorn sends itself the signal that stopped it, once all is cleared away
-        before = signal.signal(signal.SIGTERM, lambda number, frame: None)
         try:
-            server.run(sockets=[listening])
+            house.desk.start()
+            names = ", ".join(served.model.name for served in shelf)
+            host, port = listening.getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            if not is_loopback(host) and not options.allow_host:
+                tell("warning: whoever reaches this machine may ask: there are no accounts")
+            _run(app, settings, listening, f"serving {names} at http://{shown}:{port}/")
         finally:
-            signal.signal(signal.SIGTERM, before)
-            house.spool.close()
+            house.close()
             if house.busy:  # a file from which its decoder does not come back ends with us
                 os._exit(0)
+
+
+def _run(app: object, settings: "Settings", listening: socket.socket, ready: str) -> None:
+    """Serve until a signal says stop."""
+    import uvicorn
+
+    from tsm_ref.serve.connections import Ending, Patient
+    from tsm_ref.serve.frames import MOST_PIXELS
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=Patient.within(settings.timeout),
+            ws=Ending,
+            ws_max_size=3 * MOST_PIXELS,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=max(1, round(settings.grace)),
+        )
+    )
+
+    came = []
+
+    def stop(number: int, frame: object) -> None:
+        came.append(number)
+        server.should_exit = True
+
+    # uvicorn has handlers of its own while it runs, and at its end sends itself the same signal
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        tell(f"{ready} (Ctrl-C stops)")
+        server.run(sockets=[listening])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if signal.SIGINT in came:
+        raise KeyboardInterrupt
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -167,7 +186,9 @@ def _listening(host: str, port: int) -> socket.socket:
         family, *_, address = found[0]
         return socket.create_server(address[:2], family=family, backlog=1024)
     except (OSError, UnicodeError) as error:
-        said = getattr(error, "strerror", None) or error
+        said: object = getattr(error, "strerror", None) or error
+        if isinstance(error, OSError) and not isinstance(error, socket.gaierror):
+            said = os.strerror(error.errno or 0)  # without the address, which is said already
         raise UsageError(f"cannot listen at {host} on port {port}: {said}") from None
 
 

@@ -1,8 +1,7 @@
 """The routes: a file to its recognition, frames to events, and what a server says of itself."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -55,16 +54,11 @@ class House:
         """Whether a thread is still at something."""
         return bool(self.desk.running or self.streams.open)
 
-    @contextlib.asynccontextmanager
-    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        """Get ready, and clear away at the end."""
-        try:
-            await asyncio.to_thread(self.desk.start)
-            yield
-        finally:
-            self.desk.close()
-            self.streams.close()
-            self.spool.close()
+    def close(self) -> None:
+        """Begin nothing more, and clear away."""
+        self.desk.close()
+        self.streams.close()
+        self.spool.close()
 
     async def recognize(self, request: Request) -> Response:
         """``POST /recognize``."""
@@ -72,6 +66,8 @@ class House:
             tree = await self._recognized(request)
         except (ClientDisconnect, CalledOff):
             return Response(status_code=HUNG_UP)
+        except asyncio.CancelledError:  # by a server that has waited for long enough
+            return Problem(503, "the server is stopping", {"Retry-After": "60"}).response()
         except Exception as error:
             problem = problem_of(error)
             if problem.status == 500:
@@ -140,7 +136,6 @@ def make_app(
     ]
     app = Starlette(
         routes=routes,
-        lifespan=house.lifespan,
         exception_handlers={HTTPException: _http, Exception: _bug},
     )
     paths = frozenset(str(getattr(route, "path", "")) for route in routes)

@@ -1,5 +1,6 @@
-"""The HTTP protocol of uvicorn, for those who never finish: a header that does not end, and a body
-that nobody reads any more. The time of a body that is read has a limit of its own.
+"""The protocols of uvicorn, for those who never finish: a header that does not end, a body that
+nobody reads any more, events that nobody fetches. The time of a body that is read has a limit of
+its own.
 """
 
 import asyncio
@@ -7,10 +8,11 @@ import json
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from tsm_ref.serve.problems import MEDIA_TYPE, Problem
 
-__all__ = ["Patient"]
+__all__ = ["Ending", "Patient"]
 
 
 PATIENCE = 20.0
@@ -34,6 +36,7 @@ class Patient(H11Protocol):  # type: ignore[misc]  # no types are read of these 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._timer: asyncio.TimerHandle | None = None
+        self._upgraded = False  # a WebSocket now: nothing may be written into it from here
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Wait for its first request."""
@@ -51,14 +54,14 @@ class Patient(H11Protocol):  # type: ignore[misc]  # no types are read of these 
     def data_received(self, data: bytes) -> None:
         """Wait for the end of what began, unless a request is answered now."""
         super().data_received(data)
-        if self._answering():
+        if self._answering() or self._upgraded:
             self._stop()
         elif self._timer is None and not self.transport.is_closing():
             self._timer = self.loop.call_later(self.seconds, self._too_slow)
 
     def handle_websocket_upgrade(self, event: Any) -> None:
         """Leave it to the other protocol."""
-        self._stop()
+        self._upgraded = True
         super().handle_websocket_upgrade(event)
 
     def on_response_complete(self) -> None:
@@ -98,3 +101,12 @@ class Patient(H11Protocol):  # type: ignore[misc]  # no types are read of these 
     def send_400_response(self, message: str) -> None:
         """What is no HTTP, in the form of all problems."""
         self._refuse(Problem(400, message))
+
+
+class Ending(WebSocketsSansIOProtocol):  # type: ignore[misc]
+    """Drops a connection `PATIENCE` after its end, also where the client does not read the rest."""
+
+    def on_task_complete(self, task: "asyncio.Task[None]") -> None:
+        """The application is done with it."""
+        super().on_task_complete(task)
+        self.loop.call_later(PATIENCE, self.transport.abort)

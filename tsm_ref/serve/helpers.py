@@ -59,31 +59,38 @@ class InProcesses:
 
     def start(self) -> None:
         """Begin the process of this thread; raises `CheckpointError` where it does not load."""
-        if self._closed:
-            return
-        helper = _Helper(self._recipes, self._room)
-        self._mine.helper = helper
-        self._all.add(helper)
-        helper.wait()
+        self._begin().wait(None)
 
     def recognize(self, order: Order, ticket: Ticket) -> Tree:
         """The answer; raises `VideoError` where the process is lost, and ends one that is late."""
         helper: _Helper = self._mine.helper
+        if not helper.alive:  # lost while it had nothing to do: that is no file's fault
+            helper = self._renew(helper)
         try:
+            helper.wait(ticket)
             return helper.ask(order, ticket)
         except _Lost as lost:
             raise VideoError(f"the process that read the file {lost}") from None
         finally:
             if not helper.idle:
-                helper.end()
-                self._all.discard(helper)
-                self.start()
+                self._renew(helper)
 
     def close(self) -> None:
         """End them all."""
         self._closed = True
         for helper in list(self._all):
             helper.end()
+
+    def _renew(self, helper: "_Helper") -> "_Helper":
+        helper.end()
+        self._all.discard(helper)
+        return helper if self._closed else self._begin()
+
+    def _begin(self) -> "_Helper":
+        made = _Helper(self._recipes, self._room)
+        self._mine.helper = made
+        self._all.add(made)
+        return made
 
 
 class _Lost(Exception):
@@ -100,28 +107,31 @@ class _Helper:
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
-        self.idle = False
+        self._loaded = self.idle = False
 
-    def wait(self) -> None:
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
+    def wait(self, ticket: Ticket | None) -> None:
         """Until it has loaded its models."""
+        if self._loaded:
+            return
         try:
-            told = json.loads(self._connection.recv_bytes(MOST_ANSWER))
-        except (EOFError, OSError):
-            self.end()
-            raise CheckpointError(f"the process that loads the models {self._ended()}") from None
+            told = self._told(ticket)
+        except _Lost as lost:
+            raise CheckpointError(f"the process that loads the models {lost}") from None
         if "error" in told:
             raise KINDS.get(told["code"], TsmError)(told["error"])
-        self.idle = True
+        self._loaded = self.idle = True
 
     def ask(self, order: Order, ticket: Ticket) -> Tree:
         self.idle = False
         try:
             self._connection.send(order)
-            while not self._connection.poll(LOOK):
-                ticket.check()
-            told: Tree = json.loads(self._connection.recv_bytes(MOST_ANSWER))
-        except (EOFError, OSError, ValueError):
+        except OSError:
             raise _Lost(self._ended()) from None
+        told = self._told(ticket)
         self.idle = True
         if "error" in told:
             raise KINDS.get(told["code"], RuntimeError)(told["error"])
@@ -133,6 +143,16 @@ class _Helper:
             self._process.kill()
             self._process.join()
         self._connection.close()
+
+    def _told(self, ticket: Ticket | None) -> Tree:
+        try:
+            while not self._connection.poll(LOOK):
+                if ticket is not None:
+                    ticket.check()
+            told: Tree = json.loads(self._connection.recv_bytes(MOST_ANSWER))
+        except (EOFError, OSError, ValueError):
+            raise _Lost(self._ended()) from None
+        return told
 
     def _ended(self) -> str:
         self._process.join(5)

@@ -1,6 +1,7 @@
 """What is served: each model loaded once, and what a request may ask of it."""
 
 import argparse
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,14 +11,14 @@ import numpy as np
 from tsm_ref.batch import Recipe
 from tsm_ref.command import number
 from tsm_ref.errors import TsmError, UsageError
-from tsm_ref.live import Live
+from tsm_ref.live import Inbox, Live
 from tsm_ref.model import Model
 from tsm_ref.profile import Profile
-from tsm_ref.recognition import sampled
+from tsm_ref.recognition import recognize, sampled
 from tsm_ref.recognition.recognize import CROPS
 from tsm_ref.recognition.render import as_tree
 from tsm_ref.serve.work import Order, Ticket
-from tsm_ref.video import SAMPLERS
+from tsm_ref.video import SAMPLERS, Frame
 
 __all__ = ["Served", "Shelf", "answer"]
 
@@ -37,17 +38,19 @@ class Served:
 
     @classmethod
     def load(cls, recipe: Recipe) -> "Served":
-        """Load it and run it once, so that no request waits for a kernel to be compiled.
+        """Load it, and show it some black frames, so that no request waits for kernels.
 
         Raises `CheckpointError` and `UsageError` as `Recipe.load`.
         """
         model, profile = recipe.load()
-        height, width = profile.preprocess.frame_size
-        clip = np.zeros((1, 3, profile.sampling.segments, height, width), np.float32)
-        model.logits(clip)
         made = cls(recipe, model, profile)
+        black = np.zeros((profile.sampling.segments, 48, 64, 3), np.uint8)
+        recognize(model, black, fps=8.0, profile=profile)
         if not made.no_stream:
-            model.stream().step(clip[0, :, 0])
+            inbox = Inbox()
+            inbox.put(Frame(0, 0.0, black[0]))
+            inbox.end()
+            deque(Live(model).run(inbox), maxlen=0)
         return made
 
     @property

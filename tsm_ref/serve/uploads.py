@@ -19,6 +19,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import MultipartParseError
 from starlette.requests import Request
 
+from tsm_ref.errors import WriteError
 from tsm_ref.serve.problems import Problem
 
 __all__ = ["Spool", "Upload", "receive"]
@@ -38,10 +39,16 @@ class Spool:
     """
 
     def __init__(self) -> None:
-        self._sweep(Path(tempfile.gettempdir()))
-        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        self._handle = os.open(self.folder, os.O_RDONLY) if os.name == "posix" else None
-        _lock(self._handle)
+        while True:
+            try:
+                self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+                self._handle = os.open(self.folder, os.O_RDONLY) if os.name == "posix" else None
+            except OSError as error:
+                raise WriteError(f"no temporary folder can be made: {error.strerror}") from None
+            if self._handle is None or _lock(self._handle):
+                break
+            os.close(self._handle)  # another server took it for one that was left
+        self._sweep(self.folder.parent)
         self._count = 0
 
     def new(self) -> "Upload":
@@ -61,7 +68,8 @@ class Spool:
             return
         for folder in parent.glob(f"{PREFIX}*"):
             with contextlib.suppress(OSError):
-                if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+                others = folder.lstat().st_uid != os.getuid()
+                if folder == self.folder or folder.is_symlink() or others:
                     continue
                 handle = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
                 try:
@@ -71,14 +79,17 @@ class Spool:
                     os.close(handle)
 
 
-def _lock(handle: int | None) -> bool:
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
+def _lock(handle: int) -> bool:
+    """Lock a folder that is there; False where another server has it, or has removed it."""
+    import fcntl
 
-        if handle is not None:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-    return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks: nothing is swept there
+        return os.fstat(handle).st_nlink > 0
+    return os.fstat(handle).st_nlink > 0
 
 
 class Upload:
