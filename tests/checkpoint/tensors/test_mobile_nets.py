@@ -154,6 +154,11 @@ def test_a_mobileone_of_more_frames_that_says_nothing(tmp_path: Path) -> None:
     found = load_checkpoint(path)
     assert found.profile.shift.segment == 8
     assert "--frame-depth 8" in found.warnings[0]
+    named = load_checkpoint(path, PROFILES["mmaction2"])
+    assert (named.profile.shift.segment, named.warnings[0]) == (
+        8,
+        found.warnings[0].replace("--fold-div 8 ", ""),
+    )
     told = load_checkpoint(path, options={"frame_depth": 16})
     assert (told.profile.shift.segment, told.warnings) == (16, ())
 

@@ -136,6 +136,9 @@ def gather(
     segments = trained or facts.get("segments")
     if found.naming.by_segments and segments:
         facts.suggest("one channel in as many as there are segments", fold_div=segments)
+    sampled = segments or (profile.sampling.segments if profile is not None else 0)
+    if found.naming.family == "MMAction2 MobileOne" and sampled > WINDOW_OF_MOBILEONE:
+        facts.assume(frame_depth=WINDOW_OF_MOBILEONE)
     usual = dict(found.naming.usual)
     if profile is not None and profile.placement == "none":
         usual.pop("placement", None)
@@ -194,8 +197,6 @@ def _base(found: Translation, facts: Facts, profile: Profile | None) -> Profile:
         facts.assume(fold_div=int(base.shift.divisor))
     if not base.shift.segment:
         facts.assume(segments=base.sampling.segments)
-    if naming.family == "MMAction2 MobileOne" and facts.get("segments") > WINDOW_OF_MOBILEONE:
-        facts.assume(frame_depth=WINDOW_OF_MOBILEONE)
     return base
 
 
