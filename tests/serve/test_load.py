@@ -34,11 +34,11 @@ def test_64_connections_lose_nothing(start: Any, small: bytes) -> None:
 
         grown = []
         with ThreadPoolExecutor(64) as pool:
-            for _ in range(3):
+            for _ in range(2):
                 found = list(pool.map(ask, range(64)))
                 assert found == [(200, f"{k}.mp4", 8) for k in range(64)]
                 grown.append(memory(server))
-        assert grown[2] < grown[0] + (64 << 20), "less than one clip's buffers for each request"
+        assert grown[1] < grown[0] + (64 << 20), "less than one clip's buffers for each request"
         assert server.spooled() == []
 
 

@@ -82,7 +82,8 @@ async function recognize(file, card) {
       return;
     }
   } catch (error) {
-    card.replaceChildren(made("h2", file.name), made("p", error.message, "bad"));
+    const said = error instanceof TypeError ? "the server cannot be reached, or refused to read on" : error.message;
+    card.replaceChildren(made("h2", file.name), made("p", said, "bad"));
   }
 }
 

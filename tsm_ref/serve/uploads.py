@@ -120,7 +120,7 @@ def _space(write: Any) -> Any:
     try:
         return write()
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        full = errno.errorcode.get(error.errno or 0) in ("ENOSPC", "EDQUOT", "EFBIG")
         said = "there is no room for the file now" if full else "the file cannot be kept"
         raise Problem(507, said, {"Retry-After": "60"}) from error
 
