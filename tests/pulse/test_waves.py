@@ -5,7 +5,9 @@ import sys
 import numpy as np
 import pytest
 
+from tests.pulse_faces import reader
 from tsm_ref.errors import MissingDependency
+from tsm_ref.pulse import measure
 from tsm_ref.pulse.waves import BANDS, detrended, estimate, estimates, wave_of
 
 PULSE = BANDS["pulse"]
@@ -70,5 +72,6 @@ def test_windows_overlap_and_are_all_full() -> None:
 
 def test_without_scipy_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy", None)
-    with pytest.raises(MissingDependency, match="'scipy' is needed to filter a pulse"):
-        detrended(np.zeros(10))
+    for call in (lambda: detrended(np.zeros(10)), lambda: measure(reader(), "none.mp4")):
+        with pytest.raises(MissingDependency, match="'scipy' is needed to filter a pulse"):
+            call()

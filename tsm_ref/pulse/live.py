@@ -9,7 +9,7 @@ from tsm_ref.pulse.frames import Track
 from tsm_ref.pulse.measure import STRIDE, WINDOW, Watched, check_windows, run_segments
 from tsm_ref.pulse.recipes import Statistics, depth_of, recipe_for, size_of
 from tsm_ref.pulse.regions import Region
-from tsm_ref.pulse.waves import BANDS, Estimate, estimate, wave_of
+from tsm_ref.pulse.waves import BANDS, Estimate, check_scipy, estimate, wave_of
 from tsm_ref.video import Frame
 
 __all__ = ["LivePulse"]
@@ -37,6 +37,7 @@ class LivePulse:
         window: float = WINDOW,
         stride: float = STRIDE,
     ) -> None:
+        check_scipy()
         self.recipe, self.chosen = recipe_for(model, recipe)
         check_windows(window, stride)
         given = Region.parse(region) if isinstance(region, str) else region

@@ -14,7 +14,7 @@ from tsm_ref.model import Model
 from tsm_ref.pulse.frames import Track, shrunk
 from tsm_ref.pulse.recipes import Recipe, Statistics, depth_of, recipe_for, size_of
 from tsm_ref.pulse.regions import LARGER, Region, detector
-from tsm_ref.pulse.waves import BANDS, Estimate, Wave, estimates, wave_of
+from tsm_ref.pulse.waves import BANDS, Estimate, Wave, check_scipy, estimates, wave_of
 from tsm_ref.system import memory
 from tsm_ref.video import Frame, VideoInfo, open_clip
 
@@ -138,12 +138,13 @@ def measure(
     than a window or shows no face, `UsageError` for what cannot be meant, `MissingDependency`
     without SciPy.
     """
+    check_scipy()
     made, chosen = recipe_for(model, recipe)
     check_windows(window, stride)
     given = Region.parse(region) if isinstance(region, str) else region
     watched = Watched(size_of(model.graph), given, face_model)
     source = open_clip(clip, fps=fps, allow_partial=allow_partial, threads=model.threads)
-    info = source.survey().info
+    info = source.survey(decode=False).info
     held = (info.frame_count * watched.size**2 * 3, f"a video of {info.frame_count} frames")
     memory.check(*held, error=VideoError)
     with closing(source.open()) as showing:

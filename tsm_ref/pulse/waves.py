@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 
 from tsm_ref.errors import MissingDependency
 
-__all__ = ["BANDS", "Band", "Estimate", "detrended", "estimate", "estimates", "wave_of"]
+__all__ = [
+    "BANDS",
+    "Band",
+    "Estimate",
+    "check_scipy",
+    "detrended",
+    "estimate",
+    "estimates",
+    "wave_of",
+]
 
 Wave = NDArray[np.float64]
 
@@ -138,6 +147,11 @@ def estimates(
     length, step = round(window * rate), max(1, round(stride * rate))
     for first in range(0, len(wave) - length + 1, step):
         yield estimate(wave[first : first + length], rate, band, start + first / rate)
+
+
+def check_scipy() -> None:
+    """Raise `MissingDependency` at once where the filters could not run at the end."""
+    _scipy()
 
 
 def _scipy() -> tuple[Any, Any]:

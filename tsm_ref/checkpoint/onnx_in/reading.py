@@ -346,6 +346,8 @@ class Reading(Building):
         if any(not found.whole(base, letter) for letter in spans):
             base = self._windowed(base, found)
         if not found.whole(base, "C"):
+            if len(base.shape) != 5:
+                return None
             order = found.places["C"]
             one_hot = np.eye(base.size["C"], dtype=np.float32)[list(order)]
             weight = self.parameter(f"{name}.order", one_hot[:, :, None, None, None])
