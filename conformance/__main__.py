@@ -96,6 +96,11 @@ def parser() -> argparse.ArgumentParser:
     judge.add_argument("--report", metavar="DIR")
     judge.set_defaults(command=commands.judge_command)
 
+    badge = verbs.add_parser("badge", help="the verdict of a report as a badge: SVG or JSON")
+    badge.add_argument("report", metavar="REPORT", help="a report.json, or the folder of one")
+    badge.add_argument("file", metavar="FILE", help="badge.svg, or badge.json for shields.io")
+    badge.set_defaults(command=commands.badge_command)
+
     compare = verbs.add_parser("compare", help="what changed from one report to another")
     compare.add_argument("before", metavar="A", help="a report.json, or the folder of one")
     compare.add_argument("after", metavar="B")
@@ -104,6 +109,7 @@ def parser() -> argparse.ArgumentParser:
     mutants = verbs.add_parser("mutants", help="judge the judge: wrong implementations must fail")
     mutants.add_argument("--level", default="all", metavar="LEVELS")
     mutants.add_argument("--output", metavar="FILE", help="write the kill matrix as JSON")
+    mutants.add_argument("--names", action="store_true", help="how many are named, and how rightly")
     mutants.set_defaults(command=commands.mutants_command)
     return p
 

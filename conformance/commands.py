@@ -174,8 +174,23 @@ def compare_command(a: argparse.Namespace) -> int:
     return 1 if worse else 0
 
 
+def badge_command(a: argparse.Namespace) -> int:
+    """Write the verdict of a report as a badge."""
+    from conformance.reports.badge import write_badge
+    from conformance.reports.comparison import read_report
+
+    write_badge(read_report(Path(a.report)), Path(a.file))
+    say(a.file)
+    return 0
+
+
 def mutants_command(a: argparse.Namespace) -> int:
-    """The kill matrix."""
+    """The kill matrix; or how well the vote over a whole run names each mutant."""
+    if a.names:
+        from conformance.judging import naming
+
+        say(naming.summary(*naming.measure()))
+        return 0
     from conformance.judging.kill_matrix import kill_matrix, summary, write_matrix
 
     matrix = kill_matrix(cases_of(parse_levels(a.level)))

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.exchange.vectors import call_files, fingerprint, manifest_of
+from conformance.exchange.vectors import call_files, manifest_of
 from conformance.questions.case import Case, Question, Setting, make_problem
 from conformance.questions.files import npy_bytes
 from conformance.questions.judges import RULES, VacuousCase
@@ -122,14 +122,14 @@ def _add(made: _Archive, case: Case, setting: Setting) -> str:
         problem = make_problem(case, setting)
     except VacuousCase as error:
         return str(error)
-    new = {fingerprint(q.call): q for q in problem.questions}
+    new = {q.call.fingerprint: q for q in problem.questions}
     questions = [q for key, q in new.items() if key not in made.places]
     if not questions:
         return "other cases ask its questions: " + ", ".join(_askers(made, new))
     told = []
     for i, question in enumerate(questions):
         place = f"{case.id}/{i}"
-        made.places[fingerprint(question.call)] = place
+        made.places[question.call.fingerprint] = place
         told.append(_add_question(made, question, place))
     made.cases.append(case.id)
     about = _about(case, told, problem.same_bits)

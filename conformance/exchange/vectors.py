@@ -12,15 +12,12 @@ Nothing in the folder tells an expected output. ``--format onnx`` writes the lay
 as ONNX's own test data instead (see `onnx_layout`).
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from conformance.exchange.schemas import Invalid, check
 from conformance.questions.case import Call, Case, Setting, make_problem
@@ -56,7 +53,7 @@ class Manifest:
 
     def find(self, call: Call) -> str | None:
         """The place ``CASE/i`` of a call, by its content."""
-        return self.places.get(fingerprint(call))
+        return self.places.get(call.fingerprint)
 
 
 def export(folder: Path, cases: Iterable[Case], setting: Setting, format: str = "npy") -> int:
@@ -74,7 +71,7 @@ def export(folder: Path, cases: Iterable[Case], setting: Setting, format: str = 
                 count -= not write_case(folder, case, setting)
                 continue
             for i, call in enumerate(calls):
-                places[fingerprint(call)] = f"{case.id}/{i}"
+                places[call.fingerprint] = f"{case.id}/{i}"
                 place = folder / "cases" / case.id / str(i)
                 place.mkdir(parents=True, exist_ok=True)
                 for name, data in call_files(call).items():
@@ -135,13 +132,3 @@ def read_manifest(folder: Path) -> Manifest:
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{folder / 'manifest.json'} is not as it should be: {error}") from None
-
-
-def fingerprint(call: Call) -> str:
-    """A digest of everything that a call says."""
-    digest = hashlib.sha256(call.operation.encode())
-    digest.update(json.dumps(dict(call.attributes), sort_keys=True).encode())
-    for name, x in call.inputs.items():
-        digest.update(f"{name} {x.dtype} {x.shape}".encode())
-        digest.update(np.ascontiguousarray(x).tobytes())
-    return digest.hexdigest()[:32]

@@ -33,10 +33,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A question that was answered wrongly, with the answer: what a diagnosis is made from."""
+    """A question that was answered wrongly, with the answer: what a diagnosis is made from.
+
+    ``beside`` are the other questions of the case with their answers, right or wrong.
+    """
 
     question: Question
     reply: Outputs
+    beside: tuple[tuple[Question, Outputs], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ import numpy as np
 
 from conformance.catalogue import whole_levels
 from conformance.judging.asking import ask, askable
-from conformance.judging.diagnosis import name_mistakes, sentences_about
+from conformance.judging.diagnosis import sentences_about
 from conformance.judging.identities import TWO_ANSWERS, explore
 from conformance.judging.results import Evidence, Options, Result, Run
+from conformance.judging.voting import Known, name_mistakes
 from conformance.questions.case import Case, Problem, Setting, make_problem
 from conformance.questions.judges import REFUSALS, Finding, VacuousCase, same_bits
 from conformance.testees.base import (
@@ -151,7 +152,9 @@ def judge_problem(problem: Problem, replies: Sequence[Reply]) -> dict[str, Any]:
         if outcome != "passed":
             fields = {"outcome": outcome, **_finding(finding), "question": i}
             if outcome == "failed" and isinstance(reply, Outputs):
-                fields["evidence"] = Evidence(question, reply)
+                pairs = zip(problem.questions, replies, strict=True)
+                beside = ((q, r) for q, r in pairs if q is not question and isinstance(r, Outputs))
+                fields["evidence"] = Evidence(question, reply, tuple(beside))
             return fields
         if finding.used > worst.used:
             worst = finding
@@ -209,14 +212,14 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 def _name(finished: Run) -> None:
     """Add to every failure what it looks like; the mistakes are named by the whole run."""
-    conventions = finished.declaration.conventions
     failed = {r.id: r.evidence for r in finished.results if r.evidence is not None}
     passed = [r.id for r in finished.results if r.outcome == "passed"]
-    named = name_mistakes(failed, passed, setting_of(finished.declaration, finished.options.seed))
+    known = Known(setting_of(finished.declaration, finished.options.seed))
+    named = name_mistakes(failed, passed, known)
     finished.mistakes = named.mistakes
     for i, result in enumerate(finished.results):
         if result.evidence is not None:
-            about = sentences_about(result.evidence, conventions)
+            about = sentences_about(result.evidence)
             words = (*about.sentences, *named.sentences(result.id))
             diagnosis = (*result.diagnosis, *words)
             finished.results[i] = replace(result, diagnosis=diagnosis, picture=about.picture)

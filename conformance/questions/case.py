@@ -5,6 +5,8 @@ testee's profile and accuracy, a seed) it makes a `Problem`: calls of operations
 judge. Nothing that a testee is sent contains an expected output.
 """
 
+import hashlib
+import json
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -37,6 +39,16 @@ class Call:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     memory: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of everything that the call says, whatever the memory."""
+        digest = hashlib.sha256(self.operation.encode())
+        digest.update(json.dumps(dict(self.attributes), sort_keys=True).encode())
+        for name, x in self.inputs.items():
+            digest.update(f"{name} {x.dtype} {x.shape}".encode())
+            digest.update(np.ascontiguousarray(x).tobytes())
+        return digest.hexdigest()[:32]
 
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:
         """The call as Python has it: the first input by position, and all else by name."""

@@ -207,8 +207,10 @@ class Within(_OneArray):
         """Nowhere further apart than twice the bound."""
         if actual.shape != other.shape or actual.shape != self.expected.value.shape:
             return False
-        gap = np.abs(actual.astype(np.float64) - other.astype(np.float64))
-        return bool((gap <= 2 * self._tolerance()).all())
+        with np.errstate(all="ignore"):
+            gap = np.abs(actual.astype(np.float64) - other.astype(np.float64))
+        same = (actual == other) | (np.isnan(actual) & np.isnan(other))
+        return bool((same | (gap <= 2 * self._tolerance())).all())
 
     def key(self) -> Key:
         """The oracle's values in float64, and how far each may be missed."""

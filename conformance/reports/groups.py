@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from conformance.judging.diagnosis import KNOWN
+from conformance.judging.voting import KNOWN
 
 T = TypeVar("T")
 

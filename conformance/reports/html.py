@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from conformance.judging.diagnosis import KNOWN
+from conformance.judging.voting import KNOWN
 from conformance.questions.levels import LEVELS
 from conformance.reports.drawings import source_maps, used_strip
 from conformance.reports.groups import groups

@@ -10,7 +10,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,7 @@ def _asked(function: Any, call: Call, timeout: float) -> Reply:
         name: MEMORY[call.memory.get(name, "plain")](value) for name, value in call.inputs.items()
     }
     before = {name: value.tobytes() for name, value in arrays.items()}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() if FILM in arrays else nullcontext("") as folder:
         reply = _call(function, *_prepared(call, arrays, attributes, Path(folder)), timeout)
     for name, value in arrays.items():
         if value.tobytes() != before[name]:

@@ -9,7 +9,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from conformance.catalogue import cases_of
-from conformance.exchange.vectors import export, fingerprint
+from conformance.exchange.vectors import export
 from conformance.judging.results import Options
 from conformance.judging.runner import run
 from conformance.questions.case import Call, Setting
@@ -86,7 +86,7 @@ def test_a_fingerprint_sees_every_part_of_a_call():
         Call("relu", {"x": x.astype(np.int32)}),
         Call("relu", {"x": x}, {"slope": 1}),
     ]
-    assert len({fingerprint(call) for call in calls}) == len(calls)
+    assert len({call.fingerprint for call in calls}) == len(calls)
 
 
 def test_onnx_test_data_runs_on_onnx(tmp_path):
