@@ -44,11 +44,12 @@ def test_a_segment_is_run_as_soon_as_the_frame_behind_it_has_come() -> None:
     assert len(given) == 4 * 30 + 1
 
 
-def test_memory_is_that_of_a_window() -> None:
+def test_memory_is_that_of_a_segment() -> None:
     live = LivePulse(reader(), region=WHOLE, window=4.0)
     frames = face_video(72, 60, 5)
     list(live.run(coming(np.concatenate([frames] * 8), 60)))
-    assert len(live._track._frames) < 60 * 5
+    assert len(live._track._frames) < 30
+    assert len(live._parts) == 12
     assert len(live._changes) == 4 * 30
 
 

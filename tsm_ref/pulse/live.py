@@ -1,5 +1,6 @@
 """The pulse of frames as they come: segment by segment, over a window of the last seconds."""
 
+from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,7 +23,7 @@ class LivePulse:
     segments, each of them as soon as the frame behind it has come: a wave is late by one segment,
     0.33 s at a depth of 10. What a file is standardised over as a whole, is the last `window`
     seconds here, and so is what is filtered. There is an estimate every `stride` seconds once a
-    window is full. Frames are mixed to the rate of the training; memory is that of the window.
+    window is full. Frames are mixed to the rate of the training; memory is that of a segment.
 
     Arguments as those of `tsm_ref.pulse.measure.measure`, and the same errors.
     """
@@ -50,6 +51,7 @@ class LivePulse:
         self._done = 0  # even frames that the network has seen
         self._told = 0  # those at the last estimate
         self._changes = np.zeros(0, np.float32)  # of the last window
+        self._parts: deque[Statistics] = deque(maxlen=-(-self._window // self.depth))
 
     def run(self, frames: Iterator[Frame]) -> Iterator[Estimate]:
         """An estimate for every `stride` seconds of the frames."""
@@ -63,13 +65,15 @@ class LivePulse:
 
     def _segment(self) -> None:
         begin, end = self._done, self._done + self.depth
-        first = max(0, end - self._window)
-        known = Statistics()
-        known.add(np.maximum(self._track.take(first, end + 1), np.float32(self.recipe.floor)))
+        taken = np.maximum(self._track.take(begin, end + 1), np.float32(self.recipe.floor))
+        part = Statistics()
+        part.add(taken[:-1], taken[-1])
+        self._parts.append(part)
+        known = Statistics.over(self._parts)
         found = run_segments(self._model, self.recipe, self._track, begin, end, known, self.depth)
         self._changes = np.concatenate([self._changes, found["pulse"]])[-self._window :]
         self._done = end
-        self._track.drop(first)
+        self._track.drop(end)
 
     def _estimate(self) -> Estimate:
         rate = self.recipe.rate

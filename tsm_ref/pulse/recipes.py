@@ -4,7 +4,7 @@ Every network is fed the changes from frame to frame, and most of them the appea
 both are normalised differs between the codes that trained them. One `Recipe` per code.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,13 @@ class Statistics:
 
     def __init__(self) -> None:
         self._sums = np.zeros((2, 3))  # count, sum and sum of squares: of frames, of differences
+
+    @classmethod
+    def over(cls, parts: Iterable["Statistics"]) -> "Statistics":
+        """Those of all parts together."""
+        made = cls()
+        made._sums = np.sum([part._sums for part in parts], axis=0)
+        return made
 
     def add(self, frames: Float32, following: Float32 | None = None) -> None:
         """Frames (T, H, W, 3), and the one behind them if there is one."""
