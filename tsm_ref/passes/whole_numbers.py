@@ -23,7 +23,7 @@ from tsm_ref.graph import Graph, Node, ValueType
 from tsm_ref.ops_table import ACTIVATIONS, SUMS
 from tsm_ref.reference import quantised
 
-__all__ = ["whole_numbers"]
+__all__ = ["Rounded", "whole_numbers"]
 
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
@@ -35,6 +35,9 @@ CLAMPS = ("Relu", "Clip")
 """Activations that a requantised result takes in."""
 
 
+WITH_WEIGHTS: Mapping[str, str] = {"Conv": "QLinearConv", "Linear": "QLinearMatMul"}
+"""The layers that have weights, and what they are with whole numbers."""
+
 PAIRS = {"Add": "QLinearAdd", "Mul": "QLinearMul"}
 MEANS = {
     "AveragePool": "QLinearAveragePool",
@@ -42,13 +45,28 @@ MEANS = {
 }
 
 
-def whole_numbers(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, Array]]:
+@dataclass(frozen=True)
+class Rounded:
+    """How a tensor of a layer was rounded: its scale per output channel, and its whole numbers.
+
+    Those of weights are found again from their reals, ``scale * q``.
+    """
+
+    scale: Array
+    whole: Array | None = None
+
+
+def whole_numbers(
+    graph: Graph, weights: Weights, rounded: Mapping[str, Rounded] | None = None
+) -> tuple[Graph, dict[str, Array]]:
     """Let layers between quantised values compute with whole numbers; the rest stays as it is.
 
     ``QLinearConv`` and ``QLinearMatMul`` with a real result take in the clamp and the quantisation
     behind them; additions, products and means between quantised values become those of whole
     numbers; maxima and shifts are taken of the whole numbers; any other function of one value
-    becomes a ``LookUp``. Values that are outputs, or that others read too, stay real.
+    becomes a ``LookUp``. Values that are outputs, or that others read too, stay real. A ``Conv`` or
+    ``Linear`` of quantised values is one of whole numbers if ``rounded`` knows how its weights and
+    its bias were rounded, the bias to steps of the product of both scales.
 
     >>> from tsm_ref.graph import Input
     >>> steps = {"y_scale": 0.5, "y_zero_point": 3, "dtype": "uint8"}
@@ -59,7 +77,7 @@ def whole_numbers(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, Arra
     >>> [node.op for node in found.nodes]
     ['QuantizeLinear', 'LookUp']
     """
-    work = _Pass(graph, dict(weights))
+    work = _Pass(graph, dict(weights), rounded or {})
     for node in graph.nodes:
         work.node(node)
     result = work.result()
@@ -72,6 +90,7 @@ class _Pass:
 
     graph: Graph
     weights: dict[str, Array]
+    rounded: Mapping[str, Rounded]
     nodes: dict[str, Node] = field(default_factory=dict)
     whole: dict[str, tuple[str, ValueType]] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
@@ -81,6 +100,9 @@ class _Pass:
         node = replace(node, inputs=tuple(self.renamed.get(n, n) for n in node.inputs))
         if node.op == "QuantizeLinear":
             self._quantised(node)
+            return
+        if node.op in WITH_WEIGHTS and node.inputs[0] in self.whole:
+            self._add(self._of_whole(node) or node)
             return
         if node.op == "DequantizeLinear":
             steps = ValueType("", node.attr("x_scale"), node.attr("x_zero_point"))
@@ -108,6 +130,44 @@ class _Pass:
         used = {name for node in nodes for name in node.inputs}
         parameters = {name: shape for name, shape in shapes.items() if name in used}
         return replace(self.graph, nodes=nodes, outputs=tuple(outputs), parameters=parameters)
+
+    def _of_whole(self, node: Node) -> Node | None:
+        """A layer of whole numbers with a real result; None where it is not one, to the last bit.
+
+        Its bias must be rounded to steps of the product of the scales.
+        """
+        known = self.rounded.get(node.inputs[1])
+        if known is None or len(self.weights[node.inputs[1]]) != len(known.scale):
+            return None
+        x, steps = self.whole[node.inputs[0]]
+        real = self.weights[node.inputs[1]]
+        column = known.scale.reshape(-1, *[1] * (real.ndim - 1))
+        whole = np.rint(real.astype(np.float64) / column)
+        factor = known.scale * np.float32(steps.scale)
+        bias = np.zeros(len(real), np.int64) if len(node.inputs) < 3 else self._bias(node, factor)
+        if bias is None or not np.array_equal(whole.astype(np.float32) * column, real):
+            return None
+        if np.abs(whole).max(initial=0) > 2**15 - 1 or np.abs(bias).max(initial=0) > 2**31 - 1:
+            return None
+        narrow = whole.min(initial=0) >= -128 and whole.max(initial=0) <= 127
+        made = {
+            "weight": whole.astype(np.int8 if narrow else np.int16),
+            "scale": known.scale.astype(np.float32),
+            "bias": bias.astype(np.int32),
+        }
+        names = [f"{node.name}.{role}.whole" for role in made]
+        self.weights.update(zip(names, made.values(), strict=True))
+        attrs = {"dtype": "float32", "x_scale": steps.scale, "x_zero_point": steps.zero_point}
+        return Node(node.name, WITH_WEIGHTS[node.op], (x, *names), {**node.attrs, **attrs})
+
+    def _bias(self, node: Node, factor: Array) -> Array | None:
+        """The bias in steps of `factor`, if that is what it was rounded to."""
+        real, known = self.weights[node.inputs[2]], self.rounded.get(node.inputs[2])
+        if known is not None and known.whole is not None and np.array_equal(known.scale, factor):
+            return known.whole
+        whole = np.rint(real.astype(np.float64) / factor)
+        same = np.array_equal(whole.astype(np.float32) * factor, real)
+        return whole.astype(np.int64) if same else None
 
     def _quantised(self, node: Node) -> None:
         """Put a ``QuantizeLinear`` into what makes its input, if that can be."""

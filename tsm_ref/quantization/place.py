@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.graph import Graph, Node, ValueType
 from tsm_ref.ops_table import ACTIVATIONS
-from tsm_ref.passes.whole_numbers import CLAMPS, MEANS, MOVES, PAIRS, whole_numbers
+from tsm_ref.passes.whole_numbers import CLAMPS, MEANS, MOVES, PAIRS, WITH_WEIGHTS, whole_numbers
 from tsm_ref.quantization.ranges import Seen
 from tsm_ref.reference.quantised import combined_scale
 
@@ -24,7 +24,6 @@ __all__ = ["WITH_WEIGHTS", "layers_of", "placed", "rounded_layer", "rounded_valu
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
 
-WITH_WEIGHTS: Mapping[str, str] = {"Conv": "QLinearConv", "Linear": "QLinearMatMul"}
 BIAS = 2**30
 """The largest bias in steps: its scale is as coarse as that asks for."""
 

@@ -15,6 +15,7 @@ Read in this order; each knows only those above it.
 ``scaling``      multiplications by constants
 ``windows``      convolutions and pools
 ``heads``        means, linear layers, attention
+``quantised``    values that a file rounds, and its ops that compute with whole numbers
 ``layers``       the table of the ops that compute
 ``assumptions``  what the axes of the inputs may mean
 ``intake``       what a file does with pictures before its network begins

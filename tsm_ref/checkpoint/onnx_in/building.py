@@ -31,6 +31,7 @@ class Building:
         self._shifts: dict[tuple[Any, ...], Base] = {}
         self._joins: dict[tuple[str, str], Base] = {}
         self._copies: dict[str, int] = {}
+        self._rounded: dict[tuple[Any, ...], Base] = {}
 
     def emit(
         self, op: str, name: str, inputs: Sequence[str], letters: str | None = None, **attrs: Any
@@ -47,7 +48,9 @@ class Building:
 
     def parameter(self, name: str, values: Array) -> str:
         """Keep a tensor for the weights; returns its name, a new one where the name is taken."""
-        values = np.ascontiguousarray(values, np.float32)
+        if values.dtype.itemsize > 1 or values.dtype.kind not in "iu":  # all but tables of 8 bits
+            values = np.asarray(values, np.float32)
+        values = np.ascontiguousarray(values)
         if not np.isfinite(values).all():
             raise Broken(f"the tensor {shown(name)} holds a NaN or an infinity")
         old = self.parameters.get(name)
@@ -80,6 +83,26 @@ class Building:
         if key not in self._joins:
             self._joins[key] = self.emit("Concat", name, list(key), base.axes)
         return self._joins[key]
+
+    def rounded(self, base: Base, name: str, dtype: str, scale: float, zero: int) -> Base:
+        """The reals that a value rounded to whole numbers stands for; made once for the same."""
+        key = (base.name, dtype, scale, zero)
+        if key not in self._rounded:
+            steps = {"dtype": dtype, "y_scale": scale, "y_zero_point": zero}
+            whole = self.emit("QuantizeLinear", name, [base.name], base.axes, **steps)
+            back = {"x_scale": scale, "x_zero_point": zero}
+            made = self.emit("DequantizeLinear", f"{name}.back", [whole.name], base.axes, **back)
+            self._rounded[key] = made
+        return self._rounded[key]
+
+    def owners(self, codes: NDArray[np.int64]) -> list[Base]:
+        """All values of which these are numbers of elements, without those of zeros."""
+        found = np.unique(codes[codes >= 0])
+        bases: list[Base] = []
+        while found.size:
+            bases.append(self.owner(int(found[0])))
+            found = found[found >= bases[-1].start + prod(bases[-1].shape)]
+        return bases
 
     def owner(self, code: int) -> Base:
         """The value of which this is the number of an element."""

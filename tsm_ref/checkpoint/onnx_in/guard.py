@@ -28,6 +28,13 @@ DOMAINS = ("", "ai.onnx")
 FUSED = ("FusedConv", "FusedGemm")
 """Ops of onnxruntime's optimiser that are read: an op with an activation."""
 
+WHOLE = (
+    *("QuantizeLinear", "DequantizeLinear", "QLinearAdd", "QLinearMul", "QLinearConcat", "QGemm"),
+    *("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearSigmoid", "QLinearLeakyRelu"),
+    *("QLinearReduceMean", "QLinearSoftmax"),
+)
+"""Ops of onnxruntime's quantiser that are read: of whole numbers of 8 bits."""
+
 FLOAT_TYPES = (1, 10, 11, 16)
 """The element types of data: float32, float16, float64, bfloat16."""
 BYTES = 2
@@ -191,7 +198,7 @@ def _opset(model: Any) -> int:
 
 def _check_ops(nodes: Iterable[Any], supported: tuple[str, ...]) -> None:
     for node in nodes:
-        if node.domain == "com.microsoft" and node.op_type in FUSED:
+        if node.domain == "com.microsoft" and node.op_type in (*FUSED, *WHOLE):
             continue
         if node.domain.startswith("com.microsoft"):
             raise CheckpointError(

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from tsm_ref.checkpoint.finish import Step
-from tsm_ref.checkpoint.onnx_in import heads, windows
+from tsm_ref.checkpoint.onnx_in import heads, quantised, windows
 from tsm_ref.checkpoint.onnx_in.budget import Broken, NotUnderstood
 from tsm_ref.checkpoint.onnx_in.guard import OnnxNode
 from tsm_ref.checkpoint.onnx_in.moves import picks
 from tsm_ref.checkpoint.onnx_in.reading import Array, Reading, Scores, Value
 from tsm_ref.checkpoint.onnx_in.scaling import affine, scaled
-from tsm_ref.checkpoint.onnx_in.values import Finishing, Moved, View
+from tsm_ref.checkpoint.onnx_in.values import Finishing, LookedUp, Moved, View, Whole
 from tsm_ref.graph import Node
 from tsm_ref.ops_table import OPS
 
@@ -329,6 +329,8 @@ def _dropout(reading: Reading, node: OnnxNode) -> list[Value]:
 
 def _cast(reading: Reading, node: OnnxNode) -> list[Value]:
     value = reading.values[node.inputs[0]]
+    if isinstance(value, Whole) and node.attrs.get("to") in INDEX_TYPES:
+        return [LookedUp(value)]
     picked = isinstance(value, Finishing) and node.attrs.get("to") in INDEX_TYPES
     if node.attrs.get("to") not in HALF_TYPES and not picked:
         raise NotUnderstood(f"the node {node} turns data into integers")
@@ -371,14 +373,15 @@ def _fused_activation(reading: Reading, node: OnnxNode, view: View) -> View:
 
 
 LAYERS: Mapping[str, Layer] = {
-    "Conv": windows.conv,
-    "MaxPool": windows.max_pool,
+    **quantised.LAYERS,
+    "Conv": quantised.tracked(windows.conv),
+    "MaxPool": quantised.max_pool(windows.max_pool),
     "AveragePool": windows.average_pool,
     "GlobalAveragePool": heads.global_average_pool,
     "ReduceMean": heads.reduce_mean,
     "ReduceSum": heads.reduce_sum,
-    "Gemm": heads.gemm,
-    "MatMul": heads.matmul,
+    "Gemm": quantised.tracked(heads.gemm),
+    "MatMul": quantised.tracked(heads.matmul),
     "BatchNormalization": _batch_norm,
     "Clip": _clip,
     "LeakyRelu": _leaky_relu,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tsm_ref.checkpoint.contents import Checkpoint, FileState, Float32, shown
+from tsm_ref.checkpoint.contents import Array, Checkpoint, FileState, check_scales, shown
 from tsm_ref.checkpoint.disk import StrPath
 from tsm_ref.checkpoint.onnx_in.assumptions import Assumption, assumptions
 from tsm_ref.checkpoint.onnx_in.budget import Broken, Budget, NotUnderstood
@@ -21,6 +21,7 @@ from tsm_ref.checkpoint.onnx_in.guard import Dim, OnnxModel, read_onnx
 from tsm_ref.checkpoint.onnx_in.intake import prepared
 from tsm_ref.checkpoint.onnx_in.layers import LAYERS
 from tsm_ref.checkpoint.onnx_in.moves import FOLDS, MOVES, REPORTS
+from tsm_ref.checkpoint.onnx_in.quantised import OURS, written_out
 from tsm_ref.checkpoint.onnx_in.reading import Finished, Reading
 from tsm_ref.checkpoint.onnx_in.values import AXES, Finishing
 from tsm_ref.checkpoint.shift_rules import directed, profile_of
@@ -28,17 +29,18 @@ from tsm_ref.checkpoint.views import FileView
 from tsm_ref.errors import CheckpointError, GraphError
 from tsm_ref.graph import Graph, Input
 from tsm_ref.passes.streaming import FAR
+from tsm_ref.passes.whole_numbers import whole_numbers
 from tsm_ref.profile import PROFILE_KEY, Profile
 
 FORMAT = "onnx"
-SUPPORTED = frozenset({*LAYERS, *MOVES, *FOLDS, *REPORTS})
+SUPPORTED = frozenset({*LAYERS, *MOVES, *FOLDS, *REPORTS, *OURS})
 
 
 class Imported(NamedTuple):
     """A model as a graph of ours, and how the file lays out its inputs, outputs and states."""
 
     graph: Graph
-    weights: dict[str, Float32]
+    weights: dict[str, Array]
     inputs: tuple[FileView, ...]
     outputs: tuple[FileView, ...]
     states: tuple[FileState, ...]
@@ -104,6 +106,7 @@ def _kept_profile(model: OnnxModel) -> Profile | None:
 
 def imported(model: OnnxModel) -> Imported:
     """A model under the first assumption that fits; raises `CheckpointError` where none does."""
+    model = written_out(model)
     failed: tuple[int, CheckpointError] | None = None
     budget = Budget(model.size)
     for assumption in assumptions(model, 0):
@@ -156,6 +159,9 @@ def _result(model: OnnxModel, assumption: Assumption, found: Finished) -> Import
         tuple(dict.fromkeys(view.value for view in outputs)),
         {name: w.shape for name, w in weights.items()},
     )
+    if graph.quantised and not found.states:  # which hold the reals that a file keeps
+        graph, weights = whole_numbers(graph, weights, found.steps)
+        check_scales(graph, weights)
     return Imported(graph, weights, inputs, outputs, found.states)
 
 

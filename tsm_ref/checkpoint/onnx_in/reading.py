@@ -36,14 +36,17 @@ from tsm_ref.checkpoint.onnx_in.values import (
     Base,
     Codes,
     Finishing,
+    LookedUp,
     Moved,
     View,
+    Whole,
     explain,
     explain_state,
 )
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Node
 from tsm_ref.ops_table import Shape
+from tsm_ref.passes.whole_numbers import Rounded
 
 Array = NDArray[Any]
 
@@ -100,6 +103,7 @@ class Finished(NamedTuple):
     states: tuple[FileState, ...]
     parts: Mapping[str, Part]
     read: frozenset[str]
+    steps: Mapping[str, Rounded] = {}
 
 
 class Reading(Building):
@@ -115,6 +119,8 @@ class Reading(Building):
         self.means: dict[str, Base] = {}
         self.frames: dict[str, Base] = {}
         self.flat: dict[tuple[str, str], Base] = {}
+        self.integers: dict[str, tuple[Array, Array, int]] = {}
+        self.steps: dict[str, Rounded] = {}
         self.done = 0
         self._layers = layers
         self._states: list[State] = []
@@ -219,12 +225,43 @@ class Reading(Building):
                 return self._spent(
                     self._several(function(self.call(node), [_array(v) for v in inputs]))
                 )
+        if node.op == "Gather" and isinstance(inputs[1], LookedUp) and fixed_table(inputs[0]):
+            return [replace(inputs[1], table=inputs[0])]
+        if node.op in MOVES and any(isinstance(value, Whole) for value in inputs):
+            return self._move_whole(node, inputs)
         if node.op in MOVES:
             return self._move(node, inputs)
         if node.op in self._layers:
             results: Sequence[Value] = self._layers[node.op](self, node)
             return results
         raise NotUnderstood(f"the node {node} is supported on constants only")
+
+    def _move_whole(self, node: OnnxNode, inputs: list[Value]) -> Sequence[Value]:
+        """Whole numbers that are moved about: the reals that they stand for are."""
+        first = next(value for value in inputs if isinstance(value, Whole))
+        reals: list[Value] = []
+        for place, value in enumerate(inputs):
+            if isinstance(value, Whole):
+                if (value.scale, value.zero_point) != (first.scale, first.zero_point):
+                    raise NotUnderstood(f"the node {node} joins values of different scales")
+                reals.append(value.value)
+            elif isinstance(value, np.ndarray) and self._is_whole(node, place, value):
+                reals.append(np.asarray(value.astype(np.float32) - first.zero_point))
+            else:
+                reals.append(value)
+        bare = (
+            node.op == "Pad" and len(reals) < 3 and node.attrs.get("mode", "") in ("", "constant")
+        )
+        if bare and first.zero_point:
+            raise NotUnderstood(f"the node {node} pads whole numbers with another than their zero")
+        found = self._move(node, reals)
+        return [replace(first, value=value) if isinstance(value, View | Moved)
+                else value for value in found]  # fmt: skip
+
+    def _is_whole(self, node: OnnxNode, place: int, value: Array) -> bool:
+        """True for a constant that is joined to whole numbers, and is no index or shape."""
+        joined = node.op == "Concat" or (node.op == "Pad" and place == 2)
+        return joined or (node.op.startswith("Scatter") and place == 2)
 
     def _move(self, node: OnnxNode, inputs: list[Value]) -> Sequence[Value]:
         call = replace(self.call(node), zero=ZERO)
@@ -433,7 +470,9 @@ class Reading(Building):
                 nodes.append(node)
         read = frozenset(live)
         parameters = {name: w for name, w in self.parameters.items() if name in read}
-        return Finished(tuple(nodes[::-1]), parameters, outputs, states, self._parts, read)
+        return Finished(
+            tuple(nodes[::-1]), parameters, outputs, states, self._parts, read, self.steps
+        )
 
     def _handed_on(self) -> tuple[FileState, ...]:
         """The states, each with the output that hands it on."""
@@ -465,6 +504,11 @@ class Reading(Building):
         if base.axes == "NCT" and base.size["C"] == 1 and groups == (("N",), ("T",)):
             base = self.emit("Squeeze", name, [base.name], "NT", axes=(1,))
         return Finishing(View(base, groups), ())
+
+
+def fixed_table(value: Value) -> bool:
+    """True for a constant with an entry for each value of 8 bits."""
+    return isinstance(value, np.ndarray) and value.shape == (256,) and value.dtype.itemsize == 1
 
 
 def _finishing_moved(node: OnnxNode, x: Finishing, shape: Shape) -> Finishing:

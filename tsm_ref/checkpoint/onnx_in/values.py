@@ -121,6 +121,37 @@ class Moved:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """Whole numbers of the file: the reals that they stand for, and how these were rounded.
+
+    ``value`` is a `View` or `Moved` of ``scale * (q - zero_point)``.
+    """
+
+    value: "View | Moved"
+    dtype: str
+    scale: float
+    zero_point: int
+
+    @property
+    def shape(self) -> Shape:
+        """The shape in the file."""
+        return self.value.shape
+
+
+@dataclass(frozen=True)
+class LookedUp:
+    """Whole numbers as places in a table, and what stood there once the file has looked it up."""
+
+    places: Whole
+    table: Array | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """The shape in the file."""
+        return self.places.shape
+
+
+@dataclass(frozen=True)
 class Explained:
     """What numbers mean: a value of our graph, shifted by `d`, in a layout."""
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from tsm_ref.checkpoint.onnx_out.writer import Writer
-from tsm_ref.graph import Node
+from tsm_ref.graph import Node, ValueType
 from tsm_ref.passes.streaming import NEVER, State
 
 LAST = 2**31 - 1
 
 
-def temporal_shift(writer: Writer, node: Node) -> None:
+def temporal_shift(writer: Writer, node: Node, kind: ValueType) -> None:
     """Lengthen the clip at both ends by what the fill says, and cut every fold out late.
 
     The clip is (N, T, C, H, W); a fold that is shifted by d starts d frames early.
@@ -25,7 +25,7 @@ def temporal_shift(writer: Writer, node: Node) -> None:
     d = [_bounded(v, frames, fill) for v in node.attrs["d"]]
     reach = max(abs(v) for v in d)
     clip = writer.clips(x, writer.rows[x], frames)
-    longer = _lengthened(writer, node, clip, frames, reach, fill)
+    longer = _lengthened(writer, node, clip, (frames, reach), fill, kind)
     parts = []
     for start, stop, shift in _folds(d):
         first = reach - shift
@@ -43,7 +43,11 @@ def _bounded(d: int, frames: int, fill: str) -> int:
     return max(-frames, min(frames, d))
 
 
-def _lengthened(writer: Writer, node: Node, clip: str, frames: int, reach: int, fill: str) -> str:
+def _lengthened(
+    writer: Writer, node: Node, clip: str, size: tuple[int, int], fill: str, kind: ValueType
+) -> str:
+    """A clip of so many frames with `reach` more at either end."""
+    frames, reach = size
     if not reach:
         return clip
     if fill == "circular":
@@ -55,7 +59,11 @@ def _lengthened(writer: Writer, node: Node, clip: str, frames: int, reach: int, 
     rank = len(writer.shapes[node.inputs[0]])
     ends_of = [0, reach, *[0] * (rank - 2)]
     mode = "constant" if fill == "zero" else "edge"
-    return writer.step("Pad", [clip, writer.ints(*ends_of, *ends_of)], node.name, mode=mode)
+    inputs = [clip, writer.ints(*ends_of, *ends_of)]
+    if kind.quantised and fill == "zero":
+        zero = np.array(kind.zero_point, kind.dtype)
+        inputs.append(writer.tensor(f"{kind.dtype} {zero}", zero))
+    return writer.step("Pad", inputs, node.name, mode=mode)
 
 
 def _folds(d: Iterable[Any]) -> list[tuple[int, int, Any]]:

@@ -1,6 +1,7 @@
 """How each op of our graph is written in ONNX, one small function each."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,17 @@ from numpy.typing import NDArray
 
 from tsm_ref.checkpoint.onnx_out.in_space import spatial_shift
 from tsm_ref.checkpoint.onnx_out.in_time import Validity, history, temporal_shift
+from tsm_ref.checkpoint.onnx_out.quantised import (
+    REALS,
+    dequantized,
+    layer_of_reals,
+    look_up,
+    quantized,
+    real_of,
+)
 from tsm_ref.checkpoint.onnx_out.writer import Writer
 from tsm_ref.errors import GraphError
-from tsm_ref.graph import Graph, Node
+from tsm_ref.graph import Graph, Node, ValueType
 from tsm_ref.passes.streaming import State
 
 Array = NDArray[Any]
@@ -29,13 +38,51 @@ def write_nodes(
 
     Raises `GraphError` for a node that has no form in ONNX.
     """
+    types = graph.types
     for node in graph.nodes:
         if node.op == "History":
-            history(writer, node, states or {}, {} if kept is None else kept, validity)
+            known = {} if kept is None else kept
+            if types[node.name].quantised:
+                _history_of_reals(writer, node, types, states or {}, known, validity)
+            else:
+                history(writer, node, states or {}, known, validity)
+        elif node.op in REALS:
+            layer_of_reals(writer, node, weights, RULES, types)
+        elif node.op == "QuantizeLinear":
+            quantized(writer, node.name, node.inputs[0], types[node.name])
+        elif node.op == "DequantizeLinear":
+            dequantized(writer, node.name, node.inputs[0], types[node.inputs[0]])
+        elif node.op == "LookUp":
+            look_up(writer, node, weights, types)
+        elif node.op == "TemporalShift":
+            temporal_shift(writer, node, types[node.name])
         elif node.op in RULES:
             RULES[node.op](writer, node, weights)
         else:
             raise GraphError(f"node {node.name!r} ({node.op}) has no form in ONNX")
+
+
+def _history_of_reals(
+    writer: Writer,
+    node: Node,
+    types: Mapping[str, ValueType],
+    states: Mapping[str, State],
+    kept: dict[str, str],
+    validity: Validity | None,
+) -> None:
+    """The kept frames of whole numbers: a step hands on the reals that they stand for."""
+    (x,) = node.inputs
+    real, made = real_of(writer, x, types), writer.unused(f"{node.name}/real")
+    writer.shapes[made] = writer.shapes[node.name]
+    of_real = {
+        name: replace(state, value=real) if state.value == x else state
+        for name, state in states.items()
+    }
+    if validity is not None:
+        validity = replace(validity, delays={**validity.delays, real: validity.delays[x]})
+    attrs = {key: value for key, value in node.attrs.items() if key != "x_zero_point"}
+    history(writer, Node(made, "History", (real,), attrs), of_real, kept, validity)
+    quantized(writer, node.name, made, types[x])
 
 
 Rule = Callable[[Writer, Node, Weights], None]
@@ -46,7 +93,7 @@ def _float32(values: Array) -> Array:
 
 
 def _parameters(writer: Writer, names: Sequence[str], weights: Weights) -> list[str]:
-    return [writer.tensor(name, _float32(weights[name])) for name in names]
+    return [writer.numbers(name, weights[name]) for name in names]
 
 
 def _flat_in_time(node: Node, kernel: int) -> bool:
@@ -65,11 +112,11 @@ def _window_attrs(node: Node, flat: bool, *names: str) -> dict[str, Any]:
 
 def _conv(writer: Writer, node: Node, weights: Weights) -> None:
     x, name, *bias = node.inputs
-    weight = _float32(weights[name])
+    weight = weights[name]
     flat = _flat_in_time(node, weight.shape[2])
     attrs = _window_attrs(node, flat, "strides", "dilations")
     attrs |= {"group": node.attr("group"), "kernel_shape": list(weight.shape[2 + flat :])}
-    tensors = [writer.tensor(name, weight[:, :, 0] if flat else weight)]
+    tensors = [writer.numbers(name, weight[:, :, 0] if flat else weight)]
     tensors += _parameters(writer, bias, weights)
     _windowed(writer, node, flat, "Conv", [x], tensors, attrs)
 
@@ -235,10 +282,6 @@ def _non_local(writer: Writer, node: Node, weights: Weights) -> None:
     writer.from_natural(node.name, writer.step("Reshape", [turned, target], node.name))
 
 
-def _shift(writer: Writer, node: Node, weights: Weights) -> None:
-    temporal_shift(writer, node)
-
-
 def _spatial_shift(writer: Writer, node: Node, weights: Weights) -> None:
     spatial_shift(writer, node)
 
@@ -264,7 +307,6 @@ RULES: Mapping[str, Rule] = {
     "Flatten": _flatten,
     "Squeeze": _squeeze,
     "Linear": _linear,
-    "TemporalShift": _shift,
     "SpatialShift": _spatial_shift,
     "FrameTuple": _frame_tuple,
     "Consensus": _consensus,

@@ -37,6 +37,7 @@ class Writer:
         self.rows: dict[str, str] = {}
         self.nodes: list[Any] = []
         self.tensors: dict[str, Array] = {}
+        self.scales: dict[str, Array] = {}
         self._naturals: dict[str, str] = {}
         self._names = set(shapes)
         self._outputs = outputs
@@ -59,6 +60,14 @@ class Writer:
         self._names.add(name)
         self.tensors[name] = values
         return name
+
+    def numbers(self, name: str, values: Array) -> str:
+        """A tensor of a layer: float32, or whole numbers and what dequantises them per channel."""
+        scale = self.scales.get(name)
+        if scale is None:
+            return self.tensor(name, np.ascontiguousarray(values, np.float32))
+        inputs = [self.tensor(name, values), self.tensor(f"{name}/scale", scale)]
+        return self.step("DequantizeLinear", inputs, inputs[0], axis=0)
 
     def ints(self, *values: int) -> str:
         """A constant list of integers."""
