@@ -143,7 +143,10 @@ class _Pass:
         real = self.weights[node.inputs[1]]
         column = known.scale.reshape(-1, *[1] * (real.ndim - 1))
         whole = np.rint(real.astype(np.float64) / column)
-        factor = known.scale * np.float32(steps.scale)
+        try:
+            factor = quantised.combined_scale(steps.scale, known.scale)
+        except ValueError:
+            return None
         bias = np.zeros(len(real), np.int64) if len(node.inputs) < 3 else self._bias(node, factor)
         if bias is None or not np.array_equal(whole.astype(np.float32) * column, real):
             return None

@@ -95,6 +95,34 @@ class Building:
             self._rounded[key] = made
         return self._rounded[key]
 
+    def origin(self, bases: Sequence[Base]) -> Base | None:
+        """The value that all of these are roundings of, the last there is; None where none is."""
+        lines = [[name for name, _ in self._line(base)] for base in bases]
+        common = (name for name in lines[0] if all(name in line for line in lines))
+        found = next(common, None)
+        return None if found is None else self.bases[found]
+
+    def rounded_like(self, value: Base, base: Base, origin: Base, name: str) -> Base:
+        """A value rounded, one after another, to the steps that made `base` of `origin`."""
+        line = self._line(base)
+        made = [steps for each, steps in line[: [n for n, _ in line].index(origin.name)]]
+        for steps in reversed(made):
+            value = self.rounded(value, name, *steps)
+        return value
+
+    def steps_of(self, base: Base) -> tuple[Any, ...]:
+        """The steps to which a value was rounded last; none where it was not."""
+        return self._line(base)[0][1]
+
+    def _line(self, base: Base) -> list[tuple[str, tuple[Any, ...]]]:
+        """A value and all that it is a rounding of, each with its steps."""
+        made = {made.name: key for key, made in self._rounded.items()}
+        line, name = [], base.name
+        while name in made:
+            line.append((name, made[name][1:]))
+            name = made[name][0]
+        return [*line, (name, ())]
+
     def owners(self, codes: NDArray[np.int64]) -> list[Base]:
         """All values of which these are numbers of elements, without those of zeros."""
         found = np.unique(codes[codes >= 0])

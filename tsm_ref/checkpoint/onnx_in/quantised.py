@@ -6,8 +6,7 @@ has nothing but whole numbers around it, `tsm_ref.passes.whole_numbers` lets it 
 what is kept here for that is how its weights were rounded.
 
 Ops that compute with whole numbers themselves (``QLinearConv``, ..., also those of onnxruntime) are
-written out as ``dequantize - op - quantize`` first, which is what they mean. Ranges that a file
-chooses at run time (``DynamicQuantizeLinear``) are not rounded to: their layers stay float.
+written out as ``dequantize - op - quantize`` first, which is what they mean.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,8 +68,12 @@ def _rounded(reading: Reading, node: OnnxNode, value: Value, how: tuple[str, flo
         return View(reading.rounded(value.base, node.outputs[0], *how), value.groups)
     if not isinstance(value, Moved):
         raise NotUnderstood(f"the node {node} cannot round what it reads")
+    bases = reading.owners(value.codes)
+    if reading.origin(bases) is None:  # a state beside the value that it is kept of
+        view = reading.resolved(value, node.inputs[0], str(node))
+        return View(reading.rounded(view.base, node.outputs[0], *how), view.groups)
     codes = value.codes.copy()
-    for base in reading.owners(value.codes):
+    for base in bases:
         made = reading.rounded(base, node.outputs[0], *how)
         own = (value.codes >= base.start) & (value.codes < base.start + np.prod(base.shape))
         codes[own] += made.start - base.start
@@ -283,7 +286,7 @@ def _bias(node: OnnxNode, form: Form, constants: dict[str, Array]) -> OnnxNode:
         raise Broken(f"the node {node} has a scale that is no constant")
     product = x.astype(np.float32) * weight.astype(np.float32)
     name = f"{node.outputs[0]}/bias.scale"
-    constants[name] = product.reshape(-1) if product.size > 1 else product.reshape(())
+    constants[name] = np.asarray(product.reshape(-1) if product.size > 1 else product.reshape(()))
     inputs = (node.inputs[form.bias], name)
     attrs = {"axis": 0}
     return OnnxNode(node.name, "DequantizeLinear", inputs, (f"{node.outputs[0]}/bias",), attrs)

@@ -322,6 +322,8 @@ class Reading(Building):
         self._budget.spend(4 * codes.size)
         high, low = int(codes.max()), int(codes[codes != ZERO].min())
         base, lowest = self.owner(high), self.owner(low)
+        if base != lowest and (origin := self.origin(owners := self.owners(codes))):
+            return self._rounded_in_parts(codes, owners, origin, name)
         if base != lowest:
             return self._with_state(
                 codes, name, {base.name: base, lowest.name: lowest}
@@ -365,6 +367,42 @@ class Reading(Building):
         dh, dw, fill = found.dh, found.dw, found.fill
         moved = self.emit("SpatialShift", name, [base.name], dh=dh, dw=dw, fill=fill)
         return View(moved, found.groups)
+
+    def _rounded_in_parts(
+        self, codes: Codes, bases: Sequence[Base], origin: Base, name: str
+    ) -> View | None:
+        """A shift whose folds were rounded each to steps of its own: the sum of all of them.
+
+        The shift comes first, as rounding moves nothing; then every rounding of it is zero but in
+        the channels that are rounded so, and nothing is lost in the sum.
+        """
+        moved, width = codes.copy(), origin.size["C"]
+        channels: list[set[int]] = []
+        for base in bases:
+            own = (codes >= base.start) & (codes < base.start + prod(base.shape))
+            moved[own] += origin.start - base.start
+            place = (codes[own] - base.start) // prod(base.shape[2:])
+            channels.append(set(np.unique(place % width).tolist()))
+        found = explain(moved, origin)
+        if found is None or sum(map(len, channels)) > width:
+            return None
+        value = origin
+        if any(found.d):
+            value = self.shifted(origin, name, found.d, found.fill, found.segment)
+        total: Base | None = None
+        for base, part in zip(bases, channels, strict=True):
+            made = self.rounded_like(value, base, origin, name)
+            kept = np.isin(np.arange(width), list(part)).astype(np.float32)
+            mask = self.parameter(f"{name}.part", kept.reshape(1, -1, *[1] * (len(base.shape) - 2)))
+            made = self.emit("Mul", f"{name}.part", [made.name, mask], base.axes)
+            total = (
+                made if total is None
+                else self.emit("Add", name, [total.name, made.name], base.axes)
+            )  # fmt: skip
+        steps = {self.steps_of(base) for base in bases}
+        if total is not None and len(steps) == 1:
+            total = self.rounded(total, f"{name}.whole", *steps.pop())
+        return None if total is None else View(total, found.groups)
 
     def _selected(self, codes: Codes, base: Base, name: str) -> View | None:
         """A window of pixels, channels in another order, or the last frame; None where neither."""
