@@ -24,6 +24,7 @@ from tsm_ref.passes.streaming import State
 
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
+Types = Mapping[str, ValueType]
 
 
 def write_nodes(
@@ -46,16 +47,8 @@ def write_nodes(
                 _history_of_reals(writer, node, types, states or {}, known, validity)
             else:
                 history(writer, node, states or {}, known, validity)
-        elif node.op in REALS:
-            layer_of_reals(writer, node, weights, RULES, types)
-        elif node.op == "QuantizeLinear":
-            quantized(writer, node.name, node.inputs[0], types[node.name])
-        elif node.op == "DequantizeLinear":
-            dequantized(writer, node.name, node.inputs[0], types[node.inputs[0]])
-        elif node.op == "LookUp":
-            look_up(writer, node, weights, types)
-        elif node.op == "TemporalShift":
-            temporal_shift(writer, node, types[node.name])
+        elif node.op in TYPED:
+            TYPED[node.op](writer, node, weights, types)
         elif node.op in RULES:
             RULES[node.op](writer, node, weights)
         else:
@@ -65,7 +58,7 @@ def write_nodes(
 def _history_of_reals(
     writer: Writer,
     node: Node,
-    types: Mapping[str, ValueType],
+    types: Types,
     states: Mapping[str, State],
     kept: dict[str, str],
     validity: Validity | None,
@@ -314,3 +307,23 @@ RULES: Mapping[str, Rule] = {
     "NonLocal": _non_local,
 }
 """One rule per op that a graph may hold before it is optimised."""
+
+
+def _layer(writer: Writer, node: Node, weights: Weights, types: Types) -> None:
+    layer_of_reals(writer, node, weights, RULES, types)
+
+
+TYPED: Mapping[str, Callable[[Writer, Node, Weights, Types], None]] = {
+    **dict.fromkeys(REALS, _layer),
+    "QuantizeLinear": lambda writer, node, weights, types: quantized(
+        writer, node.name, node.inputs[0], types[node.name]
+    ),
+    "DequantizeLinear": lambda writer, node, weights, types: dequantized(
+        writer, node.name, node.inputs[0], types[node.inputs[0]]
+    ),
+    "LookUp": look_up,
+    "TemporalShift": lambda writer, node, weights, types: temporal_shift(
+        writer, node, types[node.name]
+    ),
+}
+"""One rule per op whose form depends on the types of its values."""
