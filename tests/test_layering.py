@@ -57,7 +57,7 @@ INSIDE = {
     "reference": (
         "_arrays",
         "_windows folds rounding",
-        "ops pool quantised",
+        "detection ops pool quantised",
         "shift",
         "spatial",
         "blocks bounds",

@@ -9,19 +9,29 @@ section 3, figure 3             `in_place_shift` (a), `residual_shift` (b)
 section 4.1, offline models     `folds_mit`, `consensus`
 section 4.2, online models      `folds_online`, `is_causal`, `initial_cache`, `temporal_shift_step`
 section 5, the networks         `conv`, `batch_norm`, `relu`, `max_pool`, `linear`, `non_local`
+section 5, object detection     `anchors`, `decode_boxes`, `nms`, `ps_roi_pool`, `vote`
 ==============================  ==================================================================
 
 Files: ``shift`` first, then ``folds`` and ``blocks``, ``spatial`` for its extension to height and
-width; ``ops`` and ``pool`` are the layers around
-them, ``quantised`` the same layers of whole numbers; ``rounding`` and ``bounds`` are what any
-tolerance is derived from. How other implementations differ from the paper:
-``docs/conventions.md``.
+width; ``ops`` and ``pool`` are the layers around them, ``quantised`` the same layers of whole
+numbers, ``detection`` what makes boxes of maps; ``rounding`` and ``bounds`` are what any tolerance
+is derived from. How other implementations differ from the paper: ``docs/conventions.md``.
 
 Arrays are (N, C, T, H, W). A shift is one integer per channel (`temporal_shift`, `folds_*`). Every
 function returns the dtype it was given; `bounds` says how far another implementation may be away.
 """
 
 from tsm_ref.reference.blocks import in_place_shift, residual_shift
+from tsm_ref.reference.detection import (
+    anchors,
+    clip_boxes,
+    decode_boxes,
+    encode_boxes,
+    iou,
+    nms,
+    ps_roi_pool,
+    vote,
+)
 from tsm_ref.reference.folds import (
     folds_mit,
     folds_mtts_can,
@@ -71,13 +81,17 @@ from tsm_ref.reference.spatial import (
 
 __all__ = [
     "FILLS",
+    "anchors",
     "attention_mask",
     "avg_pool",
     "batch_norm",
+    "clip_boxes",
     "consensus",
     "conv",
     "conv_by_spatial_shifts",
     "cross_folds",
+    "decode_boxes",
+    "encode_boxes",
     "folds_mit",
     "folds_mtts_can",
     "folds_online",
@@ -90,12 +104,15 @@ __all__ = [
     "hard_swish",
     "in_place_shift",
     "initial_cache",
+    "iou",
     "is_causal",
     "leaky_relu",
     "linear",
     "log_softmax",
     "max_pool",
+    "nms",
     "non_local",
+    "ps_roi_pool",
     "relu",
     "relu6",
     "residual_shift",
@@ -112,4 +129,5 @@ __all__ = [
     "temporal_shift_by_convolution",
     "temporal_shift_by_multiply_accumulate",
     "temporal_shift_step",
+    "vote",
 ]
