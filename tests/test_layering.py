@@ -70,7 +70,7 @@ INSIDE = {
     "models": (
         "builder flow",
         "big_small bn_inception c3d mobilenet_v2 resnet resnet_3d s3d ts_can",
-        "eco",
+        "eco rfcn",
         "mobileone pp_lcnet",
         "mobilenet_v3",
         "weights zoo",

@@ -47,6 +47,7 @@ def test_the_public_conventions():
         "mmaction2": ("mit", 8, "zero", 0, "probabilities"),
         "paddle": ("paddle", 8, "zero", 0, "logits"),
         "tsn": ("none", 8, "zero", 0, "logits"),
+        "rfcn": ("online", 8, "zero", 0, "logits"),
         "mtts-can": ("mtts_can", 3, "zero", 10, "logits"),
         "big-small": ("mtts_can", 3, "circular", 3, "logits"),
         "ts-can-rlap": ("mtts_can", 3, "replicate", 20, "logits"),

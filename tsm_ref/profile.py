@@ -317,6 +317,7 @@ PROFILES: Mapping[str, Profile] = {
         preprocess=Preprocess(long_side="four_thirds"),
     ),
     "tsn": Profile("tsn", ShiftRule("none"), "none"),
+    "rfcn": Profile("rfcn", ShiftRule("online"), preprocess=Preprocess(short_side=600, crop=None)),
     "mtts-can": Profile(
         "mtts-can", ShiftRule("mtts_can", 3, "zero", segment=10), sampling=Sampling(segments=20)
     ),

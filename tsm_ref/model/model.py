@@ -459,8 +459,9 @@ def build(
     """A model of random, seeded weights with sane batch-norm statistics.
 
     ``architecture`` is a name of `tsm_ref.models.ARCHITECTURES`; ``num_classes`` defaults to 400,
-    ``segments`` to 8 frames and ``fold_div`` to 8 (none, 20 and 3 for TS-CAN; none, 3 and 3 for
-    BigSmall). ``fill`` is the family's, circular for BigSmall and zero for all others.
+    those of a detector to 30, ``segments`` to 8 frames and ``fold_div`` to 8 (none, 20 and 3 for
+    TS-CAN; none, 3 and 3 for BigSmall). ``fill`` is the family's, circular for BigSmall and zero
+    for all others.
     ``frame_depth`` are the frames within which the networks of a pulse shift: all, unless given.
     ``placement`` is "blockres" unless given, or "none" for networks that convolve in time (C3D,
     I3D, R(2+1)D, S3D, ECO-Lite), which have nothing to shift, and clips of their own length and
@@ -480,7 +481,7 @@ def build(
     base = PROFILES[family.profile]
     placement = family.placements[0] if placement is None else placement
     if num_classes is None and family.classifies:
-        num_classes = 400
+        num_classes = family.classes
     heads = dict(num_classes) if isinstance(num_classes, Mapping) else {}
     counts = [("num_classes", classes, 1) for classes in (heads.values() or [num_classes])]
     for name, value, least in (*counts, ("seed", seed, 0)):

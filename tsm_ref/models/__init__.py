@@ -11,6 +11,7 @@ from tsm_ref.models.mobileone import MOBILEONES, MobileOneSpec, build_mobileone
 from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.models.resnet import RESNETS, NonLocalSpec, ResNetSpec, build_resnet
 from tsm_ref.models.resnet_3d import CLIP_RESNETS, build_clip_resnet, build_i3d
+from tsm_ref.models.rfcn import MAPS, Maps, build_rfcn
 from tsm_ref.models.s3d import build_s3d
 from tsm_ref.models.ts_can import build_efficient_phys, build_ts_can
 from tsm_ref.models.weights import random_weights
@@ -26,9 +27,11 @@ from tsm_ref.models.zoo import (
 __all__ = [
     "ARCHITECTURES",
     "CLIP_RESNETS",
+    "MAPS",
     "MOBILEONES",
     "RESNETS",
     "Architecture",
+    "Maps",
     "MobileOneSpec",
     "NonLocalSpec",
     "ResNetSpec",
@@ -46,6 +49,7 @@ __all__ = [
     "build_mobileone",
     "build_pp_lcnet",
     "build_resnet",
+    "build_rfcn",
     "build_s3d",
     "build_ts_can",
     "check_options",

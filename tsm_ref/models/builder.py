@@ -77,17 +77,19 @@ class Builder:
         bias: bool = False,
         frames: int = 1,
         step: int = 1,
+        dilation: int = 1,
     ) -> str:
         """A convolution; a 2-D one is the N-d one with temporal kernel 1.
 
         ``frames`` are those that it sees at once, an odd number of them and padded, ``step`` is its
-        stride in time.
+        stride in time; ``dilation`` is in space.
         """
         sides = (padding,) * 4 if isinstance(padding, int) else padding
         shape = (channels, self.channels(x) // groups, *_thw(kernel, frames))
         inputs = [x, self.parameter(f"{name}.weight", shape)]
         if bias:
             inputs.append(self.parameter(f"{name}.bias", (channels,)))
+        dilated = {"dilations": _thw(dilation)} if dilation > 1 else {}
         return self.node(
             "Conv",
             name,
@@ -96,6 +98,7 @@ class Builder:
             strides=_thw(stride, step),
             pads=(frames // 2, *sides[:2], frames // 2, *sides[2:]),
             group=groups,
+            **dilated,
         )
 
     def batch_norm(self, x: str, name: str) -> str:

@@ -131,7 +131,7 @@ def build_resnet(
     rule = ShiftRule("none") if placement == "none" else shift or ShiftRule("mit")
     b = Builder(name, epsilon=spec.epsilon)
     x = b.input("x", ("N", in_channels, "T", "H", "W"))
-    x = _stem(b, x, spec)
+    x = stem(b, x, spec)
     # PaddleVideo shifts every block of a deep network too.
     if isinstance(non_local, str):
         non_local = dict.fromkeys(_published_places(spec), non_local)
@@ -141,11 +141,11 @@ def build_resnet(
         if temporal_pool and stage == 1:
             x = _temporal_pool(b, x)
         for i in range(count):
-            block = f"layer{stage + 1}.{i}"
-            x = _block(
+            place = f"layer{stage + 1}.{i}"
+            x = residual_block(
                 b,
                 x,
-                block,
+                place,
                 planes,
                 stride if i == 0 else 1,
                 spec=spec,
@@ -153,10 +153,10 @@ def build_resnet(
                 shift=rule if i % every == 0 else ShiftRule("none"),
                 project=spec.project_first and stage == i == 0,
             )
-            if non_local and block in non_local:
-                kind = non_local[block]
+            if non_local and place in non_local:
+                kind = non_local[place]
                 wanted = kind if isinstance(kind, NonLocalSpec) else NonLocalSpec(kind)
-                x = _non_local(b, x, f"{block}.nl", wanted)
+                x = _non_local(b, x, f"{place}.nl", wanted)
     return b.graph([b.head(x, "fc", num_classes)])
 
 
@@ -199,7 +199,8 @@ def _non_local(b: Builder, x: str, name: str, spec: NonLocalSpec) -> str:
     return b.add(y, x, name)
 
 
-def _stem(b: Builder, x: str, spec: ResNetSpec) -> str:
+def stem(b: Builder, x: str, spec: ResNetSpec) -> str:
+    """What is in front of the first stage: convolutions, and a pool."""
     half = spec.width // 2
     layers = {"1": spec.width}
     if spec.deep_stem:
@@ -252,7 +253,7 @@ def _shortcut(b: Builder, x: str, name: str, channels: int, stride: int, spec: R
     return b.batch_norm(x, f"{name}.1")
 
 
-def _block(
+def residual_block(
     b: Builder,
     x: str,
     name: str,
@@ -262,9 +263,13 @@ def _block(
     spec: ResNetSpec,
     placement: str,
     shift: ShiftRule,
-    project: bool,
+    project: bool = False,
+    dilation: int = 1,
 ) -> str:
-    """A basic block (3x3, 3x3) or a bottleneck (1x1, 3x3, 1x1), with its shift and its skip."""
+    """A basic block (3x3, 3x3) or a bottleneck (1x1, 3x3, 1x1), with its shift and its skip.
+
+    ``project`` gives it a convolution as its skip path in any case, ``dilation`` is that of 3x3.
+    """
     shifted = b.shift(x, f"{name}.shift", shift)
     skip = shifted if placement == "block" else x
     channels, bias = planes * spec.expansion, spec.conv_bias
@@ -282,9 +287,10 @@ def _block(
             width,
             kernel=kernel,
             stride=step,
-            padding=kernel // 2,
+            padding=kernel // 2 * dilation,
             groups=spec.groups if spec.bottleneck and kernel == 3 else 1,
             bias=bias,
+            dilation=dilation if kernel == 3 else 1,
         )
         y = b.batch_norm(y, f"{name}.bn{i}")
         if i < len(layers):

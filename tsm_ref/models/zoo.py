@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial, wraps
 from inspect import signature
 from typing import Any
@@ -18,6 +19,7 @@ from tsm_ref.models.mobileone import MOBILEONES, build_mobileone
 from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.models.resnet import RESNETS, build_resnet
 from tsm_ref.models.resnet_3d import CLIP_RESNETS, build_clip_resnet, build_i3d
+from tsm_ref.models.rfcn import build_rfcn
 from tsm_ref.models.s3d import build_s3d
 from tsm_ref.models.ts_can import build_efficient_phys, build_ts_can
 from tsm_ref.profile import ShiftRule
@@ -28,15 +30,16 @@ class Architecture:
     """One family: its builder, where its shifts may stand, whose conventions it follows.
 
     ``profile`` is a name of `tsm_ref.profile.PROFILES`; ``classifies`` tells whether it has
-    classes; ``clip`` are the frames and the pixels of its published clips, where they are others
-    than the profile's. The builder takes ``shift`` and ``name``, and ``num_classes`` where it
-    classifies.
+    classes, and ``classes`` how many unless told; ``clip`` are the frames and the pixels of its
+    published clips, where they are others than the profile's. The builder takes ``shift`` and
+    ``name``, and ``num_classes`` where it classifies.
     """
 
     build: Callable[..., Graph]
     placements: tuple[str, ...] = ("blockres", "none")
     profile: str = "mit"
     classifies: bool = True
+    classes: int = 400
     clip: tuple[int, int] | None = None
 
     @property
@@ -106,6 +109,12 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         for name, spec in MOBILEONES.items()
     },
     "pp-lcnet": Architecture(_unplaced(build_pp_lcnet), profile="paddle"),
+    **{
+        f"rfcn_{name}": Architecture(
+            _unplaced(partial(build_rfcn, RESNETS[name])), profile="rfcn", classes=30
+        )
+        for name in ("resnet18", "resnet50", "resnet101")
+    },
     "c3d": _convolving(build_c3d, 16, 112),
     **{
         name: _convolving(partial(build_clip_resnet, spec), 32 if "34" in name else 16, 112)
@@ -125,10 +134,12 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 
 
 def architecture_named(name: str) -> Architecture:
-    """An architecture by name; raises `UsageError` for an unknown one, listing the known ones."""
+    """An architecture by name; raises `UsageError` for an unknown one, with the known ones."""
     if name not in ARCHITECTURES:
+        near = get_close_matches(name, ARCHITECTURES, 1, cutoff=0.7)
+        nearest = f"the nearest is {near[0]}; " if near else ""
         known = ", ".join(ARCHITECTURES)
-        raise UsageError(f"there is no architecture {name!r}; known are {known}")
+        raise UsageError(f"there is no architecture {name!r}; {nearest}known are {known}")
     return ARCHITECTURES[name]
 
 
