@@ -8,6 +8,7 @@ import pytest
 
 import tsm_ref
 from tests.quantised_networks import clip, drawn, network
+from tsm_ref.checkpoint import weights_folder
 from tsm_ref.convert import convert
 from tsm_ref.engine.oracle import run_oracle
 from tsm_ref.model import Model
@@ -83,3 +84,16 @@ def test_its_weights_take_a_byte_each(model):
     wide = Model(graph, KeptWeights(drawn(graph)), PROFILE, engine="numpy")
     whole = sum(v.size for name, v in wide.weights.items() if name[0] == "w")
     assert sum(v.nbytes for name, v in wide.weights.items() if name[0] == "w") == whole
+
+
+def test_the_shipped_one_says_what_the_float_one_says():
+    small, whole = tsm_ref.load("camera-motion-int8"), tsm_ref.load("camera-motion")
+    assert small.graph.quantised
+    assert not {node.op for node in small.graph.nodes} & {"Conv", "Linear"}
+    samples = sorted((weights_folder() / "samples").glob("*.mp4"))
+    for path in samples:
+        assert (
+            small.recognize(path).predictions[0].label == whole.recognize(path).predictions[0].label
+        )
+    size = (weights_folder() / "camera-motion-int8.h5").stat().st_size
+    assert size < 0.55 * (weights_folder() / "camera-motion.h5").stat().st_size
