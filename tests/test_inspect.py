@@ -62,6 +62,13 @@ def test_a_model_that_ships(capsys: Any) -> None:
     assert "fact     sampling windows (the file, family camera-motion)" in out
 
 
+def test_how_many_layers_compute_in_8_bits_is_told(capsys: Any) -> None:
+    assert main(["camera-motion-int8"]) == 0
+    assert "int8     14 of 14 layers with weights" in capsys.readouterr().out
+    assert main(["camera-motion"]) == 0
+    assert "layers with weights" not in capsys.readouterr().out
+
+
 def test_a_file_that_is_not_there(capsys: Any) -> None:
     assert main(["no-such-file"]) == 4
     assert "no model and no file" in capsys.readouterr().err
