@@ -42,7 +42,8 @@ def fingerprint() -> str:
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     target = (config.CPU_NAME or llvm.get_host_cpu_name(), config.CPU_FEATURES)
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2])
-    digest.update(repr((versions, target)).encode())
+    unit = os.environ.get("TSM_REF_INTEGER_UNIT", "")
+    digest.update(repr((versions, target, unit)).encode())
     return digest.hexdigest()[:16]
 
 

@@ -17,10 +17,9 @@ from tsm_ref.kernels.integer_pack import (
     SLACK,
     interleaved,
     pad_plane,
-    picked,
     read_bytes,
 )
-from tsm_ref.kernels.integer_tile import SHORT, pair_products, rounded, splat
+from tsm_ref.kernels.integer_tile import SHORT, pair_products, picked, rounded, splat
 from tsm_ref.kernels.vector import (
     FLOAT,
     INT32,

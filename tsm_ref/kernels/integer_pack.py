@@ -12,7 +12,6 @@ Where an input lies is told by a table of addresses of frames: [channel][time]. 
 in time, is another address; a frame that is not there is a plane that holds the zero point.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer_tile import SHORT, UNIT, splat
+from tsm_ref.kernels.integer_tile import SHORT, UNIT, picked, splat
 from tsm_ref.kernels.vector import BYTE, Emitter, Value, address, count, generated
 
 CHUNK = 16
@@ -55,12 +54,6 @@ def read_bytes(emit: Emitter, place: Value, stride: int) -> Value:
     twice = ir.VectorType(BYTE, 2 * CHUNK)
     pair = emit.builder.load(emit.pointer(emit.bytes_at(place), 0, twice), align=1)
     return picked(emit, pair, pair, range(0, 2 * CHUNK, 2))
-
-
-def picked(emit: Emitter, a: Value, b: Value, lanes: Sequence[int]) -> Value:
-    """Return some lanes of two vectors, those of the second numbered behind those of the first."""
-    kind = ir.VectorType(ir.IntType(32), len(lanes))
-    return emit.builder.shuffle_vector(a, b, ir.Constant(kind, list(lanes)))
 
 
 def interleaved(emit: Emitter, a: Value, b: Value) -> Value:

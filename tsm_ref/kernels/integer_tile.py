@@ -19,16 +19,18 @@ The inputs of a panel are packed as [group of k][column][in the group], the weig
 second. What is done with a sum is `tsm_ref.engine.exact`'s steps 2 and 3.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
+from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import types
 
 from tsm_ref.kernels.cache import machine_code
-from tsm_ref.kernels.machine import HOST
+from tsm_ref.kernels.machine import HOST, config
 from tsm_ref.kernels.vector import (
     BYTE,
     FLOAT,
@@ -73,18 +75,41 @@ class Unit:
         """The type in which weights are packed."""
         return "int8" if self.group == 4 else "int16"
 
+    @property
+    def vnni(self) -> bool:
+        """Whether this is the instruction for quads, and not ordinary ones in its place."""
+        return self.name.startswith("VNNI")
+
 
 AVX2 = Unit("pairs (AVX2)", lanes=8, group=2, rows=4, vectors=2)
 AVX512 = Unit("pairs (AVX-512)", lanes=16, group=2, rows=8, vectors=2)
+VNNI = Unit("VNNI (AVX-512)", lanes=16, group=4, rows=8, vectors=2)
+AVX_VNNI = Unit("VNNI (AVX2)", lanes=8, group=4, rows=5, vectors=2)
 PORTABLE = Unit("pairs", lanes=4, group=2, rows=4, vectors=4)
+PORTABLE_QUADS = Unit("quads", lanes=8, group=4, rows=2, vectors=2)
+"""What a unit of quads computes, by ordinary instructions: to test all around it anywhere."""
+
+UNITS = (VNNI, AVX_VNNI, AVX512, AVX2, PORTABLE, PORTABLE_QUADS)
 
 
 def detect() -> Unit:
     """The best unit of the processor that Numba compiles for.
 
+    The variable ``TSM_REF_INTEGER_UNIT`` asks for another one by its name, for tests.
+
     >>> detect().group in (2, 4)
     True
     """
+    asked = os.environ.get("TSM_REF_INTEGER_UNIT")
+    for unit in UNITS:
+        if unit.name == asked and not unit.vnni:
+            return unit
+    features = llvm.get_host_cpu_features()
+    if config.CPU_NAME is None and config.CPU_FEATURES is None:
+        if HOST.lanes == 16 and features.get("avx512vnni", False):
+            return VNNI
+        if HOST.lanes == 8 and features.get("avxvnni", False):
+            return AVX_VNNI
     return {16: AVX512, 8: AVX2}.get(HOST.lanes, PORTABLE)
 
 
@@ -169,11 +194,20 @@ class _Writer:
     def _dot(self, total: Value, x: Value, w: Value) -> Value:
         """Return `total` plus the products of the groups."""
         builder, lanes = self.emit.builder, self.unit.lanes
-        if self.unit.group == 4:
+        if self.unit.vnni:
             name = {16: "llvm.x86.avx512.vpdpbusd.512", 8: "llvm.x86.avx512.vpdpbusd.256"}[lanes]
             x, w = (builder.bitcast(v, self.sums) for v in (x, w))
             function = self.emit.function(name, self.sums, [self.sums] * 3)
             return builder.call(function, [total, x, w])
+        if self.unit.group == 4:
+            wide = ir.VectorType(SHORT, 4 * lanes)
+            halves = [
+                [picked(self.emit, v, v, range(first, 4 * lanes, 2)) for first in range(2)]
+                for v in (builder.zext(x, wide), builder.sext(w, wide))
+            ]
+            for own, factor in zip(*halves, strict=True):
+                total = builder.add(total, pair_products(self.emit, own, factor))
+            return total
         return builder.add(total, pair_products(self.emit, x, w))
 
     def _finish(self, sums: list[Value], factor: Value, y: Value) -> None:
@@ -241,7 +275,10 @@ def rounded(emit: Emitter, values: Sequence[Value], zero: Value, low: Value, hig
         builder.add(_nearest(emit, emit.clamp(value, bottom, top), kind), zeros) for value in values
     ]
     while len(whole) > 1:
-        whole = [_joined(emit, *whole[i : i + 2]) for i in range(0, len(whole), 2)]
+        whole = [
+            picked(emit, *whole[i : i + 2], range(2 * whole[i].type.count))
+            for i in range(0, len(whole), 2)
+        ]
     return builder.trunc(whole[0], ir.VectorType(BYTE, whole[0].type.count))
 
 
@@ -255,10 +292,10 @@ def _nearest(emit: Emitter, value: Value, kind: Any) -> Value:
     return emit.builder.fptosi(emit.builder.call(rint, [value]), kind)
 
 
-def _joined(emit: Emitter, a: Value, b: Value) -> Value:
-    """Return two vectors as one."""
-    lanes = list(range(2 * a.type.count))
-    return emit.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(INT32, len(lanes)), lanes))
+def picked(emit: Emitter, a: Value, b: Value, lanes: Sequence[int]) -> Value:
+    """Return some lanes of two vectors, those of the second numbered behind those of the first."""
+    kind = ir.VectorType(INT32, len(lanes))
+    return emit.builder.shuffle_vector(a, b, ir.Constant(kind, list(lanes)))
 
 
 def splat(emit: Emitter, scalar: Value, kind: Any) -> Value:

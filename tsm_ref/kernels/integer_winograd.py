@@ -30,9 +30,8 @@ from tsm_ref.kernels.integer_pack import (
     STEP_BYTES,
     centred,
     interleaved,
-    picked,
 )
-from tsm_ref.kernels.integer_tile import SUM, UNIT, call_tiles, rounded, splat
+from tsm_ref.kernels.integer_tile import SUM, UNIT, call_tiles, picked, rounded, splat
 from tsm_ref.kernels.vector import (
     BYTE,
     FLOAT,
