@@ -11,6 +11,9 @@ multiplies lane by lane, and adds the products of a group into one sum of 32 bit
 - ``quads``: four of 8 bits, unsigned inputs with signed weights (``vpdpbusd``: VNNI). Inputs are
   stored with 128 added where they are signed, and the bias knows it.
 
+The code for AVX2 was run on processors; that for AVX-512 and for both forms of VNNI only in an
+emulator (`tests/kernels/test_emulated_units.py`): it is exact, how fast it is nobody measured.
+
 None of these saturates: the products of a group fit into its sum, whatever they are. (AVX2's own
 product of 8 bits, ``vpmaddubsw``, does saturate, and is no faster than ``pairs``.)
 
@@ -102,7 +105,7 @@ def detect() -> Unit:
     """
     asked = os.environ.get("TSM_REF_INTEGER_UNIT")
     for unit in UNITS:
-        if unit.name == asked and not unit.vnni:
+        if unit.name == asked and unit.lanes == HOST.lanes and not unit.vnni:
             return unit
     features = llvm.get_host_cpu_features()
     if config.CPU_NAME is None and config.CPU_FEATURES is None:
@@ -276,8 +279,8 @@ def rounded(emit: Emitter, values: Sequence[Value], zero: Value, low: Value, hig
     ]
     while len(whole) > 1:
         whole = [
-            picked(emit, *whole[i : i + 2], range(2 * whole[i].type.count))
-            for i in range(0, len(whole), 2)
+            picked(emit, a, b, range(2 * a.type.count))
+            for a, b in zip(whole[::2], whole[1::2], strict=True)
         ]
     return builder.trunc(whole[0], ir.VectorType(BYTE, whole[0].type.count))
 
@@ -309,11 +312,16 @@ def splat(emit: Emitter, scalar: Value, kind: Any) -> Value:
     return builder.shuffle_vector(first, undefined, lanes)
 
 
+def write_tiles(emit: Emitter, unit: Unit, arguments: TileArguments) -> None:
+    """Write the tiles of a unit."""
+    _Writer(Emitter(emit.builder, unit.lanes), unit, arguments).write()
+
+
 def writer(unit: Unit) -> Any:
     """Return the Numba intrinsic of the tiles of a unit."""
 
     def write(emit: Emitter, *arguments: Value) -> None:
-        _Writer(Emitter(emit.builder, unit.lanes), unit, TileArguments(*arguments)).write()
+        write_tiles(emit, unit, TileArguments(*arguments))
 
     return generated(*_TYPES)(write)
 

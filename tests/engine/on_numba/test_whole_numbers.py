@@ -1,5 +1,9 @@
 """Every quantised layer that is compiled has the bits of the reference, whatever its shape."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -186,3 +190,17 @@ def test_what_has_no_kernel_is_named():
     assert {node.op for node in graph.nodes} - {"Relu", "Flatten", "TemporalShift"} - set(
         MAKERS
     ) == {"QLinearAveragePool"}
+
+
+@pytest.mark.skipif(
+    os.environ.get("TSM_REF_SLOW") != "1", reason="minutes of work: set TSM_REF_SLOW=1"
+)
+@pytest.mark.parametrize(
+    "other", [{"TSM_REF_INTEGER_UNIT": "quads"}, {"NUMBA_CPU_NAME": "nehalem"}], ids=str
+)
+def test_other_units_are_packed_for_rightly(other):
+    """Everything here once more, with inputs packed as for VNNI, and as for short vectors."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    environment = {**os.environ, **other, "TSM_REF_SLOW": ""}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout[-2000:]

@@ -1,0 +1,91 @@
+/* Holds tiles of whole numbers (tsm_ref.kernels.integer_tile) to plain sums, without a system.
+
+   Compiled with the LANES, GROUP, ROWS and VECTORS of one unit, whose code is `tiles`. Every result
+   is written to port 0xE9: how many values are wrong, of which there must be none. */
+#include <stdint.h>
+#include <xmmintrin.h>
+
+enum { COLUMNS = LANES * VECTORS, BEHIND = 64, FORMS = 3, WHOLE = 0, REAL = 1 };
+
+extern void tiles(int64_t x, int64_t weights, int64_t steps, int64_t tiles, int64_t bias,
+                  int64_t factor, int64_t y, int64_t y_row, int64_t form, int64_t zero, float low,
+                  float high);
+
+#if GROUP == 4
+typedef uint8_t input;
+typedef int8_t weight;
+#else
+typedef int16_t input;
+typedef int16_t weight;
+#endif
+
+#define X ((input *)0x200000)
+#define W ((weight *)0x300000)
+#define BIAS ((int32_t *)0x400000)
+#define FACTOR ((float *)0x410000)
+#define Y ((uint8_t *)0x420000)
+
+static uint32_t state = 12345;
+static uint32_t drawn(void) { return (state = state * 1664525u + 1013904223u) >> 8; }
+
+static void put(char c) { __asm__ volatile("outb %0, %1" ::"a"(c), "Nd"((uint16_t)0xE9)); }
+static void put_number(long n) {
+  char digits[20];
+  int i = 0;
+  do digits[i++] = '0' + n % 10; while (n /= 10);
+  while (i) put(digits[--i]);
+}
+
+static int32_t sum(int row, int column, int steps) {
+  uint32_t acc = BIAS[row];
+  for (int s = 0; s < steps; s++)
+    for (int g = 0; g < GROUP; g++)
+      acc += X[(s * COLUMNS + column) * GROUP + g] *
+             W[((row / ROWS * steps + s) * ROWS + row % ROWS) * GROUP + g];
+  return (int32_t)acc;
+}
+
+static int right(int form, long at, int row, int32_t acc) {
+  if (form != WHOLE && form != REAL) return ((int32_t *)Y)[at] == acc;
+  volatile float v = (float)acc;
+  v = v * FACTOR[row];
+  if (form == REAL) return ((float *)Y)[at] == v;
+  float within = v < -5.0f ? -5.0f : v > 240.0f ? 240.0f : v;
+  return Y[at] == (uint8_t)(_mm_cvtss_si32(_mm_set_ss(within)) + 7);
+}
+
+/* `ends`: most numbers are the largest there are, so that whatever can saturate does. */
+static long wrong(int steps, int count, int ends) {
+  int rows = count * ROWS;
+  long found = 0;
+  for (long i = 0; i < (long)steps * COLUMNS * GROUP; i++) {
+    int low = GROUP == 4 ? 0 : -255;
+    X[i] = ends ? (drawn() & 1 ? 255 : low) : (int)(drawn() % (256 - low)) + low;
+  }
+  for (long i = 0; i < (long)rows * steps * GROUP; i++)
+    W[i] = ends && (drawn() & 3) ? -128 : (int)(drawn() & 255) - 128;
+  for (int r = 0; r < rows; r++) {
+    BIAS[r] = ends == 2 ? (int)(drawn() % 2000) - 1000 : (int32_t)(drawn() << 8 ^ drawn());
+    FACTOR[r] = r & 1 ? 0.5f : 1.0f / (1 << (r % 20 + 1));
+  }
+  for (int form = 0; form < FORMS; form++) {
+    long row_bytes = COLUMNS * (form == WHOLE ? 1 : 4), size = rows * row_bytes;
+    for (long i = 0; i < size + BEHIND; i++) Y[i] = 0xAA;
+    tiles((int64_t)X, (int64_t)W, steps, count, (int64_t)BIAS, (int64_t)FACTOR, (int64_t)Y,
+          row_bytes, form, 7, -5.0f, 240.0f);
+    for (int r = 0; r < rows; r++)
+      for (int c = 0; c < COLUMNS; c++)
+        found += !right(form, (long)r * COLUMNS + c, r, sum(r, c, steps));
+    for (int i = 0; i < BEHIND; i++) found += Y[size + i] != 0xAA;
+  }
+  return found;
+}
+
+void check(void) {
+  put('[');
+  for (int ends = 0; ends < 3; ends++) {
+    put_number(wrong(1 + 16 * ends, 1 + ends, ends));
+    put(ends < 2 ? ' ' : ']');
+  }
+  for (;;) __asm__ volatile("hlt");
+}

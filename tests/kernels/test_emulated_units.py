@@ -1,0 +1,103 @@
+"""Units that this processor lacks, run in an emulator of one that has them.
+
+Opt-in: ``TSM_REF_BOCHS`` is the program of a Bochs that was built with ``--enable-x86-64
+--enable-avx --enable-evex --enable-all-optimizations --with-nogui``, with its sources' ``bios``
+folder beside it. The machine code of a unit goes into a ROM image of its own, without an operating
+system, and the emulated processor begins there.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from llvmlite import binding as llvm
+from llvmlite import ir
+
+from tsm_ref.kernels import integer_tile
+from tsm_ref.kernels.integer_tile import TileArguments, Unit
+from tsm_ref.kernels.vector import FLOAT, INT, Emitter
+
+BOCHS = os.environ.get("TSM_REF_BOCHS", "")
+HERE = Path(__file__).with_name("emulator")
+PROCESSORS = {
+    "VNNI (AVX-512)": ("icelake-server", "sapphire_rapids", 0xE7),
+    "VNNI (AVX2)": ("alderlake", "arrow_lake", 0x7),
+    "pairs (AVX-512)": ("skylake-avx512", "sapphire_rapids", 0xE7),
+    "pairs (AVX2)": ("haswell", "arrow_lake", 0x7),
+}
+"""Of each unit: the processor that is compiled for, the one that runs it, its vector registers."""
+
+SETTINGS = """\
+cpu: model={model}, ips=100000000, reset_on_triple_fault=0
+memory: guest=64, host=64
+romimage: file={image}
+vgaromimage: file={vga}
+port_e9_hack: enabled=1
+display_library: nogui
+log: {log}
+panic: action=fatal
+clock: sync=none
+"""
+
+pytestmark = [
+    pytest.mark.skipif(not BOCHS, reason="TSM_REF_BOCHS names no emulator"),
+    pytest.mark.skipif(not shutil.which("gcc"), reason="there is no C compiler"),
+]
+
+
+def machine_code(unit: Unit, processor: str) -> bytes:
+    """An object file with the function ``tiles`` of a unit."""
+    module = ir.Module()
+    types = [INT] * (len(TileArguments._fields) - 2) + [FLOAT] * 2
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), "tiles")
+    builder = ir.IRBuilder(function.append_basic_block())
+    integer_tile.write_tiles(Emitter(builder), unit, TileArguments(*function.args))
+    builder.ret_void()
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
+    machine = target.create_target_machine(cpu=processor, opt=3, reloc="pic")
+    return bytes(machine.emit_object(llvm.parse_assembly(str(module))))
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_tiles_are_exact_on_an_emulated_processor(name, tmp_path):
+    unit = next(unit for unit in integer_tile.UNITS if unit.name == name)
+    processor, model, registers = PROCESSORS[name]
+    (tmp_path / "unit.o").write_bytes(machine_code(unit, processor))
+    shape = {"LANES": unit.lanes, "GROUP": unit.group, "ROWS": unit.rows, "VECTORS": unit.vectors}
+    plain = ["-ffreestanding", "-fPIE", "-fno-stack-protector", "-mno-red-zone", "-O1"]
+    settled = [*plain, "-mno-avx", "-fcf-protection=none", "-fno-asynchronous-unwind-tables"]
+    for command in (
+        ["gcc", "-c", f"-DXCR={registers}", HERE / "start.S", "-o", "start.o"],
+        ["gcc", "-c", *settled, *(f"-D{k}={v}" for k, v in shape.items()), HERE / "tiles.c"],
+        ["ld", "-m", "elf_x86_64", "-T", HERE / "rom.ld", "-nostdlib", "--no-dynamic-linker",
+         "start.o", "tiles.o", "unit.o", "-o", "rom.elf"],
+        ["objcopy", "-O", "binary", "rom.elf", "rom.bin"],
+    ):  # fmt: skip
+        subprocess.run(command, cwd=tmp_path, check=True)
+    vga = next((Path(BOCHS).parent / "bios").rglob("VGABIOS-lgpl-latest.bin"))
+    settings = tmp_path / "settings"
+    settings.write_text(
+        SETTINGS.format(model=model, image=tmp_path / "rom.bin", vga=vga, log=tmp_path / "log")
+    )
+    assert result_of([BOCHS, "-q", "-f", str(settings)]) == ["0", "0", "0"]
+
+
+def result_of(command: list[str]) -> list[str]:
+    """What the check says; the emulated processor then halts for ever, and is stopped."""
+    running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert running.stdout is not None
+    said = b""
+    try:
+        while not (found := re.search(rb"\[(\d+) (\d+) (\d+)\]", said)):
+            more = os.read(running.stdout.fileno(), 4096)
+            assert more, said.decode(errors="replace")
+            said += more
+    finally:
+        running.kill()
+        running.communicate()
+    return [count.decode() for count in found.groups()]
