@@ -21,7 +21,7 @@ from types import ModuleType
 
 import tsm_ref
 from tsm_ref.errors import MissingDependency, TsmError, UsageError
-from tsm_ref.subcommands import COMMANDS, parser_of
+from tsm_ref.subcommands import COMMANDS, PARTS, parser_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -109,7 +109,7 @@ def commands() -> str:
     """The page of all commands: what each prints for ``--help``, 80 columns wide."""
     os.environ["COLUMNS"] = "80"
     parts = [COMMANDS_HEAD]
-    for name, (module, what) in COMMANDS.items():
+    for name, (module, what) in (*COMMANDS.items(), *PARTS.items()):
         if module.startswith("tsm_ref"):
             text = parser_of(name).format_help().strip()
             parts.append(f"## {name}: {what}\n\n```\n{text}\n```\n")

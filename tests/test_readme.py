@@ -15,7 +15,7 @@ import pytest
 
 import conformance
 from tsm_ref import errors
-from tsm_ref.subcommands import COMMANDS, parser_of
+from tsm_ref.subcommands import COMMANDS, PARTS, parser_of
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -62,7 +62,10 @@ def words(text: str) -> list[str]:
     return re.sub(r"(-\w) [A-Z]+(?=, --)", r"\1", text).split()
 
 
-@pytest.mark.parametrize("name", [n for n, (home, _) in COMMANDS.items() if "tsm_ref" in home])
+OURS = [name for name, (home, _) in {**COMMANDS, **PARTS}.items() if "tsm_ref" in home]
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_the_manual_shows_what_every_command_prints(name: str, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     manual = (ROOT / "docs/commands.md").read_text(encoding="utf-8")

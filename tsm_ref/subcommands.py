@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Mapping
 from importlib import import_module
 
-__all__ = ["COMMANDS", "every_option", "parser_of"]
+__all__ = ["COMMANDS", "PARTS", "every_option", "parser_of"]
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "infer": ("tsm_ref.infer", "videos in, labels out"),
@@ -26,14 +26,19 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 """What each command is called, where its `main` lives, and what it does."""
 
+PARTS: Mapping[str, tuple[str, str]] = {
+    "bench paper": ("tsm_ref.bench.paper.command", "the measurements of the paper, on this machine")
+}
+"""Parts of commands that have options of their own, in the same way."""
+
 
 def parser_of(name: str) -> argparse.ArgumentParser:
-    """The parser of one command.
+    """The parser of one command, or of a part of one.
 
     >>> parser_of("inspect").prog
     'python -m tsm_ref.inspect'
     """
-    made: argparse.ArgumentParser = import_module(COMMANDS[name][0]).parser()
+    made: argparse.ArgumentParser = import_module({**COMMANDS, **PARTS}[name][0]).parser()
     return made
 
 

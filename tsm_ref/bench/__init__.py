@@ -14,6 +14,7 @@
     latency     how long single frames take, of one stream and of many
     clips       video files from end to end, beside PyAV that only decodes
     report      the table and the JSON document
+    paper       the measurements of the paper, beside its numbers
     roofline    the limits of this machine, times per layer, a plot
 
 Every (engine, model) pair runs in fresh processes, pinned to the same cores, its rounds interleaved

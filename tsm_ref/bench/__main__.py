@@ -12,6 +12,7 @@ from typing import Any
 from tsm_ref.bench import clips, latency, report, roofline
 from tsm_ref.bench.ours import OURS
 from tsm_ref.bench.own import own_model
+from tsm_ref.bench.paper import command as paper
 from tsm_ref.bench.peers import PEERS, installed
 from tsm_ref.bench.runs import Settings, default_cores, figures, measure_all
 from tsm_ref.bench.workloads import OWN, SMOKE, WORKLOADS, workload
@@ -30,6 +31,7 @@ def parser() -> Parser:
         prog="python -m tsm_ref.bench",
         description="Times our engines beside other runtimes, in interleaved rounds of processes "
         "pinned to the same cores. Only the ratios within one run mean anything.",
+        epilog="python -m tsm_ref.bench paper makes the measurements of the paper; --help there",
     )
     p.add_argument("own", nargs="*", metavar="MODEL", help="model files of your own, instead")
     p.add_argument("--profile", metavar="NAME|FILE", help="what they mean, where they do not say")
@@ -172,7 +174,10 @@ def document(wanted: Settings, layers: bool) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; returns the exit code."""
-    return guarded(lambda: _main(parser().parse_args(arguments)))
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["paper"]:
+        return paper.main(given[1:])
+    return guarded(lambda: _main(parser().parse_args(given)))
 
 
 def _main(options: argparse.Namespace) -> int:

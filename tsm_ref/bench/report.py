@@ -5,8 +5,10 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,14 +69,25 @@ _COLUMNS = (
 def machine(limits: Mapping[str, float] | None) -> dict[str, Any]:
     """What was measured on: names, sizes, and the limits of a core if they were measured."""
     return {
-        "processor": platform.processor() or platform.machine(),
+        "processor": _processor(),
         "cores": os.cpu_count(),
         "lanes": HOST.lanes,
+        "tsm_ref": importlib.metadata.version("tsm_ref"),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "numba": importlib.metadata.version("numba"),
         "limits": dict(limits) if limits else None,
     }
+
+
+def _processor() -> str:
+    """What the processor calls itself, where the system says it."""
+    try:
+        known = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+    except OSError:
+        known = ""
+    found = re.search(r"^model name\s*:\s*(.+)$", known, re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def to_json(document: Mapping[str, Any]) -> str:
@@ -99,7 +112,7 @@ def print_tables(document: Mapping[str, Any], plain: bool = False) -> None:
         rows = [row for row in document["results"] if row["model"] == model]
         timed = sorted((r for r in rows if r["median_ms"] is not None), key=_median)
         cells = [[_cell(row[key], form) for _, key, form in _COLUMNS] for row in timed]
-        _print_table(model, [title for title, _, _ in _COLUMNS], cells, plain)
+        print_table(model, [title for title, _, _ in _COLUMNS], cells, plain)
         for row in rows:
             if row["failed"]:
                 say(f"  {row['engine']} has no times: {row['failed']}")
@@ -111,9 +124,7 @@ def print_tables(document: Mapping[str, Any], plain: bool = False) -> None:
             [la["name"], la["kind"], f"{la['ms']:.3f}", f"{la['gflop']:.3f}", f"{la['gflops']:.0f}"]
             for la in layers
         ]
-        _print_table(
-            f"layers of {model}", ["layer", "kind", "ms", "GFLOP", "GFLOP/s"], cells, plain
-        )
+        print_table(f"layers of {model}", ["layer", "kind", "ms", "GFLOP", "GFLOP/s"], cells, plain)
 
 
 def _median(row: Mapping[str, Any]) -> float:
@@ -124,9 +135,10 @@ def _cell(value: Any, form: str) -> str:
     return "" if value is None else form.format(value)
 
 
-def _print_table(
-    title: str, head: Sequence[str], rows: Sequence[Sequence[str]], plain: bool
+def print_table(
+    title: str, head: Sequence[str], rows: Sequence[Sequence[str]], plain: bool = False
 ) -> None:
+    """Print a table under its title; with rich if it is there, else in plain text."""
     if not plain and importlib.util.find_spec("rich") is not None:
         from rich.console import Console
         from rich.markup import escape

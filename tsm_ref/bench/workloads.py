@@ -103,6 +103,14 @@ SMOKE = _table(
 )
 """Small enough for a test; their times mean nothing."""
 
+PAPER = _table(
+    Workload("online-resnet50", "resnet50", 400, 8, 224, rule="online", online=True),
+    Workload("frames-resnet50", "resnet50", 400, 8, 224, rule="none", online=True),
+    Workload("smoke-offline", "mobilenetv2", 5, 3, 32, "mit", False, (("width", 0.35),)),
+    Workload("smoke-frames", "mobilenetv2", 5, 3, 32, "none", True, (("width", 0.35),)),
+)
+"""What ``python -m tsm_ref.bench paper`` times besides: frame by frame, with state and without."""
+
 OWN: dict[str, Workload] = {}
 """Model files of whoever runs the benchmark, by name."""
 
@@ -116,7 +124,7 @@ def workload(name: str) -> Workload:
     >>> workload("tsm-resnet18").frames
     8
     """
-    known = {**WORKLOADS, **SMOKE, **OWN}
+    known = {**WORKLOADS, **SMOKE, **PAPER, **OWN}
     if name not in known:
         raise UsageError(f"there is no model {name!r} to time; known are {', '.join(WORKLOADS)}")
     return known[name]
