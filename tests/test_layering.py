@@ -20,13 +20,13 @@ FLOORS = (
     ("model",),
     ("recognition",),
     ("live",),
-    ("show",),
+    ("show", "detection"),
     ("batch",),
     ("quantization",),
     ("tsm_ref",),
     ("options",),
     (
-        *("infer", "bench", "serve", "pulse", "evaluate", "fit_head", "explain"),
+        *("infer", "bench", "serve", "pulse", "detect", "evaluate", "fit_head", "explain"),
         *("convert", "inspect", "quantize", "warmup"),
     ),
     ("subcommands",),
@@ -95,6 +95,7 @@ INSIDE = {
         *("models", "helpers openapi streams", "app", "__main__"),
     ),
     "pulse": ("frames regions waves", "recipes", "measure", "live render", "__main__"),
+    "detection": ("boxes", "detector", "render"),
     "live": ("smoothing sources", "loop", "early", "show", "session"),
 }
 """The floors inside a folder, the lowest first; those of `checkpoint` are on the maps in it."""

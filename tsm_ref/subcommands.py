@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "quantize": ("tsm_ref.quantize", "whole numbers of 8 bits, calibrated on your clips"),
     "explain": ("tsm_ref.explain", "draw what the shift does"),
     "pulse": ("tsm_ref.pulse.__main__", "the pulse of a face in a video; no medical device"),
+    "detect": ("tsm_ref.detect", "objects in a video, frame by frame"),
     "convert": ("tsm_ref.convert", "any readable model file to HDF5, safetensors or ONNX"),
     "inspect": ("tsm_ref.inspect", "what a model file is, and who says so"),
     "bench": ("tsm_ref.bench.__main__", "speed beside other runtimes"),

@@ -91,6 +91,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 def test_lists_that_ship() -> None:
     counts = {name: len(read_labels(path)) for name, path in SHIPPED.items()}
     assert counts == {
+        "imagenet_vid": 30,
         "jester_alphabetical": 27,
         "jester_mmaction2": 27,
         "kinetics400": 400,
@@ -105,7 +106,7 @@ def test_lists_that_ship() -> None:
     assert lists["jester_mmaction2"][0] == "Swiping Left"
     v1 = lists["something_something_v1"]
     assert v1 == tuple(sorted(lists["something_something_v1_mmaction2"]))
-    for name in ("kinetics400", "something_something_v1", "something_something_v2"):
+    for name in ("kinetics400", "imagenet_vid", "something_something_v1", "something_something_v2"):
         assert lists[name] == tuple(sorted(lists[name]))
 
 

@@ -80,6 +80,7 @@ def test_what_is_suppressed_overlaps_a_better_one_that_is_kept(seed, count, thre
         if all(ref.iou(boxes[[r]], boxes[[k]]).item() <= threshold for k in wanted):
             wanted.append(r)
     assert kept == wanted
+    assert ref.nms(boxes, scores, threshold, most=3).tolist() == wanted[:3]
 
 
 def bin_by_formula(maps, box, bins, stride, c, i, j) -> float:

@@ -20,9 +20,10 @@ STRIDE = 16
 class Maps(NamedTuple):
     """The outputs by what they are, each (N, channels, T, H / 16, W / 16), rounded up.
 
-    ``objectness`` has background and object of each anchor, ``offsets`` the four of each;
-    ``scores`` has for each class, the background first, bins x bins maps, row by row; ``boxes`` as
-    many for each of four offsets, which are those of all classes.
+    ``objectness`` has the background of every anchor and then the object of every anchor,
+    ``offsets`` the four of the first anchor, of the second and so on; ``scores`` has for each
+    class, the background first, bins x bins maps, row by row; ``boxes`` as many for each of four
+    offsets, which are those of all classes.
     """
 
     objectness: str = "objectness"

@@ -136,11 +136,14 @@ def iou(a: ArrayLike, b: ArrayLike) -> Array:
     return np.asarray(shared / (areas[0][:, None] + areas[1][None] - shared))
 
 
-def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
+def nms(
+    boxes: ArrayLike, scores: ArrayLike, threshold: float, most: int | None = None
+) -> NDArray[np.int64]:
     """Non-maximum suppression: of boxes that are much the same, the one with the highest score.
 
     The box with the highest score is kept, those whose `iou` with it is above `threshold` are
-    dropped, and so on with what is left. Of equal scores the first box is taken first.
+    dropped, and so on with what is left, until there are `most`. Of equal scores the first box is
+    taken first.
 
     Shapes: boxes (R, 4), scores (R,) -> the indices of the kept ones, the highest score first.
     Errors: ValueError for other shapes, a box without an area, a threshold that is not 0 to 1, and
@@ -156,8 +159,9 @@ def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int
         raise ValueError(f"`scores` {scores.shape} must be one for each of `boxes` {boxes.shape}")
     if np.isnan(scores).any() or not 0 <= threshold <= 1:
         raise ValueError(f"`scores` must be numbers, and `threshold` (={threshold}) 0 to 1")
-    left, kept = np.argsort(-scores, kind="stable"), []
-    while len(left):
+    most = len(boxes) if most is None else integer(most, "most", 0)
+    left, kept = np.argsort(-scores, kind="stable"), list[int]()
+    while len(left) and len(kept) < most:
         best, left = left[0], left[1:]
         kept.append(best)
         left = left[iou(boxes[best : best + 1], boxes[left])[0] <= threshold]

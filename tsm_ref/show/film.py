@@ -1,4 +1,4 @@
-"""The clip again, with what was recognised under every picture: label, probability, timeline.
+"""The clip again, redrawn picture by picture: with label, probability and timeline under it.
 
 Pictures are upright and as large as they were; the sound is copied where the container takes it.
 """
@@ -6,7 +6,7 @@ Pictures are upright and as large as they were; the sound is copied where the co
 import os
 import secrets
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from tsm_ref.errors import MissingDependency, UsageError, VideoError, WriteError
 from tsm_ref.show.cues import Tree, stretches
 from tsm_ref.system.terminal import printable
-from tsm_ref.video import frames
+from tsm_ref.video import Frame, frames
 from tsm_ref.video.containers import DEMUXERS
+from tsm_ref.video.source import ASSUMED_RATE
 
-__all__ = ["ENDINGS", "save_video"]
+__all__ = ["ENDINGS", "redraw", "save_video"]
 
 Pixels = NDArray[np.uint8]
 ENDINGS = (".mp4", ".mov", ".mkv")
@@ -41,18 +42,35 @@ def save_video(tree: Tree, path: str) -> tuple[str, ...]:
     Raises `UsageError` for another ending than `ENDINGS` and for the clip itself, `VideoError` for
     a clip that is not as it was, `MissingDependency` without Pillow, `WriteError`.
     """
+    panel = _Panel(tree)
+    return redraw(
+        tree["input"]["path"],
+        path,
+        tree["input"]["frame_rate"],
+        lambda frame: panel.under(frame.pixels, frame.time),
+    )
+
+
+def redraw(
+    source: str, path: str, rate: float | None, draw: Callable[[Frame], Pixels]
+) -> tuple[str, ...]:
+    """Write a clip with what `draw` makes of its frames; returns what the user should know.
+
+    It makes pictures uint8 (H, W, 3) of one size, even in both. ``rate`` is in frames a second.
+    Raises as `save_video`.
+    """
     if Path(path).suffix.lower() not in ENDINGS:
         raise UsageError(f"{path}: the ending must be one of {', '.join(ENDINGS)}")
-    source = tree["input"]["path"]
     with suppress(OSError):
         if os.path.samefile(source, path):
             raise UsageError(f"{path}: the output is the video itself; another name is needed")
-    panel = _Panel(tree)
     with _new_file(path) as part:
-        return _written(tree, source, part, panel)
+        return _written(source, part, rate or ASSUMED_RATE, draw)
 
 
-def _written(tree: Tree, source: str, part: str, panel: "_Panel") -> tuple[str, ...]:
+def _written(
+    source: str, part: str, rate: float, draw: Callable[[Frame], Pixels]
+) -> tuple[str, ...]:
     import av
 
     notes: list[str] = []
@@ -69,9 +87,9 @@ def _written(tree: Tree, source: str, part: str, panel: "_Panel") -> tuple[str, 
         last, tracks = -1, _tracks(output, sound, notes)
         waiting = deque(_packets(sound, tracks)) if tracks else deque[Any]()
         for frame in film:
-            canvas = panel.under(frame.pixels, frame.time)
+            canvas = draw(frame)
             if encoder is None:
-                encoder = _encoder(output, canvas, tree["input"]["frame_rate"] or 25)
+                encoder = _encoder(output, canvas, rate)
             picture = av.VideoFrame.from_ndarray(canvas, format="rgb24")
             last = max(last + 1, round(frame.time * CLOCK))
             picture.pts, picture.time_base = last, Fraction(1, CLOCK)
