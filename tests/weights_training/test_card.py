@@ -20,10 +20,12 @@ def test_a_card_is_what_the_logs_give(name, file):
     assert (CARDS / f"{file}.md").read_text() == card.card(name, report, meta, found)
 
 
-def test_the_default_is_right_at_every_speed_that_six_seconds_can_show():
+def test_the_default_is_right_at_the_speeds_that_six_seconds_show_well():
+    """From a fifth of a percent of the width per step; below, long windows help, but less."""
     found = json.loads((LOGS / "online_speeds.json").read_text())
-    slowest, *others = found.values()
-    assert slowest["every length: clips"] > slowest["one second: clips"]
+    slowest, slow, *others = found.values()
+    for row in (slowest, slow):
+        assert row["every length: clips"] > row["one second: clips"] + 0.5
     assert min(row["every length: clips"] for row in others) >= 0.95
 
 

@@ -9,6 +9,7 @@ from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models import RESNETS, build_mobilenet_v2, build_resnet, random_weights
 from tsm_ref.models.builder import Builder
 from tsm_ref.models.pp_lcnet import build_pp_lcnet
+from tsm_ref.passes.fold_batch_norm import fold_batch_norm
 from tsm_ref.profile import ShiftRule
 
 NETWORKS = {
@@ -230,6 +231,19 @@ def test_values_inside_may_be_asked_for():
     y = NumbaEngine(graph, weights).run({"x": x})
     for name in expected:
         assert np.abs(y[name] - expected[name]).max() <= 1e-5 * np.abs(expected[name]).max()
+
+
+def test_values_inside_may_be_asked_for_all_at_once():
+    """A shift that is asked for is a step of its own, in the middle of what runs by frames."""
+    graph = build_resnet(RESNETS["resnet18"], num_classes=3)
+    graph, weights = fold_batch_norm(graph, random_weights(graph))
+    kinds = ("Conv", "TemporalShift", "Add")
+    graph = graph.with_outputs([node.name for node in graph.nodes if node.op in kinds])
+    x = clip((1, 3, 4, 64, 64))
+    expected = NumpyEngine(graph, weights, np.float64).run({"x": x})
+    y = NumbaEngine(graph, weights).run({"x": x})
+    for name in expected:
+        assert np.abs(y[name] - expected[name]).max() <= 2e-5 * np.abs(expected[name]).max()
 
 
 def test_weights_that_were_given_up_are_read_again_for_another_algorithm():

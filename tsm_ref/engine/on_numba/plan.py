@@ -101,10 +101,11 @@ class Planner:
 
     def _emit(self, chain: Chain) -> None:
         """Add the steps of a chain: layer after layer, or some frames of all layers at a time."""
-        pieces = []
-        for layer in chain.layers:
+        for layer in chain.layers:  # first: a conversion ends the program that pieces belong to
             for name in layer.reads(self.graph):
                 self._convert(name, plain=layer.kind == lowering.NUMPY)
+        pieces = []
+        for layer in chain.layers:
             pieces.append(self._pieces(layer))
             self.site.assembler.owner = layer.name
             if not chain.by_frame:
