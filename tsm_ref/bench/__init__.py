@@ -12,6 +12,8 @@
     worker      one measurement, in a process of its own
     runs        interleaved rounds of workers, and what their figures amount to
     latency     how long single frames take, of one stream and of many
+    precisions  int8 beside float32 and bfloat16, speed beside accuracy
+    precision_runs  their files, and one measurement of one of them
     clips       video files from end to end, beside PyAV that only decodes
     report      the table and the JSON document
     paper       the measurements of the paper, beside its numbers

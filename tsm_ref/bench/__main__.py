@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tsm_ref.bench import clips, latency, report, roofline
+from tsm_ref.bench import clips, latency, precisions, report, roofline
 from tsm_ref.bench.ours import OURS
 from tsm_ref.bench.own import own_model
 from tsm_ref.bench.paper import command as paper
@@ -66,6 +66,11 @@ def parser() -> Parser:
     p.add_argument(
         "--clip", nargs="+", metavar="FILE",
         help="video files from end to end beside PyAV decoding them alone, and nothing else",
+    )  # fmt: skip
+    p.add_argument(
+        "--precision", metavar="LIST",
+        help=f"some of {','.join(precisions.PRECISIONS)}: in these, beside ONNX Runtime and "
+        "OpenVINO on the same quantised network, with what it costs in accuracy, and nothing else",
     )  # fmt: skip
     p.add_argument("--smoke", action="store_true", help="tiny networks, no peers: does it run?")
     p.add_argument("--no-first-start", action="store_true", help="do not time compiling anew")
@@ -184,6 +189,8 @@ def _main(options: argparse.Namespace) -> int:
     if options.clip:
         _clips(options)
         return 0
+    if options.precision is not None:
+        return _precisions(options)
     wanted = settings(options)
     if options.latency:
         _latency(wanted, options)
@@ -235,6 +242,27 @@ def _latency(wanted: Settings, options: argparse.Namespace) -> None:
         say(text)
     else:
         _write(Path(options.json), text)
+
+
+def _precisions(options: argparse.Namespace) -> int:
+    """Time our engines and others in several precisions; returns the exit code."""
+    if options.own:
+        raise UsageError("--precision times the networks of the bench, not model files")
+    chosen = _known(_names(options.precision), dict.fromkeys(precisions.PRECISIONS), "precision")
+    if not chosen:
+        raise UsageError(f"--precision: give some of {', '.join(precisions.PRECISIONS)}")
+    found = precisions.measure_precisions(settings(options), chosen, tell)
+    rows = precisions.rows_of(found)
+    if options.json:
+        text = report.to_json({"machine": report.machine(None), "precisions": rows})
+    else:
+        text = "\n".join(precisions.lines(rows))
+    if options.json in (None, "-"):
+        say(text)
+    else:
+        _write(Path(options.json), text)
+    lacking = [r for r in rows if r["failed"] and r["engine"] in OURS]
+    return 1 if any(r["precision"] != "bfloat16" for r in lacking) else 0
 
 
 def _write(path: Path, text: str) -> None:

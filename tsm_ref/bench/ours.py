@@ -21,6 +21,11 @@ OURS = ("numba", "numpy")
 
 def open_ours(engine: str, workload: Workload, folder: Path, threads: int) -> Runner:
     """Open a workload on one of our engines, with the weights that lie in a folder."""
+    return as_runner(our_model(engine, workload, folder, threads), workload.online)
+
+
+def our_model(engine: str, workload: Workload, folder: Path, threads: int) -> Model:
+    """A workload as a model, with the weights that lie in a folder."""
 
     def weights() -> Mapping[str, Array]:
         with np.load(folder / "weights.npz") as file:
@@ -32,8 +37,12 @@ def open_ours(engine: str, workload: Workload, folder: Path, threads: int) -> Ru
         placement=workload.placement,
         preprocess=replace(base.preprocess, crop=(workload.size, workload.size)),
     )
-    model = Model(workload.graph(), weights, profile, engine=engine, threads=threads)
-    if workload.online:
+    return Model(workload.graph(), weights, profile, engine=engine, threads=threads)
+
+
+def as_runner(model: Model, online: bool) -> Runner:
+    """A model that takes whole clips, or one frame at a time."""
+    if online:
         stream: Any = model.stream()
         return Runner("tsm_ref", stream.step, lambda x: np.ascontiguousarray(x[0]), stream.reset)
     return Runner("tsm_ref", model, lambda x: np.ascontiguousarray(x.swapaxes(0, 1)[None]))

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.errors import UsageError
+
 Array = NDArray[Any]
 Step = Callable[[Any, list[Any]], tuple[Array, list[Any]]]
 
@@ -86,15 +88,19 @@ def _onnxruntime(folder: Path, threads: int) -> Runner:
     return _stateful(f"onnxruntime {ort.__version__}", step, names.zeros())
 
 
-def _openvino(folder: Path, threads: int) -> Runner:
+def open_openvino(folder: Path, threads: int, precision: str | None = "f32") -> Runner:
+    """Open a network with OpenVINO in a precision; None leaves that to its own choice.
+
+    Raises `UsageError` where it computes in another precision than it was told to.
+    """
     ov: Any = importlib.import_module("openvino")
-    options = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": "f32",
-        "NUM_STREAMS": 1,
-    }
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    if precision is not None:
+        options["INFERENCE_PRECISION_HINT"] = precision
     model = ov.Core().compile_model(str(folder / "network.onnx"), "CPU", options)
+    chosen = model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if precision not in (None, chosen):
+        raise UsageError(f"on this processor it computes in {chosen} where {precision} is wanted")
     request, names = model.create_infer_request(), read_names(folder)
     ports = [model.output(i) for i in range(len(names.outputs))]
 
@@ -104,7 +110,9 @@ def _openvino(folder: Path, threads: int) -> Runner:
         answers = [np.array(result[port]) for port in ports]
         return answers[0], answers[1:]
 
-    return _stateful(f"OpenVINO {ov.__version__.split('-')[0]}", step, names.zeros())
+    version = f"OpenVINO {ov.__version__.split('-')[0]}"
+    version += f", chose {chosen}" if precision is None else ""
+    return _stateful(version, step, names.zeros())
 
 
 def _litert(folder: Path, threads: int) -> Runner:
@@ -213,7 +221,7 @@ def _torch(folder: Path, threads: int) -> Runner:
 
 PEERS: Mapping[str, Opener] = {
     "onnxruntime": _onnxruntime,
-    "openvino": _openvino,
+    "openvino": open_openvino,
     "litert": _litert,
     "mnn": _mnn,
     "ncnn": _ncnn,

@@ -133,6 +133,28 @@ def prepare(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _measure_precision(request: dict[str, Any]) -> dict[str, Any]:
+    pin(request["cores"])
+    from tsm_ref.bench import precision_runs
+
+    return precision_runs.measure(request, TOLERANCE)
+
+
+def _prepare_precisions(request: dict[str, Any]) -> dict[str, Any]:
+    from tsm_ref.bench import precision_runs
+
+    precision_runs.prepare(request)
+    return {}
+
+
+_TASKS = {
+    "measure": measure,
+    "prepare": prepare,
+    "measure precision": _measure_precision,
+    "prepare precisions": _prepare_precisions,
+}
+
+
 def main(text: str) -> None:
     """Carry out a request; what goes wrong is the answer's ``failed``, in one line."""
     request = json.loads(text)
@@ -141,7 +163,7 @@ def main(text: str) -> None:
         time.perf_counter() - _STARTED
     )
     try:
-        answer = measure(request) if request["task"] == "measure" else prepare(request)
+        answer = _TASKS[request["task"]](request)
     except TsmError as error:
         answer = {"failed": str(error)}
     except Exception as error:

@@ -49,9 +49,9 @@ class Workload:
         """Seeded weights that keep the signal near 1."""
         return dict(random_weights(self.graph(), seed=1))
 
-    def clip(self) -> Array:
+    def clip(self, seed: int = 7) -> Array:
         """A seeded preprocessed clip (1, 3, T, H, W), float32, smooth in space and in time."""
-        rng = np.random.default_rng(7)
+        rng = np.random.default_rng(seed)
         coarse = -(-self.size // 16)
         noise = rng.standard_normal((1, 3, self.frames, coarse, coarse), np.float32)
         noise[:, :, 1:] += noise[:, :, :-1]
