@@ -11,6 +11,7 @@ Read in this order; each knows only those above it.
 ``shift_rules``  the named rule that the shifts of a graph follow
 ``hdf5``         our own format, and the guard in front of any HDF5 file
 ``onnx_in``      ONNX files, whose shifts are found by interpretation
+``tflite``       TensorFlow Lite files, read by way of ONNX's ops
 ``onnx_out``     our graphs as ONNX files, over clips or one frame at a time
 ``tensors``      named tensors (PyTorch, Paddle, safetensors) and whose network they are
 ``keras``        weight files and whole models of Keras
@@ -30,6 +31,7 @@ from tsm_ref.checkpoint.onnx_in.load import load_onnx
 from tsm_ref.checkpoint.onnx_out.export import export_onnx, export_onnx_stream
 from tsm_ref.checkpoint.registry import names, resolve, weights_folder
 from tsm_ref.checkpoint.tensors.safetensors import save_safetensors
+from tsm_ref.checkpoint.tflite.load import load_tflite
 from tsm_ref.checkpoint.views import FileView
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "load_checkpoint",
     "load_keras",
     "load_onnx",
+    "load_tflite",
     "names",
     "resolve",
     "save",

@@ -16,13 +16,14 @@ from tsm_ref.checkpoint.tensors.names import begins
 from tsm_ref.checkpoint.tensors.plain_hdf5 import tensors_of
 from tsm_ref.checkpoint.tensors.safetensors import load_safetensors
 from tsm_ref.checkpoint.tensors.torch import ZIP_HEAD, read_torch
+from tsm_ref.checkpoint.tflite.load import is_tflite, load_tflite
 from tsm_ref.errors import CheckpointError
 from tsm_ref.profile import PROFILES, Profile
 
 __all__ = ["load_checkpoint", "sha256_of"]
 
 SUPPORTED = (
-    "tsm_ref HDF5 files, Keras .h5, .weights.h5 and .keras files, ONNX models, "
+    "tsm_ref HDF5 files, Keras .h5, .weights.h5 and .keras files, ONNX and TFLite models, "
     "PyTorch and Paddle checkpoints, TorchScript, .npz and safetensors files"
 )
 
@@ -47,8 +48,8 @@ def load_checkpoint(
 
     Our own files carry their profile. A given one may change how frames are sampled, prepared and
     averaged, but not the shift or its placement, which the weights were trained with. A Keras file
-    says nothing about its shift, so there a profile is needed. An ONNX file says everything about
-    its shift and nothing about pictures; a given profile must agree with what it does. Of a file of
+    says nothing about its shift, so there a profile is needed. An ONNX or TFLite file tells all
+    of its shift and nothing of pictures; a given profile must agree with what it does. Of a file of
     tensors (PyTorch, Paddle, safetensors) names and shapes tell the network, and some of them the
     shift; see `tsm_ref.checkpoint.tensors.architectures`. ``options`` are single facts about such a
     file, such as ``fold_div=4`` (`tsm_ref.checkpoint.facts`).
@@ -66,6 +67,8 @@ def load_checkpoint(
     head = read_head(path, 512)
     if _is_onnx(head):
         return onnx_import.load_onnx(path, profile)
+    if is_tflite(head):
+        return load_tflite(path, profile)
     if head.startswith(ZIP_HEAD) and kind_of_zip(path) == "keras":
         return keras.load_keras_archive(path, profile, options)
     if head.startswith((ZIP_HEAD, b"\x80")):

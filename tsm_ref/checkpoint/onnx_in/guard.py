@@ -126,7 +126,7 @@ def model_of(
     )
     nodes = tuple(_node(node, reader) for node in graph.node)
     outputs = tuple(entry.name for entry in graph.output)
-    _check_names([name for name, _ in inputs], constants, nodes, outputs)
+    check_names([name for name, _ in inputs], constants, nodes, outputs)
     return OnnxModel(
         name=graph.name or "onnx",
         opset=opset,
@@ -291,7 +291,7 @@ def _attribute(attribute: Any, where: str, reader: Tensors) -> Any:
     raise CheckpointError(f"{where} has the type {kind}; numbers, texts and tensors are supported")
 
 
-def _check_names(
+def check_names(
     inputs: Iterable[str],
     constants: Mapping[str, Array],
     nodes: Iterable[OnnxNode],

@@ -56,6 +56,16 @@ def load_onnx(path: StrPath, profile: Profile | None = None) -> Checkpoint:
     that names the node.
     """
     model = read_onnx(path, SUPPORTED)
+    return checkpoint_of(model, path, profile, (FORMAT, model.opset))
+
+
+def checkpoint_of(
+    model: OnnxModel, path: StrPath, profile: Profile | None, layout: tuple[str, int]
+) -> Checkpoint:
+    """A model that was read as a `Checkpoint`; ``layout`` is the format of its file, and version.
+
+    Raises `CheckpointError` for what is not understood.
+    """
     made = imported(model)
     kept = _kept_profile(model)
     meant, unsaid = profile_of(made.graph, profile or kept), _unsaid(made.graph)
@@ -70,8 +80,8 @@ def load_onnx(path: StrPath, profile: Profile | None = None) -> Checkpoint:
         sha256=model.sha256,
         storage=model.storage,
         path=Path(path),
-        format=FORMAT,
-        format_version=model.opset,
+        format=layout[0],
+        format_version=layout[1],
         extra={"producer": model.producer},
         inputs=made.inputs,
         outputs=made.outputs,

@@ -1,0 +1,102 @@
+"""Networks of TensorFlow Lite files: shifts found, and results those of LiteRT."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tsm_ref
+from tests.checkpoint.tflite.writer import Sketch, clip_network
+
+
+def litert(data: bytes, *inputs: Any, plain: bool = False) -> Any:
+    """What LiteRT computes of a file, with XNNPACK or with its own kernels."""
+    module = pytest.importorskip("ai_edge_litert.interpreter")
+    kind = module.OpResolverType.BUILTIN_REF if plain else module.OpResolverType.AUTO
+    runner = module.Interpreter(model_content=data, experimental_op_resolver_type=kind)
+    runner.allocate_tensors()
+    for place, values in zip(runner.get_input_details(), inputs, strict=True):
+        runner.set_tensor(place["index"], values)
+    runner.invoke()
+    return runner.get_tensor(runner.get_output_details()[0]["index"])
+
+
+def loaded(folder: Path, data: bytes) -> Any:
+    path = folder / "model.bin"
+    path.write_bytes(data)
+    return tsm_ref.load(path)
+
+
+@pytest.fixture
+def clip() -> Any:
+    return np.random.default_rng(5).normal(size=(1, 3, 4, 8, 8)).astype(np.float32)
+
+
+def in_frames(clip: Any) -> Any:
+    return np.ascontiguousarray(clip[0].transpose(1, 2, 3, 0))
+
+
+@pytest.mark.parametrize(
+    ("how", "fill"), [("pad", "zero"), ("zeros", "zero"), ("roll", "circular")]
+)
+def test_a_shift_is_found_however_it_is_exported(
+    tmp_path: Path, clip: Any, how: str, fill: str
+) -> None:
+    sketch, x, y = clip_network(how)
+    model = loaded(tmp_path, sketch.file([x], [y]))
+    (shift,) = model.graph.select("TemporalShift")
+    assert shift.attr("d") == (1, -1, 0, 0, 0, 0, 0, 0)
+    assert shift.attr("fill") == fill
+    assert model(clip).shape == (1, 5)
+
+
+@pytest.mark.parametrize("how", ["pad", "zeros", "roll"])
+def test_the_results_are_those_of_litert(tmp_path: Path, clip: Any, how: str) -> None:
+    sketch, x, y = clip_network(how)
+    data = sketch.file([x], [y])
+    wanted = litert(data, in_frames(clip))
+    np.testing.assert_allclose(loaded(tmp_path, data)(clip), wanted, rtol=0, atol=1e-6)
+
+
+def test_weights_of_half_precision(tmp_path: Path, clip: Any) -> None:
+    sketch, x, y = clip_network()
+    exact = loaded(tmp_path, sketch.file([x], [y]))(clip)
+    for operator in list(sketch.operators):
+        if operator["op"] == "CONV_2D":
+            weight = sketch.tensors[operator["inputs"][1]]
+            half = sketch.const(np.asarray(weight["data"], np.float16), "float16")
+            weight["data"] = None
+            entry = {"op": "DEQUANTIZE", "inputs": [half], "outputs": [operator["inputs"][1]]}
+            sketch.operators.insert(0, {**entry, "options": {}})
+    data = sketch.file([x], [y])
+    model = loaded(tmp_path, data)
+    made = model(clip)
+    assert 0 < np.abs(made - exact).max() < 5e-3
+    np.testing.assert_allclose(made, litert(data, in_frames(clip)), rtol=0, atol=1e-6)
+
+
+def test_a_frame_of_zeros_belongs_to_the_window_behind_it(tmp_path: Path, clip: Any) -> None:
+    sketch = Sketch()
+    x = sketch.value((4, 8, 8, 3))
+    around = sketch.const([[0, 0], [1, 1], [1, 1], [0, 0]])
+    wide = sketch.do("PAD", [x, around], (4, 10, 10, 3))
+    inputs = [wide, sketch.random(6, 3, 3, 3), sketch.random(6)]
+    strides = {"stride_w": 2, "stride_h": 2, "padding": 1}
+    y = sketch.do("CONV_2D", inputs, (4, 4, 4, 6), activation=1, **strides)
+    wide = sketch.do("PAD", [y, around], (4, 6, 6, 6))
+    z = sketch.do("MAX_POOL_2D", [wide], (4, 2, 2, 6), width=3, height=3, **strides)
+    data = sketch.file([x], [sketch.classify(z)])
+    model = loaded(tmp_path, data)
+    assert [n.attr("pads") for n in model.graph.nodes if n.op in ("Conv", "MaxPool")] == [
+        (0, 1, 1, 0, 1, 1)
+    ] * 2
+    np.testing.assert_allclose(model(clip), litert(data, in_frames(clip)), rtol=0, atol=1e-6)
+
+
+def test_several_clips_at_once(tmp_path: Path, clip: Any) -> None:
+    sketch, x, y = clip_network()
+    data = sketch.file([x], [y])
+    model = loaded(tmp_path, data)
+    two = np.concatenate([clip, 2 * clip])
+    np.testing.assert_allclose(model(two)[:1], model(clip), rtol=0, atol=1e-6)

@@ -1,0 +1,59 @@
+"""A TensorFlow Lite file as a `Checkpoint`: read under guard, then lifted as an ONNX file is."""
+
+from dataclasses import replace
+
+from tsm_ref.checkpoint.contents import Checkpoint
+from tsm_ref.checkpoint.disk import StrPath
+from tsm_ref.checkpoint.onnx_in.load import checkpoint_of
+from tsm_ref.checkpoint.tflite.guard import VERSION, TfliteModel, read_tflite
+from tsm_ref.checkpoint.tflite.schema import MAGIC
+from tsm_ref.checkpoint.tflite.translation import SUPPORTED, as_onnx, rounded_at_run_time
+from tsm_ref.checkpoint.tflite.writing import ROUNDED
+from tsm_ref.profile import Profile
+
+FORMAT = "tflite"
+
+
+def is_tflite(head: bytes) -> bool:
+    """True for the first bytes of a TensorFlow Lite file.
+
+    >>> is_tflite(bytes([28, 0, 0, 0]) + b"TFL3")
+    True
+    """
+    return head[4:8] == MAGIC
+
+
+def load_tflite(path: StrPath, profile: Profile | None = None) -> Checkpoint:
+    """Read a TensorFlow Lite file into a graph of ours, its shifts lifted.
+
+    ``profile`` says what the file does not: sampling, preprocessing, labels; MIT's unless given.
+    What the shifts do is in the file, and a given profile must say the same.
+
+    Raises `CheckpointError` in one sentence for what is damaged, hostile, or not understood.
+    """
+    model = read_tflite(path, SUPPORTED)
+    made = checkpoint_of(as_onnx(model), path, profile, (FORMAT, VERSION))
+    return replace(made, warnings=(*made.warnings, *_warnings(model)), remarks=_remarks(model))
+
+
+def _warnings(model: TfliteModel) -> tuple[str, ...]:
+    """What is computed in another way than LiteRT does."""
+    count = rounded_at_run_time(model)
+    if not count:
+        return ()
+    return (
+        f"{count} layers have weights of 8 bits and read reals: LiteRT rounds what they read at "
+        "run time, here it stays real",
+    )
+
+
+def _remarks(model: TfliteModel) -> tuple[str, ...]:
+    whole = [
+        model.tensors[number].name
+        for number in (*model.inputs, *model.outputs)
+        if model.tensors[number].dtype in ROUNDED and model.tensors[number].steps is not None
+    ]
+    if not whole:
+        return ()
+    names = ", ".join(whole)[:200]
+    return (f"whole numbers in the file, given and taken as the reals they stand for: {names}",)
