@@ -69,7 +69,7 @@ INSIDE = {
     ),
     "models": (
         "builder flow",
-        "big_small bn_inception c3d mobilenet_v2 resnet resnet_3d s3d ts_can",
+        "big_small bn_inception c3d mobilenet_v2 p3d resnet resnet_3d s3d ts_can",
         "eco rfcn",
         "mobileone pp_lcnet",
         "mobilenet_v3",

@@ -76,6 +76,15 @@ def test_what_is_not_there_is_said():
 
 
 @pytest.mark.parametrize(
+    ("name", "near"),
+    [("resnet51", "resnet50"), ("I3D", "i3d-resnet50"), ("P3D", "p3d-63"), ("tscan", "ts-can")],
+)
+def test_the_nearest_is_named_however_it_is_written(name, near):
+    with pytest.raises(UsageError, match=f"no architecture '{name}'; the nearest is {near}; known"):
+        build_graph(name, **OPTIONS)
+
+
+@pytest.mark.parametrize(
     ("name", "options", "said"),
     [
         ("resnet18", {"clases": 3}, "no option 'clases'; beside those of all, it has non_local"),

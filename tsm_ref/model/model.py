@@ -464,8 +464,8 @@ def build(
     for all others.
     ``frame_depth`` are the frames within which the networks of a pulse shift: all, unless given.
     ``placement`` is "blockres" unless given, or "none" for networks that convolve in time (C3D,
-    I3D, R(2+1)D, S3D, ECO-Lite), which have nothing to shift, and clips of their own length and
-    size.
+    I3D, R(2+1)D, P3D, S3D, ECO-Lite), which have nothing to shift, and clips of their own length
+    and size.
     ``head`` is "mean", TSN's average of the logits over time, or "trn", the multi-scale relations
     of TRN (`tsm_ref.passes.relations`), for clips of ``segments`` frames.
     ``options`` go to the architecture, such as ``width`` of MobileNetV2. A mapping of names to

@@ -8,6 +8,7 @@ from tsm_ref.models.flow import flow_filters
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
 from tsm_ref.models.mobilenet_v3 import build_mobilenet_v3
 from tsm_ref.models.mobileone import MOBILEONES, MobileOneSpec, build_mobileone
+from tsm_ref.models.p3d import P3DS, build_p3d
 from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.models.resnet import RESNETS, NonLocalSpec, ResNetSpec, build_resnet
 from tsm_ref.models.resnet_3d import CLIP_RESNETS, build_clip_resnet, build_i3d
@@ -29,6 +30,7 @@ __all__ = [
     "CLIP_RESNETS",
     "MAPS",
     "MOBILEONES",
+    "P3DS",
     "RESNETS",
     "Architecture",
     "Maps",
@@ -47,6 +49,7 @@ __all__ = [
     "build_mobilenet_v2",
     "build_mobilenet_v3",
     "build_mobileone",
+    "build_p3d",
     "build_pp_lcnet",
     "build_resnet",
     "build_rfcn",

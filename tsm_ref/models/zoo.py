@@ -16,6 +16,7 @@ from tsm_ref.models.eco import build_eco_lite
 from tsm_ref.models.mobilenet_v2 import build_mobilenet_v2
 from tsm_ref.models.mobilenet_v3 import ROWS, build_mobilenet_v3
 from tsm_ref.models.mobileone import MOBILEONES, build_mobileone
+from tsm_ref.models.p3d import P3DS, build_p3d
 from tsm_ref.models.pp_lcnet import build_pp_lcnet
 from tsm_ref.models.resnet import RESNETS, build_resnet
 from tsm_ref.models.resnet_3d import CLIP_RESNETS, build_clip_resnet, build_i3d
@@ -120,6 +121,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         name: _convolving(partial(build_clip_resnet, spec), 32 if "34" in name else 16, 112)
         for name, spec in CLIP_RESNETS.items()
     },
+    **{name: _convolving(partial(build_p3d, blocks), 16, 160) for name, blocks in P3DS.items()},
     "i3d-resnet50": _convolving(build_i3d, 32, 224),
     "s3d": _convolving(build_s3d, 16, 224),
     "eco-lite": _convolving(build_eco_lite, 16, 224),
@@ -136,11 +138,18 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 def architecture_named(name: str) -> Architecture:
     """An architecture by name; raises `UsageError` for an unknown one, with the known ones."""
     if name not in ARCHITECTURES:
-        near = get_close_matches(name, ARCHITECTURES, 1, cutoff=0.7)
-        nearest = f"the nearest is {near[0]}; " if near else ""
+        nearest = f"the nearest is {near}; " if (near := _nearest(name)) else ""
         known = ", ".join(ARCHITECTURES)
         raise UsageError(f"there is no architecture {name!r}; {nearest}known are {known}")
     return ARCHITECTURES[name]
+
+
+def _nearest(name: str) -> str | None:
+    """The known name that is meant: in other letters, cut short, or mistyped."""
+    small = str(name).casefold()
+    begun = [known for known in ARCHITECTURES if small and known.startswith(small)]
+    near = begun or get_close_matches(small, ARCHITECTURES, 1, cutoff=0.7)
+    return near[0] if near else None
 
 
 def options_of(architecture: str) -> dict[str, Any]:
