@@ -91,15 +91,16 @@ def test_what_is_drawn() -> None:
     pytest.importorskip("PIL")
     box = Box("dog", 1, 0.9, 20.0, 30.0, 80.0, 90.0)
     black = np.zeros((101, 120, 3), np.uint8)
-    seen = [Seen(0, 0.0, (box,))]
-    drawn = Drawing(seen, trained=True)(Frame(0, 0.0, black))
+    drawing, untrained = Drawing(trained=True), Drawing(trained=False)
+    drawing.add(Seen(0, 0.0, (box,)))
+    drawn = drawing(Frame(0, 0.0, black))
     colour = tuple(int(COLOURS[1][i : i + 2], 16) for i in (1, 3, 5))
     assert drawn.shape == (102, 120, 3)
     assert all(tuple(drawn[y, x]) == colour for y, x in ((50, 20), (50, 79), (89, 50), (30, 79)))
     assert drawn[35:85, 25:75].max() == 0
     assert drawn[10:29, 20:60].max() > 0
-    assert Drawing(seen, trained=True)(Frame(1, 0.1, black))[:101].max() == 0
-    assert Drawing(seen, trained=False)(Frame(1, 0.1, black))[80:101].max() > 0
+    assert drawing(Frame(1, 0.1, black))[:101].max() == 0
+    assert untrained(Frame(1, 0.1, black))[80:101].max() > 0
 
 
 def test_a_label_cannot_speak_to_the_terminal() -> None:

@@ -26,6 +26,7 @@ from tsm_ref.options import (
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
     from tsm_ref.detection import Detector, Seen
+    from tsm_ref.detection.render import Drawing
     from tsm_ref.model import Model
 
 __all__ = ["main", "parser"]
@@ -151,10 +152,11 @@ def _untrained(options: argparse.Namespace) -> "Model":
 
 def _follow(detector: "Detector", options: argparse.Namespace) -> None:
     """Say the boxes of every frame as it comes, or of all of them at the end."""
-    from tsm_ref.detection.render import as_json, as_jsonl, line
+    from tsm_ref.detection.render import Drawing, as_json, as_jsonl, line
     from tsm_ref.live.sources import open_source
 
     trained, path = bool(options.model), options.stream or options.video
+    drawing = Drawing(trained=trained) if options.save_video else None
     stdin = None if sys.stdin is None else sys.stdin.buffer
     source = open_source(
         path, allow_partial=options.allow_partial, stdin=stdin, threads=options.threads
@@ -162,25 +164,25 @@ def _follow(detector: "Detector", options: argparse.Namespace) -> None:
     kept: list[Seen] = []
     with closing(source):
         for seen in detector.run(source):
-            if options.stream is None:
+            if drawing is not None:
+                drawing.add(seen)
+            if options.json:
                 kept.append(seen)
-            if not options.json:
+            else:
                 say(as_jsonl(seen, trained=trained) if options.jsonl else line(seen))
     for sentence in () if options.quiet else source.warnings:
         tell(f"warning: {path}: {sentence}")
-    if options.save_video is not None:
-        _draw(kept, options)
+    if drawing is not None:
+        _draw(drawing, options)
     if options.json:
         warnings = (*detector.model.warnings, *source.warnings)
         say(as_json(path, detector, kept, warnings, trained=trained))
 
 
-def _draw(kept: "list[Seen]", options: argparse.Namespace) -> None:
-    from tsm_ref.detection.render import Drawing
+def _draw(drawing: "Drawing", options: argparse.Namespace) -> None:
     from tsm_ref.show.film import redraw
     from tsm_ref.video import probe
 
-    drawing = Drawing(kept, trained=bool(options.model))
     rate = probe(options.video).frame_rate
     for note in redraw(options.video, options.save_video, rate, drawing):
         tell(f"warning: {note}")

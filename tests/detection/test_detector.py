@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tsm_ref
+from tsm_ref.checkpoint import export_onnx
 from tsm_ref.detection import Detector, Seen, Settings
 from tsm_ref.detection.boxes import boxes_of
 from tsm_ref.errors import CheckpointError, UsageError, VideoError
@@ -85,12 +86,26 @@ def test_labels_and_numbers() -> None:
         Detector(model)
 
 
+def test_a_file_in_onnx_is_a_detector_too(tmp_path) -> None:
+    pytest.importorskip("onnx")
+    model = network("48", "numpy")
+    path = tmp_path / "d.onnx"
+    sizes = {"T": 1, "H": 48, "W": 72}
+    export_onnx(model.graph, model.weights, path, sizes=sizes, profile=model.profile)
+    twin = tsm_ref.load(path, engine="numpy")
+    a, b = (list(Detector(each, LOOSE).run(film(2))) for each in (model, twin))
+    assert any(seen.boxes for seen in a)
+    for one, other in zip(a, b, strict=True):
+        np.testing.assert_array_equal(edges(one), edges(other))
+
+
 def test_what_cannot_be_is_refused() -> None:
     detector = Detector(network("16", "numpy"))
     with pytest.raises(VideoError, match="frame of 500x4 is 1000x8 for the network, smaller than"):
         list(Detector(network("600", "numpy")).run(film(1, 4, 500)))
-    with pytest.raises(VideoError, match="frame 0 is 96x64 and those before it are 72x48"):
-        list(detector.run([*film(1), *film(1, 64, 96)]))
+    with pytest.raises(VideoError, match="frame 0 of 96x96 is 16x16 for the network, and those be"):
+        list(detector.run([*film(1), *film(1, 96, 96)]))
+    assert len(list(detector.run([*film(1), *film(1, 96, 144)]))) == 2  # of the same shape
     with pytest.raises(UsageError, match=r"`size` \(=15\) must be at least the network's stride"):
         Detector(network("15", "numpy"))
     with pytest.raises(CheckpointError, match="no detector: it has no output 'objectness'"):

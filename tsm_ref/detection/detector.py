@@ -62,14 +62,16 @@ class Detector:
 
     def __init__(self, model: Model, settings: Settings | None = None) -> None:
         self.model, self.settings = model, settings or Settings()
-        missing = [name for name in MAPS if name not in model.graph.outputs]
-        if missing:
-            raise CheckpointError(
-                f"the model {model.name!r} is no detector: it has no output {missing[0]!r}"
-            )
+        named = {view.name: view.value for view in model.form.outputs} if model.form else {}
+        self._values = {name: named.get(name, name) for name in MAPS}
+        for name, value in self._values.items():
+            if value not in model.graph.outputs:
+                raise CheckpointError(
+                    f"the model {model.name!r} is no detector: it has no output {name!r}"
+                )
         shapes = model.graph.shapes(model.input_shapes())
         try:
-            count = classes_of({name: shapes[name][1] for name in MAPS})
+            count = classes_of({name: shapes[value][1] for name, value in self._values.items()})
         except CheckpointError as error:
             raise error.about(f"the model {model.name!r}") from None
         if model.labels and len(model.labels) != count:
@@ -89,21 +91,22 @@ class Detector:
     def run(self, frames: Iterable[Frame]) -> Iterator[Seen]:
         """The boxes of every frame, as soon as it has come; there may be none.
 
-        Raises `VideoError` for frames of several sizes, and for one that is too thin to be seen.
+        Raises `VideoError` for frames of several shapes, and for one that is too thin to be seen.
         """
         stream, first = self.model.stream(), None
         for frame in frames:
-            size = frame.pixels.shape[:2]
-            first = first or size
-            if size != first:
-                raise VideoError(
-                    f"frame {frame.index} is {size[1]}x{size[0]} and those before it are "
-                    f"{first[1]}x{first[0]}: one size is needed"
-                )
             x = self._prepared(frame)
+            first = first or x.shape
+            if x.shape != first:
+                height, width = frame.pixels.shape[:2]
+                raise VideoError(
+                    f"frame {frame.index} of {width}x{height} is {x.shape[3]}x{x.shape[2]} for the "
+                    f"network, and those before it were {first[3]}x{first[2]}: one shape is needed"
+                )
             found = stream.step(x)
             assert isinstance(found, dict)  # several outputs, none of them late
-            yield self._seen(frame, {name: found[name][0] for name in MAPS}, x.shape[2:])  # type: ignore[index]
+            maps = {name: np.asarray(found[value])[0] for name, value in self._values.items()}
+            yield self._seen(frame, maps, x.shape[2:])
 
     def _prepared(self, frame: Frame) -> NDArray[np.float32]:
         """A frame as the network takes it, (1, 3, h, w)."""

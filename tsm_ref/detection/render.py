@@ -1,7 +1,6 @@
 """The boxes of frames as lines, as JSON, and drawn on the frames."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -82,16 +81,20 @@ def as_json(
 
 
 class Drawing:
-    """Draws the boxes of a frame on it; raises `MissingDependency` without Pillow."""
+    """Draws on frames the boxes that it was given; raises `MissingDependency` without Pillow."""
 
-    def __init__(self, frames: list[Seen], *, trained: bool) -> None:
+    def __init__(self, *, trained: bool) -> None:
         try:
             from PIL import Image, ImageDraw, ImageFont
         except ImportError:
             raise MissingDependency("pillow", "draw on a video") from None
-        self._image, self._draw, self._font = Image, ImageDraw, ImageFont.load_default(14)
-        self._boxes: Mapping[int, tuple[Box, ...]] = {seen.index: seen.boxes for seen in frames}
+        self._image, self._draw, self._fonts = Image, ImageDraw, ImageFont
+        self._boxes: dict[int, tuple[Box, ...]] = {}
         self._trained = trained
+
+    def add(self, seen: Seen) -> None:
+        """Give it the boxes of a frame."""
+        self._boxes[seen.index] = seen.boxes
 
     def __call__(self, frame: Frame) -> NDArray[np.uint8]:
         """The frame with its boxes, (H, W, 3), one pixel larger where a side is odd."""
@@ -99,6 +102,7 @@ class Drawing:
         canvas = self._image.new("RGB", (width + width % 2, height + height % 2), PAPER)
         canvas.paste(self._image.fromarray(frame.pixels), (0, 0))
         draw = self._draw.Draw(canvas)
+        draw.font = self._fonts.load_default(max(14, height // 40))
         for box in reversed(self._boxes.get(frame.index, ())):  # the likeliest on top
             self._box(draw, box, max(2, min(height, width) // 180))
         if not self._trained:
@@ -114,7 +118,7 @@ class Drawing:
 
     def _text(self, draw: Any, text: str, x: int, bottom: int, colour: str) -> None:
         """A text on a ground of its own, above a line, or below where there is no room."""
-        _, _, width, height = draw.textbbox((0, 0), text, font=self._font)
+        _, _, width, height = draw.textbbox((0, 0), text)
         top = bottom - height - 2 if bottom >= height + 2 else bottom
         draw.rectangle((x, top, x + width + 3, top + height + 1), colour)
-        draw.text((x + 2, top), text, PAPER if colour != PAPER else INK, self._font)
+        draw.text((x + 2, top), text, PAPER if colour != PAPER else INK)
