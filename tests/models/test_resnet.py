@@ -5,9 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tsm_ref.models import RESNETS, ResNetSpec, build_resnet
+import tsm_ref
+from tests.judging import U32, assert_within
+from tsm_ref.engine import make_engine
+from tsm_ref.engine.oracle import run_with_bound
+from tsm_ref.errors import UsageError
+from tsm_ref.models import RESNETS, ResNetSpec, build_resnet, random_weights
 from tsm_ref.models.resnet import n_round
 from tsm_ref.profile import ShiftRule
+from tsm_ref.reference import cross_folds
 
 CLIP = {"x": (1, 3, 8, 224, 224)}
 
@@ -278,3 +284,48 @@ def test_a_pool_over_time_halves_the_frames_of_the_later_stages():
         assert shapes["temporal_pool"] == (1, 256, half, 16, 16)
         assert shapes["fc"] == (1, 400, half)
     assert build("resnet50").parameters == g.parameters
+
+
+SPACED = ResNetSpec((1, 1), width=16, stem_kernel=3, stem_stride=1, stem_pool=False)
+
+
+def test_a_cross_stands_behind_every_temporal_shift_and_costs_nothing():
+    made, plain = build("resnet50", spatial_shift=8), build("resnet50")
+    assert made.parameters == plain.parameters
+    assert made.multiply_adds(CLIP)["layer1.0.conv1"] == plain.multiply_adds(CLIP)["layer1.0.conv1"]
+    crosses = list(made.select("SpatialShift"))
+    assert [node.inputs[0] for node in crosses] == shifted(made)
+    dh, dw = cross_folds(256)
+    assert crosses[1].attrs == {"dh": tuple(dh), "dw": tuple(dw), "fill": "zero"}
+    inside = build("resnet50", spatial_shift=8, placement="block")
+    skips = [node.inputs for node in inside.nodes if node.name == "layer1.1.add"]
+    assert skips == [("layer1.1.bn3", "layer1.1.shift")]
+
+
+@pytest.mark.parametrize("bottleneck", [False, True])
+@pytest.mark.parametrize("engine", ["numba", "numpy", "loops"])
+def test_a_network_with_crosses_is_within_the_bound(engine, bottleneck, rng):
+    spec = replace(SPACED, bottleneck=bottleneck)
+    for options in ({}, {"shift": ShiftRule("mit", 8, "circular")}, {"placement": "none"}):
+        graph = build_resnet(spec, num_classes=3, spatial_shift=8, **options)
+        weights = random_weights(graph)
+        x = {"x": rng.standard_normal((1, 3, 4, 11, 13)).astype(np.float32)}
+        (bound,) = run_with_bound(graph, weights, x, U32).values()
+        assert_within(make_engine(graph, weights, engine).run(x)["consensus"], bound)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_stream_with_crosses_gives_the_bits_of_the_clip(causal, rng):
+    model = tsm_ref.build("resnet18", num_classes=3, spatial_shift=8, causal=causal, engine="numba")
+    clip = rng.standard_normal((1, 3, 10, 32, 32)).astype(np.float32)
+    stream = model.stream()
+    assert stream.delay == (0 if causal else 8)
+    parts = [stream.steps(clip[:, :, :4]), stream.steps(clip[:, :, 4:]), stream.flush()]
+    made = np.concatenate([part for part in parts if part is not None], 1)
+    assert made.tobytes() == model.frame_logits(clip).tobytes()
+
+
+@pytest.mark.parametrize("parts", [3, -1, 8.0, True])
+def test_a_cross_of_fewer_than_four_parts_is_refused(parts):
+    with pytest.raises(UsageError, match=r"`spatial_shift` .* must be the parts of the channels"):
+        tsm_ref.build("resnet18", spatial_shift=parts)

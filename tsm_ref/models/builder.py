@@ -124,8 +124,10 @@ class Builder:
         )
 
     def spatial_shift(self, x: str, name: str, fold_div: int = 8, fill: str = "zero") -> str:
-        """A shift along height and width by the folds of a cross: up, down, left and right."""
+        """A shift by the folds of a cross, up, down, left and right; empty folds add nothing."""
         dh, dw = cross_folds(self.channels(x), fold_div)
+        if not (dh.any() or dw.any()):
+            return x
         attrs = {"dh": tuple(dh.tolist()), "dw": tuple(dw.tolist()), "fill": fill}
         return self.node("SpatialShift", name, [x], self.channels(x), **attrs)
 

@@ -110,6 +110,7 @@ def build_resnet(
     non_local: Mapping[str, NonLocalSpec | str] | str | None = None,
     temporal_pool: bool = False,
     in_channels: int = 3,
+    spatial_shift: int = 0,
     name: str = "tsm-resnet",
 ) -> Graph:
     """A residual network over ``x`` of shape (N, 3, T, H, W) with logits of shape (N, num_classes).
@@ -123,11 +124,21 @@ def build_resnet(
     three frames, every second frame, in front of the second stage: the stages from there on see
     half the frames.
 
+    ``spatial_shift`` is the two-dimensional extension: behind the temporal shift of every residual
+    branch, so many parts of the channels make a cross, one part each up, down, left and right
+    (`tsm_ref.reference.cross_folds`; 8 shifts half of the channels), with the fill of the temporal
+    one. No weight is added.
+
     >>> build_resnet(RESNETS["resnet50"], num_classes=400).parameter_count
     24327632
     """
     if placement not in ("none", "blockres", "block"):
         raise ValueError(f"`placement` (={placement!r}) must be 'none', 'blockres' or 'block'")
+    if type(spatial_shift) is not int or spatial_shift < 0 or 0 < spatial_shift < 4:
+        raise ValueError(
+            f"`spatial_shift` (={spatial_shift!r}) must be the parts of the channels, 4 or more, "
+            "or 0 for none"
+        )
     rule = ShiftRule("none") if placement == "none" else shift or ShiftRule("mit")
     b = Builder(name, epsilon=spec.epsilon)
     x = b.input("x", ("N", in_channels, "T", "H", "W"))
@@ -152,6 +163,7 @@ def build_resnet(
                 placement=placement,
                 shift=rule if i % every == 0 else ShiftRule("none"),
                 project=spec.project_first and stage == i == 0,
+                spatial_shift=spatial_shift,
             )
             if non_local and place in non_local:
                 kind = non_local[place]
@@ -265,10 +277,12 @@ def residual_block(
     shift: ShiftRule,
     project: bool = False,
     dilation: int = 1,
+    spatial_shift: int = 0,
 ) -> str:
     """A basic block (3x3, 3x3) or a bottleneck (1x1, 3x3, 1x1), with its shift and its skip.
 
-    ``project`` gives it a convolution as its skip path in any case, ``dilation`` is that of 3x3.
+    ``project`` gives it a convolution as its skip path in any case, ``dilation`` is that of 3x3;
+    ``spatial_shift`` are the parts of a cross in the residual branch.
     """
     shifted = b.shift(x, f"{name}.shift", shift)
     skip = shifted if placement == "block" else x
@@ -280,6 +294,8 @@ def residual_block(
     else:
         layers = [(planes, 3, stride), (planes, 3, 1)]
     y = shifted
+    if spatial_shift:
+        y = b.spatial_shift(y, f"{name}.spatial_shift", spatial_shift, shift.fill)
     for i, (width, kernel, step) in enumerate(layers, start=1):
         y = b.conv(
             y,
