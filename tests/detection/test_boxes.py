@@ -57,6 +57,14 @@ def test_what_is_moved_out_of_the_picture_is_no_box() -> None:
     assert boxes_of(maps, SIZE, Settings(threshold=0.01)).boxes.shape == (0, 4)
 
 
+def test_of_two_that_are_almost_certain_the_likelier_comes_first() -> None:
+    """In float64 both probabilities are 1."""
+    maps = planted((5, 4, 0), (5, 14, 1))
+    maps["objectness"][9 + CENTRE, 5, [4, 14]] = 50, 60
+    places = proposals(maps["objectness"], maps["offsets"], SIZE, Settings(proposals=2))
+    assert places[:, 0].tolist() == [168.0, 8.0]
+
+
 def test_no_proposals_are_no_boxes() -> None:
     maps = planted((5, 4, 0))
     maps["offsets"][:] = -100  # every anchor leaves the picture, or becomes nothing

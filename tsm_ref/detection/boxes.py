@@ -95,7 +95,8 @@ def proposals(objectness: Array, offsets: Array, size: Size, settings: Settings)
     """
     _, height, width = objectness.shape
     background, objects = objectness.reshape(2, -1, height, width)
-    scores = ref.sigmoid(np.asarray(objects - background, np.float64)).transpose(1, 2, 0).ravel()
+    # The softmax of both grows with their difference, which does not round to 1.
+    scores = np.asarray(objects - background, np.float64).transpose(1, 2, 0).ravel()
     moved = offsets.reshape(-1, 4, height, width).transpose(2, 3, 0, 1)
     boxes = ref.decode_boxes(ref.anchors(height, width, STRIDE), moved.astype(np.float64))
     boxes = ref.clip_boxes(boxes, *size).reshape(-1, 4)
