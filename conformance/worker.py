@@ -63,6 +63,7 @@ def introduction(testee: InProcess) -> dict[str, Any]:
             "dtypes": list(told.dtypes),
             "streaming": told.streaming,
             "bitwise_streaming": told.bitwise_streaming,
+            "quantised": told.quantised,
             "fixed": dict(told.fixed),
             **{k: list(v) for k, v in scope.items() if v is not None},
         },

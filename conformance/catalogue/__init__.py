@@ -4,7 +4,7 @@
 - `l1_convolution`, `l1_layers`, `l1_pooling`: single layers
 - `l2_blocks`, `l3_networks`, `l4_architectures`: blocks and networks
 - `l5_frames`, `l6_film`: frames, pixels, a video file
-- `streaming`: frame by frame; `refusals`: invalid input
+- `streaming`: frame by frame; `quantised`: layers of 8-bit numbers; `refusals`: invalid input
 - `sizes`, `memory`: the same operations at sizes and in kinds of memory where faults live
 - `_questions`: what several of them ask
 
@@ -32,6 +32,7 @@ MODULES = (
     "l5_frames",
     "l6_film",
     "streaming",
+    "quantised",
     "sizes",
     "memory",
     "refusals",

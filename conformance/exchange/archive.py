@@ -43,6 +43,7 @@ FLAGS: Mapping[str, str] = {
     "same-bits": "the answers to all questions of the case must be the same bits",
     "streaming": "for implementations that run frame by frame",
     "bitwise_streaming": "for those whose stream gives the bits of the whole clip",
+    "quantised": "for those that have layers of 8-bit numbers",
     "float16": "for those that take float16",
     "float64": "for those that take float64",
     "exact": "for those whose algorithm does not transform its data",

@@ -7,12 +7,16 @@ import numpy as np
 
 from conformance.questions.case import Call, Problem
 from conformance.testees.base import Declaration, Outputs, Reply, Testee
+from conformance.testees.layouts import PIXELS, WEIGHTS
 
 AXES = {"channels": 1, "frames": 2, "height": 3, "width": 4}
 """Where a clip (N, C, T, H, W) has the sizes that a testee may fix."""
 
-SHIFTS = ("temporal_shift", "temporal_shift_adjoint", "shift_by")
+SHIFTS = ("temporal_shift", "temporal_shift_adjoint", "shift_by", "quantised_shift")
 """The operations whose channels may be fixed; everywhere else a weight decides about them."""
+
+PICTURES = (*PIXELS, "normalize", "preprocess")
+"""The operations whose first input is no batch of clips."""
 
 
 def askable(problem: Problem, declaration: Declaration) -> Problem:
@@ -62,7 +66,7 @@ def _fits(call: Call, declaration: Declaration) -> bool:
 def _clips(call: Call) -> int:
     """How many clips a call holds, by its first input."""
     x = next(iter(call.inputs.values()), None)
-    if x is None or x.dtype == np.uint8:
+    if x is None or call.operation in PICTURES:
         return 1
     return x.shape[1] if call.operation == "stream" else x.shape[0] if x.ndim > 2 else 1
 
@@ -70,8 +74,7 @@ def _clips(call: Call) -> int:
 def _singly(call: Call, clips: int) -> Iterator[Call]:
     """The call once for each of its clips: inputs that have as many go along, weights stay."""
     first, *rest = call.inputs
-    shared = ("weight", "bias", "mean", "variance", "scale", "shift")
-    cut = [first, *(k for k in rest if k not in shared and not k.startswith("weights/"))]
+    cut = [first, *(k for k in rest if k not in WEIGHTS and not k.startswith("weights/"))]
     axis = 1 if call.operation == "stream" else 0
     for n in range(clips):
         inputs = {

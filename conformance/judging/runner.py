@@ -105,7 +105,7 @@ def _judged(case: Case, testee: Testee, options: Options) -> dict[str, Any]:
         return _not_applicable(reason)
     for need in case.needs:
         if lack := told.lacks(need):
-            return {"outcome": "skipped", "message": lack}
+            return _not_applicable(lack) if need == "quantised" else _skipped(lack)
     setting = setting_of(told, options.seed)
     if case.interactive is not None:
         if told.fixed:
@@ -114,7 +114,7 @@ def _judged(case: Case, testee: Testee, options: Options) -> dict[str, Any]:
     try:
         problem = askable(make_problem(case, setting), told)
     except VacuousCase as error:
-        return {"outcome": "skipped", "message": f"cannot be judged: {error}"}
+        return _skipped(f"cannot be judged: {error}")
     if not problem.questions:
         return _not_applicable(f"it asks for other sizes; {told.scope}")
     timeout = options.timeout * (COSTLY if case.costly else 1)
@@ -123,6 +123,10 @@ def _judged(case: Case, testee: Testee, options: Options) -> dict[str, Any]:
 
 def _not_applicable(why: str) -> dict[str, Any]:
     return {"outcome": "not applicable", "message": why}
+
+
+def _skipped(why: str) -> dict[str, Any]:
+    return {"outcome": "skipped", "message": why}
 
 
 def _twice(problem: Problem, testee: Testee, timeout: float) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from conformance.judging.results import Evidence
 from conformance.mutants import MUTANTS, Mutant, answer, suspects
 from conformance.questions.case import Call, Problem, Question, Setting, make_problem
 from conformance.questions.files import ALLOWED_KINDS
+from conformance.questions.quantised import STEPS_OF
 from conformance.testees.base import Outputs
 
 KNOWN = "it answers like a known mistake: "
@@ -270,5 +271,5 @@ class _Witnesses:
 
 def _concerns(mutant: Mutant, operation: str) -> bool:
     """Whether what a mutant replaces is asked for by an operation directly."""
-    behind = {"temporal_shift": {"folds", "shift_by"}, "stream": {"stream_class"}}
-    return bool(({operation} | behind.get(operation, set())) & set(mutant.methods))
+    behind = {"temporal_shift": ("folds", "shift_by"), "stream": ("stream_class",), **STEPS_OF}
+    return bool({operation, *behind.get(operation, ())} & set(mutant.methods))

@@ -8,7 +8,17 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from conformance.mutants import layers, networks, pools, refusals, shifts, sizes, streams, video
+from conformance.mutants import (
+    layers,
+    networks,
+    pools,
+    quantised,
+    refusals,
+    shifts,
+    sizes,
+    streams,
+    video,
+)
 from conformance.mutants.base import Mutant, Recorder
 from conformance.questions.case import Call
 from conformance.questions.conventions import Conventions
@@ -17,7 +27,7 @@ from conformance.testees.in_process import InProcess
 
 MUTANTS: Mapping[str, Mutant] = {
     mutant.name: mutant
-    for module in (shifts, layers, pools, networks, sizes, streams, video, refusals)
+    for module in (shifts, layers, pools, networks, sizes, streams, quantised, video, refusals)
     for mutant in module.CATALOGUE.values()
 }
 """Every mutant by name."""

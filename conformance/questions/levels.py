@@ -14,9 +14,10 @@ LEVELS: Mapping[str, str] = {
     "L5": "frames and pixels",
     "L6": "a video file to JSON",
     "S": "streaming",
+    "Q": "quantised layers",
     "R": "refusing invalid input",
 }
-"""Every level in order; L0 to L6 build on each other, S and R stand beside them."""
+"""Every level in order; L0 to L6 build on each other, S, Q and R stand beside them."""
 
 LADDER = tuple(level for level in LEVELS if level.startswith("L"))
 

@@ -37,6 +37,7 @@ def as_report(run: Run) -> dict[str, Any]:
                 "layout": told.layout,
                 "streaming": told.streaming,
                 "bitwise_streaming": told.bitwise_streaming,
+                "quantised": told.quantised,
                 "layouts": dict(told.layouts),
                 "scope": told.scope,
             },

@@ -34,6 +34,15 @@ OPERATIONS: Mapping[str, str] = {
     "shifted_blocks": "blocks, placement -> y: one 0 or 1 per block",
     "network": "x, weights, architecture, ... -> y: logits (N, K)",
     "frame_logits": "x, weights, architecture, ... -> y: logits (N, K, T)",
+    "quantize_linear": "x, scale, zero_point, dtype -> y: reals to quantised values",
+    "dequantize_linear": "x, scale, zero_point -> y: quantised values to reals",
+    "qlinear_conv": "x, weight, weight_scale, bias, x_scale, ..., y_scale, ... -> y",
+    "qlinear_matmul": "x, weight, weight_scale, bias, x_scale, ..., y_scale, ... -> y",
+    "qlinear_add": "x, other, x_scale, ..., other_scale, ..., y_scale, ... -> y",
+    "qlinear_average_pool": "x, kernel, stride, padding, x_scale, ..., y_scale, ... -> y",
+    "qlinear_global_average_pool": "x, x_scale, ..., y_scale, ... -> y: (N, C, T)",
+    "quantised_shift": "x, fold_div, zero_point -> y: the profile's shift of quantised values",
+    "quantised_network": "x, weights, steps, fold_div -> y: quantised logits (N, K, T)",
     "stream": "frames, script, subject, weights?, ... -> y: an online shift or network",
     "sample_frames": "policy, num_frames, segments -> y: frames counted from 0 (clips, T)",
     "resize": "image, height, width, arithmetic -> y: uint8 (H, W, 3)",
@@ -100,7 +109,8 @@ class Declaration:
     ``accumulation`` is the type its sums are made in; ``exact`` is False for algorithms that
     transform their data (Winograd, FFT); ``dtypes`` are the float types it takes; ``layout`` the
     order of axes in which it wants clips; ``streaming`` whether it can run frame by frame, and
-    ``bitwise_streaming`` whether that gives the same bits as a whole clip. ``layouts`` names the
+    ``bitwise_streaming`` whether that gives the same bits as a whole clip; ``quantised`` whether it
+    has layers of 8-bit numbers, about which nothing is asked otherwise. ``layouts`` names the
     operations that want another order of axes than ``layout``.
 
     Three words say what it is, and nothing else is asked of it; the verdict repeats them.
@@ -120,6 +130,7 @@ class Declaration:
     layout: str = "NCTHW"
     streaming: bool = True
     bitwise_streaming: bool = False
+    quantised: bool = False
     layouts: Mapping[str, str] = field(default_factory=dict)
     operations: tuple[str, ...] | None = None
     architectures: tuple[str, ...] | None = None
@@ -162,7 +173,7 @@ class Declaration:
         """Why a case that needs a capability cannot be asked, or nothing."""
         if need == "exact":
             return f"the testee declares {self.inexact}" if self.inexact else ""
-        if need in ("streaming", "bitwise_streaming"):
+        if need in ("streaming", "bitwise_streaming", "quantised"):
             return "" if getattr(self, need) else f"the testee declares {need}: false"
         if need in self.dtypes:
             return ""

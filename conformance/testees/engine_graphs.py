@@ -1,12 +1,13 @@
 """The graphs of tsm_ref that our engines need to answer the suite's questions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from conformance.questions.arrays import Array
 from conformance.questions.conventions import Conventions
+from conformance.testees import engine_quantised
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models.builder import Builder
 from tsm_ref.models.resnet import ResNetSpec, build_resnet
@@ -217,12 +218,13 @@ class ChunkStream:
         self.testee, self.subject, self.weights = testee, subject, weights
         self.attributes = attributes
         self.stream: Any = None
+        self.to_real: Callable[[Array], Array] = np.asarray
 
     def step(self, chunk: Array) -> Array:
         """(N, C, t, H, W) -> (N, K, t, ...)."""
         if self.stream is None:
             self._open(chunk)
-        y: Array = self.stream.steps(chunk)
+        y: Array = self.stream.steps(self.to_real(chunk))
         return np.moveaxis(y, 1, 2)
 
     def reset(self) -> None:
@@ -253,6 +255,12 @@ class ChunkStream:
             nodes = (Node("y", "TemporalShift", ("x",), shift),)
             graph = Graph("shift", (Input("x", shape),), nodes, ("y",), {})
             weights: Weights = {}
+        elif self.subject == "quantised_shift":
+            graph = engine_quantised.shift_alone(chunk.shape[1], self.attributes, conventions)
+            zero = self.attributes["zero_point"]
+            weights, self.to_real = {}, lambda x: x.astype(np.float32) - np.float32(zero)
+        elif self.subject == "quantised_network":
+            graph, weights = engine_quantised.network(self.weights, self.attributes, conventions)
         else:
             graph = network(self.attributes, conventions)
             assert graph.frame_logits is not None

@@ -2,7 +2,7 @@
 
 Every operation becomes a graph of its own, of one node or of a whole network, and is run by the
 NumPy or the Numba engine; streams, sampling, preprocessing and recognition are those of the
-package. This module and `engine_graphs` alone know the engines.
+package. This module, `engine_graphs` and `engine_quantised` alone know the engines.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ import numpy as np
 from conformance.questions.arrays import Array
 from conformance.questions.conventions import Conventions, conventions_of
 from conformance.testees import engine_graphs as graphs
+from conformance.testees.engine_quantised import QuantisedOperations
 
 Weights = Mapping[str, Array]
 
@@ -28,7 +29,7 @@ SIMPLE: Mapping[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-class EngineTestee:
+class EngineTestee(QuantisedOperations):
     """An engine of tsm_ref, ``numpy`` or ``numba``, under a profile."""
 
     def __init__(self, engine: str, conventions: str | Conventions = "mit") -> None:
@@ -41,6 +42,7 @@ class EngineTestee:
             "capabilities": {
                 "exact": engine != "numba",
                 "bitwise_streaming": engine == "numba",
+                "quantised": True,
             },
         }
 

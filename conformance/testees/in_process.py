@@ -103,7 +103,7 @@ class _Script:
         """Every stream is opened by the factory with the attributes of the call."""
         if self.layout.startswith("(NT)"):
             rest |= self._told("batch", clips.shape[1])
-        is_shift = rest.get("subject") == "temporal_shift"
+        is_shift = rest.get("subject") in ("temporal_shift", "quantised_shift")
         return play(
             script,
             clips,

@@ -31,11 +31,18 @@ from conformance.testees.base import Outputs, Reply
 
 PIXELS = ("sample_frames", "resize", "crop", "recognize", "shifted_blocks")
 """The operations without a clip."""
-WINDOWED = {"conv": ("weight",), "max_pool": (), "avg_pool": ()}
+WINDOWED = {
+    "conv": ("weight",),
+    "qlinear_conv": ("weight",),
+    **dict.fromkeys(("max_pool", "avg_pool", "qlinear_average_pool"), ()),
+}
 """The operations with a window, and their inputs that have its shape."""
 WHOLE = {"kernel": 1, "stride": 1, "padding": 0, "dilation": 1}
 """The attributes of a window, with the value along time that leaves frames alone."""
-WEIGHTS = ("weight", "bias", "mean", "variance", "scale", "shift")
+WEIGHTS = (
+    *("weight", "bias", "mean", "variance", "scale", "shift"),
+    *("weight_scale", "zero_point"),
+)
 PER_CLIP = ("network", "consensus")
 """The operations whose answer has no axis of time."""
 

@@ -12,12 +12,13 @@ import numpy as np
 from conformance.questions import film, pixels
 from conformance.questions.arrays import Array
 from conformance.questions.conventions import Conventions, conventions_of
+from conformance.questions.quantised import Quantised
 from conformance.questions.structure import Structure, Weights
 from conformance.testees.reference_stream import ReferenceStream
 from tsm_ref import reference
 
 
-class Reference(Structure):
+class Reference(Quantised, Structure):
     """Every operation of the suite, in plain NumPy.
 
     >>> x = np.ones((1, 8, 2, 1, 1), np.float32)
@@ -61,6 +62,7 @@ class Reference(Structure):
             "profile": self.conventions.as_dict(),
             "capabilities": {
                 "dtypes": ["float16", "float32", "float64"],
+                "quantised": True,
             },
         }
 

@@ -7,6 +7,9 @@ import numpy as np
 
 from conformance.questions.arrays import Array
 
+SUBJECTS = {"network": "frame_logits"}
+"""The operation that a subject stands for, where that has another name."""
+
 
 class ReferenceStream:
     """A causal network or shift that is given a few frames at a time.
@@ -32,10 +35,9 @@ class ReferenceStream:
     def step(self, chunk: Array) -> Array:
         """What the network gives for the frames of a chunk (N, C, t, H, W)."""
         self.site = 0
-        if self.subject == "temporal_shift":
-            result: Array = self.model.temporal_shift(chunk, **self.attributes)
-        else:
-            result = self.model.frame_logits(chunk, self.weights, **self.attributes)
+        run = getattr(self.model, SUBJECTS.get(self.subject, self.subject))
+        weights = {} if self.weights is None else {"weights": self.weights}
+        result: Array = run(chunk, **weights, **self.attributes)
         return result
 
     def cached_shift(self, x: Array, d: Array, fill: str) -> Array:

@@ -10,7 +10,8 @@ CLASSES = """direction, wrap, edge, fold arithmetic, reshape order, leaking clip
 placement, skip path, n_round, cache content, cache slice, reset, aliasing, stream mix-up,
 causality, chunking, consensus, batch-norm constants, kernel flip, padding, stride position,
 pooling edge rules, activations, layouts, colour order, normalisation, resize arithmetic,
-crop arithmetic, sampler arithmetic, view order, low precision"""
+crop arithmetic, sampler arithmetic, view order, low precision,
+quantised rounding, quantised zero point, quantised scale, saturation, width of sums, signs"""
 
 
 def test_the_kill_matrix():
