@@ -122,7 +122,7 @@ def _testee(p: argparse.ArgumentParser) -> None:
 
 
 def _choice(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--level", default="L3", metavar="LEVELS", help="L0 to L6, S, R or all")
+    p.add_argument("--level", default="L3", metavar="LEVELS", help="L0 to L6, S, Q, R or all")
     p.add_argument("--case", action="append", default=[], metavar="ID", help="only these cases")
     p.add_argument("--seed", type=whole, default=0)
     p.add_argument(
