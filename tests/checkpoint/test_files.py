@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 
 from tsm_ref.checkpoint.files import load_checkpoint
@@ -26,8 +27,21 @@ def test_a_keras_file_is_read_under_a_profile(shared_data: Path) -> None:
 
 
 def test_a_keras_file_needs_a_profile(h5: h5py.File, finished: Any, refused: Any) -> None:
+    h5["inner/d1/layers/conv2d/vars/0"] = np.zeros((3, 3, 3, 32), "float32")
     with refused(CheckpointError, "does not say how its shift works", "ts-can-rlap"):
         load_checkpoint(finished())
+
+
+def test_no_profile_is_asked_for_where_none_would_help(
+    h5: h5py.File, finished: Any, refused: Any
+) -> None:
+    """The layers of open-rppg's EfficientPhys, which has the name of another network."""
+    for layer in ("mc1", "mc2", "mc3", "mc4", "attc1", "attc2", "bn", "dense1", "dense2"):
+        h5[f"{layer}/vars/0"] = np.zeros(1, "float32")
+    path = finished()
+    for profile in (None, PROFILES["mtts-can"]):
+        with refused(CheckpointError, "this is the EfficientPhys of open-rppg", "is not read"):
+            load_checkpoint(path, profile)
 
 
 # A profile beside our own file

@@ -97,6 +97,7 @@ def _read_hdf5(
     if begins(plain.entries):
         return load_tensors(plain, path, profile, options)
     if profile is None:
+        keras.check_keras(file)
         known = ", ".join(PROFILES)
         raise CheckpointError(
             f"a foreign HDF5 file does not say how its shift works; give a profile ({known})"

@@ -29,7 +29,7 @@ from tsm_ref.checkpoint.hdf5.guard import GuardedFile, open_hdf5, read_tensor
 from tsm_ref.checkpoint.keras.calls import shifts_of
 from tsm_ref.checkpoint.keras.graph import counted_names, graph_of
 from tsm_ref.checkpoint.keras.layers import NUMBERS, PLAIN, LayerTable, layer_table, stored_shapes
-from tsm_ref.checkpoint.keras.networks import network_of, rule_under
+from tsm_ref.checkpoint.keras.networks import check_known, network_of, rule_under
 from tsm_ref.checkpoint.shift_rules import fitted
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
@@ -124,6 +124,11 @@ def read_keras(
     facts.suggest(f"the profile {profile.family}", **facts_of_profile(profile))
     found = _checkpoint(path, table, graph, weights, profile)
     return replace(found, facts=tuple(facts), warnings=facts.warnings())
+
+
+def check_keras(file: GuardedFile) -> None:
+    """Raise `CheckpointError` for a file of weights of a network that no profile could help."""
+    check_known(layer_table(file))
 
 
 def is_keras_model(file: GuardedFile) -> bool:

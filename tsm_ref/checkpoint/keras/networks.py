@@ -38,6 +38,9 @@ OPEN_RPPG = {
 }
 """The layers of our TS-CAN in the files of open-rppg."""
 
+EFFICIENT_PHYS = {"mc1", "mc2", "mc3", "mc4", "attc1", "attc2", "bn", "dense1", "dense2"}
+"""The layers of another network of open-rppg, which norms each pixel and masks each channel."""
+
 CREATED = (
     *("motion_conv1", "motion_conv2", "appearance_conv1", "appearance_conv2", "attention1"),
     *("motion_conv3", "motion_conv4", "appearance_conv3", "appearance_conv4", "attention2"),
@@ -63,10 +66,24 @@ def network_of(table: LayerTable, profile: Profile) -> Match:
     tsm_ref.errors.CheckpointError: no known Keras network has these layers (there is none); \
 known: TS-CAN of open-rppg, TS-CAN, MTTS-CAN, ResNet, MobileNetV2
     """
+    return _builder_of(table)(table, profile)
+
+
+def check_known(table: LayerTable) -> None:
+    """Raise `CheckpointError` for layers of no known network, whatever their profile may be."""
+    _builder_of(table)
+
+
+def _builder_of(table: LayerTable) -> Callable[[LayerTable, Profile], Match]:
     layers = table.layers
     for _, belongs, build in NETWORKS:
         if belongs(table):
-            return build(table, profile)
+            return build
+    if set(layers) >= EFFICIENT_PHYS:
+        raise CheckpointError(
+            "this is the EfficientPhys of open-rppg, which is another network than that of the "
+            "rPPG-Toolbox and is not read"
+        )
     first = f"the first is {shown(layers[0])}" if layers else "there is none"
     known = ", ".join(name for name, _, _ in NETWORKS)
     raise CheckpointError(f"no known Keras network has these layers ({first}); known: {known}")
