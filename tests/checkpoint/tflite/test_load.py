@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import tsm_ref
-from tests.checkpoint.tflite.writer import Sketch, clip_network
+from tests.checkpoint.tflite.writer import Sketch, clip_network, rounded_clip_network
+from tsm_ref.checkpoint.tflite.schema import OPS, OPTIONS, TYPES
 
 
 def litert(data: bytes, *inputs: Any, plain: bool = False) -> Any:
@@ -100,3 +101,73 @@ def test_several_clips_at_once(tmp_path: Path, clip: Any) -> None:
     model = loaded(tmp_path, data)
     two = np.concatenate([clip, 2 * clip])
     np.testing.assert_allclose(model(two)[:1], model(clip), rtol=0, atol=1e-6)
+
+
+def in_steps(values: Any, tensor: Any) -> Any:
+    """Reals as the whole numbers of a tensor."""
+    scale, zero, _ = tensor["steps"]
+    info = np.iinfo(tensor["dtype"])
+    return np.clip(np.rint(values / np.float32(scale)) + zero, info.min, info.max).astype(
+        tensor["dtype"]
+    )
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("how", ["pad", "roll"])
+def test_whole_numbers_are_computed_with(tmp_path: Path, clip: Any, dtype: str, how: str) -> None:
+    sketch, x, y = rounded_clip_network(dtype, how)
+    model = loaded(tmp_path, sketch.file([x], [y]))
+    ops = [node.op for node in model.graph.nodes]
+    assert ops.count("QLinearConv") == 3
+    assert {"QLinearAdd", "QLinearMatMul", "QLinearGlobalAveragePool"} <= {*ops}
+    (shift,) = model.graph.select("TemporalShift")
+    assert shift.attr("d") == (1, -1, 0, 0, 0, 0, 0, 0)
+    assert shift.attr("x_zero_point") == sketch.zero
+    scores = model(clip)
+    assert np.ptp(scores) > 0
+    other = tsm_ref.load(tmp_path / "model.bin", engine="numpy")
+    assert np.array_equal(scores, other(clip))
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+@pytest.mark.parametrize("how", ["pad", "roll"])
+def test_whole_numbers_are_those_of_litert_with_xnnpack(
+    tmp_path: Path, clip: Any, how: str, seed: int
+) -> None:
+    """Behind each layer; a mean, which LiteRT rounds in another way, is within a step."""
+    sketch, x, _ = rounded_clip_network("int8", how, seed)
+    whole = in_steps(in_frames(clip), sketch.tensors[x])
+    for operator in sketch.operators:
+        if operator["op"] in ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MAX_POOL_2D", "MEAN"):
+            (y,) = operator["outputs"]
+            data = sketch.file([x], [y])
+            (made,) = loaded(tmp_path, data).run({"t0": in_frames(clip)}).values()
+            found = in_steps(made, sketch.tensors[y]).astype(int)
+            away = np.abs(found - litert(data, whole)).max()
+            assert away <= (operator["op"] == "MEAN")
+
+
+def test_weights_alone_of_8_bits_are_told(tmp_path: Path, clip: Any) -> None:
+    sketch, x, y = clip_network()
+    weight = sketch.tensors[sketch.operators[0]["inputs"][1]]
+    scales = np.abs(weight["data"]).reshape(8, -1).max(1) / 127
+    whole = np.rint(weight["data"] / scales.reshape(-1, 1, 1, 1)).astype(np.int8)
+    exact = loaded(tmp_path, sketch.file([x], [y]))(clip)
+    weight.update(data=whole, dtype="int8", steps=(scales, np.zeros(8), 0))
+    data = sketch.file([x], [y])
+    with pytest.warns(UserWarning, match="1 layers have weights of 8 bits and read reals"):
+        made = loaded(tmp_path, data)(clip)
+    assert 0 < np.abs(made - exact).max() < 0.05
+    np.testing.assert_allclose(made, litert(data, in_frames(clip)), rtol=0, atol=0.05)
+
+
+def test_the_schema_is_that_of_litert() -> None:
+    module = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    for code, name in OPS.items():
+        assert getattr(module.BuiltinOperator, name) == code
+    for code, (name, _) in TYPES.items():
+        assert getattr(module.TensorType, name.upper()) == code
+    members = {v: k for k, v in vars(module.BuiltinOptions).items() if k[0] != "_"}
+    for op, options in OPTIONS.items():
+        found = members[options.member].removesuffix("Options").replace("Reducer", op)
+        assert found.replace("2D", "").upper()[:4] in op.replace("_", "") or found == "Pool2D"

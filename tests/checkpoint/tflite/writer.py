@@ -213,3 +213,71 @@ def clip_network(how: str = "pad", frames: int = 4, size: int = 8) -> tuple[Sket
     z = s.conv(s.shift(y, how), 8, 3)
     z = s.do("ADD", [y, z], s.shape(y), activation=3)
     return s, x, s.classify(z)
+
+
+class Rounded(Sketch):
+    """Whole numbers: int8 with a scale for each channel of a weight, or uint8 with one for all."""
+
+    def __init__(self, dtype: str = "int8", seed: int = 3) -> None:
+        super().__init__(seed)
+        self.kind = dtype
+        self.zero = {"int8": -7, "uint8": 121}[dtype]
+
+    def rounded(self, shape: Sequence[int], scale: float, zero: int | None = None) -> int:
+        steps = (scale, self.zero if zero is None else zero, 0)
+        return self.value(shape, self.kind, steps=steps)
+
+    def layer(
+        self, op: str, x: int, weight: tuple[int, ...], axis: int, shape: Any, scale: float,
+        **options: Any,
+    ) -> int:  # fmt: skip
+        """A layer with weights per channel and a bias in steps of its products."""
+        channels = weight[axis]
+        several = op != "FULLY_CONNECTED" and self.kind == "int8"
+        scales = np.float32(self.rng.uniform(0.004, 0.01, channels if several else 1))
+        zeros = np.zeros(scales.size, np.int64)
+        offset = 0 if self.kind == "int8" else 117  # old files have uint8 weights
+        whole = self.rng.integers(-117, 118, weight) + offset
+        w = self.const(whole.astype(self.kind), steps=(scales, zeros + offset, axis))
+        both = np.float32(self.tensors[x]["steps"][0]) * scales
+        bias = self.rng.integers(-900, 900, channels).astype(np.int32)
+        b = self.const(bias, "int32", steps=(both, zeros, 0))
+        steps = (scale, self.zero, 0)
+        return int(self.do(op, [x, w, b], shape, dtype=self.kind, steps=steps, **options))
+
+    def do(self, op: str, inputs: Sequence[int], shape: Any, **options: Any) -> Any:
+        """As every sketch; what moves elements has the steps of what it reads."""
+        first = self.tensors[inputs[0]]
+        if op in ("SLICE", "PAD", "CONCATENATION", "MAX_POOL_2D") and "steps" not in options:
+            options |= {"dtype": first["dtype"], "steps": first.get("steps")}
+        return super().do(op, inputs, shape, **options)
+
+
+def rounded_clip_network(
+    dtype: str = "int8", how: str = "pad", seed: int = 3
+) -> tuple[Rounded, int, int]:
+    """A small TSM of whole numbers, (T, H, W, 3) -> classes."""
+    s = Rounded(dtype, seed)
+    x = s.rounded((4, 8, 8, 3), 0.03)
+    same = {"stride_w": 1, "stride_h": 1}
+    y = s.layer("CONV_2D", x, (8, 3, 3, 3), 0, (4, 8, 8, 8), 0.05, activation=1, **same)
+    z = s.shift(y, how)
+    z = s.layer(
+        "DEPTHWISE_CONV_2D",
+        z,
+        (1, 3, 3, 8),
+        3,
+        (4, 8, 8, 8),
+        0.06,
+        activation=3,
+        multiplier=1,
+        **same,
+    )
+    z = s.layer("CONV_2D", z, (8, 1, 1, 8), 0, (4, 8, 8, 8), 0.06, **same)
+    steps = {"dtype": dtype, "steps": (0.07, s.zero, 0)}
+    z = s.do("ADD", [y, z], (4, 8, 8, 8), activation=1, **steps)
+    z = s.do("MAX_POOL_2D", [z], (4, 4, 4, 8), width=2, height=2, stride_w=2, stride_h=2, padding=1)
+    rows = s.do("MEAN", [z, s.const([1, 2])], (4, 8), dtype=dtype, steps=(0.04, s.zero, 0))
+    scores = s.layer("FULLY_CONNECTED", rows, (5, 8), 0, (4, 5), 0.2)
+    steps = {"dtype": dtype, "steps": (0.2, s.zero, 0)}
+    return s, x, s.do("MEAN", [scores, s.const([0])], (1, 5), keep=True, **steps)

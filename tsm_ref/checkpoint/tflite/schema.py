@@ -67,7 +67,8 @@ OPTIONS: Mapping[str, Options] = {
         dilation_w=(4, "i", 1), dilation_h=(5, "i", 1),
     ),
     "DEPTHWISE_CONV_2D": _options(
-        2, padding=(0, "b"), stride_w=(1, "i"), stride_h=(2, "i"), activation=(4, "b"),
+        2, padding=(0, "b"), stride_w=(1, "i"), stride_h=(2, "i"), multiplier=(3, "i"),
+        activation=(4, "b"),
         dilation_w=(5, "i", 1), dilation_h=(6, "i", 1),
     ),
     "CONV_3D": _options(
