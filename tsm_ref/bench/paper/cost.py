@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tsm_ref.bench.paper.rounds import Call, interleaved, median_ratio
+from tsm_ref.bench.paper.rounds import Call, interleaved, quartiles
 from tsm_ref.model import Model, build
 from tsm_ref.models import ARCHITECTURES
 
@@ -52,7 +52,7 @@ def costs(
         row["median_ms"] = 1e3 * seconds
         row["clips_per_second"] = 1 / seconds
         row["base"] = base
-        row["ratio"] = median_ratio(times[name], times["base"])
+        _, row["ratio"], _ = quartiles(times[name], times["base"])
     return sorted(rows, key=lambda row: -row["giga_multiply_adds"])
 
 

@@ -80,7 +80,7 @@ PARTS: Mapping[str, Part] = {
         "of 16; here both are one clip at a time on a processor, so that one is the other's "
         "inverse. Parameters and multiply-adds depend on no machine: they differ from the paper's "
         "only by the number of classes, and ECO-Lite is the part of ECO without its 2-D branch. "
-        "Random weights cost what trained ones cost.",
+        "Each network takes turns with TSM-ResNet-50, to which its ratio is; weights are random.",
     ),
     "early": Part(
         "Early recognition",

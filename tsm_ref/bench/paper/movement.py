@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.bench.paper.rounds import Call, interleaved, median_ratio
+from tsm_ref.bench.paper.rounds import Call, interleaved, quartiles
 from tsm_ref.engine import make_engine
 from tsm_ref.graph import Graph
 from tsm_ref.models import build_graph, random_weights
@@ -93,9 +93,10 @@ def movement(
     tell(f"timing {len(calls)} of them in {rounds} rounds")
     times = interleaved(calls, rounds)
     for key, row in rows.items():
-        ratio = median_ratio(times[key], times["plain"])
+        less = 0 if row["way"] in COPIES else 1
         row["median_ms"] = 1e3 * statistics.median(times[key])
-        row["overhead"] = ratio if row["way"] in COPIES else ratio - 1
+        low, middle, high = quartiles(times[key], times["plain"])
+        row |= {"overhead": middle - less, "low": low - less, "high": high - less}
     return [*rows.values()]
 
 

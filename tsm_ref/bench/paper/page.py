@@ -19,7 +19,9 @@ COLUMNS: Mapping[str, Sequence[tuple[str, str, str, str]]] = {
         ("share shifted", "proportion", "{:g}", "half of it each way"),
         ("MB moved", "moved_mb", "{:.1f}", "what is shifted, once, in MB of 2^20 bytes"),
         ("median ms", "median_ms", "{:.2f}", "of the network; of the copies alone"),
-        ("overhead", "overhead", "{:+.1%}", "over the time of the network without a shift"),
+        ("overhead", "overhead", "{:+.1%}", "median, of the time of the network without a shift"),
+        ("from", "low", "{:+.1%}", "lower quartile of the rounds"),
+        ("to", "high", "{:+.1%}", "upper quartile"),
     ),
     "online": (
         ("network", "kind", "{}", "what is timed"),

@@ -47,7 +47,8 @@ def _movement(axes: Any, rows: Sequence[Row]) -> None:
         some = [row for row in rows if row["way"] == way]
         x = [row["proportion"] for row in some]
         y = [100 * row["overhead"] for row in some]
-        axes.plot(x, y, "o-", color=COLOURS[way], label=name)
+        off = [[100 * abs(row[end] - row["overhead"]) for row in some] for end in ("low", "high")]
+        axes.errorbar(x, y, off, fmt="o-", color=COLOURS[way], label=name, capsize=3)
     axes.plot(*zip(*REPORTED, strict=True), "kx", markersize=9, label="paper, its processor")
     axes.set(xlabel="share of the channels that are shifted", ylabel="% of the network's time")
     axes.axhline(0, color="0.8", linewidth=1, zorder=0)
@@ -93,8 +94,11 @@ def _cost(axes: Any, rows: Sequence[Row]) -> None:
         axes.annotate(
             row["architecture"], place, fontsize=6, xytext=(3, 3), textcoords="offset points"
         )
-    axes.set(xscale="log", yscale="log", xlabel="10^9 multiply-adds of a clip (areas: parameters)",
-             ylabel="ms of a clip")  # fmt: skip
+    axes.set(xscale="log", yscale="log", ylabel="ms of a clip")
+    axes.set_xlabel("10^9 multiply-adds of a clip (areas: parameters)")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
     axes.legend(frameon=False)
 
 

@@ -1,14 +1,15 @@
 """Calls that take turns, so that what slows the machine slows all of them."""
 
 import os
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import numpy as np
+
 from tsm_ref.bench.worker import pin
 
-__all__ = ["Call", "interleaved", "median_ratio", "pinned"]
+__all__ = ["Call", "interleaved", "pinned", "quartiles"]
 
 Call = Callable[[], object]
 
@@ -42,10 +43,13 @@ def interleaved(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]
     return found
 
 
-def median_ratio(times: Sequence[float], base: Sequence[float]) -> float:
-    """The median of the ratios of the rounds.
+def quartiles(times: Sequence[float], base: Sequence[float]) -> tuple[float, float, float]:
+    """The lower quartile, the median and the upper quartile of the ratios of the rounds.
 
-    >>> median_ratio([2.0, 6.0, 2.0], [1.0, 2.0, 4.0])
-    2.0
+    >>> quartiles([2.0, 6.0, 2.0], [1.0, 2.0, 4.0])
+    (1.25, 2.0, 2.5)
     """
-    return statistics.median(a / b for a, b in zip(times, base, strict=True))
+    low, middle, high = np.percentile(
+        [a / b for a, b in zip(times, base, strict=True)], (25, 50, 75)
+    )
+    return float(low), float(middle), float(high)
