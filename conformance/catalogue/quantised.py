@@ -332,14 +332,15 @@ def conv_cancels(s: Setting) -> Problem:
     defect="the scales are not combined as (x_scale * weight_scale) / y_scale",
 )  # fmt: skip
 def conv_factor(s: Setting) -> Problem:
-    """Scales that combine to a half exactly in this order, and to a neighbour of it in another."""
+    """Scales that combine to a half exactly in this order, and to its neighbour in others."""
     pairs = (s.rng.random((400, 2)) + 0.1).astype(np.float32)
     y_scale = pairs[:, 0] * pairs[:, 1] * np.float32(2)
     other = pairs[:, 0] * (pairs[:, 1] / y_scale) != 0.5
     another = (pairs[:, 0] / y_scale) * pairs[:, 1] != 0.5
     x = np.arange(96, 160).astype(np.uint8).reshape(1, 1, 2, 8, 4)
     questions = []
-    for i in np.flatnonzero(other & another)[:4]:
+    kinds = other & another, other & ~another, another & ~other
+    for i in np.concatenate([np.flatnonzero(kind)[:2] for kind in kinds]):
         how = steps_of("x", pairs[i, 0], 128) | made(y_scale[i], 101)
         weight = np.ones((1, 1, 1, 1, 1))
         questions.append(convolution(s, x, weight, how, scale=pairs[i, 1:]))
