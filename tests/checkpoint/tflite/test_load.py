@@ -171,3 +171,17 @@ def test_the_schema_is_that_of_litert() -> None:
     for op, options in OPTIONS.items():
         found = members[options.member].removesuffix("Options").replace("Reducer", op)
         assert found.replace("2D", "").upper()[:4] in op.replace("_", "") or found == "Pool2D"
+
+
+@pytest.mark.parametrize(
+    ("steps", "ends"), [((1.0, -128), (0, 255)), ((1 / 255, -128), (0, 1)), ((2 / 255, 0), (-1, 1))]
+)
+def test_how_far_an_input_of_whole_numbers_reaches(
+    tmp_path: Path, steps: tuple[float, int], ends: tuple[int, int]
+) -> None:
+    sketch, x, y = rounded_clip_network()
+    sketch.tensors[x]["steps"] = (*steps, 0)
+    with pytest.warns(UserWarning, match=f"reaches from {ends[0]} to {ends[1]}"):
+        spec = loaded(tmp_path, sketch.file([x], [y])).profile.preprocess
+    made = [(p * spec.scale - spec.mean[0]) / spec.std[0] for p in (0, 255)]
+    np.testing.assert_allclose(made, ends, rtol=0, atol=1e-6)

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from tsm_ref.checkpoint.contents import Checkpoint
 from tsm_ref.checkpoint.disk import StrPath
 from tsm_ref.checkpoint.onnx_in.load import checkpoint_of
@@ -12,6 +14,9 @@ from tsm_ref.checkpoint.tflite.writing import ROUNDED
 from tsm_ref.profile import Profile
 
 FORMAT = "tflite"
+
+RANGES = {(0, 255): (1.0, 0.0), (0, 1): (1 / 255, 0.0), (-1, 1): (1 / 255, 0.5)}
+"""How far pictures reach that are not normalised by channel: factor, and mean as well as spread."""
 
 
 def is_tflite(head: bytes) -> bool:
@@ -33,7 +38,33 @@ def load_tflite(path: StrPath, profile: Profile | None = None) -> Checkpoint:
     """
     model = read_tflite(path, SUPPORTED)
     made = checkpoint_of(as_onnx(model), path, profile, (FORMAT, VERSION))
-    return replace(made, warnings=(*made.warnings, *_warnings(model)), remarks=_remarks(model))
+    meant, assumed = _meant(made.profile, model)
+    if profile is not None:
+        meant, assumed = made.profile, ()
+    warnings = (*made.warnings, *assumed, *_warnings(model))
+    return replace(made, profile=meant, warnings=warnings, remarks=_remarks(model))
+
+
+def _meant(profile: Profile, model: TfliteModel) -> tuple[Profile, tuple[str, ...]]:
+    """A profile whose pictures reach as far as an input of whole numbers does, where that tells."""
+    tensor = model.tensors[model.inputs[0]]
+    if tensor.steps is None or tensor.dtype not in ROUNDED or len(model.inputs) != 1:
+        return profile, ()
+    scale, zero = float(tensor.steps.scale[0]), int(tensor.steps.zero_point[0])
+    info = np.iinfo(tensor.dtype)
+    ends = (scale * (info.min - zero), scale * (info.max - zero))
+    for (low, high), (factor, middle) in RANGES.items():
+        if max(abs(ends[0] - low), abs(ends[1] - high)) < 1.5 * scale:
+            spread = middle or 1.0
+            spec = replace(
+                profile.preprocess,
+                scale=factor,
+                mean=(middle, middle, middle),
+                std=(spread, spread, spread),
+            )
+            said = f"the input reaches from {low} to {high}: pixels are taken to be brought to that"
+            return replace(profile, preprocess=spec), (said,)
+    return profile, ()
 
 
 def _warnings(model: TfliteModel) -> tuple[str, ...]:
