@@ -58,10 +58,10 @@ PARTS: Mapping[str, Part] = {
             ("Something-Something: the same", "20.5, 47.3, 46.3 % top-1"),
         ),
         "The paper timed a GPU, this is a processor. What can be compared is the ratio of online "
-        "TSM to TSN, which is the price of the state between frames. A clip at once takes less "
-        "time a frame than frames one by one, because the weights are read once for all of them, "
-        "but answers only after its last frame. Memory is that of a whole process with its "
-        "libraries. Accuracies are the paper's; none is measured here.",
+        "TSM to TSN, which is the price of the state between frames. A clip at once reads the "
+        "weights once for all of its frames, but answers only after the last of them. "
+        "Memory is that of a whole process with its libraries. "
+        "Accuracies are the paper's; none is measured here.",
     ),
     "cost": Part(
         "Cost of the backbones, and of networks that convolve in time",
