@@ -5,7 +5,7 @@ from where), and their code runs in a process of its own.
 
 - `table`: which implementations, their licences and conventions, and what a difference means
 - `taking`: one class out of a file, so that the rest of a project need not be installed
-- `pytorch`, `online`, `frameworks`: the adapters
+- `pytorch`, `recognizers`, `online`, `frameworks`: the adapters
 - `results`: all of them judged, as the page `RESULTS.md`
 - ``python -m conformance.adapters FOLDER`` makes that page from the checkouts in a folder
 """

@@ -1,8 +1,11 @@
-"""Adapters of Keras layers and of PaddlePaddle's own operator."""
+"""Adapters of Keras layers, of JAX functions and of PaddlePaddle's own operator."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 from conformance.adapters.taking import take
 from conformance.questions.arrays import Array, native
@@ -46,6 +49,58 @@ class KerasTsCan:
         import tensorflow as tf
 
         return self.their.Attention_mask().call(tf.constant(native(m))).numpy()
+
+
+class Jax:
+    """A function of JAX over pictures with channels last, ``function(x, segments, fold_div)``."""
+
+    def __init__(self, function: Callable[..., Any], **told: Any) -> None:
+        self.function = function
+        offered = ["temporal_shift", "temporal_shift_adjoint"]
+        self.declaration = {**told, "capabilities": {"layout": "(NT)HWC", "operations": offered}}
+
+    def temporal_shift(self, x: Array, fold_div: int, segments: int) -> Any:
+        """Their function."""
+        return np.asarray(self.function(self._taken(x), segments, fold_div))
+
+    def temporal_shift_adjoint(self, y: Array, fold_div: int, segments: int) -> Any:
+        """The gradient that JAX makes of their function."""
+        import jax
+
+        taken = self._taken(y)
+        _, pull = jax.vjp(lambda x: self.function(x, segments, fold_div), taken * 0)
+        return np.asarray(pull(taken)[0])
+
+    def _taken(self, x: Array) -> Any:
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        return jax.numpy.asarray(native(x))
+
+
+def open_rppg(file: Path, **told: Any) -> Jax:
+    """The shift of open-rppg, in windows of as many frames as there are in a clip."""
+    import jax
+
+    operations = SimpleNamespace(reshape=jax.numpy.reshape, concatenate=jax.numpy.concatenate)
+    names = {"ops": operations, "layers": SimpleNamespace(Layer=object)}
+    layer = take(file, ["TSM"], names).TSM
+
+    def function(x: Any, segments: int, fold_div: int) -> Any:
+        theirs = layer.__new__(layer)
+        theirs.n = theirs.frames = segments
+        return theirs.call(x, fold_div)
+
+    return Jax(function, **told)
+
+
+def mmv(file: Path, **told: Any) -> Jax:
+    """The shift of DeepMind's MMV, which is told which part of the channels moves each way."""
+    import jax
+
+    names = {"jax": jax, "jnp": jax.numpy, "types": SimpleNamespace(TensorLike=Any)}
+    shift = take(file, ["temporal_shift_gpu"], names).temporal_shift_gpu
+    return Jax(lambda x, segments, div: shift(x, segments, 1 / div), **told)
 
 
 class Paddle:

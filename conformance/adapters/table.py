@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.adapters import frameworks, online, pytorch
+from conformance.adapters import frameworks, online, pytorch, recognizers
 from conformance.adapters.taking import checkout, take
 
 GITHUB = "https://github.com/"
@@ -73,6 +73,26 @@ def _paddle(**told: Any) -> Any:
     return frameworks.Paddle(**told)
 
 
+def _open_rppg(**told: Any) -> Any:
+    return frameworks.open_rppg(checkout("open-rppg") / "rppg" / "models.py", **told)
+
+
+def _mmv(**told: Any) -> Any:
+    file = checkout("deepmind-research") / "mmv" / "models" / "tsm_utils.py"
+    return frameworks.mmv(file, **told)
+
+
+def _mit_network(architecture: str) -> Callable[..., Any]:
+    return lambda **told: recognizers.Recognizer(
+        checkout("temporal-shift-module"), architecture, **told
+    )
+
+
+def _autovideo_network(**told: Any) -> Any:
+    folder = checkout("autovideo") / "autovideo" / "recognition"
+    return recognizers.AutoVideo(folder, "resnet", **told)
+
+
 def _continual(**told: Any) -> Any:
     return online.Continual(**told)
 
@@ -88,6 +108,28 @@ TABLE = (
         _mit,
         "The origin of the conventions `mit`. Its temporal pool merges frames as if their number "
         "were even, so a network with it takes 8 or 16 segments, and no odd number.",
+    ),
+    Public(
+        "mit-resnets",
+        "MIT networks, ResNets",
+        GITHUB + "mit-han-lab/temporal-shift-module",
+        "MIT",
+        "mit",
+        "L4",
+        _mit_network("resnet"),
+        "The networks of which weights are published: its `TSN` puts the shifts into torchvision's "
+        "blocks.",
+    ),
+    Public(
+        "mit-mobilenet",
+        "MIT networks, MobileNetV2",
+        GITHUB + "mit-han-lab/temporal-shift-module",
+        "MIT",
+        "mit",
+        "L4",
+        _mit_network("mobilenet_v2"),
+        "Its `TSN` reads an attribute `print_spec` that it never sets, so that a shifted "
+        "MobileNetV2 cannot be made as it stands; it is judged with that attribute set.",
     ),
     Public(
         "mit-online",
@@ -147,6 +189,30 @@ TABLE = (
         "zero-filled shift see other numbers in the first and the last frame.",
     ),
     Public(
+        "open-rppg",
+        "open-rppg, TS-CAN",
+        GITHUB + "KegangWangCCNU/open-rppg",
+        "MIT",
+        "replicate",
+        "L0",
+        _open_rppg,
+        "The first and the last frame keep their own values where others put zeros: weights that "
+        "were trained with zeros see other numbers at both ends of every window.",
+    ),
+    Public(
+        "mmv",
+        "DeepMind MMV",
+        GITHUB + "google-deepmind/deepmind-research",
+        "Apache-2.0",
+        "past-first",
+        "L0",
+        _mmv,
+        "The fold that reads the past comes from the first channels and is put last, and the one "
+        "that reads the future the other way round: no profile says that, and weights of others "
+        "must have the channels of every convolution behind a shift reordered. Fewer channels than "
+        "its divisor leave no channel at all.",
+    ),
+    Public(
         "mtts-can",
         "MTTS-CAN, Keras",
         GITHUB + "xliucs/MTTS-CAN",
@@ -199,8 +265,28 @@ TABLE = (
         "L0",
         _shift(pytorch.static_shift, "TemporalShift", "autovideo", "autovideo", "recognition",
                "tsm_utils", "temporal_shift.py"),
-        "The shift is that of `mit`. Where pretrained weights are asked for, the network is built "
-        "without it (`is_shift` is left at False): TSM weights run as a TSN.",
+        "The shift is that of `mit`, and weights that it trains from its own start fit there.",
+    ),
+    Public(
+        "autovideo-pretrained",
+        "AutoVideo, network with pretrained weights",
+        GITHUB + "datamllab/autovideo",
+        "MIT",
+        "mit",
+        "L4",
+        _autovideo_network,
+        "Where pretrained weights are asked for, the network is built without shifts (`is_shift` "
+        "is left at False): TSM weights run as a TSN, and only what has no shift is right.",
+    ),
+    Public(
+        "x-temporal",
+        "X-Temporal",
+        GITHUB + "Sense-X/X-Temporal",
+        "MIT",
+        "mit",
+        "L0",
+        _shift(pytorch.static_shift, "TemporalShift", "X-Temporal", "x_temporal", "core", "tsm.py"),
+        "Weights are interchangeable with `mit`.",
     ),
     Public(
         "tensorleap",

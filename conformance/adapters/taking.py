@@ -28,16 +28,31 @@ def checkout(name: str) -> Path:
 def take(file: Path, names: list[str], namespace: dict[str, Any]) -> Any:
     """The named definitions of a file, as attributes of one object.
 
-    Raises `UsageError` naming what the file does not define.
+    ``Class.method`` takes the method alone, as a function by its own name. Raises `UsageError`
+    naming what the file does not define.
     """
     try:
         tree = ast.parse(file.read_text("utf-8"), str(file))
     except (OSError, ValueError, SyntaxError) as error:
         raise UsageError(f"cannot read {file}: {error}") from None
-    wanted = [node for node in tree.body if getattr(node, "name", None) in names]
-    missing = set(names) - {getattr(node, "name", "") for node in wanted}
+    defined = _definitions(tree)
+    missing = set(names) - set(defined)
     if missing:
         raise UsageError(f"{file} does not define {', '.join(sorted(missing))}")
+    wanted = [node for name, node in defined.items() if name in names]
     made = {"__name__": file.stem, **namespace}
     exec(compile(ast.Module(wanted, []), str(file), "exec"), made)
-    return SimpleNamespace(**{name: made[name] for name in names})
+    taken = [name.rpartition(".")[2] for name in names]
+    return SimpleNamespace(**{name: made[name] for name in taken})
+
+
+def _definitions(tree: ast.Module) -> dict[str, ast.stmt]:
+    """Every class and function of a file by its name, and the methods of its classes."""
+    kinds = (ast.ClassDef, ast.FunctionDef)
+    found: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        if isinstance(node, kinds):
+            found[node.name] = node
+            methods = node.body if isinstance(node, ast.ClassDef) else []
+            found |= {f"{node.name}.{m.name}": m for m in methods if isinstance(m, kinds)}
+    return found

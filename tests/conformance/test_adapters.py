@@ -25,6 +25,9 @@ class Shift:
     def shift(x, n_segment, fold_div):
         return x * factor
 
+    def div(self):
+        return factor
+
 def other(): pass
 """
 
@@ -34,6 +37,13 @@ def test_only_what_is_named_is_taken_out_of_a_file(tmp_path):
     found = take(tmp_path / "theirs.py", ["Shift"], {"factor": 3})
     assert found.Shift.shift(2, 1, 8) == 6
     assert not hasattr(found, "other")
+
+
+def test_a_method_is_taken_without_its_class(tmp_path):
+    (tmp_path / "theirs.py").write_text(SOURCE)
+    found = take(tmp_path / "theirs.py", ["Shift.div"], {"factor": 3})
+    assert found.div(None) == 3
+    assert not hasattr(found, "Shift")
 
 
 def test_what_a_file_does_not_define_is_named(tmp_path):
