@@ -276,3 +276,25 @@ def eight_frames(s: Setting) -> Problem:
 def long_clips(s: Setting) -> Problem:
     """9 and 17 frames of wide pictures, in one and three clips."""
     return both(any_network(s, (1, 17, 10, 18)), any_network(s, (3, 9, 9, 20)))
+
+
+@network_case(
+    "many-frames", architecture="network", defect="a long clip is cut, or run in pieces that forget"
+)
+def many_frames(s: Setting) -> Problem:
+    """65 frames, one more than a power of two."""
+    return any_network(s, (1, 65, 4, 3))
+
+
+@network_case("five-clips", architecture="network", defect="clips behind the fourth are not run")
+def five_clips(s: Setting) -> Problem:
+    """Five clips of 3 frames, of which no two are alike."""
+    return any_network(s, (5, 3, 9, 8))
+
+
+@network_case(
+    "large-pictures", architecture="network", defect="pictures are cut at the size that was tried"
+)
+def large_pictures(s: Setting) -> Problem:
+    """One picture beyond 64 x 80, with odd sides."""
+    return any_network(s, (1, 1, 67, 85))

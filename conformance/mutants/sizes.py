@@ -159,6 +159,29 @@ def _(self: Reference, x: Array, weights: Any, **a: Any) -> Array:
     return y
 
 
+@mutant(
+    "network-beyond-64-frames", "chunking", "frame_logits", "frames behind the 64th are not run"
+)
+def _(self: Reference, x: Array, weights: Any, **a: Any) -> Array:
+    y: Array = Structure.frame_logits(self, x, weights, **a)
+    y[:, :, 64:] = y[:, :, 63:64]
+    return y
+
+
+@mutant("network-of-four-clips", "chunking", "frame_logits", "clips behind the fourth are not run")
+def _(self: Reference, x: Array, weights: Any, **a: Any) -> Array:
+    y: Array = Structure.frame_logits(self, x, weights, **a)
+    y[4:] = y[3:4]
+    return y
+
+
+@mutant("network-wide", "chunking", "frame_logits", "columns behind the 80th are taken as black")
+def _(self: Reference, x: Array, weights: Any, **a: Any) -> Array:
+    x = x.copy()
+    x[..., 80:] = 0
+    return Structure.frame_logits(self, x, weights, **a)  # type: ignore[no-any-return]
+
+
 ASKED = ("temporal_shift", "conv", "linear", "batch_norm", "relu", "softmax", "consensus",
          "max_pool", "avg_pool", "global_avg_pool", "residual_block", "network")  # fmt: skip
 
