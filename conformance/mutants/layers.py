@@ -256,7 +256,9 @@ def _(
     eps: float = 1e-5,
 ) -> Array:
     axes = (0, *range(2, x.ndim))
-    return reference.batch_norm(x, x.mean(axes), x.var(axes), scale, shift, eps)
+    if x.size:
+        mean, variance = x.mean(axes), x.var(axes)
+    return reference.batch_norm(x, mean, variance, scale, shift, eps)
 
 
 @mutant("relu-leaky", "activations", "relu", "negative values leak through")

@@ -182,16 +182,22 @@ def _(self: Reference, x: Array, weights: Any, **a: Any) -> Array:
     return Structure.frame_logits(self, x, weights, **a)  # type: ignore[no-any-return]
 
 
-ASKED = ("temporal_shift", "conv", "linear", "batch_norm", "relu", "softmax", "consensus",
-         "max_pool", "avg_pool", "global_avg_pool", "residual_block", "network")  # fmt: skip
+ASKED = ("temporal_shift", "temporal_shift_adjoint", "conv", "linear", "batch_norm", "relu",
+         "relu6", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "attention_mask",
+         "non_local", "softmax", "consensus", "max_pool", "avg_pool", "global_avg_pool",
+         "residual_block", "network", "frame_logits", "resize", "normalize",
+         "preprocess")  # fmt: skip
 
 
-def misread(name: str, mistake: str, change: Callable[[Array], Array]) -> None:
-    """Every operation reads the memory of its first input in one wrong way."""
+def everywhere(
+    name: str, mistake: str, run: Callable[[Callable[[Array], Any], Array], Any]
+) -> None:
+    """Every operation makes one mistake with its first input: `run` gets what is right and that."""
 
     def replaced(operation: str) -> Callable[..., Any]:
         def method(self: Reference, x: Array, *rest: Any, **more: Any) -> Any:
-            return getattr(super(type(self), self), operation)(change(x), *rest, **more)
+            right = getattr(super(type(self), self), operation)
+            return run(lambda v: right(v, *rest, **more), x)
 
         return method
 
@@ -204,9 +210,36 @@ def _in_order_of_memory(x: Array) -> Array:
     return x
 
 
-misread("memory-fortran", "memory in Fortran order is read in C order", _in_order_of_memory)
-misread(
+def _as_much_as_there_are_values(x: Array) -> Array:
+    """Windows of one buffer, read on and on as if each had memory of its own."""
+    steps = [stride // x.itemsize for stride in x.strides]
+    length = 1 + sum((n - 1) * step for n, step in zip(x.shape, steps, strict=True))
+    if min(steps, default=0) < 0 or not 0 < length < x.size:
+        return x
+    flat = np.lib.stride_tricks.as_strided(x, (length,), (x.itemsize,))
+    return np.resize(flat, x.shape)
+
+
+everywhere(
+    "memory-fortran",
+    "memory in Fortran order is read in C order",
+    lambda right, x: right(_in_order_of_memory(x)),
+)
+everywhere(
     "memory-byte-order",
     "big-endian numbers are read as little-endian ones",
-    lambda x: x if x.dtype.isnative else x.view(x.dtype.newbyteorder("=")),
+    lambda right, x: right(x if x.dtype.isnative else x.view(x.dtype.newbyteorder("="))),
 )
+everywhere(
+    "memory-overlapping",
+    "windows of one buffer are read as if each had memory of its own",
+    lambda right, x: right(_as_much_as_there_are_values(x)),
+)
+
+
+def _one_at_least(right: Callable[[Array], Any], x: Array) -> Any:
+    y = right(x)
+    return y if len(x) else np.zeros((1, *y.shape[1:]), y.dtype)
+
+
+everywhere("one-clip-at-least", "no clips at all are answered like one of zeros", _one_at_least)

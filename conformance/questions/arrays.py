@@ -1,6 +1,7 @@
 """Arrays as testees meet them: layouts, kinds of memory, and what comes back from a framework."""
 
 from collections.abc import Callable, Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,31 @@ def _read_only(x: Array) -> Array:
     return x
 
 
+def windows(x: Array, along: int, over: int) -> Array:
+    """Windows of one buffer: each place along one axis begins one step further over another.
+
+    What lies in two windows lies in memory once; the buffer is made of the first window and of the
+    last step of every other.
+
+    >>> windows(np.array([[1, 2, 3], [2, 3, 4]]), 0, 1).strides
+    (8, 8)
+    """
+    y = np.moveaxis(x, (along, over), (-2, -1))
+    buffer = np.concatenate([y[..., 0, :], y[..., 1:, -1]], axis=-1)
+    view = np.lib.stride_tricks.sliding_window_view(buffer, y.shape[-1], axis=-1, writeable=True)
+    return np.moveaxis(view, (-2, -1), (along, over))
+
+
+def _overlapping(x: Array) -> Array:
+    """Windows of one buffer, where the values are such; other arrays stay plain."""
+    for along, over in combinations(range(x.ndim), 2):
+        if min(x.shape[along], x.shape[over]) > 1:
+            made = windows(x, along, over)
+            if np.array_equal(made, x):
+                return made
+    return x.copy()
+
+
 MEMORY: Mapping[str, Callable[[Array], Array]] = {
     "plain": lambda x: x.copy(),
     "strided": _strided,
@@ -80,6 +106,7 @@ MEMORY: Mapping[str, Callable[[Array], Array]] = {
     "read-only": _read_only,
     "fortran": lambda x: np.asfortranarray(x.copy()),
     "big-endian": _big_endian,
+    "overlapping": _overlapping,
     "reused": lambda x: x.copy(),
     **{f"reversed-{axis}": _backwards(axis) for axis in range(6)},
 }

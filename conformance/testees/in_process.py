@@ -80,7 +80,7 @@ class InProcess:
             return Unsupported(f"there is no `{call.operation}`")
         layout = self.declaration.layout_of(call.operation)
         if call.operation == "stream":
-            function = _Script(function, layout, call.memory.get("clips") == "reused")
+            function = _Script(function, layout, call.memory.get("clips", "plain"))
         try:
             moved = in_layout(call, layout)
         except NoAxisOfTime as error:
@@ -94,13 +94,16 @@ class InProcess:
 class _Script:
     """A factory of streams as a callable that plays a script (see `streams`)."""
 
-    def __init__(self, factory: Any, layout: str, reused: bool) -> None:
+    def __init__(self, factory: Any, layout: str, memory: str) -> None:
         self.factory = factory
         self.layout = layout
-        self.reused = reused
+        self.memory = memory
 
     def __call__(self, clips: Array, script: Any, **rest: Any) -> Array:
-        """Every stream is opened by the factory with the attributes of the call."""
+        """Every stream is opened by the factory with the attributes of the call.
+
+        Its chunks lie in the kind of memory that the call names for its clips.
+        """
         if self.layout.startswith("(NT)"):
             rest |= self._told("batch", clips.shape[1])
         is_shift = rest.get("subject") in ("temporal_shift", "quantised_shift")
@@ -108,9 +111,9 @@ class _Script:
             script,
             clips,
             lambda: self.factory(**rest),
-            lambda chunk: to_layout(chunk, self.layout),
+            lambda chunk: MEMORY[self.memory](to_layout(chunk, self.layout)),
             lambda y, n: back(y, self.layout, n) if is_shift or y.ndim < 4 else y,
-            reused=self.reused,
+            reused=self.memory == "reused",
         )
 
     def _told(self, name: str, value: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from conformance.judging.results import Options
 from conformance.judging.runner import run_case
 from conformance.testees.in_process import InProcess
 from conformance.testees.reference import Reference
+from conformance.testees.reference_stream import ReferenceStream
 from tsm_ref.errors import UsageError
 from tsm_ref.reference import temporal_shift
 
@@ -133,6 +134,28 @@ def test_a_callable_may_use_its_memory_again():
         return y
 
     assert outcome(shift, "L0.shift.few-channels").outcome == "passed"
+
+
+def test_clips_that_overlap_and_chunks_reach_the_testee_in_their_kind_of_memory():
+    seen = []
+
+    class Watching(Reference):
+        def temporal_shift(self, x, fold_div=8):
+            seen.append(x.strides)
+            return super().temporal_shift(x, fold_div)
+
+    class WatchingStream(ReferenceStream):
+        def step(self, chunk):
+            seen.append(chunk.dtype.byteorder)
+            return super().step(chunk)
+
+    Watching.stream_class = WatchingStream
+    testee = InProcess(Watching())
+    case = find_case("L0.overlapping.temporal_shift")
+    assert run_case(case, testee, Options()).outcome == "passed"
+    assert all(strides[2] == strides[3] for strides in seen)
+    assert run_case(find_case("S.memory.stream"), testee, Options()).outcome == "passed"
+    assert ">" in seen
 
 
 def test_an_answer_that_is_no_array_refuses_nothing():
