@@ -7,10 +7,20 @@ from typing import Any
 import numpy as np
 
 from conformance.catalogue._questions import fold_channels
+from conformance.catalogue.l0_identities import is_causal
 from conformance.catalogue.l3_networks import MOBILE
 from conformance.questions.arrays import Array
-from conformance.questions.case import Call, Problem, Question, Register, Setting, case
+from conformance.questions.case import (
+    Call,
+    Problem,
+    Question,
+    Register,
+    Setting,
+    case,
+    identity,
+)
 from conformance.questions.data import coded, draw_weights, mobilenet_shapes, normal, resnet_shapes
+from conformance.questions.dialogue import Dialogue
 from conformance.questions.judges import Bits, Judge, Within
 from conformance.questions.streams import Event, outcome, steps
 from conformance.questions.structure import Oracle
@@ -55,8 +65,7 @@ def network_script(
     size: tuple[int, int] = (10, 12),
 ) -> Problem:
     """A script for a whole network, within the propagated bound."""
-    mobile = (architecture or s.architecture) == "mobilenet_v2"
-    shapes, attributes = mobile_net(s) if mobile else residual_net(s)
+    shapes, attributes = small_net(s, architecture)
     weights = draw_weights(s.rng, shapes)
     size = s.size("height", size[0]), s.size("width", size[1])
     x = normal(s.rng, (clips, batch, 3, T, *size))
@@ -69,6 +78,12 @@ def network_script(
     judge = Within(outcome(script, whole, x, _join_bounded))
     judge.guard(s.u)
     return Problem((_question(x, script, {"subject": "network", **attributes}, weights, judge),))
+
+
+def small_net(s: Setting, architecture: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Shapes of weights, and attributes, of a network of the architecture that is judged."""
+    mobile = (architecture or s.architecture) == "mobilenet_v2"
+    return mobile_net(s) if mobile else residual_net(s)
 
 
 def residual_net(s: Setting) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -209,6 +224,15 @@ def network_interleaved(s: Setting) -> Problem:
     return network_script(s, script, 3, clips=2)
 
 
+@stream_case("network.three", defect="a third stream of a network shares what two do not")
+def network_three(s: Setting) -> Problem:
+    """Three streams of one network that begin one after another and take turns."""
+    script: list[Event] = []
+    for t in range(6):
+        script += [["step", n, n, t - n, t - n + 1] for n in range(3) if 0 <= t - n < 4]
+    return network_script(s, script, 4, clips=3, batch=1)
+
+
 @stream_case("network.state", "SHOULD", defect="a state is not complete, or not a copy")
 def network_state(s: Setting) -> Problem:
     """Save after two frames, go on, restore into another stream, and go on there."""
@@ -257,6 +281,36 @@ def network_bits(s: Setting) -> Problem:
         for script in (steps(0, 0, (2, 1, 3)), steps(0, 0, (6,)))
     ]
     return Problem((first, *others), same_bits=True)
+
+
+@identity(
+    "S.identity.own-network",
+    operation="stream",
+    formula="stream(x)[t] = the testee's own frame_logits(x)[t], where that is causal",
+    defect="a stream is not the network that the weights were trained in",
+    needs=("streaming",),
+    architecture="network",
+    applies=is_causal,
+)
+def own_network(a: Dialogue) -> None:
+    """A network that is causal offline streams what it computes offline itself.
+
+    Each side may be wrong by what rounding explains, so they may differ by twice that.
+    """
+    shapes, attributes = small_net(a.setting)
+    rng = np.random.default_rng(a.integer(0, 2**16))
+    weights = draw_weights(rng, shapes)
+    T = a.setting.size("frames", a.integer(2, 6))
+    size = a.setting.size("height", a.integer(6, 9)), a.setting.size("width", a.integer(6, 9))
+    x = normal(rng, (a.integer(1, 2), 3, T, *size))
+    oracle = Oracle(a.conventions.streaming, a.setting.u)
+    right: Bounded = oracle.frame_logits(Bounded.exact(x), weights, **attributes)
+    given = {f"weights/{name}": value for name, value in weights.items()}
+    offline = a.ask("frame_logits", {"x": x, **given}, **attributes)
+    script = steps(0, 0, [1] * T)
+    y = a.ask("stream", {"clips": x[None], **given}, script=script, subject="network", **attributes)
+    sentence = "the stream is not the testee's own offline network"
+    a.near(y, offline, 2 * right.tolerance(), sentence)
 
 
 def _question(

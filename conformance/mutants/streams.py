@@ -263,6 +263,19 @@ class _Fourth(ReferenceStream):
             self.caches = {k: v.copy() for k, v in self.made[-4].caches.items()}
 
 
+@stream("third-stream", "stream mix-up", "a network's third stream goes on where its first is")
+class _Third(ReferenceStream):
+    made: ClassVar[list[Any]] = []
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        if self.made and self.made[0].weights is not self.weights:
+            self.made.clear()  # another question
+        self.made.append(self)
+        if self.subject != "temporal_shift" and len(self.made) == 3:
+            self.caches = {k: v.copy() for k, v in self.made[0].caches.items()}
+
+
 @stream("network-wraps-at-64", "cache content", "buffers of a network wrap after 64 frames")
 class _Wraps(ReferenceStream):
     seen = 0

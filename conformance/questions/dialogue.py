@@ -80,3 +80,17 @@ class Dialogue:
             raise Violated(
                 f"{sentence}: at {list(at)} one side is {left[at]!s} and the other {right[at]!s}"
             )
+
+    def near(self, left: Array, right: Array, bound: Array, sentence: str) -> None:
+        """Require equal shapes, and numbers that are nowhere further apart than a bound."""
+        if not left.shape == right.shape == bound.shape:
+            raise Violated(
+                f"{sentence}: the shapes are {left.shape} and {right.shape}; {bound.shape} is right"
+            )
+        gap = np.abs(left.astype(np.float64) - right.astype(np.float64))
+        if not (gap <= bound).all():
+            at = tuple(int(i) for i in np.unravel_index(int(np.argmax(~(gap <= bound))), gap.shape))
+            raise Violated(
+                f"{sentence}: at {list(at)} one side is {left[at]:.9g} and the other "
+                f"{right[at]:.9g}; they may differ by {bound[at]:.2g}"
+            )
