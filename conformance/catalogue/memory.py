@@ -258,3 +258,14 @@ def reused_by_shift(s: Setting) -> Problem:
 def reused_by_network(s: Setting) -> Problem:
     """The same in front of a whole network."""
     return reused(streaming.network_script(s, steps(0, 0, [1] * 4), 4))
+
+
+@streaming.stream_case(
+    "shift.overlapping", "SHOULD", defect="a chunk is read as if each frame had memory of its own"
+)
+def overlapping_chunks(s: Setting) -> Problem:
+    """Chunks of 3 and 2 frames that are windows of one buffer."""
+    x = np.ascontiguousarray(windows(coded((1, fold_channels(s), 5, 3, 2)), 2, 3))
+    (question,) = streaming.shift_script(s, steps(0, 0, (3, 2)), 5, x=x[None]).questions
+    call = replace(question.call, memory={"clips": "overlapping"})
+    return Problem((Question(call, question.judge),))

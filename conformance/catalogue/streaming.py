@@ -41,9 +41,11 @@ def stream_case(id: str, requirement: str = "MUST", *, defect: str, **options: A
     return case(f"S.{id}", requirement, formula=formula, defect=defect, **options)
 
 
-def shift_script(s: Setting, script: list[Event], T: int, clips: int = 1) -> Problem:
-    """A script for the shift alone, to the bit."""
-    x = coded((clips, 2, fold_channels(s), T, 3, 2))
+def shift_script(
+    s: Setting, script: list[Event], T: int, clips: int = 1, x: Array | None = None
+) -> Problem:
+    """A script for the shift alone, to the bit; of coded clips, or of those that are given."""
+    x = coded((clips, 2, fold_channels(s), T, 3, 2)) if x is None else x
     d = s.conventions.streaming.d(x.shape[2])
 
     def join(parts: Sequence[tuple[Array, int, int]]) -> Array:
