@@ -58,7 +58,7 @@ def test_labels_of_a_file_give_way(ours: Path, tmp_path: Path) -> None:
         (("one",) * 5, "different texts"),
         ((1, 2, 3, 4, 5), "different texts"),
         ((), "different texts"),
-        ("no-such-list", "lists that ship: jester_alphabetical"),
+        ("no-such-list", "lists that ship: imagenet_vid, jester_alphabetical"),
     ],
 )
 def test_labels_that_do_not_fit(ours: Path, labels: object, sentence: str) -> None:

@@ -155,6 +155,7 @@ FORMS: Mapping[str, tuple[tuple[str, Form], ...]] = {
     ),
     "MaxPool": (("with the places of its maxima", lambda n, a, s: len(n.output) > 1),),
     "PRelu": (("with more than one slope", lambda n, a, s: max(s[n.input[1]], default=1) > 1),),
+    "QuantizeLinear": (("with a scale that is an input", lambda n, a, s: n.input[1] in s),),
     "ReduceMax": (("of nothing", _empty),),
     "ReduceMin": (("of nothing", _empty),),
     "ScatterElements": (("with a reduction", _reduces),),
