@@ -375,6 +375,7 @@ static Array *global_avg_pool(void) {
 static Array *batch_norm(void) {
     Array *x = needed("x", 0), *m = needed("mean", 1), *v = needed("variance", 1);
     Array *scale = needed("scale", 1), *add = needed("shift", 1), *y = like(x);
+    if (!x->count) return y;
     long C = x->size[1], behind = x->count / (x->size[0] * C);
     if (m->count != C || v->count != C || scale->count != C || add->count != C)
         refuse("invalid", "the statistics must have %ld channels", C);
@@ -426,6 +427,7 @@ static Array *linear(void) {
 
 static Array *softmax(void) { /* over the classes, axis 1 */
     Array *x = needed("x", 0), *y = like(x);
+    if (!x->count) return y;
     long K = x->size[1], behind = x->count / (x->size[0] * K);
     if ((long)number(attributes, "axis", 1) != 1) refuse("unsupported", "only axis 1 is offered");
     for (long n = 0; n < x->size[0]; n++)
