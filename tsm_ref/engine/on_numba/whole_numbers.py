@@ -8,15 +8,15 @@ engine. All of it is exact, so neither threads nor the cut of a clip can change 
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine.exact import factor_of
 from tsm_ref.engine.on_numba.crew import Crew
+from tsm_ref.engine.on_numba.whole_inputs import Source, Work, flip_of
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
-from tsm_ref.engine.on_numpy.frames import ShiftedFrames, folds
 from tsm_ref.engine.on_numpy.ops import STEPS, Step, StepMaker
 from tsm_ref.graph import Graph, Node
 from tsm_ref.kernels import (
@@ -32,16 +32,6 @@ from tsm_ref.reference import quantised
 __all__ = ["WholeNumbersEngine"]
 
 Array = NDArray[Any]
-Kernel = Callable[[int, int], None]
-
-
-class Work(NamedTuple):
-    """A node, ready to run: ``kernel(first, last)`` for all its pieces, after `before`."""
-
-    kernel: Kernel
-    pieces: int
-    before: "Work | None" = None
-    keeps: object = None  # whose memory the kernel reads by its address
 
 
 class WholeNumbersEngine(NumpyEngine):
@@ -117,7 +107,7 @@ def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Ar
     if sw > 2:
         return None
     flat = kernel[1:] == (1, 1) and (sh, sw) == (1, 1) and not any(node.attr("pads"))
-    source = _Source(node, x, kernel, flat)
+    source = Source(node, x, kernel, flat)
     joined = flat and not any(node.attr("d")) and st == kernel[0] == 1
     shape = (1, y.shape[1] * y.shape[2], y.shape[3]) if joined else y.shape[1:]
     layer = _planned(engine, node, inputs, y, source, (shape, (st, sh, sw), source.width, flat))
@@ -126,7 +116,7 @@ def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Ar
 
 
 def _planned(
-    engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array, source: "_Source",
+    engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array, source: Source,
     places: tuple[Any, ...],
 ) -> integer_conv.IntegerConvolution:  # fmt: skip
     _, weight, scale, bias = inputs
@@ -186,7 +176,7 @@ def _saves(node: Node, x: Array, weight: Array) -> bool:
 
 def _winograd(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array) -> Work:
     x, weight, scale, bias = inputs
-    source = _Source(node, x, weight.shape[2:], flat=False, even=True)
+    source = Source(node, x, weight.shape[2:], flat=False, even=True)
     tiles = (y.shape[1], -(-y.shape[2] // 2), -(-y.shape[3] // 2))
     runs, begins = integer_pack.runs_of(tiles, (1, 2, 2), source.width, flat=False)
     weights = engine.packed(
@@ -228,7 +218,7 @@ def _is_depthwise(node: Node, x: Array, weight: Array) -> bool:
 
 def _depthwise(node: Node, inputs: Sequence[Array], y: Array) -> Work:
     x, weight, scale, bias = inputs
-    source = _Source(node, x, weight.shape[2:], flat=True)
+    source = Source(node, x, weight.shape[2:], flat=True)
     pads = node.attr("pads")
     layer = integer_depthwise.IntegerDepthwise(
         frames=source.addresses(),
@@ -284,7 +274,7 @@ def _pair(op: int) -> Maker:
         else:
             factors = [quantised.combined_scale(*scales), np.zeros((), np.float32)]
         steps = [
-            (_flip(x), node.attr(f"{role}_zero_point") + _flip(x), np.float32(factor))
+            (flip_of(x), node.attr(f"{role}_zero_point") + flip_of(x), np.float32(factor))
             for x, role, factor in zip((a, b), ("x", "other"), factors, strict=True)
         ]
         rows = [_bytes(v) for v in (a, b, y)]
@@ -347,80 +337,6 @@ def _max_pool(
 
 def _bytes(x: Array) -> NDArray[np.uint8]:
     return x.reshape(-1).view(np.uint8)
-
-
-def _flip(x: Array) -> int:
-    """What turns a byte into a number without a sign, by exclusive or; it adds as much."""
-    return 128 if x.dtype == np.int8 else 0
-
-
-class _Source:
-    """Where a layer reads its input: in place, or in a copy with the zero point around it."""
-
-    def __init__(
-        self, node: Node, x: Array, kernel: Sequence[int], flat: bool, even: bool = False
-    ) -> None:
-        self._node, self._x, self._kernel = node, x, tuple(kernel)
-        self.flip = _flip(x)
-        self.zero = node.attr("x_zero_point") + self.flip
-        channels, frames, height, width = x.shape
-        pads = node.attr("pads")
-        zero = np.uint8(node.attr("x_zero_point") & 255)
-        self._padded: Array | None = None
-        if not flat:
-            more = (height % 2, width % 2) if even else (0, 0)
-            self._sides = (pads[1], pads[2], pads[4] + more[0], pads[5] + more[1])
-            above, left, below, right = self._sides
-            shape = (channels, frames, above + height + below, left + width + right)
-            size = int(np.prod(shape))
-            self._memory = np.zeros(size + integer_pack.SLACK, np.uint8)
-            self._padded = self._memory[:size].view(x.dtype).reshape(shape)
-        self.values = x if self._padded is None else self._padded
-        self.width = self.values.shape[3]
-        plane = self.values.shape[2] * self.width
-        self._nothing = np.full(plane + integer_pack.SLACK, zero, np.uint8)
-
-    def fill(self) -> Work | None:
-        """What copies the input into the padding, where there is one."""
-        if self._padded is None:
-            return None
-        channels, frames, height, width = self._x.shape
-        where = (self._x.ctypes.data, channels * frames, height, width, self._padded.ctypes.data)
-        zero = self._node.attr("x_zero_point") & 255
-        run = partial(integer_pack.pad_planes, *where, self._sides, zero)
-        return Work(run, channels * frames, keeps=self)
-
-    def frames(self) -> NDArray[np.int64]:
-        """The frame that every channel reads at every time, or -1: (channels, time)."""
-        d, fill, segment, pads = (self._node.attr(n) for n in ("d", "fill", "segment", "pads"))
-        channels, frames = self._x.shape[:2]
-        shifted = ShiftedFrames(self._x, d, fill, segment)
-        time = range(-pads[0], frames + pads[3])
-        found = np.empty((channels, len(time)), np.int64)
-        for fold in folds(d * channels if len(d) == 1 else d, channels):
-            found[fold.start : fold.stop] = [shifted.source(t, fold.d) for t in time]
-        return found
-
-    def addresses(self) -> NDArray[np.int64]:
-        """The address of every frame that is read: (channels + 1, time)."""
-        frames, steps = self.frames(), self.values.strides
-        own = self.values.ctypes.data + np.arange(len(frames))[:, None] * steps[0]
-        nothing = self._nothing.ctypes.data
-        found = np.where(frames < 0, nothing, own + frames * steps[1])
-        return np.vstack([found, np.full((1, found.shape[1]), nothing)])
-
-    def inputs(self, width: int) -> NDArray[np.int64]:
-        """The channel and the tap of every k, in the order of the weights."""
-        dt, dh, dw = self._node.attr("dilations")
-        found = [
-            (channel, t * dt, row * dh * self.width + column * dw)
-            for channel in range(width)
-            for t in range(self._kernel[0])
-            for row in range(self._kernel[1])
-            for column in range(self._kernel[2])
-        ]
-        found += [(-1, 0, 0)] * (-len(found) % integer_pack.GROUP)
-        return np.array(found, np.int64)
 
 
 MAKERS: Mapping[str, Maker] = {

@@ -1,0 +1,100 @@
+"""What a quantised layer reads: in place, or in a copy with the zero point around every frame."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.engine.on_numpy.frames import ShiftedFrames, folds
+from tsm_ref.graph import Node
+from tsm_ref.kernels import integer_pack
+
+__all__ = ["Source", "Work", "flip_of"]
+
+Array = NDArray[Any]
+Kernel = Callable[[int, int], None]
+
+
+class Work(NamedTuple):
+    """A node, ready to run: ``kernel(first, last)`` for all its pieces, after `before`."""
+
+    kernel: Kernel
+    pieces: int
+    before: "Work | None" = None
+    keeps: object = None  # whose memory the kernel reads by its address
+
+
+def flip_of(x: Array) -> int:
+    """What turns a byte into a number without a sign, by exclusive or; it adds as much."""
+    return 128 if x.dtype == np.int8 else 0
+
+
+class Source:
+    """Where a layer reads its input: in place, or in a copy with the zero point around it."""
+
+    def __init__(
+        self, node: Node, x: Array, kernel: Sequence[int], flat: bool, even: bool = False
+    ) -> None:
+        self._node, self._x, self._kernel = node, x, tuple(kernel)
+        self.flip = flip_of(x)
+        self.zero = node.attr("x_zero_point") + self.flip
+        channels, frames, height, width = x.shape
+        pads = node.attr("pads")
+        zero = np.uint8(node.attr("x_zero_point") & 255)
+        self._padded: Array | None = None
+        if not flat:
+            more = (height % 2, width % 2) if even else (0, 0)
+            self._sides = (pads[1], pads[2], pads[4] + more[0], pads[5] + more[1])
+            above, left, below, right = self._sides
+            shape = (channels, frames, above + height + below, left + width + right)
+            size = int(np.prod(shape))
+            self._memory = np.zeros(size + integer_pack.SLACK, np.uint8)
+            self._padded = self._memory[:size].view(x.dtype).reshape(shape)
+        self.values = x if self._padded is None else self._padded
+        self.width = self.values.shape[3]
+        plane = self.values.shape[2] * self.width
+        self._nothing = np.full(plane + integer_pack.SLACK, zero, np.uint8)
+
+    def fill(self) -> Work | None:
+        """What copies the input into the padding, where there is one."""
+        if self._padded is None:
+            return None
+        channels, frames, height, width = self._x.shape
+        where = (self._x.ctypes.data, channels * frames, height, width, self._padded.ctypes.data)
+        zero = self._node.attr("x_zero_point") & 255
+        run = partial(integer_pack.pad_planes, *where, self._sides, zero)
+        return Work(run, channels * frames, keeps=self)
+
+    def frames(self) -> NDArray[np.int64]:
+        """The frame that every channel reads at every time, or -1: (channels, time)."""
+        d, fill, segment, pads = (self._node.attr(n) for n in ("d", "fill", "segment", "pads"))
+        channels, frames = self._x.shape[:2]
+        shifted = ShiftedFrames(self._x, d, fill, segment)
+        time = range(-pads[0], frames + pads[3])
+        found = np.empty((channels, len(time)), np.int64)
+        for fold in folds(d * channels if len(d) == 1 else d, channels):
+            found[fold.start : fold.stop] = [shifted.source(t, fold.d) for t in time]
+        return found
+
+    def addresses(self) -> NDArray[np.int64]:
+        """The address of every frame that is read: (channels + 1, time)."""
+        frames, steps = self.frames(), self.values.strides
+        own = self.values.ctypes.data + np.arange(len(frames))[:, None] * steps[0]
+        nothing = self._nothing.ctypes.data
+        found = np.where(frames < 0, nothing, own + frames * steps[1])
+        return np.vstack([found, np.full((1, found.shape[1]), nothing)])
+
+    def inputs(self, width: int) -> NDArray[np.int64]:
+        """The channel and the tap of every k, in the order of the weights."""
+        dt, dh, dw = self._node.attr("dilations")
+        found = [
+            (channel, t * dt, row * dh * self.width + column * dw)
+            for channel in range(width)
+            for t in range(self._kernel[0])
+            for row in range(self._kernel[1])
+            for column in range(self._kernel[2])
+        ]
+        found += [(-1, 0, 0)] * (-len(found) % integer_pack.GROUP)
+        return np.array(found, np.int64)
