@@ -169,7 +169,7 @@ def test_features_of_all_that_can_be_read(capsys, tmp_path: Path) -> None:
     )
     assert (code, said) == (6, "")
     assert "error: no-such.mp4: no such file" in err
-    assert "1 rows of 64 features, of 1 videos" in err
+    assert "1 rows of 64 features, of one video" in err
     with np.load(out, allow_pickle=False) as file:
         assert file["features"].shape == (1, 64)
         assert file["names"].tolist() == [PAN]

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tsm_ref.command import Parser, guarded, limit_blas, number, positive, say, tell
+from tsm_ref.command import Parser, guarded, number, positive, say, tell
 from tsm_ref.errors import UsageError, VideoError, WriteError
 from tsm_ref.options import (
     add_limits,
@@ -19,8 +19,7 @@ from tsm_ref.options import (
     add_partial,
     add_quiet,
     add_version,
-    by_option,
-    limited,
+    carried_out,
     load_model,
 )
 
@@ -76,18 +75,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    return guarded(lambda: _main(list(sys.argv[1:] if arguments is None else arguments)))
-
-
-def _main(arguments: list[str]) -> int:
-    made = parser()
-    options = made.parse_args(arguments)
-    limit_blas(options.threads)
-    with by_option(made):
-        code = limited(options, "tsm_ref.detect", arguments, VideoError)
-        if code is None:
-            _run(options)
-    return code or 0
+    return guarded(lambda: carried_out(parser(), arguments, "tsm_ref.detect", VideoError, _run))
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsm_ref.command import Parser, guarded, limit_blas, number, positive, say, tell
+from tsm_ref.command import Parser, guarded, number, positive, say, tell
 from tsm_ref.errors import MissingDependency, SomeInputsFailed, TsmError, UsageError, WriteError
 from tsm_ref.options import (
     add_facts,
@@ -23,8 +23,7 @@ from tsm_ref.options import (
     add_partial,
     add_quiet,
     add_version,
-    by_option,
-    limited,
+    carried_out,
     recipe_of,
     versions,
 )
@@ -80,18 +79,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    return guarded(lambda: _run(sys.argv[1:] if arguments is None else arguments))
-
-
-def _run(arguments: Sequence[str]) -> int | None:
-    made = parser()
-    options = made.parse_args(arguments)
-    limit_blas(options.threads)
-    code = limited(options, "tsm_ref.fit_head", arguments, UsageError)
-    if code is None:
-        with by_option(made):
-            _main(options)
-    return code
+    return guarded(lambda: carried_out(parser(), arguments, "tsm_ref.fit_head", UsageError, _main))
 
 
 def _main(options: argparse.Namespace) -> None:

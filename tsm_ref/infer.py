@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tsm_ref.command import Parser, guarded, limit_blas, number, positive, say, tell
+from tsm_ref.command import Parser, guarded, number, positive, say, tell
 from tsm_ref.errors import SomeInputsFailed, TsmError, UsageError, VideoError, WriteError
 from tsm_ref.options import (
     add_facts,
@@ -21,9 +21,8 @@ from tsm_ref.options import (
     add_run,
     add_sampling,
     add_version,
-    by_option,
+    carried_out,
     coloured,
-    limited,
     load_model,
     recipe_of,
 )
@@ -149,18 +148,7 @@ def _add_streaming(made: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    return guarded(lambda: _main(sys.argv[1:] if arguments is None else arguments))
-
-
-def _main(arguments: Sequence[str]) -> int | None:
-    made = parser()
-    options = made.parse_args(arguments)
-    limit_blas(options.threads)
-    code = limited(options, "tsm_ref.infer", arguments, VideoError)
-    if code is None:
-        with by_option(made):
-            _run(options)
-    return code
+    return guarded(lambda: carried_out(parser(), arguments, "tsm_ref.infer", VideoError, _run))
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -311,7 +299,8 @@ def _features(options: argparse.Namespace) -> None:
     write_file(out, as_npz(found, model, profile, options.layer))
     if not options.quiet:
         rows, width = sum(len(made.start) for made in found), found[0].frames.shape[-1]
-        tell(f"{out}: {rows} rows of {width} features, of {len(found)} videos")
+        videos = "one video" if len(found) == 1 else f"{len(found)} videos"
+        tell(f"{out}: {rows} rows of {width} features, of {videos}")
     if errors:
         raise SomeInputsFailed(f"{len(errors)} of {len(clips)} videos could not be read")
 

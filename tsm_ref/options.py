@@ -5,13 +5,13 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from tsm_ref import __version__
-from tsm_ref.command import number, positive, say, size
+from tsm_ref.command import limit_blas, number, positive, say, size
 from tsm_ref.errors import TsmError, UsageError
 from tsm_ref.system import isolated, memory
 
@@ -147,6 +147,28 @@ def limited(
     code = isolated.run(module, rest, isolated.Limits(memory=room))
     if said := isolated.ended(code):
         raise kind(f"the process that read the files {said}: one of them is not what it says")
+    return code
+
+
+def carried_out(
+    made: argparse.ArgumentParser,
+    arguments: Sequence[str] | None,
+    module: str,
+    kind: type[TsmError],
+    work: Callable[[argparse.Namespace], None],
+) -> int | None:
+    """Parse a command line (that of the process for None) and do its work within its limits.
+
+    Returns the exit code of a child that did the work, or None; errors name options. For `module`
+    and `kind` see `limited`.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    options = made.parse_args(given)
+    limit_blas(options.threads)
+    code = limited(options, module, given, kind)
+    if code is None:
+        with by_option(made):
+            work(options)
     return code
 
 

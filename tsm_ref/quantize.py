@@ -14,9 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tsm_ref.command import Parser, guarded, limit_blas, positive, say, tell
+from tsm_ref.command import Parser, guarded, positive, say, tell
 from tsm_ref.errors import CheckpointError, UsageError, WriteError
-from tsm_ref.options import add_facts, add_limits, add_version, by_option, facts_of, limited
+from tsm_ref.options import add_facts, add_limits, add_version, carried_out, facts_of
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
     from tsm_ref.model import Model
@@ -71,18 +71,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    return guarded(lambda: _main(sys.argv[1:] if arguments is None else arguments))
-
-
-def _main(arguments: Sequence[str]) -> int | None:
-    made = parser()
-    options = made.parse_args(arguments)
-    limit_blas(options.threads)
-    code = limited(options, "tsm_ref.quantize", arguments, CheckpointError)
-    if code is None:
-        with by_option(made):
-            _carry_out(options)
-    return code
+    return guarded(
+        lambda: carried_out(parser(), arguments, "tsm_ref.quantize", CheckpointError, _carry_out)
+    )
 
 
 def _carry_out(options: argparse.Namespace) -> None:

@@ -12,9 +12,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsm_ref.command import Parser, guarded, limit_blas, number, say, tell
+from tsm_ref.command import Parser, guarded, number, say, tell
 from tsm_ref.errors import TsmError, UsageError
-from tsm_ref.options import add_facts, add_limits, add_model, add_version, by_option, limited
+from tsm_ref.options import add_facts, add_limits, add_model, add_version, carried_out
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
     from tsm_ref.model import Model
@@ -53,18 +53,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    return guarded(lambda: _run(arguments))
-
-
-def _run(arguments: Sequence[str] | None) -> int:
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    made = parser()
-    options = made.parse_args(given)
-    with by_option(made):
-        code = limited(options, "tsm_ref.pulse", given, TsmError)
-        if code is None:
-            _main(options)
-    return code or 0
+    return guarded(lambda: carried_out(parser(), arguments, "tsm_ref.pulse", TsmError, _main))
 
 
 def _main(options: argparse.Namespace) -> None:
@@ -74,7 +63,6 @@ def _main(options: argparse.Namespace) -> None:
         raise UsageError(f"--plot {options.plot}: the ending must be one of .svg, .png")
     if options.stream is not None and (options.plot or options.csv):
         raise UsageError("--plot and --csv show a whole VIDEO, not a stream")
-    limit_blas(options.threads)
     from tsm_ref.options import load_model
 
     model = load_model(options)
