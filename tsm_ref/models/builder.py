@@ -108,6 +108,16 @@ class Builder:
         inputs = [x, *(self.parameter(f"{name}.{role}", (channels,)) for role in roles)]
         return self.node("BatchNormalization", name, inputs, channels, epsilon=self.epsilon)
 
+    def conv_bn(
+        self, x: str, name: str, channels: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
+    ) -> str:
+        """A padded convolution ``name.conv`` and its batch normalisation ``name.bn``."""
+        y = self.conv(
+            x, f"{name}.conv", channels, kernel=kernel, stride=stride, padding=kernel // 2,
+            groups=groups,
+        )  # fmt: skip
+        return self.batch_norm(y, f"{name}.bn")
+
     def shift(self, x: str, name: str, rule: ShiftRule) -> str:
         """A temporal shift; a rule that shifts nothing adds nothing."""
         d = rule.d(self.channels(x))

@@ -159,27 +159,8 @@ def _block(
     return b.add(y, x, f"{name}.add") if skip else y
 
 
-def _conv_bn(
-    b: Builder,
-    x: str,
-    name: str,
-    channels: int,
-    *,
-    kernel: int = 1,
-    stride: int = 1,
-    groups: int = 1,
-    act: str = "",
-) -> str:
-    x = b.conv(
-        x,
-        f"{name}.conv",
-        channels,
-        kernel=kernel,
-        stride=stride,
-        padding=kernel // 2,
-        groups=groups,
-    )
-    x = b.batch_norm(x, f"{name}.bn")
+def _conv_bn(b: Builder, x: str, name: str, channels: int, *, act: str = "", **form: int) -> str:
+    x = b.conv_bn(x, name, channels, **form)
     return b.node(act, f"{name}.act", [x], channels) if act else x
 
 

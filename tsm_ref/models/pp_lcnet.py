@@ -87,26 +87,9 @@ def build_pp_lcnet(
 
 
 def _conv_bn(
-    b: Builder,
-    x: str,
-    name: str,
-    channels: int,
-    *,
-    kernel: int = 1,
-    stride: int = 1,
-    groups: int = 1,
-    activate: bool = True,
+    b: Builder, x: str, name: str, channels: int, *, activate: bool = True, **form: int
 ) -> str:
-    x = b.conv(
-        x,
-        f"{name}.conv",
-        channels,
-        kernel=kernel,
-        stride=stride,
-        padding=kernel // 2,
-        groups=groups,
-    )
-    x = b.batch_norm(x, f"{name}.bn")
+    x = b.conv_bn(x, name, channels, **form)
     return b.relu(x, f"{name}.relu") if activate else x
 
 
