@@ -95,7 +95,7 @@ INSIDE = {
         *("models", "helpers openapi streams", "app", "__main__"),
     ),
     "pulse": ("frames regions waves", "recipes", "measure", "live render", "__main__"),
-    "detection": ("boxes", "detector", "render"),
+    "detection": ("regions", "boxes", "detector", "render"),
     "live": ("smoothing sources", "loop", "early", "show", "session"),
 }
 """The floors inside a folder, the lowest first; those of `checkpoint` are on the maps in it."""

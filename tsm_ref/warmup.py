@@ -9,17 +9,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from tsm_ref.command import Parser, guarded, say, tell
+from tsm_ref.detection.boxes import Settings, boxes_of
 from tsm_ref.engine import make_engine
 from tsm_ref.errors import MissingDependency, WriteError
 from tsm_ref.kernels import notice
-from tsm_ref.models import build_graph, random_weights
+from tsm_ref.models import MAPS, build_graph, random_weights
 from tsm_ref.options import add_version
 from tsm_ref.profile import ShiftRule
 from tsm_ref.video.resize import RESIZERS
 
 
 def compile_all() -> int:
-    """Run a small network and resize small pictures; returns how many kernels had to be compiled.
+    """Run a small network, resize a picture, find boxes; returns how many kernels were compiled.
 
     A program is one compiled function that contains every kind of layer, so any network does.
     """
@@ -33,6 +34,9 @@ def compile_all() -> int:
         engine.run({"x": np.zeros((1, 3, 2, 32, 32), np.float32)})
         for resizer in RESIZERS.values():
             resizer(np.zeros((9, 9, 3), np.uint8), 4, 4, compiled=True)
+        channels = dict(zip(MAPS, (18, 36, 2, 4), strict=True))
+        maps = {name: np.zeros((count, 1, 1), np.float32) for name, count in channels.items()}
+        boxes_of(maps, (16, 16), Settings(), compiled=True)
     finally:
         stop()
     return sum(not event.done for event in seen)

@@ -5,6 +5,7 @@ formulas are those of `tsm_ref.reference.detection`.
 
 ::
 
+    regions    offsets, suppression and pooling, fast, to the bits of the reference
     boxes      the maps of one frame to its boxes
     detector   frames to the boxes of each, one at a time
     render     boxes as lines, JSON, and drawn on frames

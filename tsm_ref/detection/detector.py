@@ -134,7 +134,8 @@ class Detector:
         self, frame: Frame, maps: dict[str, NDArray[np.float32]], size: tuple[int, ...]
     ) -> Seen:
         try:
-            found = boxes_of(maps, (size[0], size[1]), self.settings)
+            compiled = self.model.engine.name == "numba"
+            found = boxes_of(maps, (size[0], size[1]), self.settings, compiled=compiled)
         except CheckpointError as error:
             raise error.about(f"the model {self.model.name!r}") from None
         height, width = frame.pixels.shape[:2]

@@ -21,6 +21,7 @@
     integer_values     sums, products, tables, means, and rounding to 8 bits
     inverted           expand, depthwise and project of MobileNetV2 in one pass
     resize             8-bit pictures made smaller or larger, as Pillow and OpenCV do
+    regions            offsets, suppression and pooling of a detector's boxes
     pool, move         pooling; copies, activations, conversion of the layout
     plans              a planned layer: the record that a kernel reads
     program            a planned network, run by one or more threads inside one compiled call

@@ -177,8 +177,9 @@ def ps_roi_pool(maps: ArrayLike, boxes: ArrayLike, bins: int, stride: int = 16) 
         r_c(i, j) = sum over (x, y) in bin(i, j) of z_{c,i,j}(x + x0, y + y0) / n
 
     with floor(x0 + j w / k) <= x < ceil(x0 + (j + 1) w / k), the same for y, k bins, and n places
-    inside the map. A bin outside it is 0. The edges of a box are rounded to whole pixels, half up,
-    before they are divided by the stride, and no box is less than 0.1 places wide.
+    inside the map, which are added row by row, each from the left. A bin outside it is 0. The edges
+    of a box are rounded to whole pixels, half up, before they are divided by the stride, and no box
+    is less than 0.1 places wide.
 
     Shapes: maps (C * bins^2, H, W), the maps of one class behind one another, row by row; boxes
     (R, 4), in pixels; `stride` pixels a place -> (R, C, bins, bins).
@@ -204,7 +205,8 @@ def ps_roi_pool(maps: ArrayLike, boxes: ArrayLike, bins: int, stride: int = 16) 
         for i, (top, bottom) in enumerate(rows):
             for j, (left, right) in enumerate(columns):
                 if top < bottom and left < right:
-                    pooled[r, :, i, j] = z[:, i, j, top:bottom, left:right].mean((1, 2))
+                    values = z[:, i, j, top:bottom, left:right].reshape(len(z), -1)
+                    pooled[r, :, i, j] = values.cumsum(1)[:, -1] / values.shape[1]
     return like(pooled, maps)
 
 
