@@ -34,6 +34,7 @@ PAGES: dict[str, str] = {
     "docs/importing.md": "importing.md",
     "docs/conventions.md": "conventions.md",
     "docs/bad-inputs.md": "bad-inputs.md",
+    "docs/precisions.md": "precisions.md",
     "docs/glossary.md": "glossary.md",
     "docs/architecture.md": "architecture.md",
     "conformance/README.md": "conformance.md",

@@ -23,6 +23,7 @@ PAGES = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
     *("docs/commands.md", "docs/importing.md", "docs/pulse.md", "docs/serving.md", "docs/scale.md"),
     *("docs/architecture.md", "docs/bad-inputs.md", "docs/conventions.md", "docs/glossary.md"),
+    "docs/precisions.md",
     *("conformance/README.md", "weights/FORMAT.md", "weights/training/README.md"),
 )
 

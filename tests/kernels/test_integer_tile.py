@@ -6,9 +6,12 @@ from numba import types
 
 from tsm_ref.kernels import integer_tile
 from tsm_ref.kernels.cache import machine_code
-from tsm_ref.kernels.integer_tile import REAL, SUM, UNIT, WHOLE, TileArguments, Unit, call_tiles
+from tsm_ref.kernels.integer_conv import pack_weights
+from tsm_ref.kernels.integer_tile import REAL, SUM, WHOLE, TileArguments, call_tiles
+from tsm_ref.kernels.integer_units import PORTABLE, TILES, UNIT, Unit
+from tsm_ref.kernels.machine import HOST
 
-UNITS = {unit.name: unit for unit in (UNIT, integer_tile.PORTABLE)}
+UNITS = {unit.name: unit for unit in (UNIT, PORTABLE, *([TILES] if HOST.lanes >= 8 else []))}
 
 
 @pytest.fixture(params=UNITS)
@@ -47,28 +50,36 @@ def caller():
     return call
 
 
-def drawn(unit, rng, steps=9, tiles=3, least=-255, most=255):
-    x = rng.integers(least, most + 1, (steps, unit.columns, unit.group))
-    weights = rng.integers(-128, 128, (tiles, steps, unit.rows, unit.group))
-    sums = np.einsum("tkrg,kcg->trc", weights, x).reshape(-1, unit.columns)
-    bias = rng.integers(-(2**31), 2**31, len(sums)).astype(np.int32)
-    return x.astype(unit.input_type), weights.astype(unit.weight_type), sums, bias
+def packed(unit, x, matrix):
+    """Inputs (k, columns) and weights (rows, k) as a unit reads them."""
+    count, size = unit.chunks(len(x))
+    full = np.zeros((count * size * unit.group, unit.columns), unit.input_type)
+    full[: len(x)] = x
+    steps = full.reshape(-1, unit.group, unit.columns).swapaxes(1, 2)
+    return np.ascontiguousarray(steps), pack_weights(matrix, 1, unit)[0]
 
 
-def test_sums_wrap_and_do_not_saturate(unit, rng):
+def drawn(unit, rng, k, tiles=3, least=-255, most=255):
+    x = rng.integers(least, most + 1, (k, unit.columns))
+    matrix = rng.integers(-128, 128, (tiles * unit.rows, k))
+    bias = rng.integers(-(2**31), 2**31, len(matrix)).astype(np.int32)
+    return x, matrix, bias
+
+
+@pytest.mark.parametrize("k", [1, 35, 147])
+def test_sums_wrap_and_do_not_saturate(unit, rng, k):
     least, most = (0, 255) if unit.group == 4 else (-255, 255)
-    x, weights, sums, bias = drawn(unit, rng, least=least, most=most)
-    x[:, ::2], weights[:, :, ::2] = most, -128
-    sums = np.einsum("tkrg,kcg->trc", weights.astype(np.int64), x.astype(np.int64))
-    sums = sums.reshape(-1, unit.columns)
-    expected = (sums + bias[:, None]).astype(np.int32)
-    found = run(unit, x, weights, bias, np.ones(len(bias), np.float32), SUM)
+    x, matrix, bias = drawn(unit, rng, k, least=least, most=most)
+    x[:, ::2], matrix[::2] = most, -128
+    expected = (matrix @ x + bias[:, None]).astype(np.int32)
+    found = run(unit, *packed(unit, x, matrix), bias, np.ones(len(bias), np.float32), SUM)
     np.testing.assert_array_equal(found, expected)
 
 
 def test_results_are_rounded_once_and_halves_go_to_even(unit, rng):
-    x, weights, sums, bias = drawn(unit, rng, least=0, most=3)
-    bias = (bias % 1000).astype(np.int32)
+    x, matrix, bias = drawn(unit, rng, 17, least=0, most=3)
+    sums, bias = matrix @ x, (bias % 1000).astype(np.int32)
+    x, weights = packed(unit, x, matrix)
     factor = np.where(np.arange(len(bias)) % 2, np.float32(0.5), np.float32(0.013))
     scaled = (sums + bias[:, None]).astype(np.float32) * factor[:, None]
     np.testing.assert_array_equal(run(unit, x, weights, bias, factor, REAL), scaled)

@@ -42,3 +42,9 @@ class Engine(Protocol):
 
         None from an engine that has no need of another one.
         """
+
+    def units(self) -> Mapping[str, str]:
+        """What multiplies in a node, where the processor decides that, in the plans made so far."""
+
+    def remarks(self) -> list[str]:
+        """What is worth knowing about how this processor computes here, a sentence each."""

@@ -13,7 +13,9 @@
     conv               table-driven convolution: 1x1, strided, 3x3, stems, temporal taps and shifts
     winograd           3x3 with fewer multiplications
     depthwise          depthwise 3x3
-    integer_tile       quantised layers: the tile, its units, and how a sum becomes a byte
+    integer_units      what multiplies whole numbers, and which of it this processor has
+    integer_tile       quantised layers: the tile, and how a sum becomes a byte
+    integer_amx        its products by the tiles of AMX
     integer_pack       what such tiles read, from where a shift finds it
     integer_conv       convolutions of whole numbers
     integer_winograd   3x3 with fewer multiplications, and still exact

@@ -2,9 +2,10 @@
 
 Numba notices a change in the file of a compiled function, but not in the files of the functions
 it calls. So the folder is named after a hash of all the sources of this package, of the versions
-of Numba, llvmlite and NumPy, and of the processor that is compiled for: another version of
-anything is another folder. Each file is written under a temporary name and renamed, so two
-processes may fill the folder at once. No other user can write there, nor into the folders above.
+of Numba, llvmlite and NumPy, and of the processor and the unit that are compiled for: another
+version of anything is another folder. Each file is written under a temporary name and renamed, so
+two processes may fill the folder at once. No other user can write there, nor into the folders
+above.
 """
 
 import functools
@@ -24,6 +25,7 @@ from llvmlite import binding as llvm
 from numba.core import config as numba_config
 from numba.core.ccallback import CFunc
 
+from tsm_ref.kernels.integer_units import UNIT
 from tsm_ref.kernels.store import KernelCache, NoCache
 from tsm_ref.system import private
 
@@ -42,8 +44,7 @@ def fingerprint() -> str:
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     target = (config.CPU_NAME or llvm.get_host_cpu_name(), config.CPU_FEATURES)
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2])
-    unit = os.environ.get("TSM_REF_INTEGER_UNIT", "")
-    digest.update(repr((versions, target, unit)).encode())
+    digest.update(repr((versions, target, UNIT.name)).encode())
     return digest.hexdigest()[:16]
 
 

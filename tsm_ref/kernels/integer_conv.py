@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer_pack import COLUMNS, GROUP, PANEL_SLACK, STEP_BYTES, pack
-from tsm_ref.kernels.integer_tile import REAL, UNIT, call_tiles
+from tsm_ref.kernels.integer_pack import COLUMNS, PANEL_SLACK, STEP_BYTES, pack
+from tsm_ref.kernels.integer_tile import REAL, call_tiles
+from tsm_ref.kernels.integer_units import UNIT, Unit
 
 Array = NDArray[Any]
 
@@ -116,19 +117,21 @@ def run_integer_convolution(layer: IntegerConvolution, first: int, last: int) ->
                     _tiles(layer, x, g, tile, count, panel, scratch)
 
 
-def pack_weights(matrix: Array, groups: int) -> Array:
+def pack_weights(matrix: Array, groups: int, unit: Unit = UNIT) -> Array:
     """Weights (outputs, k) as the tiles read them: (groups, tiles, steps, rows, in the group).
 
-    >>> pack_weights(np.ones((ROWS + 1, GROUP + 1), np.int8), 1).shape[1:3]
+    Where a unit takes several steps at once, these lie row by row.
+
+    >>> pack_weights(np.ones((ROWS + 1, UNIT.group * UNIT.depth + 1), np.int8), 1).shape[1:3]
     (2, 2)
     """
     outputs, k = len(matrix) // groups, matrix.shape[1]
-    tiles, steps = -(-outputs // ROWS), -(-k // GROUP)
-    full = np.zeros((groups, tiles * ROWS, steps * GROUP), UNIT.weight_type)
+    tiles, (chunks, size) = -(-outputs // unit.rows), unit.chunks(k)
+    full = np.zeros((groups, tiles * unit.rows, chunks * size * unit.group), unit.weight_type)
     full[:, :outputs, :k] = matrix.reshape(groups, outputs, k)
-    return np.ascontiguousarray(
-        full.reshape(groups, tiles, ROWS, steps, GROUP).transpose(0, 1, 3, 2, 4)
-    )
+    cut = full.reshape(groups, tiles, unit.rows, chunks, size * unit.group).swapaxes(2, 3)
+    shape = (groups, tiles, chunks * size, unit.rows, unit.group)
+    return np.ascontiguousarray(cut).reshape(shape)
 
 
 def pack_rows(vector: Array, groups: int) -> Array:

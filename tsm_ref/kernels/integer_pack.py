@@ -19,7 +19,8 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer_tile import SHORT, UNIT, picked, splat
+from tsm_ref.kernels.integer_tile import SHORT, picked, splat
+from tsm_ref.kernels.integer_units import UNIT
 from tsm_ref.kernels.vector import BYTE, Emitter, Value, address, count, generated
 
 CHUNK = 16

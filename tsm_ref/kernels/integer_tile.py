@@ -10,30 +10,27 @@ multiplies lane by lane, and adds the products of a group into one sum of 32 bit
 - ``pairs``: two numbers of 16 bits (``vpmaddwd``; any processor). Inputs are ``x - x_zero_point``.
 - ``quads``: four of 8 bits, unsigned inputs with signed weights (``vpdpbusd``: VNNI). Inputs are
   stored with 128 added where they are signed, and the bias knows it.
-
-The code for AVX2 was run on processors; that for AVX-512 and for both forms of VNNI only in an
-emulator (`tests/kernels/test_emulated_units.py`): it is exact, how fast it is nobody measured.
+- ``tiles``: up to 16 quads (``tdpbsud``: AMX), see `tsm_ref.kernels.integer_amx`.
 
 None of these saturates: the products of a group fit into its sum, whatever they are. (AVX2's own
 product of 8 bits, ``vpmaddubsw``, does saturate, and is no faster than ``pairs``.)
 
 The inputs of a panel are packed as [group of k][column][in the group], the weights of a tile as
 [group of k][row][in the group], so that a step loads vectors of the first and broadcasts of the
-second. What is done with a sum is `tsm_ref.engine.exact`'s steps 2 and 3.
+second. (AMX reads weights of up to 16 steps as one matrix: they lie row by row there.) What is
+done with a sum is `tsm_ref.engine.exact`'s steps 2 and 3.
 """
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
-from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import types
 
 from tsm_ref.kernels.cache import machine_code
-from tsm_ref.kernels.machine import HOST, config
+from tsm_ref.kernels.integer_amx import Products
+from tsm_ref.kernels.integer_units import UNIT, Unit
 from tsm_ref.kernels.vector import (
     BYTE,
     FLOAT,
@@ -52,71 +49,8 @@ SHORT = ir.IntType(16)
 WHOLE, REAL, SUM = 0, 1, 2
 """What a tile gives: 8-bit results, real ones (step 2 alone), or the sums themselves."""
 
-
-@dataclass(frozen=True)
-class Unit:
-    """What multiplies whole numbers: its instruction, and the tile that its registers can hold."""
-
-    name: str
-    lanes: int  # sums of 32 bits per vector
-    group: int  # inputs that one step adds into a sum: 2 of 16 bits, or 4 of 8
-    rows: int  # output channels of a tile
-    vectors: int  # vectors of columns of a tile
-
-    @property
-    def columns(self) -> int:
-        """Places of a panel."""
-        return self.lanes * self.vectors
-
-    @property
-    def input_type(self) -> str:
-        """The type in which inputs are packed."""
-        return "uint8" if self.group == 4 else "int16"
-
-    @property
-    def weight_type(self) -> str:
-        """The type in which weights are packed."""
-        return "int8" if self.group == 4 else "int16"
-
-    @property
-    def vnni(self) -> bool:
-        """Whether this is the instruction for quads, and not ordinary ones in its place."""
-        return self.name.startswith("VNNI")
-
-
-AVX2 = Unit("pairs (AVX2)", lanes=8, group=2, rows=4, vectors=2)
-AVX512 = Unit("pairs (AVX-512)", lanes=16, group=2, rows=8, vectors=2)
-VNNI = Unit("VNNI (AVX-512)", lanes=16, group=4, rows=8, vectors=2)
-AVX_VNNI = Unit("VNNI (AVX2)", lanes=8, group=4, rows=5, vectors=2)
-PORTABLE = Unit("pairs", lanes=4, group=2, rows=4, vectors=4)
-PORTABLE_QUADS = Unit("quads", lanes=8, group=4, rows=2, vectors=2)
-"""What a unit of quads computes, by ordinary instructions: to test all around it anywhere."""
-
-UNITS = (VNNI, AVX_VNNI, AVX512, AVX2, PORTABLE, PORTABLE_QUADS)
-
-
-def detect() -> Unit:
-    """The best unit of the processor that Numba compiles for.
-
-    The variable ``TSM_REF_INTEGER_UNIT`` asks for another one by its name, for tests.
-
-    >>> detect().group in (2, 4)
-    True
-    """
-    asked = os.environ.get("TSM_REF_INTEGER_UNIT")
-    for unit in UNITS:
-        if unit.name == asked and unit.lanes == HOST.lanes and not unit.vnni:
-            return unit
-    features = llvm.get_host_cpu_features()
-    if config.CPU_NAME is None and config.CPU_FEATURES is None:
-        if HOST.lanes == 16 and features.get("avx512vnni", False):
-            return VNNI
-        if HOST.lanes == 8 and features.get("avxvnni", False):
-            return AVX_VNNI
-    return {16: AVX512, 8: AVX2}.get(HOST.lanes, PORTABLE)
-
-
-UNIT = detect()
+_TOGETHER = 4
+"""Rows that are finished together where the sums lie in memory."""
 
 
 class TileArguments(NamedTuple):
@@ -153,26 +87,51 @@ class _Writer:
 
     def write(self) -> None:
         emit, unit, to = self.emit, self.unit, self.arguments
+        products = Products(emit, unit, self._dot) if unit.depth > 1 else None
+        if products is not None:
+            products.begin(to.steps)
         state = (to.weights, to.bias, to.factor, to.y)
         bases = [emit.bytes_at(value) for value in state]
         with emit.loop(to.tiles, *bases) as tile:
             weights, bias, factor, y = tile.state
-            after, sums = self._accumulate(weights, self._start(bias))
-            self._finish(sums, factor, y)
+            if products is None:
+                after, sums = self._accumulate(weights, self._start(bias, unit.rows))
+                self._finish(sums, factor, y)
+            else:
+                after = products.write(to.x, weights)
+                self._finish_some(products, bias, factor, y)
             forward = emit.integer(4 * unit.rows)
             rows = emit.times(to.y_row, unit.rows)
             tile.next = [after, emit.move(bias, forward), emit.move(factor, forward),
                          emit.move(y, rows)]  # fmt: skip
+        if products is not None:
+            products.end()
 
-    def _start(self, bias: Value) -> list[Value]:
+    def _finish_some(self, products: Products, bias: Value, factor: Value, y: Value) -> None:
+        """Add the bias to products that lie in memory, and finish them, some rows at a time."""
+        emit, unit = self.emit, self.unit
+        forward, sum_bytes = emit.integer(4 * _TOGETHER), 4 * unit.columns * _TOGETHER
+        trips = emit.integer(unit.rows // _TOGETHER)
+        with emit.loop(trips, products.sums, bias, factor, y) as some:
+            source, bias, factor, y = some.state
+            sums = [
+                emit.builder.add(start, emit.load(source, 4 * unit.lanes * i, self.sums))
+                for i, start in enumerate(self._start(bias, _TOGETHER))
+            ]
+            self._finish(sums, factor, y)
+            some.next = [emit.move(source, emit.integer(sum_bytes)), emit.move(bias, forward),
+                         emit.move(factor, forward),
+                         emit.move(y, emit.times(self.arguments.y_row, _TOGETHER))]  # fmt: skip
+
+    def _start(self, bias: Value, count: int) -> list[Value]:
         emit, unit = self.emit, self.unit
 
         def given() -> list[Value]:
             return [splat(emit, emit.load(bias, 4 * row, INT32), self.sums) for row in
-                    range(unit.rows)]  # fmt: skip
+                    range(count)]  # fmt: skip
 
         def none() -> list[Value]:
-            return [ir.Constant(self.sums, [0] * unit.lanes)] * unit.rows
+            return [ir.Constant(self.sums, [0] * unit.lanes)] * count
 
         rows = emit.choose(emit.nonzero(self.arguments.bias), given, none)
         return [row for row in rows for _ in range(unit.vectors)]
@@ -215,11 +174,12 @@ class _Writer:
 
     def _finish(self, sums: list[Value], factor: Value, y: Value) -> None:
         emit, unit, to = self.emit, self.unit, self.arguments
-        rows = [emit.move(y, emit.times(to.y_row, row)) for row in range(unit.rows)]
+        count = len(sums) // unit.vectors
+        rows = [emit.move(y, emit.times(to.y_row, row)) for row in range(count)]
         places = [(row, v) for row in rows for v in range(unit.vectors)]
 
         def scaled() -> list[Value]:
-            scales = [emit.splat(emit.load(factor, 4 * row, FLOAT)) for row in range(unit.rows)]
+            scales = [emit.splat(emit.load(factor, 4 * row, FLOAT)) for row in range(count)]
             return [
                 emit.product(emit.builder.sitofp(total, emit.vector), scales[i // unit.vectors])
                 for i, total in enumerate(sums)

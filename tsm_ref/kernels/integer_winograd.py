@@ -31,7 +31,8 @@ from tsm_ref.kernels.integer_pack import (
     centred,
     interleaved,
 )
-from tsm_ref.kernels.integer_tile import SUM, UNIT, call_tiles, picked, rounded, splat
+from tsm_ref.kernels.integer_tile import SUM, call_tiles, picked, rounded, splat
+from tsm_ref.kernels.integer_units import UNIT
 from tsm_ref.kernels.vector import (
     BYTE,
     FLOAT,

@@ -63,6 +63,8 @@ def summary_lines(
     ``inputs`` are the shapes of one batch; ``measured`` is the accuracy that a profile tells.
     """
     shapes, macs = graph.shapes(inputs), graph.multiply_adds(inputs)
+    buffers = engine.memory_bytes(inputs)  # by then a plan is made, which the engine knows more of
+    units = engine.units()
     yield f"{name}: {graph.name} on the {engine.name} engine"
     width = max(len(node.name) for node in graph.nodes)
     kind = max(18, *(len(node.op) for node in graph.nodes))
@@ -79,7 +81,7 @@ def summary_lines(
         output = "x".join(str(size) for size in shapes[node.name])
         yield (
             f"{node.name:{width}}  {node.op:{kind}}  {output:20}  {count or '':>10}  "
-            f"{macs[node.name] or '':>14}{f'  {_precision(graph, node)}' if types else ''}"
+            f"{macs[node.name] or '':>14}{f'  {_computes(graph, node, units)}' if types else ''}"
         )
     yield from _shift_lines(shifts_of(graph))
     yield f"streaming      {_streaming(graph)}"
@@ -90,9 +92,11 @@ def summary_lines(
         yield f"int8           {whole / max(total, 1):.1%} of the multiply-adds"
     given = ", ".join(f"{name} {tuple(shape)}" for name, shape in inputs.items())
     yield f"multiply-adds  {total / 1e9:.3f} G ({2 * total / 1e9:.3f} GFLOP) for {given}"
-    yield f"buffers        {engine.memory_bytes(inputs) / 1e6:.1f} MB"
+    yield f"buffers        {buffers / 1e6:.1f} MB"
     if (others := engine.fallbacks()) is not None:
         yield f"on NumPy       {', '.join(others) or 'nothing'}"
+    for remark in engine.remarks():
+        yield f"remark         {remark}"
     if measured:
         yield f"measured       {measured}"
 
@@ -101,6 +105,11 @@ def _precision(graph: Graph, node: Node) -> str:
     """What a node computes in: whole numbers of 8 bits where it reads such, float32 elsewhere."""
     whole = any(graph.types[n].quantised for n in node.inputs if n in graph.types)
     return "int8" if whole and node.op != "DequantizeLinear" else "float32"
+
+
+def _computes(graph: Graph, node: Node, units: Mapping[str, str]) -> str:
+    unit = units.get(node.name)
+    return f"{_precision(graph, node)}{f' on {unit}' if unit else ''}"
 
 
 def _streaming(graph: Graph) -> str:

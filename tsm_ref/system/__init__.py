@@ -4,5 +4,6 @@
 - `atomic`: a file is written whole or not at all.
 - `private`: whether a folder is ours alone: from no other one is code loaded.
 - `isolated`: a child process with limits.
+- `amx`: whether this process may use the tiles of AMX.
 - `memory`: how much memory one run may take.
 """

@@ -196,10 +196,16 @@ def test_what_has_no_kernel_is_named():
     os.environ.get("TSM_REF_SLOW") != "1", reason="minutes of work: set TSM_REF_SLOW=1"
 )
 @pytest.mark.parametrize(
-    "other", [{"TSM_REF_INTEGER_UNIT": "quads"}, {"NUMBA_CPU_NAME": "nehalem"}], ids=str
+    "other",
+    [
+        {"TSM_REF_INTEGER_UNIT": "quads"},
+        {"TSM_REF_INTEGER_UNIT": "tiles"},
+        {"NUMBA_CPU_NAME": "nehalem"},
+    ],
+    ids=str,
 )
 def test_other_units_are_packed_for_rightly(other):
-    """Everything here once more, with inputs packed as for VNNI, and as for short vectors."""
+    """Everything here once more, packed as for VNNI, as for AMX, and as for short vectors."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
     environment = {**os.environ, **other, "TSM_REF_SLOW": ""}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -1,7 +1,8 @@
 /* Holds tiles of whole numbers (tsm_ref.kernels.integer_tile) to plain sums, without a system.
 
-   Compiled with the LANES, GROUP, ROWS and VECTORS of one unit, whose code is `tiles`. Every result
-   is written to port 0xE9: how many values are wrong, of which there must be none. */
+   Compiled with the LANES, GROUP, ROWS, VECTORS and DEPTH of one unit, whose code is `tiles`: where
+   it takes several steps at once, the weights of these lie row by row. Every result
+   is written to port 0xE9: how many values are wrong, of which there must be none but a MISTAKE. */
 #include <stdint.h>
 #include <xmmintrin.h>
 
@@ -24,9 +25,10 @@ typedef int16_t weight;
 #define BIAS ((int32_t *)0x400000)
 #define FACTOR ((float *)0x410000)
 #define Y ((uint8_t *)0x420000)
+/* The image is read only: what changes has an address of its own (rom.ld refuses all other). */
+#define STATE (*(uint32_t *)0x4F0000)
 
-static uint32_t state = 12345;
-static uint32_t drawn(void) { return (state = state * 1664525u + 1013904223u) >> 8; }
+static uint32_t drawn(void) { return (STATE = STATE * 1664525u + 1013904223u) >> 8; }
 
 static void put(char c) { __asm__ volatile("outb %0, %1" ::"a"(c), "Nd"((uint16_t)0xE9)); }
 static void put_number(long n) {
@@ -36,12 +38,17 @@ static void put_number(long n) {
   while (i) put(digits[--i]);
 }
 
+static long weight_at(int row, int step, int steps) {
+  int chunks = (steps + DEPTH - 1) / DEPTH, size = steps / chunks;
+  long chunk = (long)(row / ROWS * chunks + step / size) * ROWS + row % ROWS;
+  return (chunk * size + step % size) * GROUP;
+}
+
 static int32_t sum(int row, int column, int steps) {
   uint32_t acc = BIAS[row];
   for (int s = 0; s < steps; s++)
     for (int g = 0; g < GROUP; g++)
-      acc += X[(s * COLUMNS + column) * GROUP + g] *
-             W[((row / ROWS * steps + s) * ROWS + row % ROWS) * GROUP + g];
+      acc += X[(s * COLUMNS + column) * GROUP + g] * W[weight_at(row, s, steps) + g];
   return (int32_t)acc;
 }
 
@@ -55,6 +62,8 @@ static int right(int form, long at, int row, int32_t acc) {
 }
 
 /* `ends`: most numbers are the largest there are, so that whatever can saturate does. */
+static const int STEPS[] = {1, DEPTH > 1 ? 13 : 17, 3 * 11};
+
 static long wrong(int steps, int count, int ends) {
   int rows = count * ROWS;
   long found = 0;
@@ -73,6 +82,7 @@ static long wrong(int steps, int count, int ends) {
     for (long i = 0; i < size + BEHIND; i++) Y[i] = 0xAA;
     tiles((int64_t)X, (int64_t)W, steps, count, (int64_t)BIAS, (int64_t)FACTOR, (int64_t)Y,
           row_bytes, form, 7, -5.0f, 240.0f);
+    Y[0] ^= MISTAKE;
     for (int r = 0; r < rows; r++)
       for (int c = 0; c < COLUMNS; c++)
         found += !right(form, (long)r * COLUMNS + c, r, sum(r, c, steps));
@@ -82,9 +92,10 @@ static long wrong(int steps, int count, int ends) {
 }
 
 void check(void) {
+  STATE = 12345;
   put('[');
   for (int ends = 0; ends < 3; ends++) {
-    put_number(wrong(1 + 16 * ends, 1 + ends, ends));
+    put_number(wrong(STEPS[ends], 1 + ends, ends));
     put(ends < 2 ? ' ' : ']');
   }
   for (;;) __asm__ volatile("hlt");

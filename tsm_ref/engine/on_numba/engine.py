@@ -124,3 +124,11 @@ class NumbaEngine:
                 if layer.kind == lowering.NUMPY:
                     known[layer.name] = None
         return list(known)
+
+    def units(self) -> Mapping[str, str]:
+        """All of it is the vector unit of `tsm_ref.kernels.machine`."""
+        return {}
+
+    def remarks(self) -> list[str]:
+        """There are none."""
+        return []

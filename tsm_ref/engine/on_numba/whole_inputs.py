@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tsm_ref.engine.on_numpy.frames import ShiftedFrames, folds
 from tsm_ref.graph import Node
 from tsm_ref.kernels import integer_pack
+from tsm_ref.kernels.integer_units import UNIT
 
 __all__ = ["Source", "Work", "flip_of"]
 
@@ -24,6 +25,7 @@ class Work(NamedTuple):
     pieces: int
     before: "Work | None" = None
     keeps: object = None  # whose memory the kernel reads by its address
+    unit: str = ""  # what multiplies
 
 
 def flip_of(x: Array) -> int:
@@ -96,5 +98,6 @@ class Source:
             for row in range(self._kernel[1])
             for column in range(self._kernel[2])
         ]
-        found += [(-1, 0, 0)] * (-len(found) % integer_pack.GROUP)
+        count, size = UNIT.chunks(len(found))
+        found += [(-1, 0, 0)] * (count * size * UNIT.group - len(found))
         return np.array(found, np.int64)

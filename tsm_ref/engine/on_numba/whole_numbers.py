@@ -24,6 +24,7 @@ from tsm_ref.kernels import (
     integer_depthwise,
     integer_pack,
     integer_tile,
+    integer_units,
     integer_values,
     integer_winograd,
 )
@@ -52,11 +53,13 @@ class WholeNumbersEngine(NumpyEngine):
         self.crew = Crew(threads)
         self._packed: dict[tuple[str, str], Any] = {}
         self._left: dict[str, None] = {}
+        self._units: dict[str, str] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """An engine of its own over the same weights; see `NumpyEngine`."""
         twin = super().__deepcopy__(memo)
         twin.crew, twin._left = Crew(self.crew.threads), dict(self._left)
+        twin._units = dict(self._units)
         return twin
 
     @property
@@ -67,6 +70,15 @@ class WholeNumbersEngine(NumpyEngine):
     def fallbacks(self) -> list[str]:
         """Nodes that the NumPy engine computes, in the plans made so far."""
         return list(self._left)
+
+    def units(self) -> Mapping[str, str]:
+        """What multiplies in the convolutions and matrix products of the plans made so far."""
+        return dict(self._units)
+
+    def remarks(self) -> list[str]:
+        """Why a better unit of the processor is not used, if one is not."""
+        refusal = integer_units.refused()
+        return [f"AMX is not used: {refusal}"] if refusal else []
 
     def packed(self, node: Node, form: str, make: Callable[[], Array]) -> Array:
         """The weights of a node as its kernel reads them: made once for all plans."""
@@ -82,6 +94,8 @@ class WholeNumbersEngine(NumpyEngine):
             if node.op not in ("Flatten", "Squeeze"):
                 self._left[node.name] = None
             return STEPS[node.op](node, inputs, y)
+        if work.unit:
+            self._units[node.name] = work.unit
         parts = [part for part in (work.before, work) if part is not None]
 
         def step() -> None:
@@ -112,7 +126,7 @@ def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Ar
     shape = (1, y.shape[1] * y.shape[2], y.shape[3]) if joined else y.shape[1:]
     layer = _planned(engine, node, inputs, y, source, (shape, (st, sh, sw), source.width, flat))
     run = partial(integer_conv.run_integer_convolution, layer)
-    return Work(run, layer.panels, source.fill(), source)
+    return Work(run, layer.panels, source.fill(), source, integer_units.UNIT.name)
 
 
 def _planned(
@@ -199,7 +213,7 @@ def _winograd(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y
         code=integer_tile.code(),
     )
     run = partial(integer_winograd.run_integer_winograd, layer)
-    return Work(run, layer.panels, source.fill(), source)
+    return Work(run, layer.panels, source.fill(), source, f"winograd, {integer_units.UNIT.name}")
 
 
 def _is_depthwise(node: Node, x: Array, weight: Array) -> bool:
@@ -235,7 +249,7 @@ def _depthwise(node: Node, inputs: Sequence[Array], y: Array) -> Work:
         **_ends(node),
     )
     run = partial(integer_depthwise.run_integer_depthwise, layer)
-    return Work(run, layer.panels, keeps=source)
+    return Work(run, layer.panels, keeps=source, unit="pairs")
 
 
 def _less_zero(bias: Array, matrix: Array, zero: int) -> Array:

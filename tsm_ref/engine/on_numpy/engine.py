@@ -125,6 +125,14 @@ class NumpyEngine:
         """No node is left to another engine."""
         return None
 
+    def units(self) -> Mapping[str, str]:
+        """None is chosen here: NumPy and its BLAS library choose theirs."""
+        return {}
+
+    def remarks(self) -> list[str]:
+        """Nothing depends on the processor."""
+        return []
+
     def _dtype(self, name: str) -> np.dtype[Any]:
         return dtype_of(self.graph, name, self.dtype)
 

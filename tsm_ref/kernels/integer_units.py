@@ -1,0 +1,124 @@
+"""The units that multiply whole numbers, and which of them this processor's layers run on.
+
+A unit is an instruction, and the tile of `tsm_ref.kernels.integer_tile` that suits it. All give
+the same bits. The variable ``TSM_REF_INTEGER_UNIT`` takes one by its name, or with a minus in front
+forbids it: ``-AMX``.
+"""
+
+import os
+from dataclasses import dataclass
+
+from llvmlite import binding as llvm
+
+from tsm_ref.errors import UsageError
+from tsm_ref.kernels.machine import HOST, config
+from tsm_ref.system import amx
+
+VARIABLE = "TSM_REF_INTEGER_UNIT"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What multiplies whole numbers: its instruction, and the tile that it makes."""
+
+    name: str
+    lanes: int  # sums of 32 bits per vector
+    group: int  # inputs that one step adds into a sum: 2 of 16 bits, or 4 of 8
+    rows: int  # output channels of a tile
+    vectors: int  # vectors of columns of a tile
+    needs: tuple[str, ...] = ()  # what LLVM calls the features that a processor must have
+    depth: int = 1  # the most steps that are taken at once
+
+    @property
+    def columns(self) -> int:
+        """Places of a panel."""
+        return self.lanes * self.vectors
+
+    @property
+    def input_type(self) -> str:
+        """The type in which inputs are packed."""
+        return "uint8" if self.group == 4 else "int16"
+
+    @property
+    def weight_type(self) -> str:
+        """The type in which weights are packed."""
+        return "int8" if self.group == 4 else "int16"
+
+    @property
+    def vnni(self) -> bool:
+        """Whether this is the vector instruction for quads, and not ordinary ones in its place."""
+        return self.name.startswith("VNNI")
+
+    def chunks(self, k: int) -> tuple[int, int]:
+        """How often steps are taken, and how many at once, for `k` inputs: as even as can be.
+
+        >>> AMX.chunks(3 * 7 * 7), VNNI.chunks(3 * 7 * 7)
+        ((3, 13), (37, 1))
+        """
+        steps = -(-k // self.group)
+        count = -(-steps // self.depth)
+        return count, -(-steps // count)
+
+
+AVX2 = Unit("pairs (AVX2)", lanes=8, group=2, rows=4, vectors=2)
+AVX512 = Unit("pairs (AVX-512)", lanes=16, group=2, rows=8, vectors=2)
+VNNI = Unit("VNNI (AVX-512)", lanes=16, group=4, rows=8, vectors=2, needs=("avx512vnni",))
+AVX_VNNI = Unit("VNNI (AVX2)", lanes=8, group=4, rows=5, vectors=2, needs=("avxvnni",))
+AMX = Unit("AMX", 16, 4, rows=32, vectors=2, needs=("amx-tile", "amx-int8"), depth=16)
+PORTABLE = Unit("pairs", lanes=4, group=2, rows=4, vectors=4)
+QUADS = Unit("quads", lanes=8, group=4, rows=2, vectors=2)
+TILES = Unit("tiles", lanes=8, group=4, rows=32, vectors=4, depth=16)
+"""What a unit of quads, and AMX, compute, by ordinary instructions: to test all around them."""
+
+UNITS = (AMX, VNNI, AVX_VNNI, AVX512, AVX2, PORTABLE, QUADS, TILES)
+"""The best first."""
+
+
+def usable(unit: Unit) -> bool:
+    """Whether code for a unit may run here: the processor has it, and the system permits it."""
+    if unit.lanes != HOST.lanes and (unit.group == 2 or unit.lanes > HOST.lanes):
+        return False
+    if not unit.needs:
+        return unit.group == 2 or HOST.lanes >= 8
+    if config.CPU_NAME is not None or config.CPU_FEATURES is not None:
+        return False
+    return _has(unit) and (unit.depth == 1 or not amx.refusal())
+
+
+def _has(unit: Unit) -> bool:
+    features = llvm.get_host_cpu_features()
+    return unit.lanes == HOST.lanes and all(features.get(name, False) for name in unit.needs)
+
+
+def refused() -> str:
+    """Why the system does not let us use the tiles that the processor has; "" where there are none.
+
+    >>> isinstance(refused(), str)
+    True
+    """
+    return amx.refusal() if _has(AMX) else ""
+
+
+def detect() -> Unit:
+    """The best unit of the processor that Numba compiles for, or the one that is asked for.
+
+    Raises `UsageError` where that is none of `UNITS`, or one that cannot run here.
+
+    >>> detect().group in (2, 4)
+    True
+    """
+    asked = os.environ.get(VARIABLE, "")
+    name = asked.removeprefix("-")
+    if asked and name not in {unit.name for unit in UNITS}:
+        known = ", ".join(unit.name for unit in UNITS)
+        raise UsageError(f"{VARIABLE} (={asked!r}) must be one of {known}, or one with a minus")
+    here = [unit for unit in UNITS if usable(unit)]
+    if asked:
+        here = [unit for unit in here if (unit.name == name) == (asked == name)]
+    if not here:
+        known = ", ".join(unit.name for unit in UNITS if usable(unit))
+        raise UsageError(f"{VARIABLE} (={asked!r}) leaves no unit: here there are {known}")
+    return here[0]
+
+
+UNIT = detect()
