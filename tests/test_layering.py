@@ -76,7 +76,7 @@ INSIDE = {
         "weights zoo",
     ),
     "video": (
-        *("ahead boxes log pictures resize sampling source", "clock containers transforms"),
+        *("ahead boxes kept log pictures resize sampling source", "clock containers transforms"),
         *("decode", "camera pipe surveys", "clips", "reading stills"),
     ),
     "engine": (

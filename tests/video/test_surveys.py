@@ -104,6 +104,14 @@ def test_files_and_streams_have_one_clock(name: str, make_clip: Make) -> None:
     assert (found.frame_count, found.frame_rate) == (count, pytest.approx(rate, rel=0.02))
 
 
+def test_packets_of_matroska_are_believed_where_pictures_are_reordered(make_clip: Make) -> None:
+    path = make_clip("a.mkv", 30, **X264, codec_options={"bf": "3", "b_strategy": "0"})
+    believed, exact = survey(path, decode=False), survey(path, decode=True)
+    assert not believed.decoded
+    assert believed.info == exact.info
+    np.testing.assert_allclose(believed.times, exact.times, atol=1e-6)
+
+
 def test_time_goes_on_where_programs_are_joined(make_clip: Make) -> None:
     info = probe(joined(make_clip))
     assert [(repair.kind, repair.count, repair.first) for repair in info.repairs] == [

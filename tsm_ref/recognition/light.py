@@ -67,7 +67,7 @@ def evenly_lit(pixels: Array) -> Array | None:
     >>> [int(frame.max()) for frame in evenly_lit(fade)]
     [63, 63, 62]
     """
-    grey = pixels.mean(axis=-1, dtype=np.float32).reshape(len(pixels), -1)
+    grey = _grey(pixels).reshape(len(pixels), -1)
     level, contrast = grey.mean(1), grey.std(1)
     best = int(contrast.argmax())
     if contrast[best] < CONTRAST or contrast.min() * CHANGE > contrast[best]:
@@ -88,7 +88,7 @@ def shows_nothing(pixels: Array) -> bool:
     >>> shows_nothing(np.zeros((8, 1, 64, 64, 3), np.uint8))
     True
     """
-    grey = pixels[:, 0].mean(axis=-1, dtype=np.float32)
+    grey = _grey(pixels[:, 0])
     contrast = grey.std(axis=(1, 2))
     if (contrast < CONTRAST).all():
         return True
@@ -96,3 +96,12 @@ def shows_nothing(pixels: Array) -> bool:
     common = np.fft.irfft2(spectra[1:] * spectra[:-1].conj(), s=grey.shape[1:])
     peak = common.max(axis=(1, 2)) / grey[0].size
     return bool((peak < ALIKE * np.maximum(contrast[1:] * contrast[:-1], 1e-6)).all())
+
+
+def _grey(pixels: Array) -> Array:
+    """The float32 means of the colours (..., 3); sums of three bytes are exact in any order."""
+    total = pixels[..., 0].astype(np.float32)
+    total += pixels[..., 1]
+    total += pixels[..., 2]
+    total /= 3
+    return total

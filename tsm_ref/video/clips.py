@@ -71,6 +71,7 @@ class FileClip:
         """What the file holds; it stays open for `open` where it can go back to its beginning."""
         if decode is False:
             source = self._opened_anew()
+            source.keep()
             try:
                 known = survey_packets(self._path, source)
                 if known is not None and source.rewind():

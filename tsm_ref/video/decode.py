@@ -11,16 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from tsm_ref.errors import MissingDependency, VideoError
 from tsm_ref.video.clock import Clock
 from tsm_ref.video.containers import DEMUXERS, check_path, check_structure, refusal
+from tsm_ref.video.kept import Kept
 from tsm_ref.video.log import Log, reason
 from tsm_ref.video.pictures import Look, Painter
 from tsm_ref.video.source import ASSUMED_RATE, Frame, Pixels
 
 __all__ = ["VideoFile", "frames"]
+
+T = TypeVar("T")
 
 MAX_PIXELS = 8192 * 8192
 """The most pixels one picture may have."""
@@ -63,6 +66,8 @@ class VideoFile:
         self.look: Look | None = None
         self._last_stamp: int | None = None
         self._begun, self._headless, self._ticks, self._threads = False, False, 0, threads
+        self._kept: Kept | None = None
+        self._from_memory = False
         self._av = _import_av()
         self._painter = Painter(self._av)
         if os.path.isfile(self._name) and (missing := check_structure(self._name)):
@@ -125,15 +130,26 @@ class VideoFile:
         except (AttributeError, self._av.FFmpegError):  # it was not opened, or has ended
             pass
 
+    def keep(self) -> None:
+        """Keep what is read and decoded from now on, for `rewind`, if it is not too much."""
+        self._kept = Kept()
+
     def rewind(self) -> bool:
-        """Go back to the first picture, if the container has an index to go by."""
+        """Go back to the first picture: if all was kept, or the container has an index."""
+        self._from_memory = self._kept is not None and self._kept.whole
+        if not self._from_memory and not self._sought():
+            return False
+        self._begun, self._headless, self._ticks, self._last_stamp = False, False, 0, None
+        return True
+
+    def _sought(self) -> bool:
+        self._kept = None
         if not self.format_name.startswith(_INDEXED):
             return False
         try:
             self._container.seek(_FIRST, stream=self.stream)
         except self._av.FFmpegError:
             return False
-        self._begun, self._headless, self._ticks, self._last_stamp = False, False, 0, None
         return True
 
     def __enter__(self) -> Self:
@@ -149,22 +165,28 @@ class VideoFile:
 
     def packets(self) -> Iterator[Any]:
         """The stream's compressed packets, then an empty one that makes the decoder finish."""
-        packets = self._container.demux(self.stream)
-        while True:
-            try:
-                with self._watched():
-                    packet = next(packets)
-            except (StopIteration, IndexError):  # PyAV stumbles over streams that appear late,
-                break  # after it has given the last packet of those it knew
-            except self._av.FFmpegError as error:
-                self._broken(reason(error))
-                packet, packets = self._last_packet(), iter(())
+        kept = self._kept
+        for packet in kept.packets() if kept and self._from_memory else self._demuxed():
+            if kept and not self._from_memory:
+                kept.keep(packet)
             self._notice_beginning(packet)
             if packet.is_corrupt:
                 self._damaged("a piece of the video stream is damaged or cut")
             yield packet
         if self.format_name == "avi" and self._ticks < self.stream.frames:
             self._damaged(f"the file promises {self.stream.frames} frames and holds {self._ticks}")
+
+    def _demuxed(self) -> Iterator[Any]:
+        packets = self._container.demux(self.stream)
+        while True:
+            try:
+                packet = self._watched(packets.__next__)
+            except (StopIteration, IndexError):  # PyAV stumbles over streams that appear late,
+                return  # after it has given the last packet of those it knew
+            except self._av.FFmpegError as error:
+                self._broken(reason(error))
+                packet, packets = self._last_packet(), iter(())
+            yield packet
 
     def _notice_beginning(self, packet: Any) -> None:
         """A capture may begin anywhere: what precedes its first key picture is no damage."""
@@ -187,11 +209,12 @@ class VideoFile:
 
     def pictures(self, packet: Any) -> list[Any]:
         """The pictures that the decoder gives after this packet, usually one or none."""
+        if self._kept and self._from_memory and (known := self._kept.pictures()) is not None:
+            return known
         if not packet.size and packet.dts is not None:
             return []  # the picture before is shown on; a decoder would take it for the end
         try:
-            with self._watched():
-                pictures: list[Any] = packet.decode()
+            pictures: list[Any] = self._watched(packet.decode)
         except self._av.FFmpegError as error:
             self._damaged(f"a part of the video does not decode ({reason(error)})")
             return []
@@ -201,13 +224,12 @@ class VideoFile:
                 self._damaged("a picture is damaged")
         return pictures
 
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Damage that FFmpeg logs inside counts as damage that it tells."""
-        with self._log.heard() as errors:
-            yield
+    def _watched(self, call: Callable[[], T]) -> T:
+        """What FFmpeg gives; damage that it logs meanwhile counts as damage that it tells."""
+        result, errors = self._log.heard(call)
         if errors:
             self._damaged(f"a part of the video is damaged ({errors[0]})", kind="logged")
+        return result
 
     def __iter__(self) -> Iterator[Frame]:
         for index, time, pixels in self.shown():
@@ -242,7 +264,10 @@ class VideoFile:
 
     def look_at(self, packet: Any) -> None:
         """Look at the first picture, if this packet gives one."""
-        for picture in self.pictures(packet):
+        pictures = self.pictures(packet)
+        if self._kept:
+            self._kept.keep_pictures(pictures)
+        for picture in pictures:
             self.look = self.look or self._looked_at(picture)
             self._notice_fields(picture)
 

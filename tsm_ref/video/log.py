@@ -6,11 +6,12 @@ where there are several (damage shows in other ways too, see `tsm_ref.video.deco
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 __all__ = ["Log", "reason"]
+
+T = TypeVar("T")
 
 _HARMLESS = ("co located POCs unavailable", "mmco: unref short failure")
 """Errors of H.264 streams that refer to pictures before their beginning: nothing is lost."""
@@ -36,20 +37,18 @@ class Log:
             Log._messages.clear()  # what was said before is about another file
             Log._open.append(self)
 
-    @contextmanager
-    def heard(self) -> Iterator[list[str]]:
-        """The errors that are logged inside, in a list that is filled at the end."""
-        errors: list[str] = []
+    def heard(self, call: Callable[[], T]) -> tuple[T, list[str]]:
+        """What `call` returns, and the errors that are logged meanwhile."""
         with self._logging.Capture(local=True) as messages:
-            yield errors
-        found = list(messages)
+            result = call()
         if self._workers:
-            found += self._of_workers()
-        errors += [
+            messages = messages + self._of_workers()
+        errors = [
             f"{name}: {_printable(text)}"
-            for level, name, text in found
+            for level, name, text in messages
             if level <= self._logging.ERROR and not text.startswith(_HARMLESS)
         ]
+        return result, errors
 
     def close(self) -> None:
         """Listen no more; nothing happens the second time."""

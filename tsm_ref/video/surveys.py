@@ -148,10 +148,10 @@ def _by_packets(source: VideoFile) -> tuple[Look, Timeline] | None:
             continue  # an edit list hides its picture, or the stream ends
         stamp = source.stamp(packet)
         begun = stamps or packet.is_keyframe
-        if not begun or not packet.size or stamp is None or packet.dts is None:
+        if not begun or not packet.size or stamp is None:
             return None
-        if last is not None and packet.dts <= last:
-            return None
+        if last is not None and (packet.dts is None or packet.dts <= last):
+            return None  # the first of a Matroska file have no time of decoding where it reorders
         last = packet.dts
         stamps.append((stamp, packet.duration or 0))
         _check_count(len(stamps))
