@@ -8,10 +8,10 @@ from tsm_ref.kernels import integer_tile
 from tsm_ref.kernels.cache import machine_code
 from tsm_ref.kernels.integer_conv import pack_weights
 from tsm_ref.kernels.integer_tile import REAL, SUM, WHOLE, TileArguments, call_tiles
-from tsm_ref.kernels.integer_units import PORTABLE, TILES, UNIT, Unit
+from tsm_ref.kernels.integer_units import PAIRS, PORTABLE, TILES, UNIT, Unit
 from tsm_ref.kernels.machine import HOST
 
-UNITS = {unit.name: unit for unit in (UNIT, PORTABLE, *([TILES] if HOST.lanes >= 8 else []))}
+UNITS = {unit.name: unit for unit in (UNIT, PAIRS, PORTABLE, *([TILES] if HOST.lanes >= 8 else []))}
 
 
 @pytest.fixture(params=UNITS)
@@ -21,12 +21,13 @@ def unit(request):
 
 def run(unit: Unit, x, weights, bias, factor, form, zero=0, low=0.0, high=0.0):
     """The results (rows, columns) of packed inputs and weights."""
-    tiles = integer_tile.writer(unit)
-    code = machine_code(body(tiles), types.void(*integer_tile._TYPES))
-    rows = len(weights) * unit.rows
-    y = np.zeros((rows, unit.columns), {WHOLE: np.uint8, REAL: np.float32, SUM: np.int32}[form])
+    code = machine_code(body(integer_tile.writer(unit)), types.void(*integer_tile._TYPES))
+    tiles = weights.starts.size
+    y = np.zeros(
+        (tiles * unit.rows, unit.columns), {WHOLE: np.uint8, REAL: np.float32, SUM: np.int32}[form]
+    )
     given = TileArguments(
-        x.ctypes.data, weights.ctypes.data, len(x), len(weights), bias.ctypes.data,
+        x.ctypes.data, weights.data.ctypes.data, len(x), tiles, bias.ctypes.data,
         factor.ctypes.data, y.ctypes.data, y.strides[0], form, zero, low, high,
     )  # fmt: skip
     caller()(code, *given)
@@ -56,7 +57,7 @@ def packed(unit, x, matrix):
     full = np.zeros((count * size * unit.group, unit.columns), unit.input_type)
     full[: len(x)] = x
     steps = full.reshape(-1, unit.group, unit.columns).swapaxes(1, 2)
-    return np.ascontiguousarray(steps), pack_weights(matrix, 1, unit)[0]
+    return np.ascontiguousarray(steps), pack_weights(matrix, 1, unit)
 
 
 def drawn(unit, rng, k, tiles=3, least=-255, most=255):

@@ -16,6 +16,7 @@
     integer_units      what multiplies whole numbers, and which of it this processor has
     integer_tile       quantised layers: the tile, and how a sum becomes a byte
     integer_amx        its products by the tiles of AMX
+    integer_bytes      its products of bytes where there is no VNNI
     integer_pack       what such tiles read, from where a shift finds it
     integer_conv       convolutions of whole numbers
     integer_winograd   3x3 with fewer multiplications, and still exact

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer_pack import COLUMNS, PANEL_SLACK, STEP_BYTES, pack
+from tsm_ref.kernels.integer_bytes import pack_tile
+from tsm_ref.kernels.integer_pack import COLUMNS, GROUP, PANEL_SLACK, STEP_BYTES, pack
 from tsm_ref.kernels.integer_tile import REAL, call_tiles
 from tsm_ref.kernels.integer_units import UNIT, Unit
 
@@ -33,7 +34,8 @@ class IntegerConvolution(NamedTuple):
     inputs: NDArray[np.int64]
     runs: NDArray[np.int64]
     begins: NDArray[np.int64]  # where the runs of each panel begin
-    weights: Array  # (groups, tiles, steps, rows, in the group)
+    weights: NDArray[np.uint8]  # see `PackedWeights`
+    starts: NDArray[np.int64]
     bias: NDArray[np.int32]  # (groups, rows of all tiles)
     factor: NDArray[np.float32]
     y: NDArray[np.uint8]  # the bytes of the outputs
@@ -60,9 +62,9 @@ def _call(
     layer: IntegerConvolution, x: int, g: int, tile: int, count: int, y: int, y_row: int
 ) -> None:
     """Compute `count` whole tiles to the address `y`."""
-    row = tile * ROWS
+    row, weights = tile * ROWS, layer.weights.ctypes.data + layer.starts[g, tile]
     call_tiles(
-        layer.code, x, layer.weights[g, tile:].ctypes.data, layer.weights.shape[2], count,
+        layer.code, x, weights, len(layer.inputs) // GROUP, count,
         layer.bias[g, row:].ctypes.data, layer.factor[g, row:].ctypes.data, y, y_row, layer.form,
         layer.zero, layer.low, layer.high,
     )  # fmt: skip
@@ -95,11 +97,11 @@ def _tiles(
 @compiled()
 def run_integer_convolution(layer: IntegerConvolution, first: int, last: int) -> None:
     """Compute panels ``first .. last - 1`` of a layer."""
-    groups, tiles, steps = layer.weights.shape[:3]
+    groups, tiles, steps = *layer.starts.shape, len(layer.inputs) // GROUP
     panel_bytes = steps * STEP_BYTES
     block = max(1, min(last - first, _PACKED_BYTES // panel_bytes))
     packed = np.empty(block * panel_bytes + PANEL_SLACK, np.uint8)
-    tile_block = max(1, _WEIGHT_BYTES // (steps * ROWS * 4))
+    tile_block = max(1, _WEIGHT_BYTES * groups * tiles // len(layer.weights))
     scratch = np.empty(tile_block * ROWS * COLUMNS * 4, np.uint8)
     for begin in range(first, last, block):
         end = min(begin + block, last)
@@ -117,12 +119,32 @@ def run_integer_convolution(layer: IntegerConvolution, first: int, last: int) ->
                     _tiles(layer, x, g, tile, count, panel, scratch)
 
 
-def pack_weights(matrix: Array, groups: int, unit: Unit = UNIT) -> Array:
+class PackedWeights(NamedTuple):
+    """The weights of all tiles as a unit reads them, one behind the other."""
+
+    data: NDArray[np.uint8]
+    starts: NDArray[np.int64]  # where each begins: (groups, tiles)
+
+
+def pack_weights(matrix: Array, groups: int, unit: Unit = UNIT) -> PackedWeights:
+    """Weights (outputs, k) as the tiles of the unit read them.
+
+    >>> pack_weights(np.ones((ROWS + 1, 9), np.int8), 1).starts.shape
+    (1, 2)
+    """
+    tiles = pack_tiles(matrix, groups, unit)
+    pieces = [pack_tile(tile, 4 * unit.columns) if unit.bytes else tile.reshape(-1).view(np.uint8)
+              for group in tiles for tile in group]  # fmt: skip
+    starts = np.cumsum([0, *map(len, pieces)])[:-1]
+    return PackedWeights(np.concatenate(pieces), starts.reshape(tiles.shape[:2]))
+
+
+def pack_tiles(matrix: Array, groups: int, unit: Unit = UNIT) -> Array:
     """Weights (outputs, k) as the tiles read them: (groups, tiles, steps, rows, in the group).
 
     Where a unit takes several steps at once, these lie row by row.
 
-    >>> pack_weights(np.ones((ROWS + 1, UNIT.group * UNIT.depth + 1), np.int8), 1).shape[1:3]
+    >>> pack_tiles(np.ones((ROWS + 1, UNIT.group * UNIT.depth + 1), np.int8), 1).shape[1:3]
     (2, 2)
     """
     outputs, k = len(matrix) // groups, matrix.shape[1]

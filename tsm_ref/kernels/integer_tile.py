@@ -11,9 +11,10 @@ multiplies lane by lane, and adds the products of a group into one sum of 32 bit
 - ``quads``: four of 8 bits, unsigned inputs with signed weights (``vpdpbusd``: VNNI). Inputs are
   stored with 128 added where they are signed, and the bias knows it.
 - ``tiles``: up to 16 quads (``tdpbsud``: AMX), see `tsm_ref.kernels.integer_amx`.
+- ``bytes``: quads without VNNI, by products that saturate, of weights with which they never do: see
+  `tsm_ref.kernels.integer_bytes`.
 
-None of these saturates: the products of a group fit into its sum, whatever they are. (AVX2's own
-product of 8 bits, ``vpmaddubsw``, does saturate, and is no faster than ``pairs``.)
+None of these saturates: the products of a group fit into its sum, whatever they are.
 
 The inputs of a panel are packed as [group of k][column][in the group], the weights of a tile as
 [group of k][row][in the group], so that a step loads vectors of the first and broadcasts of the
@@ -30,7 +31,8 @@ from numba import types
 
 from tsm_ref.kernels.cache import machine_code
 from tsm_ref.kernels.integer_amx import Products
-from tsm_ref.kernels.integer_units import UNIT, Unit
+from tsm_ref.kernels.integer_bytes import accumulate
+from tsm_ref.kernels.integer_units import PAIRS, UNIT, Unit
 from tsm_ref.kernels.vector import (
     BYTE,
     FLOAT,
@@ -139,6 +141,8 @@ class _Writer:
     def _accumulate(self, weights: Value, start: list[Value]) -> tuple[Value, list[Value]]:
         emit, unit = self.emit, self.unit
         x = emit.bytes_at(self.arguments.x)
+        if unit.bytes:
+            return accumulate(emit, unit.rows, unit.vectors, x, weights, start)
         width = 4 * unit.lanes
         with emit.loop(self.arguments.steps, x, weights, *start) as k:
             x, w, *sums = k.state
@@ -286,7 +290,7 @@ def writer(unit: Unit) -> Any:
     return generated(*_TYPES)(write)
 
 
-_tiles = writer(UNIT)
+_tiles, _pair_tiles = writer(UNIT), writer(PAIRS)
 _SIGNATURE = types.void(*_TYPES)
 
 
@@ -298,10 +302,18 @@ def integer_tiles(
     _tiles(x, weights, steps, tiles, bias, factor, y, y_row, form, zero, low, high)
 
 
+def pair_tiles(
+    x: int, weights: int, steps: int, tiles: int, bias: int, factor: int, y: int, y_row: int,
+    form: int, zero: int, low: float, high: float,
+) -> None:  # fmt: skip
+    """The same with the unit `PAIRS`."""
+    _pair_tiles(x, weights, steps, tiles, bias, factor, y, y_row, form, zero, low, high)
+
+
 @cache
-def code() -> int:
-    """Return the address of the compiled `integer_tiles`, for `call_tiles`."""
-    return machine_code(integer_tiles, _SIGNATURE)
+def code(unit: Unit = UNIT) -> int:
+    """Return the address of the compiled tiles of `UNIT` or `PAIRS`, for `call_tiles`."""
+    return machine_code(integer_tiles if unit == UNIT else pair_tiles, _SIGNATURE)
 
 
 call_tiles = calls(_SIGNATURE)

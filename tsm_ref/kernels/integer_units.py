@@ -49,6 +49,11 @@ class Unit:
         """Whether this is the vector instruction for quads, and not ordinary ones in its place."""
         return self.name.startswith("VNNI")
 
+    @property
+    def bytes(self) -> bool:
+        """Whether tiles are streams; see `tsm_ref.kernels.integer_bytes`."""
+        return self.name.startswith("bytes")
+
     def chunks(self, k: int) -> tuple[int, int]:
         """How often steps are taken, and how many at once, for `k` inputs: as even as can be.
 
@@ -65,12 +70,13 @@ AVX512 = Unit("pairs (AVX-512)", lanes=16, group=2, rows=8, vectors=2)
 VNNI = Unit("VNNI (AVX-512)", lanes=16, group=4, rows=8, vectors=2, needs=("avx512vnni",))
 AVX_VNNI = Unit("VNNI (AVX2)", lanes=8, group=4, rows=5, vectors=2, needs=("avxvnni",))
 AMX = Unit("AMX", 16, 4, rows=32, vectors=2, needs=("amx-tile", "amx-int8"), depth=16)
+BYTES = Unit("bytes (AVX2)", lanes=8, group=4, rows=4, vectors=2, needs=("avx2",))
 PORTABLE = Unit("pairs", lanes=4, group=2, rows=4, vectors=4)
 QUADS = Unit("quads", lanes=8, group=4, rows=2, vectors=2)
 TILES = Unit("tiles", lanes=8, group=4, rows=32, vectors=4, depth=16)
 """What a unit of quads, and AMX, compute, by ordinary instructions: to test all around them."""
 
-UNITS = (AMX, VNNI, AVX_VNNI, AVX512, AVX2, PORTABLE, QUADS, TILES)
+UNITS = (AMX, VNNI, AVX_VNNI, BYTES, AVX512, AVX2, PORTABLE, QUADS, TILES)
 """The best first."""
 
 
@@ -122,3 +128,5 @@ def detect() -> Unit:
 
 
 UNIT = detect()
+PAIRS = next(u for u in (AVX512, AVX2, PORTABLE) if usable(u)) if UNIT.group == 4 else UNIT
+"""The unit for numbers of more than 8 bits."""

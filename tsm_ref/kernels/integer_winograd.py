@@ -22,7 +22,7 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer_conv import ROWS, pack_weights
+from tsm_ref.kernels.integer_conv import pack_tiles
 from tsm_ref.kernels.integer_pack import (
     CHUNK,
     COLUMNS,
@@ -32,7 +32,7 @@ from tsm_ref.kernels.integer_pack import (
     interleaved,
 )
 from tsm_ref.kernels.integer_tile import SUM, call_tiles, picked, rounded, splat
-from tsm_ref.kernels.integer_units import UNIT
+from tsm_ref.kernels.integer_units import PAIRS, UNIT
 from tsm_ref.kernels.vector import (
     BYTE,
     FLOAT,
@@ -47,6 +47,7 @@ from tsm_ref.kernels.vector import (
 
 Array = NDArray[Any]
 
+ROWS = PAIRS.rows
 POINTS = 16
 """Products of a tile."""
 
@@ -89,7 +90,8 @@ def fits(channels: int) -> bool:
     >>> fits(1024), fits(2048)
     (True, False)
     """
-    return UNIT.group == 2 and channels * max(1020 * 1152, 36 * 255 * 128) < 1 << 31
+    worth = UNIT.group == 2 or UNIT.bytes
+    return worth and channels * max(1020 * 1152, 36 * 255 * 128) < 1 << 31
 
 
 def transformed(weight: Array) -> Array:
@@ -101,7 +103,7 @@ def transformed(weight: Array) -> Array:
 
 def packed_weights(weight: Array) -> Array:
     """The weights (O, C, 3, 3) as the tiles read them."""
-    return np.concatenate([pack_weights(matrix, 1) for matrix in transformed(weight)])
+    return np.concatenate([pack_tiles(matrix, 1, PAIRS) for matrix in transformed(weight)])
 
 
 def places_of(
@@ -174,7 +176,7 @@ def _write_output(
     def along(m: list[Value]) -> list[Value]:
         return [plus(plus(m[0], m[1]), m[2]), minus(minus(m[1], m[2]), m[3])]
 
-    for v in range(UNIT.vectors):
+    for v in range(PAIRS.vectors):
         m = []
         for p in range(POINTS):
             base = emit.move(emit.bytes_at(sums), emit.times(point, p))

@@ -200,6 +200,7 @@ def test_what_has_no_kernel_is_named():
     [
         {"TSM_REF_INTEGER_UNIT": "quads"},
         {"TSM_REF_INTEGER_UNIT": "tiles"},
+        {"TSM_REF_INTEGER_UNIT": "pairs (AVX2)"},
         {"NUMBA_CPU_NAME": "nehalem"},
     ],
     ids=str,

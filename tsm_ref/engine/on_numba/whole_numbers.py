@@ -8,7 +8,7 @@ engine. All of it is exact, so neither threads nor the cut of a clip can change 
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from tsm_ref.reference import quantised
 __all__ = ["WholeNumbersEngine"]
 
 Array = NDArray[Any]
+Packed = TypeVar("Packed")
 
 
 class WholeNumbersEngine(NumpyEngine):
@@ -80,12 +81,12 @@ class WholeNumbersEngine(NumpyEngine):
         refusal = integer_units.refused()
         return [f"AMX is not used: {refusal}"] if refusal else []
 
-    def packed(self, node: Node, form: str, make: Callable[[], Array]) -> Array:
+    def packed(self, node: Node, form: str, make: Callable[[], Packed]) -> Packed:
         """The weights of a node as its kernel reads them: made once for all plans."""
         key = (node.inputs[1], form)
         if key not in self._packed:
             self._packed[key] = make()
-        found: Array = self._packed[key]
+        found: Packed = self._packed[key]
         return found
 
     def _step(self, make: "Maker | None", node: Node, inputs: Sequence[Array], y: Array) -> Step:
@@ -136,6 +137,7 @@ def _planned(
     _, weight, scale, bias = inputs
     group, outputs = node.attr("group"), len(weight)
     matrix = weight.reshape(outputs, -1)
+    packed = engine.packed(node, "tiles", lambda: integer_conv.pack_weights(matrix, group))
     runs, begins = integer_pack.runs_of(*places)
     bias = bias if integer_pack.GROUP == 2 else _less_zero(bias, matrix, source.zero)
     return integer_conv.IntegerConvolution(
@@ -143,7 +145,8 @@ def _planned(
         inputs=source.inputs(weight.shape[1]),
         runs=runs,
         begins=begins,
-        weights=engine.packed(node, "tiles", lambda: integer_conv.pack_weights(matrix, group)),
+        weights=packed.data,
+        starts=packed.starts,
         bias=integer_conv.pack_rows(bias, group),
         factor=integer_conv.pack_rows(factor_of(node, scale), group),
         y=y.reshape(-1).view(np.uint8),
@@ -210,10 +213,10 @@ def _winograd(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y
         flip=source.flip,
         input_zero=source.zero,
         **_ends(node),
-        code=integer_tile.code(),
+        code=integer_tile.code(integer_units.PAIRS),
     )
     run = partial(integer_winograd.run_integer_winograd, layer)
-    return Work(run, layer.panels, source.fill(), source, f"winograd, {integer_units.UNIT.name}")
+    return Work(run, layer.panels, source.fill(), source, f"winograd, {integer_units.PAIRS.name}")
 
 
 def _is_depthwise(node: Node, x: Array, weight: Array) -> bool:
