@@ -77,7 +77,7 @@ INSIDE = {
     ),
     "video": (
         *("ahead boxes kept log pictures resize sampling source", "clock containers transforms"),
-        *("decode", "camera pipe surveys", "clips", "reading stills"),
+        *("decode", "camera pipe surveys", "clips", "reading stills", "flow"),
     ),
     "engine": (
         *("alone arena contract exact forking inputs oracle plan_cache stream", "on_numpy"),
@@ -89,7 +89,12 @@ INSIDE = {
         "model",
     ),
     "quantization": ("ranges report", "equalise place", "quantize"),
-    "recognition": ("clock light room windows", "answers", "recognize", "features render"),
+    "recognition": (
+        "clock inputs light room windows",
+        "answers",
+        "recognize",
+        "features render streams",
+    ),
     "serve": (
         *("settings problems metrics page", "work uploads guard connections frames"),
         *("models", "helpers openapi streams", "app", "__main__"),

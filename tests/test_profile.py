@@ -43,6 +43,7 @@ def test_the_public_conventions():
     }
     assert facts == {
         "mit": ("mit", 8, "zero", 0, "logits"),
+        "mit-flow": ("mit", 8, "zero", 0, "logits"),
         "mit-online": ("online", 8, "zero", 0, "logits"),
         "mmaction2": ("mit", 8, "zero", 0, "probabilities"),
         "paddle": ("paddle", 8, "zero", 0, "logits"),

@@ -21,7 +21,14 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
-    *("docs/commands.md", "docs/importing.md", "docs/pulse.md", "docs/serving.md", "docs/scale.md"),
+    *(
+        "docs/commands.md",
+        "docs/flow.md",
+        "docs/importing.md",
+        "docs/pulse.md",
+        "docs/serving.md",
+        "docs/scale.md",
+    ),
     *("docs/architecture.md", "docs/bad-inputs.md", "docs/conventions.md", "docs/glossary.md"),
     "docs/precisions.md",
     *("conformance/README.md", "weights/FORMAT.md", "weights/training/README.md"),

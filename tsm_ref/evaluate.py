@@ -17,6 +17,7 @@ from tsm_ref.command import Parser, guarded, limit_blas, say
 from tsm_ref.errors import SomeInputsFailed, UsageError
 from tsm_ref.options import (
     add_facts,
+    add_flow,
     add_model,
     add_partial,
     add_quiet,
@@ -59,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     add_run(made)
     add_partial(made)
     add_quiet(made)
+    add_flow(made)
     add_facts(made)
     add_version(made)
     return made

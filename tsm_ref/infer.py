@@ -14,6 +14,7 @@ from tsm_ref.command import Parser, guarded, number, positive, say, tell
 from tsm_ref.errors import SomeInputsFailed, TsmError, UsageError, VideoError, WriteError
 from tsm_ref.options import (
     add_facts,
+    add_flow,
     add_limits,
     add_model,
     add_partial,
@@ -48,12 +49,20 @@ OF_BATCHES = (
 """Options of a run over many clips."""
 OF_FEATURES = ("features", "layer")
 """Options of what is written instead of labels."""
+OF_FLOW = ("flow", "flow_model", "fusion")
+"""Options of a network of optical flow."""
 OF_PICTURES = ("report", "plot", "subtitles", "edl", "save_video")
 """Options of what people look at."""
-OF_CLIPS = ("sampling", "crops", "window", "stride", "fps", *OF_BATCHES, *OF_PICTURES, *OF_FEATURES)
+OF_CLIPS = (
+    *("sampling", "crops", "window", "stride", "fps"),
+    *OF_FLOW,
+    *OF_BATCHES,
+    *OF_PICTURES,
+    *OF_FEATURES,
+)
 """Options of a run over whole clips."""
 BESIDE_FEATURES = (
-    *("top", "json", "average", "fps", *OF_PICTURES),
+    *("top", "json", "average", "fps", *OF_FLOW, *OF_PICTURES),
     *(name for name in OF_BATCHES if name not in ("recursive", "from_file", "root")),
 )
 """Options that say how labels are made or shown."""
@@ -87,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     _add_pictures(made)
     _add_features(made)
     add_sampling(made)
+    add_flow(made)
     add_facts(made)
     _add_streaming(made)
     add_limits(made)
@@ -159,7 +169,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.stream is not None:
         _follow(options)
     elif options.early:
-        model = load_model(options)
+        model = _of_pictures(load_model(options))
         _each(options, lambda path: _early(model, path, options))
     elif options.features is not None:
         _features(options)
@@ -215,9 +225,20 @@ def _follow(options: argparse.Namespace) -> None:
     known = {field.name for field in fields(Session)}
     session = Session(**{name: value for name, value in given.items() if name in known})
     try:
-        follow(load_model(options), session, say, tell)
+        follow(_of_pictures(load_model(options)), session, say, tell)
     except VideoError as error:
         raise error.about(options.stream) from None
+
+
+def _of_pictures(model: "Model") -> "Model":
+    """The same model; raises `UsageError` for one of flow, which no frame alone has."""
+    from tsm_ref.recognition import sees_flow
+
+    if sees_flow(model):
+        raise UsageError(
+            f"the model {model.name!r} sees optical flow, which is taken of whole clips"
+        )
+    return model
 
 
 def _early(model: "Model", path: str, options: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # imported late: the number of threads has to be set before N
 __all__ = [
     "add_engine",
     "add_facts",
+    "add_flow",
     "add_limits",
     "add_model",
     "add_partial",
@@ -80,6 +81,35 @@ def add_sampling(made: argparse.ArgumentParser) -> None:
     add("--crops", type=positive, metavar="N", help="1, 3, 5 or 10 crops per frame")
     add("--window", type=number, metavar="S", help="sliding windows of S seconds")
     add("--stride", type=number, metavar="S", help="one every S seconds")
+
+
+def add_flow(made: argparse.ArgumentParser) -> None:
+    """What a network of optical flow sees, alone or beside one of pictures."""
+    add = made.add_argument_group("optical flow").add_argument
+    add(
+        "--flow",
+        metavar="HOW|DIR",
+        help="tvl1, dis or farneback: computed by OpenCV; a folder of flow images; red-green",
+    )
+    add("--flow-model", metavar="NAME|PATH", help="a second network, of flow, beside --model")
+    add(
+        "--fusion",
+        type=weights,
+        metavar="W,W",
+        help="weights of the scores of pictures and flow; default: 1,1",
+    )
+
+
+def weights(text: str) -> tuple[float, ...]:
+    """An option of two numbers above 0, one for each stream.
+
+    >>> weights("1,1.5")
+    (1.0, 1.5)
+    """
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} must be two numbers, as 1,1.5")
+    return tuple(number(part) for part in parts)
 
 
 def add_partial(made: argparse.ArgumentParser) -> None:
@@ -229,6 +259,9 @@ def recipe_of(options: argparse.Namespace) -> "Recipe":
     """What is done with each clip, as the options say; `load_model` for one that is sent."""
     from tsm_ref.batch import Recipe
 
+    flow_model, fusion = getattr(options, "flow_model", None), getattr(options, "fusion", None)
+    if fusion is not None and flow_model is None:
+        raise UsageError("--fusion is for two networks: --flow-model names the second one")
     sampling = {
         name: getattr(options, option, None)
         for name, option in (
@@ -247,6 +280,9 @@ def recipe_of(options: argparse.Namespace) -> "Recipe":
         top=getattr(options, "top", 5),
         allow_partial=options.allow_partial,
         fps=getattr(options, "fps", None),
+        flow=getattr(options, "flow", None),
+        flow_model=flow_model,
+        fusion=fusion or (1.0, 1.0),
     )
 
 

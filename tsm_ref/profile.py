@@ -294,6 +294,7 @@ def _require(condition: bool, name: str, value: object, accepted: str) -> None:
 
 PROFILES: Mapping[str, Profile] = {
     "mit": Profile(),
+    "mit-flow": Profile("mit-flow", preprocess=Preprocess(mean=(0.5,) * 3, std=(0.226,) * 3)),
     "mit-online": Profile(
         "mit-online", ShiftRule("online"), preprocess=Preprocess(channel_order="bgr")
     ),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tsm_ref
-from tsm_ref.errors import CheckpointError, UsageError
+from tsm_ref.errors import UsageError
 from tsm_ref.model import fused_scores
 
 
@@ -22,7 +22,7 @@ def test_two_streams_are_fused(rng: Any) -> None:
     )
     shares = fused_scores(logits, softmax_first=True)
     assert shares.sum() == pytest.approx(1, abs=1e-6)
-    with pytest.raises(CheckpointError, match="does not label clips"):
+    with pytest.raises(UsageError, match="sees optical flow, and this is a video of pictures"):
         flow.recognize("clip.mp4")
 
 

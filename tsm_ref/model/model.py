@@ -498,6 +498,9 @@ def build(
     segments = frames if segments is None else segments
     placement = placement or family.placements[0]
     spec = base.preprocess
+    if options.get("in_channels") == 10:
+        flow = PROFILES["mit-flow"].preprocess
+        spec = replace(spec, mean=flow.mean, std=flow.std)
     if size is not None:
         spec = replace(spec, short_side=size * 8 // 7, crop=(size, size))
     try:

@@ -7,7 +7,9 @@
     windows     a long video in sliding windows, and their timeline of segments
     light       windows in which the light changes, or that show nothing
     clock       where the time goes, stage by stage
+    inputs      what a model takes: pictures, optical flow, or something else
     room        whether the clips of a profile have room in memory
+    streams     two networks of one video, of pictures and of optical flow
     features    what the network's head reads of a video, for every clip or window
     render      the table and the JSON, which ``recognition.schema.json`` describes
 
@@ -20,13 +22,14 @@
 
 from tsm_ref.recognition.answers import Answer, Prediction
 from tsm_ref.recognition.features import ClipFeatures, as_npz, features_of, views_of
+from tsm_ref.recognition.inputs import check_classifies, sees_flow
 from tsm_ref.recognition.recognize import (
     Recognition,
-    check_classifies,
     recognize,
     sampled,
 )
 from tsm_ref.recognition.render import as_json, as_table
+from tsm_ref.recognition.streams import check_streams, recognize_streams
 from tsm_ref.recognition.windows import Segment
 
 __all__ = [
@@ -39,8 +42,11 @@ __all__ = [
     "as_npz",
     "as_table",
     "check_classifies",
+    "check_streams",
     "features_of",
     "recognize",
+    "recognize_streams",
     "sampled",
+    "sees_flow",
     "views_of",
 ]

@@ -14,7 +14,8 @@ from tsm_ref.errors import CheckpointError
 from tsm_ref.model import Model
 from tsm_ref.passes.features import head_input
 from tsm_ref.profile import Profile
-from tsm_ref.recognition.recognize import as_usage, check_takes_clips, prepared
+from tsm_ref.recognition.inputs import check_takes_clips
+from tsm_ref.recognition.recognize import as_usage, prepared
 from tsm_ref.recognition.room import check_memory
 from tsm_ref.recognition.windows import WindowCutter, grown
 from tsm_ref.video import (

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine import alone
-from tsm_ref.errors import CheckpointError, UsageError
+from tsm_ref.errors import UsageError
 from tsm_ref.model import Model
 from tsm_ref.model.described import as_html
 from tsm_ref.profile import PROFILES, Preprocess, Profile, Sampling
 from tsm_ref.recognition import light
 from tsm_ref.recognition.answers import Answer, Heads, Prediction
 from tsm_ref.recognition.clock import Clock
+from tsm_ref.recognition.inputs import check_classifies, check_flow, sees_flow
 from tsm_ref.recognition.room import check_memory
 from tsm_ref.recognition.windows import Segment, Verdict, WindowCutter, grown, ladder
 from tsm_ref.system.terminal import printable
@@ -31,6 +32,7 @@ from tsm_ref.video import (
     Windows,
     normalize,
     open_clip,
+    open_flow,
     read_wanted,
     resize_and_crop,
     surveyed,
@@ -38,7 +40,7 @@ from tsm_ref.video import (
 )
 from tsm_ref.video.transforms import full_resolution
 
-__all__ = ["Prediction", "Recognition", "check_classifies", "recognize", "sampled"]
+__all__ = ["Prediction", "Recognition", "recognize", "sampled"]
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
@@ -55,7 +57,9 @@ class Recognition:
     ``profile`` is what was followed; ``timing`` is in seconds per stage, of which ``compile`` is
     spent once on a machine; ``asked`` is the sampling that was asked for, whose windows grow where
     they hold too few frames. ``heads`` has what each head of the network says, by the name of its
-    output: most networks have one, of which ``predictions``, ``labels`` and so on speak.
+    output: most networks have one, of which ``predictions``, ``labels`` and so on speak. Of two
+    networks whose scores were joined, ``streams`` has what each says, with its weight
+    (`tsm_ref.recognition.recognize_streams`), and all else is of both or of the first.
     """
 
     video: VideoInfo
@@ -69,6 +73,7 @@ class Recognition:
     warnings: tuple[str, ...]
     asked: Sampling
     heads: Mapping[str, Answer]
+    streams: Mapping[str, tuple[float, "Recognition"]] = field(default_factory=dict)
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:
@@ -144,13 +149,15 @@ def recognize(
     top: int = 5,
     allow_partial: bool = False,
     fps: float | None = None,
+    flow: str | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Recognition:
     """Label a video by the rules of the model's profile, or of another (see `sampled`).
 
     A video is a file, a folder of numbered frames or a pattern like ``img_%05d.jpg``, or an array
     of RGB frames (T, H, W, 3) uint8, of which `fps` were taken a second (see
-    `tsm_ref.video.open_clip`).
+    `tsm_ref.video.open_clip`). A model of optical flow takes a folder of flow images; or ``flow``
+    says what computes that of a video, or which folder has it (`tsm_ref.video.open_flow`).
 
     The frames are decoded one at a time and only the small preprocessed ones are kept; of a long
     clip under the policy ``windows`` only those of the windows that are open. ``progress`` is told
@@ -176,10 +183,19 @@ def recognize(
         )
     check_classifies(model)
     profile = profile or model.profile
+    if sees_flow(model):
+        check_flow(model, profile)
     heads = Heads(model, profile)
     check_memory(model, profile)
     threads = model.threads
-    clip, clock = open_clip(path, fps=fps, allow_partial=allow_partial, threads=threads), Clock()
+    limits: dict[str, Any] = {"fps": fps, "allow_partial": allow_partial, "threads": threads}
+    if sees_flow(model):
+        clip = open_flow(path, flow, **limits)
+    elif flow is not None:
+        raise UsageError(f"`flow` (={flow!r}) is for models of optical flow: this one sees colours")
+    else:
+        clip = open_clip(path, **limits)
+    clock = Clock()
     look = _over_windows if profile.sampling.policy == "windows" else _over_clips
     with clock.stage("total"), clock.compiling():
         seen = surveyed(
@@ -286,41 +302,6 @@ def _cropped(spec: Preprocess, crops: int) -> Preprocess:
             return spec
         raise ValueError(f"`crops` (={crops}) must be 1: the model sees the whole frame")
     return full_resolution(spec) if crops == 3 else replace(spec, crops=CROPS[crops])
-
-
-def check_classifies(model: Model) -> None:
-    """Raise `CheckpointError` for a model that does not turn one clip of pictures into logits."""
-    graph = model.graph
-    several = len(graph.outputs) > 1
-    pulses = several and not all(graph.with_outputs([name]).scores.frames for name in graph.outputs)
-    if not _takes_clips(model) or pulses:
-        raise _not_of_clips(model, "label")
-    for name in graph.outputs:
-        kind = graph.scores_of(name).kind
-        if model.profile.multi_label and kind in ("probabilities", "log-probabilities"):
-            raise UsageError(
-                f"the model {model.name!r} ends in a softmax, so one label holds for a clip: it is "
-                "no multi-label model"
-            )
-
-
-def check_takes_clips(model: Model) -> None:
-    """Raise `CheckpointError` for a model that takes something else than one clip of pictures."""
-    if not _takes_clips(model):
-        raise _not_of_clips(model, "look at")
-
-
-def _takes_clips(model: Model) -> bool:
-    shapes = [entry.shape for entry in model.graph.inputs]
-    return len(shapes) == 1 and len(shapes[0]) == 5 and shapes[0][1] == 3
-
-
-def _not_of_clips(model: Model, what: str) -> CheckpointError:
-    names = ", ".join(entry.name for entry in model.graph.inputs)
-    return CheckpointError(
-        f"the model {model.name!r} does not {what} clips (it takes {names} and gives "
-        f"{', '.join(model.graph.outputs)}); run it on arrays with tsm_ref.load(...).run"
-    )
 
 
 @contextmanager

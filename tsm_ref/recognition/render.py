@@ -33,7 +33,7 @@ def as_json(result: Recognition) -> str:
 
 def as_tree(result: Recognition) -> dict[str, Any]:
     """The JSON as plain values."""
-    video, model = result.video, result.model
+    video = result.video
     return {
         "schema_version": SCHEMA_VERSION,
         "input": {
@@ -59,18 +59,42 @@ def as_tree(result: Recognition) -> dict[str, Any]:
             "indices": result.indices.tolist(),
             "times": result.times.round(6).tolist(),
         },
-        "model": {
-            "name": model.name,
-            "sha256": model.sha256,
-            "engine": model.engine.name,
-            "output": model.output,
-            "profile": result.profile.as_dict(labels=False),
-        },
+        "model": _model(result),
         "labels": list(result.labels),
         **_answer(result, next(iter(result.heads))),
         **_heads(result),
+        **_streams(result),
         "timing": {stage: round(seconds, 6) for stage, seconds in result.timing.items()},
         "warnings": list(result.warnings),
+    }
+
+
+def _model(result: Recognition) -> dict[str, Any]:
+    model = result.model
+    return {
+        "name": model.name,
+        "sha256": model.sha256,
+        "engine": model.engine.name,
+        "output": model.output,
+        "profile": result.profile.as_dict(labels=False),
+    }
+
+
+def _streams(result: Recognition) -> dict[str, Any]:
+    """What each of two networks says whose scores were joined; nothing for one alone."""
+    if not result.streams:
+        return {}
+    return {
+        "streams": {
+            name: {
+                "weight": weight,
+                "model": _model(seen),
+                "indices": seen.indices.tolist(),
+                "times": seen.times.round(6).tolist(),
+                "predictions": [asdict(prediction) for prediction in seen.predictions],
+            }
+            for name, (weight, seen) in result.streams.items()
+        }
     }
 
 
@@ -143,6 +167,10 @@ def _lines(result: Recognition, colour: bool) -> Iterator[str]:
         if several:
             yield printable(head)
         yield from _tables(result, head, colour)
+    for name, (weight, seen) in result.streams.items():
+        yield ""
+        yield f"{name} alone, of weight {weight:g}, by {printable(seen.model.name)}"
+        yield from _tables(seen, next(iter(seen.heads)), colour)
     yield ""
     model, timing = result.model, result.timing
     yield (

@@ -22,10 +22,11 @@ def check_memory(model: Model, profile: Profile) -> None:
     """
     height, width = profile.preprocess.frame_size
     frames, views = profile.sampling.segments, VIEWS[profile.preprocess.crops]
-    pixels = 3 * height * width * frames * views
     (entry,) = model.graph.inputs
+    channels = int(entry.shape[1])  # three, or ten of optical flow
+    pixels = channels * height * width * frames * views
     try:
-        shapes = model.graph.shapes({entry.name: (1, 3, frames, height, width)})
+        shapes = model.graph.shapes({entry.name: (1, channels, frames, height, width)})
     except GraphError:  # the size depends on the video, or does not fit: that is said later
         shapes = {}
     values = max((prod(shapes[node.name]) for node in model.graph.nodes if shapes), default=0)

@@ -136,7 +136,11 @@ def _classes(tree: Tree) -> str:
             _classes_of(each, f"The best classes of the head {head}")
             for head, each in tree["heads"].items()
         )
-    return _classes_of(tree, "The best classes of the whole clip")
+    apart = "".join(
+        _classes_of(each, f"{name} alone, of weight {each['weight']:g}")
+        for name, each in tree.get("streams", {}).items()
+    )
+    return _classes_of(tree, "The best classes of the whole clip") + apart
 
 
 def _classes_of(tree: Tree, caption: str) -> str:

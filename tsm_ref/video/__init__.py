@@ -21,6 +21,7 @@ used.
     surveys      how many pictures a file holds, and when each is shown
     clips        videos that can be looked through, and then read again
     stills       folders of pictures, animated WebP and arrays, as clips
+    flow         folders of flow images, and the optical flow of other clips
     ahead        decoding in another thread, while the last frame is still used
     reading      the wanted frames of a clip, decoded once each
 """
@@ -30,6 +31,7 @@ from tsm_ref.video.camera import NETWORK, Camera, NetworkSource
 from tsm_ref.video.clips import Clip, FileClip
 from tsm_ref.video.clock import Clock, Timeline
 from tsm_ref.video.decode import VideoFile, frames
+from tsm_ref.video.flow import METHODS, RED_GREEN, open_flow
 from tsm_ref.video.pipe import Pipe
 from tsm_ref.video.reading import read_frames, read_wanted, surveyed, updated
 from tsm_ref.video.resize import resize_opencv, resize_pil
@@ -40,8 +42,10 @@ from tsm_ref.video.surveys import Mistaken, Survey, packet_times, probe, survey
 from tsm_ref.video.transforms import PRESETS, normalize, preprocess, resize_and_crop
 
 __all__ = [
+    "METHODS",
     "NETWORK",
     "PRESETS",
+    "RED_GREEN",
     "SAMPLERS",
     "Ahead",
     "Camera",
@@ -65,6 +69,7 @@ __all__ = [
     "is_frames",
     "normalize",
     "open_clip",
+    "open_flow",
     "packet_times",
     "preprocess",
     "probe",

@@ -20,12 +20,22 @@ from tsm_ref.video.clips import Clip, FileClip
 from tsm_ref.video.source import ASSUMED_RATE, Frame, Pixels, VideoInfo
 from tsm_ref.video.surveys import MAX_FRAMES, Survey
 
-__all__ = ["ArrayClip", "FolderClip", "Slides", "WebPClip", "is_frames", "open_clip"]
+__all__ = [
+    "ArrayClip",
+    "FolderClip",
+    "Slides",
+    "WebPClip",
+    "flow_images",
+    "is_frames",
+    "open_clip",
+    "read_picture",
+]
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """The endings of the files that are frames."""
 
 _PATTERN = re.compile(r"%0?\d*d")
+_FLOW = re.compile(r"(?:.*[_-])?([xy])_0*(\d{1,9})", re.IGNORECASE)
 _LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 
 
@@ -265,6 +275,7 @@ def _numbered(path: str) -> list[Path]:
         raise VideoError(f"the folder cannot be read ({error.strerror})") from None
     if pattern is None:
         found = [file for file in files if file.suffix.lower() in PICTURES]
+        found = _without_flow(found)
     else:
         before, after = _PATTERN.split(os.path.basename(pattern), maxsplit=1)
         fits = re.compile(re.escape(before) + r"\d+" + re.escape(after))
@@ -275,6 +286,53 @@ def _numbered(path: str) -> list[Path]:
     if len(found) > MAX_FRAMES:
         raise VideoError(f"it holds more than {MAX_FRAMES} frames, the most accepted")
     return sorted(found, key=lambda file: (_number(file) or 0, file.name))
+
+
+def _without_flow(pictures: list[Path]) -> list[Path]:
+    """The pictures without the flow images that may lie beside them, as MIT's and TSN's tools do.
+
+    Raises `VideoError` where there is nothing else.
+    """
+    others = [file for file in pictures if not _FLOW.fullmatch(file.stem)]
+    if pictures and not others:
+        raise VideoError(
+            f"the pictures of this folder, as {min(pictures).name}, are optical flow, and the "
+            "model sees colours"
+        )
+    return others
+
+
+def flow_images(path: str, *, packed: bool = False) -> dict[str, dict[int, Path]]:
+    """The flow images of a folder by direction ("x", "y") and number; a `packed` one is both.
+
+    Raises `VideoError` for what is no folder.
+
+    >>> sorted(flow_images("."))
+    ['x', 'y']
+    """
+    if packed:
+        both = dict(enumerate(_numbered(path)))
+        return {"x": both, "y": both}
+    found: dict[str, dict[int, Path]] = {"x": {}, "y": {}}
+    try:
+        files = sorted(file for file in Path(path).iterdir() if file.is_file())
+    except OSError as error:
+        raise VideoError(f"the folder cannot be read ({error.strerror})") from None
+    for file in files:
+        match = _FLOW.fullmatch(file.stem) if file.suffix.lower() in PICTURES else None
+        if match is None:
+            continue
+        other = found[match[1].lower()].setdefault(int(match[2]), file)
+        if other != file:
+            raise VideoError(f"{other.name} and {file.name} are the same flow image twice")
+    return found
+
+
+def read_picture(file: Path, mode: str) -> Pixels:
+    """A picture in one of Pillow's modes, "L" (H, W) or "RGB" (H, W, 3); raises `VideoError`."""
+    with _opened(file) as image:
+        _load(image, 0)
+        return np.asarray(image.convert(mode))
 
 
 def _number(file: Path) -> int | None:

@@ -20,6 +20,9 @@ Clip = NDArray[np.float32]
 MAX_RESIZED = 4096 * 4096
 """The most pixels a resized frame may have: a strip of 1x8192 would become 256x2097152."""
 
+COLOURS, FLOW = 3, 10
+"""Channels of a picture, and of a frame of optical flow: five pictures of x and y."""
+
 MIT = PROFILES["mit"].preprocess
 """MIT's TSM, test time: Pillow to short side 256, centre crop 224, ImageNet statistics."""
 MMACTION2 = PROFILES["mmaction2"].preprocess
@@ -163,13 +166,14 @@ def resize_and_crop(
     resized once, to the size that the frame would have had in square ones. `compiled` resizes with
     the kernels of the Numba engine: the same bits.
 
-    Shapes: `frame` uint8 (H, W, 3); result uint8 (V, h, w, 3) in the order of `views`. Raises
-    ValueError for another dtype or shape, and as `geometry` and `views`.
+    Shapes: `frame` uint8 (H, W, 3); result uint8 (V, h, w, 3) in the order of `views`. A frame of
+    optical flow is (H, W, 10), and its motion to the right becomes one to the left where it is
+    mirrored. Raises ValueError for another dtype or shape, and as `geometry` and `views`.
 
     >>> resize_and_crop(np.zeros((240, 320, 3), np.uint8), MIT).shape
     (1, 224, 224, 3)
     """
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (COLOURS, FLOW):
         raise ValueError(f"`frame` ({frame.dtype}, shape {frame.shape}) must be uint8 (H, W, 3)")
     height, width = geometry(*square_size(len(frame), frame.shape[1], pixel_aspect), spec)
     h, w = spec.crop or (height, width)
@@ -181,11 +185,13 @@ def resize_and_crop(
     else:
         box = Box(top, left, bottom - top, right - left)
         kept = RESIZERS[spec.resize](frame, height, width, box=box, compiled=compiled)
-    cut = np.empty((len(places), h, w, 3), np.uint8)
+    cut = np.empty((len(places), h, w, frame.shape[2]), np.uint8)
     for view, place in zip(cut, places, strict=True):
         y, x = place.top - top, place.left - left
         part = kept[y : y + h, x : x + w]
         view[:] = part[:, ::-1] if place.mirrored else part
+        if place.mirrored and frame.shape[2] == FLOW:
+            view[..., ::2] = 255 - view[..., ::2]
     return cut
 
 
@@ -198,30 +204,34 @@ def normalize(cropped: Pixels, spec: Preprocess) -> Clip:
 
     Shapes: `cropped` uint8 (T, V, h, w, 3), or (K, T, V, h, w, 3) for K clips; result (V, 3, T,
     h, w), or (V*K, 3, T, h, w) with the crops in the outer and the clips in the inner order.
-    Raises ValueError for another dtype or shape.
+    Optical flow has ten channels instead of three, all with the first mean and deviation. Raises
+    ValueError for another dtype or shape.
 
     >>> white = np.full((8, 1, 2, 2, 3), 255, np.uint8)
     >>> [f"{value:.4f}" for value in normalize(white, MIT)[0, :, 0, 0, 0]]
     ['2.2489', '2.4286', '2.6400']
     """
-    if cropped.dtype != np.uint8 or cropped.ndim not in (5, 6) or cropped.shape[-1] != 3:
+    channels = cropped.shape[-1]
+    if cropped.dtype != np.uint8 or cropped.ndim not in (5, 6) or channels not in (COLOURS, FLOW):
         raise ValueError(
             f"`cropped` ({cropped.dtype}, shape {cropped.shape}) must be uint8 (T, V, h, w, 3) or "
             "(K, T, V, h, w, 3)"
         )
     clips = cropped if cropped.ndim == 6 else cropped[None]
     K, T, V, h, w, _ = clips.shape
-    batch = np.empty((V, K, 3, T, h, w), np.float32)
+    batch = np.empty((V, K, channels, T, h, w), np.float32)
     divisor = np.float32(1.0 / spec.scale)
-    for channel in range(3):
+    turned = spec.channel_order == "bgr" and channels == COLOURS
+    for channel in range(channels):
         plane = batch[:, :, channel]
-        source = 2 - channel if spec.channel_order == "bgr" else channel
+        source = 2 - channel if turned else channel
+        statistics = channel if channels == COLOURS else 0
         plane[:] = clips[..., source].transpose(2, 0, 1, 3, 4)
         if divisor != 1:
             plane /= divisor
-        plane -= np.float32(spec.mean[channel])
-        plane /= np.float32(spec.std[channel])
-    return batch.reshape(V * K, 3, T, h, w)
+        plane -= np.float32(spec.mean[statistics])
+        plane /= np.float32(spec.std[statistics])
+    return batch.reshape(V * K, channels, T, h, w)
 
 
 def preprocess(frames: Pixels, spec: Preprocess) -> Clip:

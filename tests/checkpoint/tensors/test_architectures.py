@@ -237,6 +237,9 @@ def test_a_family_is_recognised(family: str, load: Load) -> None:
     found = load(tensors_of(graph, rename, family == "PaddleVideo"), name, profile)
     assert found.graph.nodes == graph.nodes
     assert found.profile.family == meant
+    flow = family == "MIT flow"  # a mean of 0.5, and the mean of the colours' deviations
+    mean = PROFILES["mit-flow" if flow else meant].preprocess.mean
+    assert found.profile.preprocess.mean == mean
     weights = random_weights(graph, seed=4)
     assert list(found.weights) == list(graph.parameters)
     for parameter, values in found.weights.items():

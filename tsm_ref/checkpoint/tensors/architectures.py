@@ -24,6 +24,12 @@ from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
 from tsm_ref.profile import PROFILES, Profile
 
+FIRST = ("conv1.weight", "conv1_7x7_s2.weight")
+"""The first layers of the networks that are published for optical flow."""
+_FLOW = PROFILES["mit-flow"].preprocess
+OF_FLOW = {"mean": _FLOW.mean, "std": _FLOW.std}
+"""How MIT's code prepares optical flow."""
+
 
 def load_tensors(
     file: TensorFile,
@@ -44,11 +50,11 @@ def load_tensors(
     given = dict(options or {})
     chosen = choose(file, given.get("weights"))
     found = chosen.found
-    facts = gather(found, file, Path(path), profile, given)
-    base = _base(found, facts, profile)
-    meant = facts.over(base)
     entries = {ours: chosen.entries[chosen.prefix + theirs] for ours, theirs in found.names.items()}
     shapes = {ours: entry.shape for ours, entry in entries.items()}
+    facts = gather(found, file, Path(path), profile, given, flow=_sees_flow(shapes))
+    base = _base(found, facts, profile)
+    meant = facts.over(base)
     network = network_for(shapes, meant, found, facts)
     graph, fixed = network.graph, network.fixed
     facts.suggest(f"the convention {base.family}", **facts_of_profile(base))
@@ -88,6 +94,12 @@ def load_tensors(
     )
 
 
+def _sees_flow(shapes: Shapes) -> bool:
+    """Whether the first layer takes the ten channels of optical flow."""
+    first = next((shapes[name] for name in FIRST if name in shapes), ())
+    return len(first) >= 4 and first[1] == 10
+
+
 def _passed(file: TensorFile) -> tuple[str, ...]:
     return (f"passed over: {', '.join(file.passed)}",) if file.passed else ()
 
@@ -112,6 +124,8 @@ def gather(
     path: Path,
     profile: Profile | None,
     options: Mapping[str, Any],
+    *,
+    flow: bool = False,
 ) -> Facts:
     """Everything that is said of a file, in the order in which it counts.
 
@@ -140,6 +154,10 @@ def gather(
     if found.naming.family == "MMAction2 MobileOne" and sampled > WINDOW_OF_MOBILEONE:
         facts.assume(frame_depth=WINDOW_OF_MOBILEONE)
     usual = dict(found.naming.usual)
+    if flow:
+        whole = usual.get("scale") == 1.0  # of Caffe: no division by 255, and a deviation of 1
+        statistics = {"mean": (128.0,) * 3} if whole else OF_FLOW
+        facts.suggest("ten channels of optical flow", **statistics)
     if profile is not None and profile.placement == "none":
         usual.pop("placement", None)
     facts.suggest(f"the network {found.naming.family}", **usual)
