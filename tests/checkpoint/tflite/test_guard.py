@@ -84,6 +84,14 @@ CHANGES: list[tuple[Change, str]] = [
         ),
         "which do not fit its axis 9",
     ),
+    (
+        lambda s, x, y: _set(s, 1, dtype="int16", data=np.ones(216, np.int16), steps=(0.0, 0, 0)),
+        "has the scale 0; it must be positive and finite",
+    ),
+    (
+        lambda s, x, y: _set(s, 2, dtype="int64", data=np.ones(8, np.int64), steps=(1.0, 0, 0)),
+        "is whole, what it is added to not",
+    ),
 ]
 
 

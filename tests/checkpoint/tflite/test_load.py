@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tsm_ref
-from tests.checkpoint.tflite.writer import Sketch, clip_network, rounded_clip_network
+from tests.checkpoint.tflite.writer import Sketch, clip_network, fine, rounded_clip_network
 from tsm_ref.checkpoint.tflite.schema import OPS, OPTIONS, TYPES
 
 
@@ -39,7 +39,8 @@ def in_frames(clip: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("how", "fill"), [("pad", "zero"), ("zeros", "zero"), ("roll", "circular")]
+    ("how", "fill"),
+    [("pad", "zero"), ("zeros", "zero"), ("times zero", "zero"), ("roll", "circular")],
 )
 def test_a_shift_is_found_however_it_is_exported(
     tmp_path: Path, clip: Any, how: str, fill: str
@@ -50,9 +51,10 @@ def test_a_shift_is_found_however_it_is_exported(
     assert shift.attr("d") == (1, -1, 0, 0, 0, 0, 0, 0)
     assert shift.attr("fill") == fill
     assert model(clip).shape == (1, 5)
+    assert model.profile.family == "tflite"
 
 
-@pytest.mark.parametrize("how", ["pad", "zeros", "roll"])
+@pytest.mark.parametrize("how", ["pad", "zeros", "times zero", "roll"])
 def test_the_results_are_those_of_litert(tmp_path: Path, clip: Any, how: str) -> None:
     sketch, x, y = clip_network(how)
     data = sketch.file([x], [y])
@@ -159,6 +161,18 @@ def test_weights_alone_of_8_bits_are_told(tmp_path: Path, clip: Any) -> None:
         made = loaded(tmp_path, data)(clip)
     assert 0 < np.abs(made - exact).max() < 0.05
     np.testing.assert_allclose(made, litert(data, in_frames(clip)), rtol=0, atol=0.05)
+
+
+def test_values_of_16_bits_stay_real_which_is_told(tmp_path: Path, clip: Any) -> None:
+    sketch, x, y = clip_network()
+    exact = loaded(tmp_path, sketch.file([x], [y]))(clip)
+    fine(sketch)
+    sketch.tensors[sketch.operators[-1]["inputs"][1]]["steps"] = (0.0, 0, 0)  # the axes of a mean
+    with pytest.warns(UserWarning, match="values are of 16 bits: LiteRT rounds them"):
+        model = loaded(tmp_path, sketch.file([x], [y]))
+    assert 0 < np.abs(model(clip) - exact).max() < 0.05
+    (shift,) = model.graph.select("TemporalShift")
+    assert shift.attr("d") == (1, -1, 0, 0, 0, 0, 0, 0)
 
 
 def test_the_schema_is_that_of_litert() -> None:

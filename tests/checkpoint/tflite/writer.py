@@ -75,6 +75,10 @@ class Sketch:
                 zeros = self.const(np.zeros((1, h, w, 1), np.float32))
                 pair = [zeros, y] if before else [y, zeros]
                 return int(self.do("CONCATENATION", pair, (n, h, w, 1), axis=0))
+            if how == "times zero":
+                zeros = self.do("MUL", [cut(0, 1, 0, 1), self.const(np.float32(0))], (1, h, w, 1))
+                pair = [zeros, y] if before else [y, zeros]
+                return int(self.do("CONCATENATION", pair, (n, h, w, 1), axis=0))
             around = self.const([[before, after], [0, 0], [0, 0], [0, 0]])
             return int(self.do("PAD", [y, around], (n, h, w, 1)))
 
@@ -213,6 +217,23 @@ def clip_network(how: str = "pad", frames: int = 4, size: int = 8) -> tuple[Sket
     z = s.conv(s.shift(y, how), 8, 3)
     z = s.do("ADD", [y, z], s.shape(y), activation=3)
     return s, x, s.classify(z)
+
+
+def fine(sketch: Sketch, largest: float = 8.0) -> None:
+    """Make values of 16 bits of the reals of a sketch, its weights of 8 bits, its biases of 64."""
+    step = np.float32(largest / 32767)
+    for tensor in sketch.tensors:
+        if tensor["data"] is None:
+            tensor.update(dtype="int16", steps=(step, 0, 0))
+    for operator in sketch.operators:
+        if operator["op"] in ("CONV_2D", "FULLY_CONNECTED"):
+            weight, bias = (sketch.tensors[place] for place in operator["inputs"][1:])
+            scale = np.abs(weight["data"]).max() / 127
+            whole = np.rint(weight["data"] / scale).astype(np.int8)
+            weight.update(data=whole, dtype="int8", steps=(scale, 0, 0))
+            both = np.float32(step * scale)
+            whole = np.rint(bias["data"] / both).astype(np.int64)
+            bias.update(data=whole, dtype="int64", steps=(both, 0, 0))
 
 
 class Rounded(Sketch):

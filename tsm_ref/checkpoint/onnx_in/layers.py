@@ -250,6 +250,10 @@ def _sub(reading: Reading, node: OnnxNode) -> list[Value]:
 
 
 def _mul(reading: Reading, node: OnnxNode) -> list[Value]:
+    operands = [reading.values[name] for name in node.inputs]
+    if any(isinstance(operand, np.ndarray) and not np.any(operand) for operand in operands):
+        shape = np.broadcast_shapes(*(operand.shape for operand in operands))
+        return [np.broadcast_to(np.float32(0), shape)]
     found = _constant_operand(reading, node, frames=True)
     if found is None:
         return [combined(reading, node, "Mul", reading.data(node, 0), reading.data(node, 1))]
@@ -266,8 +270,6 @@ def _times(reading: Reading, node: OnnxNode, value: View | Scores, factor: Array
             raise NotUnderstood(f"the node {node} scales the attention of a non-local block")
         return Scores(value.theta, value.phi, "dot_product")
     if np.size(factor) == 1:
-        if not np.any(factor):
-            return np.broadcast_to(np.float32(0), value.shape)
         return scaled(reading, node.outputs[0], value, float(factor))
     return affine(reading, node.outputs[0], value, factor, 0.0)
 

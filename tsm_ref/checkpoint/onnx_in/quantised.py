@@ -53,7 +53,7 @@ def quantize(reading: Reading, node: OnnxNode) -> list[Value]:
         info = np.iinfo(steps.zero_point.dtype)
         with np.errstate(all="ignore"):
             whole = np.clip(np.rint(value / s) + z, info.min, info.max)
-        return [whole.astype(steps.zero_point.dtype)]
+        return [np.asarray(whole, steps.zero_point.dtype)]
     kind = str(steps.zero_point.dtype)
     if kind not in TYPES:
         raise Broken(f"the node {node} rounds to {kind}; supported are {', '.join(TYPES)}")
@@ -103,7 +103,7 @@ def dequantize(reading: Reading, node: OnnxNode) -> list[Value]:
     s, z = _spread(steps, value.ndim)
     centred = value.astype(np.int64) - z
     reading.integers[node.outputs[0]] = (centred, steps.scale.reshape(-1), steps.axis)
-    return [(centred.astype(np.float32) * s).astype(np.float32)]
+    return [np.asarray(centred.astype(np.float32) * s, np.float32)]
 
 
 def _from_table(reading: Reading, node: OnnxNode, places: Whole, table: Array) -> View:

@@ -210,9 +210,9 @@ class _Reader:
         if len(signature) != len(shape):
             damaged(f"{where} has two numbers of axes")
         data = self._bytes(table.number(Field.Tensor.BUFFER, "I"), buffers)
-        return TfliteTensor(
-            name, TYPES[kind][0], shape, signature, _steps(table, TYPES[kind][0], where), data
-        )
+        zeros = data is not None and not np.frombuffer(data, np.uint8).any()
+        steps = _steps(table, TYPES[kind][0], where, zeros)
+        return TfliteTensor(name, TYPES[kind][0], shape, signature, steps, data)
 
     def _bytes(self, number: int, buffers: Sequence[Table]) -> bytes | None:
         """The bytes of a buffer, in the flatbuffer or, of large files, behind it."""
@@ -255,13 +255,18 @@ def _shape(table: Table, field: int, where: str, least: int = 0) -> tuple[int, .
     return tuple(int(v) for v in found)
 
 
-def _steps(table: Table, dtype: str, where: str) -> Steps | None:
-    """Scales and zero points after every check; None where the tensor is not rounded."""
+def _steps(table: Table, dtype: str, where: str, zeros: bool) -> Steps | None:
+    """Scales and zero points after every check; None where the tensor is not rounded.
+
+    Zeros of 16 bits have the scale 0, as the converter writes them.
+    """
     steps = table.table(Field.Tensor.STEPS)
     scale = None if steps is None else steps.array(Field.Steps.SCALE, "<f4")
     if steps is None or scale is None or not scale.size:
         return None
-    if dtype not in ("int8", "uint8", "int16", "int32"):
+    if dtype not in ("int8", "uint8", "int16", "int32", "int64"):
+        return None
+    if not scale.any() and (dtype in ("int32", "int64") or (dtype == "int16" and zeros)):
         return None
     if steps.number(Field.Steps.KIND, "B"):
         raise CheckpointError(f"{where} is rounded in a way of its own, which is not supported")

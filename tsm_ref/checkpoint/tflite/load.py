@@ -9,8 +9,8 @@ from tsm_ref.checkpoint.disk import StrPath
 from tsm_ref.checkpoint.onnx_in.load import checkpoint_of
 from tsm_ref.checkpoint.tflite.guard import VERSION, TfliteModel, read_tflite
 from tsm_ref.checkpoint.tflite.schema import MAGIC
-from tsm_ref.checkpoint.tflite.translation import SUPPORTED, as_onnx, rounded_at_run_time
-from tsm_ref.checkpoint.tflite.writing import ROUNDED
+from tsm_ref.checkpoint.tflite.translation import SUPPORTED, as_onnx, fine, rounded_at_run_time
+from tsm_ref.checkpoint.tflite.writing import FINE, ROUNDED
 from tsm_ref.profile import Profile
 
 FORMAT = "tflite"
@@ -38,9 +38,9 @@ def load_tflite(path: StrPath, profile: Profile | None = None) -> Checkpoint:
     """
     model = read_tflite(path, SUPPORTED)
     made = checkpoint_of(as_onnx(model), path, profile, (FORMAT, VERSION))
-    meant, assumed = _meant(made.profile, model)
-    if profile is not None:
-        meant, assumed = made.profile, ()
+    meant, assumed = (
+        (profile, ()) if profile else _meant(replace(made.profile, family=FORMAT), model)
+    )
     warnings = (*made.warnings, *assumed, *_warnings(model))
     return replace(made, profile=meant, warnings=warnings, remarks=_remarks(model))
 
@@ -69,20 +69,21 @@ def _meant(profile: Profile, model: TfliteModel) -> tuple[Profile, tuple[str, ..
 
 def _warnings(model: TfliteModel) -> tuple[str, ...]:
     """What is computed in another way than LiteRT does."""
-    count = rounded_at_run_time(model)
-    if not count:
-        return ()
-    return (
-        f"{count} layers have weights of 8 bits and read reals: LiteRT rounds what they read at "
-        "run time, here it stays real",
-    )
+    said = {
+        "{} layers have weights of 8 bits and read reals: LiteRT rounds what they read at run "
+        "time, here it stays real": rounded_at_run_time(model),
+        "{} values are of 16 bits: LiteRT rounds them to steps of 1/32767 of their range, here "
+        "they stay real": fine(model),
+    }
+    return tuple(text.format(count) for text, count in said.items() if count)
 
 
 def _remarks(model: TfliteModel) -> tuple[str, ...]:
     whole = [
         model.tensors[number].name
         for number in (*model.inputs, *model.outputs)
-        if model.tensors[number].dtype in ROUNDED and model.tensors[number].steps is not None
+        if model.tensors[number].dtype in (*ROUNDED, FINE)
+        and model.tensors[number].steps is not None
     ]
     if not whole:
         return ()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from tsm_ref.checkpoint.tflite.guard import Operator
-from tsm_ref.checkpoint.tflite.writing import Writing
+from tsm_ref.checkpoint.tflite.writing import FINE, Writing
 from tsm_ref.errors import CheckpointError
 
 Read = Callable[[int], str]
@@ -147,7 +147,7 @@ def pad(w: Writing, operator: Operator, read: Read) -> list[str]:
     tensor = w.tensor(operator, 0)
     if operator.op == "PADV2":
         value = read(2)
-    elif tensor.steps is not None and x == w.operand(operator, 0):
+    elif tensor.steps is not None and tensor.dtype != FINE and x == w.operand(operator, 0):
         value = w.constant(tensor.steps.zero_point.astype(tensor.dtype).reshape(-1)[:1])
     return [w.do("Pad", [x, pads, value] if value else [x, pads])]  # type: ignore[list-item]
 

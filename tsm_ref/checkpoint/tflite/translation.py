@@ -17,14 +17,14 @@ from tsm_ref.checkpoint.onnx_in.guard import Dim, OnnxModel, OnnxNode, check_nam
 from tsm_ref.checkpoint.tflite.guard import Operator, TfliteModel, TfliteTensor
 from tsm_ref.checkpoint.tflite.layers import LAYERS, fused
 from tsm_ref.checkpoint.tflite.moves import MOVES
-from tsm_ref.checkpoint.tflite.writing import ROUNDED, Writing
+from tsm_ref.checkpoint.tflite.writing import FINE, ROUNDED, Writing
 from tsm_ref.errors import CheckpointError
 
 OPSET = 18
 """The version of ONNX's ops that is written."""
 
 SUPPORTED = (*LAYERS, *MOVES)
-INPUT_TYPES = ("float32", "float16", *ROUNDED)
+INPUT_TYPES = ("float32", "float16", FINE, *ROUNDED)
 WITH_WEIGHTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_3D", "FULLY_CONNECTED", "BATCH_MATMUL")
 
 
@@ -74,6 +74,12 @@ def rounded_at_run_time(model: TfliteModel) -> int:
     )
 
 
+def fine(model: TfliteModel) -> int:
+    """How many values stand for reals in 16 bits, to which LiteRT rounds them."""
+    made = {number for operator in model.operators for number in operator.outputs}
+    return sum(model.tensors[number].dtype == FINE for number in made)
+
+
 def _read(nodes: Sequence[OnnxNode], outputs: Sequence[str]) -> tuple[OnnxNode, ...]:
     """The nodes that an output depends on: a frame that a window takes over is read no more."""
     live, kept = set(outputs), []
@@ -86,10 +92,11 @@ def _read(nodes: Sequence[OnnxNode], outputs: Sequence[str]) -> tuple[OnnxNode, 
 
 def _input(w: Writing, number: int) -> tuple[str, tuple[Dim, ...]]:
     tensor = w.model.tensors[number]
-    if tensor.dtype not in INPUT_TYPES or (tensor.dtype == "int8" and tensor.steps is None):
+    unscaled = tensor.dtype in ("int8", FINE) and tensor.steps is None
+    if tensor.dtype not in INPUT_TYPES or unscaled:
         raise CheckpointError(
             f"the input {shown(tensor.name)} is of the type {tensor.dtype}; floats, pixels, or "
-            "whole numbers of 8 bits with a scale are needed"
+            "whole numbers of 8 or 16 bits with a scale are needed"
         )
     return w.enter(number), _dims(tensor)
 
@@ -127,7 +134,7 @@ def _write(w: Writing, operator: Operator) -> None:
 def _alike(w: Writing, operator: Operator, place: int) -> bool:
     """True where an operand has the steps of the results."""
     mine = w.tensor(operator, place)
-    return all(
+    return mine.dtype != FINE and all(
         mine.dtype == other.dtype and _same_steps(mine, other)
         for other in (w.model.tensors[number] for number in operator.outputs)
     )

@@ -24,6 +24,9 @@ LAST = {3: (0, 2, 1), 4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}
 ROUNDED = ("int8", "uint8")
 """The types of values that stand for reals."""
 
+FINE = "int16"
+"""The type of values that stand for reals in steps so small that they are read as these reals."""
+
 RECENT = 16
 """How far back a node may stand that is given the name of the file."""
 
@@ -81,6 +84,8 @@ class Writing:
     def real_of(self, number: int) -> str:
         """The name of a tensor as reals, which are made of its whole numbers once."""
         tensor = self.model.tensors[number]
+        if tensor.data is None and tensor.dtype == FINE:
+            return self.name(number)
         if tensor.steps is None:
             if tensor.dtype in ROUNDED and tensor.data is None:
                 raise CheckpointError(
@@ -143,12 +148,19 @@ class Writing:
             return []
         tensor = self.tensor(operator, place)
         x, weight = (self.tensor(operator, i).steps for i in (0, 1))
-        if tensor.dtype != "int32" or x is None or weight is None:
+        if tensor.dtype not in ("int32", "int64"):
             return [self.real(operator, place)]
+        if x is None or weight is None:
+            raise CheckpointError(
+                f"the bias {shown(tensor.name)} is whole, what it is added to not"
+            )
         scale = x.scale.reshape(-1)[0] * weight.scale
         if scale.size not in (1, *tensor.shape[:1]):
             raise CheckpointError(f"the bias {shown(tensor.name)} does not fit its weight")
         name = self.fresh(f"{self._names[operator.inputs[place]]}/real")
+        if tensor.dtype == "int64":  # beside values of int16, which are read as reals
+            self.constants[name] = (self._taken(tensor.values()) * scale).astype(np.float32)
+            return [name]
         steps = Steps(scale, np.zeros(scale.size, np.int64), 0)
         self.dequantized(self.name(operator.inputs[place]), tensor, steps, name)
         return [name]
