@@ -3,10 +3,11 @@
 - `l0_shift`, `l0_identities`, `permanent`: the temporal shift
 - `l1_convolution`, `l1_layers`, `l1_pooling`: single layers
 - `l2_blocks`, `l3_networks`, `l4_architectures`: blocks and networks
+- `l4_residual`, `l4_pictures`, `l4_clips`, `l4_faces`, `l4_objects`: the families of networks
 - `l5_frames`, `l6_film`: frames, pixels, a video file
 - `streaming`: frame by frame; `quantised`: layers of 8-bit numbers; `refusals`: invalid input
 - `sizes`, `memory`: the same operations at sizes and in kinds of memory where faults live
-- `_questions`: what several of them ask
+- `_questions`, `_families`: what several of them ask
 
 A module registers its cases when it is imported; `all_cases` imports every one.
 """
@@ -29,6 +30,11 @@ MODULES = (
     "l2_blocks",
     "l3_networks",
     "l4_architectures",
+    "l4_residual",
+    "l4_pictures",
+    "l4_clips",
+    "l4_faces",
+    "l4_objects",
     "l5_frames",
     "l6_film",
     "streaming",

@@ -7,7 +7,7 @@ from conformance.questions.arrays import Array
 from conformance.questions.case import Call, Problem, Question, Setting
 from conformance.questions.data import coded
 from conformance.questions.judges import Bits, Judge, VacuousCase, Values, Within
-from conformance.questions.structure import Oracle
+from conformance.questions.oracle import Oracle
 from tsm_ref.reference import bounds, temporal_shift
 from tsm_ref.reference.bounds import Bounded
 

@@ -14,7 +14,7 @@ from conformance.questions.case import Call, Problem, Question, Setting, case
 from conformance.questions.conventions import plain
 from conformance.questions.data import draw_weights, resnet_shapes
 from conformance.questions.judges import Finding, Key, VacuousCase
-from conformance.questions.structure import Oracle
+from conformance.questions.oracle import Oracle
 from tsm_ref.reference.bounds import Bounded
 
 CLASSES = 5

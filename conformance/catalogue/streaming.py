@@ -22,8 +22,8 @@ from conformance.questions.case import (
 from conformance.questions.data import coded, draw_weights, mobilenet_shapes, normal, resnet_shapes
 from conformance.questions.dialogue import Dialogue
 from conformance.questions.judges import Bits, Judge, Within
+from conformance.questions.oracle import Oracle
 from conformance.questions.streams import Event, outcome, steps
-from conformance.questions.structure import Oracle
 from tsm_ref.reference import temporal_shift
 from tsm_ref.reference.bounds import Bounded
 

@@ -28,6 +28,7 @@ import numpy as np
 
 from conformance.exchange.vectors import call_files, manifest_of
 from conformance.questions.case import Case, Question, Setting, make_problem
+from conformance.questions.families import FAMILIES
 from conformance.questions.files import npy_bytes
 from conformance.questions.judges import RULES, VacuousCase
 from tsm_ref.errors import WriteError
@@ -52,6 +53,7 @@ FLAGS: Mapping[str, str] = {
     "mobilenet_v2": "about MobileNetV2",
     "ts_can": "about TS-CAN",
     "shift": "about the shift alone",
+    **{name: f"for those that say that they are {name}" for name in FAMILIES},
     "costly": "takes seconds",
 }
 """What each flag of a case says."""

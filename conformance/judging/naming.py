@@ -5,7 +5,8 @@ also judged with that entry hidden: then it is a mistake that nobody has written
 right thing to say is nothing, or the name of a mistake that no case can tell from it.
 
 Only cases that use what a mutant replaces are asked; the reference passes all others. A film is
-asked for only where nothing else fails; full architectures and drawn questions are left out.
+asked for only where nothing else fails; full architectures and drawn questions are left out, and
+with them the mistakes that show in families of networks alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -56,6 +57,8 @@ def measure(mutants: Iterable[Mutant] | None = None) -> tuple[Naming, Naming]:
     suites: dict[str, _Suite] = {}
     for mutant in MUTANTS.values() if mutants is None else mutants:
         suite = suites.setdefault(mutant.preset, _Suite(mutant.preset))
+        if not suite.asks_about(mutant):
+            continue
         failed, passed = suite.judged(mutant)
         for naming, suite.known.without in ((known, ""), (hidden, mutant.name)):
             naming.add(mutant, name_mistakes(failed, passed, suite.known).names)
@@ -73,6 +76,10 @@ class _Suite:
         for case in sorted(all_cases(), key=lambda c: c.costly):
             if self._is_asked(case):
                 self._prepare(case)
+
+    def asks_about(self, mutant: Mutant) -> bool:
+        """Whether any case uses what a mutant replaces."""
+        return any(used & set(mutant.methods) for used in self.used.values())
 
     def judged(self, mutant: Mutant) -> tuple[Mapping[str, Evidence], Sequence[str]]:
         """The failures of a mutant, and the cases that it passes."""
@@ -113,7 +120,7 @@ class _Suite:
 
 def summary(known: Naming, hidden: Naming) -> str:
     """The figures, and every misleading name."""
-    lines = [f"{len(MUTANTS)} mutants: {known.counts}"]
+    lines = [f"of {len(MUTANTS)} mutants: {known.counts}"]
     lines += _misleading(known)
     lines += [f"not named: {name}" for name in known.silently]
     lines += [f"with its own entry hidden: {hidden.counts}"]

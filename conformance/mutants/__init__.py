@@ -9,8 +9,10 @@ from functools import cache
 from typing import Any
 
 from conformance.mutants import (
+    families,
     layers,
     networks,
+    objects,
     pools,
     quantised,
     refusals,
@@ -25,10 +27,13 @@ from conformance.questions.conventions import Conventions
 from conformance.testees.base import Outputs
 from conformance.testees.in_process import InProcess
 
+MODULES = (
+    *(shifts, layers, pools, networks, families, objects),
+    *(sizes, streams, quantised, video, refusals),
+)
+
 MUTANTS: Mapping[str, Mutant] = {
-    mutant.name: mutant
-    for module in (shifts, layers, pools, networks, sizes, streams, quantised, video, refusals)
-    for mutant in module.CATALOGUE.values()
+    mutant.name: mutant for module in MODULES for mutant in module.CATALOGUE.values()
 }
 """Every mutant by name."""
 

@@ -60,7 +60,9 @@ def draw_weights(rng: np.random.Generator, shapes: Mapping[str, Sequence[int]]) 
 
 def _draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> Array:
     if len(shape) > 1:
-        return normal(rng, shape, (2 / float(np.prod(shape[1:]))) ** 0.5)
+        # Of large scores a softmax takes one alone, and magnifies every rounding.
+        gain = 0.05 if any(part in name for part in (".theta.", ".phi.")) else 2
+        return normal(rng, shape, (gain / float(np.prod(shape[1:]))) ** 0.5)
     if name.endswith("running_var"):
         return rng.uniform(0.5, 1.5, shape).astype(np.float32)
     ends_branch = any(part in f".{name}" for part in (".bn3.", ".bn2.", "downsample.1."))

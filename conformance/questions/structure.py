@@ -1,21 +1,20 @@
 """TSM networks written once, over any functions: those of numbers, and those that carry bounds.
 
 `Structure` knows how shifts, blocks and networks are put together under a profile, and nothing of
-arithmetic. `Oracle` adds the functions of `tsm_ref.reference.bounds` (float64 values with the
-variance of their rounding error); the reference testee adds the plain ones.
+arithmetic; `families` knows more networks. `oracle` adds the functions of
+`tsm_ref.reference.bounds` (float64 values with the variance of their rounding error); the reference
+testee adds the plain ones.
 
 Weights are dictionaries with PyTorch's names (``layer1.0.conv1.weight``) and 4-d kernels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from conformance.questions.arrays import Array
 from conformance.questions.conventions import Conventions
-from tsm_ref.reference import bounds
 
 Weights = Mapping[str, Array]
 
@@ -169,6 +168,15 @@ class Structure:
 
     def ts_can(self, x: Any, weights: Weights, *, appearance: Any, fold_div: int, **a: Any) -> Any:
         """TS-CAN: a shifted motion branch, gated twice by an appearance branch; pulse (N, T)."""
+        x = self.ts_can_features(x, weights, appearance=appearance, fold_div=fold_div, **a)
+        x = self.tanh(self.linear(x, weights["dense1.weight"], weights["dense1.bias"]))
+        x = self.linear(x, weights["dense2.weight"], weights["dense2.bias"])
+        return self.moved(x, lambda v: v[:, 0])
+
+    def ts_can_features(
+        self, x: Any, weights: Weights, *, appearance: Any, fold_div: int, **a: Any
+    ) -> Any:
+        """The motion branch up to its dense layers, (N, H W C, T)."""
         for stage in (1, 2):
             for i, pad in ((2 * stage - 1, 1), (2 * stage, 0)):
                 x = self.temporal_shift(x, fold_div)
@@ -180,10 +188,7 @@ class Structure:
             x = self.avg_pool(x, (1, 2, 2), (1, 2, 2))
             if stage == 1:
                 appearance = self.avg_pool(appearance, (1, 2, 2), (1, 2, 2))
-        x = self.moved(x, lambda v: self.flattened(v, a["flatten"]))
-        x = self.tanh(self.linear(x, weights["dense1.weight"], weights["dense1.bias"]))
-        x = self.linear(x, weights["dense2.weight"], weights["dense2.bias"])
-        return self.moved(x, lambda v: v[:, 0])
+        return self.moved(x, lambda v: self.flattened(v, a["flatten"]))
 
     def flattened(self, v: Array, order: str) -> Array:
         """(N, C, T, H, W) -> (N, H * W * C, T) as Keras flattens, or (N, C * H * W, T)."""
@@ -210,31 +215,6 @@ class Structure:
     def shape(x: Any) -> tuple[int, ...]:
         """The shape of an array, bounded or not."""
         return tuple(getattr(x, "value", x).shape)
-
-
-class Oracle(Structure):
-    """The structure over float64 with propagated bounds for a testee of unit roundoff `u`.
-
-    >>> from conformance.questions.conventions import PRESETS
-    >>> x = bounds.Bounded.exact(np.ones((1, 8, 2, 1, 1)))
-    >>> Oracle(PRESETS["mit"], 2.0**-24).temporal_shift(x, 8).value[0, :2, :, 0, 0]
-    array([[1., 0.],
-           [0., 1.]])
-    """
-
-    def __init__(self, conventions: Conventions, u: float) -> None:
-        self.conventions = conventions
-        for name in _BOUNDED:
-            setattr(self, name, partial(getattr(bounds, name), u=u))
-        self.conv = partial(bounds.conv, u=u, rounded_weights=True)
-        self.shift_by = bounds.temporal_shift
-        self.moved = bounds.moved
-
-
-_BOUNDED = (
-    *("add", "multiply", "batch_norm", "relu", "relu6", "tanh", "sigmoid", "softmax"),
-    *("max_pool", "avg_pool", "global_avg_pool", "linear", "consensus", "attention_mask"),
-)
 
 
 def below(weights: Weights, prefix: str) -> Weights:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from conformance.exchange.schemas import Invalid, check
 from conformance.questions.case import Call
 from conformance.questions.conventions import PRESETS, Conventions, conventions_of
+from conformance.questions.families import ARCHITECTURES, FAMILIES
 from tsm_ref.errors import UsageError
 
 OPERATIONS: Mapping[str, str] = {
@@ -34,6 +35,9 @@ OPERATIONS: Mapping[str, str] = {
     "shifted_blocks": "blocks, placement -> y: one 0 or 1 per block",
     "network": "x, weights, architecture, ... -> y: logits (N, K)",
     "frame_logits": "x, weights, architecture, ... -> y: logits (N, K, T)",
+    "decode_boxes": "boxes, offsets -> y: (R, 4), the boxes that offsets make of others",
+    "nms": "boxes, scores, threshold, most -> y: which boxes are kept, the best first",
+    "ps_roi_pool": "maps, boxes, bins, stride -> y: (R, C, bins, bins)",
     "quantize_linear": "x, scale, zero_point, dtype -> y: reals to quantised values",
     "dequantize_linear": "x, scale, zero_point -> y: quantised values to reals",
     "qlinear_conv": "x, weight, weight_scale, bias, x_scale, ..., y_scale, ... -> y",
@@ -115,8 +119,8 @@ class Declaration:
 
     Three words say what it is, and nothing else is asked of it; the verdict repeats them.
     ``operations``: what it offers. ``architectures``: which networks it can be (``resnet``,
-    ``mobilenet_v2``, ``ts_can``; ``shift`` streams the
-    shift alone). ``fixed``: the sizes that it is made for, as
+    ``mobilenet_v2``, ``ts_can``; ``shift`` streams the shift alone; the others of `ARCHITECTURES`
+    are asked only of those that name them). ``fixed``: the sizes that it is made for, as
     ``{"batch": 1, "frames": 8, "height": 64, "width": 64, "channels": 64}`` or some of them.
     """
 
@@ -150,10 +154,16 @@ class Declaration:
         sizes = ", ".join(f"{name} {size}" for name, size in self.fixed.items())
         parts = [
             f"only {', '.join(self.operations)}" if self.operations is not None else "",
-            f"as {', '.join(self.architectures)}" if self.architectures else "",
+            f"as {', '.join(self._named)}" if self._named else "",
             f"of {sizes}" if sizes else "",
         ]
         return " ".join(filter(None, parts))
+
+    @property
+    def _named(self) -> tuple[str, ...]:
+        """The architectures, if they are not all that there are."""
+        named = self.architectures or ()
+        return () if set(ARCHITECTURES) <= set(named) else named
 
     def layout_of(self, operation: str) -> str:
         """The order of axes in which an operation wants clips."""
@@ -163,6 +173,8 @@ class Declaration:
         """Why a case says nothing about what it declares to be, or nothing."""
         if self.operations is not None and operation not in self.operations:
             return f"the testee is {self.scope}, without `{operation}`"
+        if architecture in FAMILIES and architecture not in (self.architectures or ()):
+            return f"it is asked of those who say that they are {architecture}"
         if self.architectures and architecture:
             kinds = NETWORKS if architecture == "network" else (architecture,)
             if not set(kinds) & set(self.architectures):

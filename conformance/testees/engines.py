@@ -2,7 +2,7 @@
 
 Every operation becomes a graph of its own, of one node or of a whole network, and is run by the
 NumPy or the Numba engine; streams, sampling, preprocessing and recognition are those of the
-package. This module, `engine_graphs` and `engine_quantised` alone know the engines.
+package. This module and the others named ``engine_...`` alone know the engines.
 """
 
 from collections.abc import Mapping
@@ -12,8 +12,11 @@ import numpy as np
 
 from conformance.questions.arrays import Array
 from conformance.questions.conventions import Conventions, conventions_of
+from conformance.questions.families import ARCHITECTURES, FAMILIES
+from conformance.testees import engine_families as families
 from conformance.testees import engine_graphs as graphs
 from conformance.testees.engine_quantised import QuantisedOperations
+from tsm_ref import reference
 
 Weights = Mapping[str, Array]
 
@@ -43,6 +46,7 @@ class EngineTestee(QuantisedOperations):
                 "exact": engine != "numba",
                 "bitwise_streaming": engine == "numba",
                 "quantised": True,
+                "architectures": list(ARCHITECTURES),
             },
         }
 
@@ -130,6 +134,20 @@ class EngineTestee(QuantisedOperations):
         """The non-local average."""
         return self._node("NonLocal", [theta, phi, g], data=3, mode=mode)
 
+    # Objects
+
+    def decode_boxes(self, boxes: Array, offsets: Array) -> Array:
+        """Boxes that offsets make of others."""
+        return reference.decode_boxes(boxes, offsets)
+
+    def nms(self, boxes: Array, scores: Array, threshold: float, most: int) -> Array:
+        """The boxes that are kept."""
+        return reference.nms(boxes, scores, threshold, most)
+
+    def ps_roi_pool(self, maps: Array, boxes: Array, bins: int, stride: int) -> Array:
+        """Position-sensitive pooling."""
+        return reference.ps_roi_pool(maps, boxes, bins, stride)
+
     # Networks
 
     def residual_block(self, x: Array, weights: Weights, **attributes: Any) -> Array:
@@ -139,12 +157,20 @@ class EngineTestee(QuantisedOperations):
 
     def network(self, x: Array, weights: Weights, **attributes: Any) -> Array:
         """A whole network."""
+        if attributes["architecture"] in FAMILIES:
+            return self._family(x, weights, attributes)
         graph = graphs.network(attributes, self.conventions)
         inputs = {"x": x}
         if attributes["architecture"] == "ts_can":
             inputs = {"motion": x, "appearance": attributes["appearance"]}
         tensors = graphs.tensors(graph, weights, attributes.get("flatten", "hwc"))
         return self._run(graph, tensors, inputs)
+
+    def _family(self, x: Array, weights: Weights, attributes: Mapping[str, Any]) -> Array:
+        graph = families.network(attributes, self.conventions, x.shape[2])
+        engine = self.make(graph, families.tensors(graph, weights))
+        values = engine.run(families.inputs(graph, x, attributes))
+        return families.joined(graph, values)
 
     def frame_logits(self, x: Array, weights: Weights, **attributes: Any) -> Array:
         """The logits of every frame."""

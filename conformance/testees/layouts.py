@@ -29,7 +29,8 @@ from conformance.questions.arrays import Array, from_layout, to_layout
 from conformance.questions.case import Call
 from conformance.testees.base import Outputs, Reply
 
-PIXELS = ("sample_frames", "resize", "crop", "recognize", "shifted_blocks")
+BOXES = ("decode_boxes", "nms", "ps_roi_pool")
+PIXELS = ("sample_frames", "resize", "crop", "recognize", "shifted_blocks", *BOXES)
 """The operations without a clip."""
 WINDOWED = {
     "conv": ("weight",),
@@ -45,6 +46,8 @@ WEIGHTS = (
 )
 PER_CLIP = ("network", "consensus")
 """The operations whose answer has no axis of time."""
+WITH_FRAMES = ("rfcn",)
+"""The networks whose answer is a clip."""
 
 
 class NoAxisOfTime(Exception):
@@ -80,7 +83,8 @@ def in_layout(call: Call, layout: str) -> Call:
 
 def from_testee(call: Call, reply: Reply, layout: str) -> Reply:
     """The reply to `call` (as it was before `in_layout`) with clips as (N, C, T, H, W)."""
-    leaves = (*PIXELS, *PER_CLIP, "stream")
+    has_frames = call.attributes.get("architecture") in WITH_FRAMES
+    leaves = () if has_frames else (*PIXELS, *PER_CLIP, "stream")
     if layout == "NCTHW" or call.operation in leaves or not isinstance(reply, Outputs):
         return reply
     if call.attributes.get("architecture") == "ts_can":

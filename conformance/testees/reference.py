@@ -12,13 +12,14 @@ import numpy as np
 from conformance.questions import film, pixels
 from conformance.questions.arrays import Array
 from conformance.questions.conventions import Conventions, conventions_of
+from conformance.questions.families import ARCHITECTURES, Families
 from conformance.questions.quantised import Quantised
-from conformance.questions.structure import Structure, Weights
+from conformance.questions.structure import Weights
 from conformance.testees.reference_stream import ReferenceStream
 from tsm_ref import reference
 
 
-class Reference(Quantised, Structure):
+class Reference(Quantised, Families):
     """Every operation of the suite, in plain NumPy.
 
     >>> x = np.ones((1, 8, 2, 1, 1), np.float32)
@@ -47,6 +48,10 @@ class Reference(Quantised, Structure):
     consensus = staticmethod(reference.consensus)
     attention_mask = staticmethod(reference.attention_mask)
     non_local = staticmethod(reference.non_local)
+    spatial_shift_by = staticmethod(reference.spatial_shift)
+    decode_boxes = staticmethod(reference.decode_boxes)
+    nms = staticmethod(reference.nms)
+    ps_roi_pool = staticmethod(reference.ps_roi_pool)
 
     stream_class = ReferenceStream
     sample_frames = staticmethod(pixels.sample_frames)
@@ -63,12 +68,21 @@ class Reference(Quantised, Structure):
             "capabilities": {
                 "dtypes": ["float16", "float32", "float64"],
                 "quantised": True,
+                "architectures": list(ARCHITECTURES),
             },
         }
 
     def moved(self, x: Array, move: Any) -> Array:
         """Any movement of data."""
         return np.ascontiguousarray(move(x))
+
+    def concatenate(self, x: Array, y: Array) -> Array:
+        """The channels of two values, one behind the other."""
+        return np.concatenate([x, y], axis=1)
+
+    def constant(self, like: Array, number: float) -> Array:
+        """A number for every value of another array."""
+        return np.full_like(like, number)
 
     def temporal_shift_adjoint(self, y: Array, fold_div: int) -> Array:
         """The transpose of the profile's shift."""

@@ -26,7 +26,10 @@ NEIGHBOURS = {("commands", "explain")}
 
 HEIGHT = {name: height for height, names in enumerate(LADDER) for name in names}
 
-OWN_ENGINES = {f"testees/{name}.py" for name in ("engines", "engine_graphs", "engine_quantised")}
+OWN_ENGINES = {
+    f"testees/{name}.py"
+    for name in ("engines", "engine_graphs", "engine_families", "engine_quantised")
+}
 """The adapters of our own engines, the only files that know more of tsm_ref than its oracle."""
 
 

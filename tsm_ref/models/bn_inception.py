@@ -7,7 +7,7 @@ whole of it (placement ``block``), from the second on: pictures are not shifted.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tsm_ref.graph import Graph
 from tsm_ref.models.builder import Builder
@@ -30,6 +30,11 @@ class Inception:
     pool: str
     projected: int
 
+    def narrower(self, divisor: int) -> "Inception":
+        """The same block with as many times fewer channels."""
+        numbers = {k: v // divisor for k, v in vars(self).items() if isinstance(v, int)}
+        return replace(self, **numbers)
+
 
 BLOCKS = {
     "3a": Inception(64, 64, 64, 64, 96, "mean", 32),
@@ -50,33 +55,41 @@ def build_bn_inception(
     num_classes: int,
     shift: ShiftRule | None = None,
     in_channels: int = 3,
+    divisor: int = 1,
     name: str = "tsm-bninception",
 ) -> Graph:
     """A BNInception over ``x`` (N, 3, T, H, W) with logits (N, num_classes).
 
-    ``in_channels`` is 10 for a network of optical flow.
+    ``in_channels`` is 10 for a network of optical flow; ``divisor`` makes all layers as many times
+    narrower.
 
     >>> build_bn_inception(num_classes=1000).parameter_count
     11295240
     """
     b, rule = Builder(name), shift or ShiftRule("mit")
     x = b.input("x", ("N", in_channels, "T", "H", "W"))
-    x = beginning(b, x, tuple(BLOCKS), rule)
+    x = beginning(b, x, tuple(BLOCKS), rule, divisor)
     return b.graph([b.head(x, "fc", num_classes)])
 
 
-def beginning(b: Builder, x: str, blocks: Sequence[str], rule: ShiftRule | None = None) -> str:
+def beginning(
+    b: Builder,
+    x: str,
+    blocks: Sequence[str],
+    rule: ShiftRule | None = None,
+    divisor: int = 1,
+) -> str:
     """The stem and these blocks behind it, each but the stem shifted where there is a rule."""
     rule = rule or ShiftRule("none")
-    x = conv_norm_relu(b, x, "conv1_7x7_s2", 64, kernel=7, stride=2)
+    x = conv_norm_relu(b, x, "conv1_7x7_s2", 64 // divisor, kernel=7, stride=2)
     x = _halved(b, x, "pool1_3x3_s2")
     x = b.shift(x, "conv2.shift", rule)
-    x = conv_norm_relu(b, x, "conv2_3x3_reduce", 64)
-    x = conv_norm_relu(b, x, "conv2_3x3", 192, kernel=3)
+    x = conv_norm_relu(b, x, "conv2_3x3_reduce", 64 // divisor)
+    x = conv_norm_relu(b, x, "conv2_3x3", 192 // divisor, kernel=3)
     x = _halved(b, x, "pool2_3x3_s2")
     for block in blocks:
         place = f"inception_{block}"
-        x = _block(b, b.shift(x, f"{place}.shift", rule), place, BLOCKS[block])
+        x = _block(b, b.shift(x, f"{place}.shift", rule), place, BLOCKS[block].narrower(divisor))
     return x
 
 

@@ -9,8 +9,13 @@ from tsm_ref.models.bn_inception import BLOCKS, beginning, conv_norm_relu
 from tsm_ref.models.builder import Builder
 
 
-def build_eco_lite(*, num_classes: int, width: int = 128, name: str = "eco-lite") -> Graph:
+def build_eco_lite(
+    *, num_classes: int, width: int = 128, divisor: int = 1, name: str = "eco-lite"
+) -> Graph:
     """ECO-Lite over ``x`` (N, 3, T, H, W) with logits (N, num_classes).
+
+    ``width`` are the channels of the first blocks in time, ``divisor`` makes the layers in front of
+    them as many times narrower.
 
     The second and the third stage halve the frames. With the rest of BNInception beside it, it is
     the whole ECO, of which Lin, Gan, Han 2019, table 2, tell 47.5 M parameters.
@@ -19,8 +24,8 @@ def build_eco_lite(*, num_classes: int, width: int = 128, name: str = "eco-lite"
     37503856
     """
     b = Builder(name)
-    x = beginning(b, b.input("x", ("N", 3, "T", "H", "W")), ("3a", "3b"))
-    spec, place = BLOCKS["3c"], "inception_3c"
+    x = beginning(b, b.input("x", ("N", 3, "T", "H", "W")), ("3a", "3b"), divisor=divisor)
+    spec, place = BLOCKS["3c"].narrower(divisor), "inception_3c"
     x = conv_norm_relu(b, x, f"{place}_double_3x3_reduce", spec.double_reduced)
     x = conv_norm_relu(b, x, f"{place}_double_3x3_1", spec.double, kernel=3)
     skip = _conv(b, x, "res3a_2", width)

@@ -5,7 +5,7 @@ in MobileNetV2: in front of the expansion of every block with a skip. Paddle's n
 that of PyTorch in five numbers, which `MobileNetV3Form` holds.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,7 +98,7 @@ FORMS = {
 
 
 def build_mobilenet_v3(
-    size: str = "large",
+    size: str | Sequence[Row] = "large",
     *,
     num_classes: int,
     width: float = 1.0,
@@ -108,24 +108,27 @@ def build_mobilenet_v3(
 ) -> Graph:
     """A MobileNetV3 over ``x`` (N, 3, T, H, W) with logits (N, num_classes).
 
-    ``size`` is a name of `ROWS`, ``form`` one of `FORMS`.
+    ``size`` is a name of `ROWS`, or rows of one's own, with the features of the large network;
+    ``form`` is one of `FORMS`.
 
     >>> [build_mobilenet_v3(size, num_classes=1000).parameter_count for size in ROWS]
     [5483032, 2542856]
     """
-    for word, value, known in (("size", size, ROWS), ("form", form, FORMS)):
+    named = size if isinstance(size, str) else "large"
+    for word, value, known in (("size", named, ROWS), ("form", form, FORMS)):
         if value not in known:
             raise ValueError(f"`{word}` (={value!r}) must be one of {', '.join(known)}")
+    rows = ROWS[size] if isinstance(size, str) else size
     rule, kind = shift or ShiftRule("mit"), FORMS[form]
     b = Builder(name, epsilon=kind.epsilon)
     x = b.input("x", ("N", 3, "T", "H", "W"))
     x = _conv_bn(b, x, "stem", scaled_channels(16, width), kernel=3, stride=2, act="HardSwish")
-    for i, row in enumerate(ROWS[size]):
+    for i, row in enumerate(rows):
         x = _block(b, x, f"blocks.{i}", row, width, rule, kind)
-    last = scaled_channels(6 * ROWS[size][-1].channels, width)
+    last = scaled_channels(6 * rows[-1].channels, width)
     x = _conv_bn(b, x, "last", last, act="HardSwish")
     x = b.node("GlobalAveragePool", "avgpool", [x], last)
-    hidden = kind.hidden[list(ROWS).index(size)]
+    hidden = kind.hidden[list(ROWS).index(named)]
     x = b.conv(x, "hidden", hidden, kernel=1, bias=kind.hidden_bias)
     x = b.node("HardSwish", "hidden.act", [x], hidden)
     if kind.dropped:

@@ -51,8 +51,12 @@ def middle_of(inputs: int, outputs: int) -> int:
     return 27 * inputs * outputs // (9 * inputs + 3 * outputs)
 
 
-def build_clip_resnet(spec: ClipResNetSpec, *, num_classes: int, name: str = "r3d") -> Graph:
+def build_clip_resnet(
+    spec: ClipResNetSpec, *, num_classes: int, width: int = 64, name: str = "r3d"
+) -> Graph:
     """R3D, MC3 or R(2+1)D over ``x`` (N, 3, T, H, W) with logits (N, num_classes).
+
+    Stage ``i`` has ``width * 2**i`` channels.
 
     >>> build_clip_resnet(CLIP_RESNETS["r2plus1d-18"], num_classes=400).parameter_count
     31505325
@@ -61,14 +65,15 @@ def build_clip_resnet(spec: ClipResNetSpec, *, num_classes: int, name: str = "r3
     x = b.input("x", ("N", 3, "T", "H", "W"))
     if spec.kinds[0] == "2+1d":
         x = _norm_relu(b, b.conv(x, "stem.0", 45, kernel=7, stride=2, padding=3), "stem.1")
-        x = _norm_relu(b, b.conv(x, "stem.3", 64, kernel=1, frames=3), "stem.4")
+        x = _norm_relu(b, b.conv(x, "stem.3", width, kernel=1, frames=3), "stem.4")
     else:
-        x = b.conv(x, "stem.0", 64, kernel=7, stride=2, padding=3, frames=3)
+        x = b.conv(x, "stem.0", width, kernel=7, stride=2, padding=3, frames=3)
         x = _norm_relu(b, x, "stem.1")
     for stage, (count, kind) in enumerate(zip(spec.blocks, spec.kinds, strict=True)):
         for i in range(count):
             stride = 2 if stage and i == 0 else 1
-            x = _basic(b, x, f"layer{stage + 1}.{i}", 64 * 2**stage, stride, kind, spec.own_middle)
+            planes = width * 2**stage
+            x = _basic(b, x, f"layer{stage + 1}.{i}", planes, stride, kind, spec.own_middle)
     return b.graph([b.head(x, "fc", num_classes)])
 
 
