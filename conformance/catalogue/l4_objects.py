@@ -114,8 +114,9 @@ def suppression(s: Setting) -> Problem:
 )
 def offsets(s: Setting) -> Problem:
     """Boxes moved and scaled, one of them beyond the limit of log(1000 / 16)."""
-    corner = s.rng.uniform(-20, 60, (6, 2))
-    boxes = np.concatenate([corner, corner + s.rng.uniform(5, 90, (6, 2))], 1).astype(np.float32)
+    corner, size = s.rng.uniform(300, 400, (6, 2)), s.rng.uniform(5, 90, (6, 2))
+    size[-1] = 8
+    boxes = np.concatenate([corner, corner + size], 1).astype(np.float32)
     moves = normal(s.rng, (6, 4), 0.4)
     moves[-1, 2] = 5.0
     value = reference.decode_boxes(boxes.astype(np.float64), moves.astype(np.float64))

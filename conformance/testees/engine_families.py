@@ -75,12 +75,13 @@ def tensors(graph: Graph, weights: Weights) -> dict[str, Array]:
 
 
 def _residual(a: Attributes, rule: Any, frames: int) -> Graph:
+    attention: dict[str, Any] = dict.fromkeys(a.get("non_local", ()), a.get("mode", ""))
     graph = build_resnet(
         _spec(a),
         num_classes=a["classes"],
         placement=a["placement"] if a["shifted"] else "none",
         shift=rule,
-        non_local=dict.fromkeys(a.get("non_local", ()), a["mode"]),
+        non_local=attention,
         temporal_pool=a.get("temporal_pool", False),
         in_channels=10 if a["architecture"] == "resnet_flow" else 3,
         spatial_shift=a.get("spatial_shift", 0),

@@ -16,9 +16,12 @@ from conformance.questions.families import ARCHITECTURES, FAMILIES
 from conformance.testees import engine_families as families
 from conformance.testees import engine_graphs as graphs
 from conformance.testees.engine_quantised import QuantisedOperations
-from tsm_ref import reference
+from tsm_ref.detection import regions
 
 Weights = Mapping[str, Array]
+
+LARGEST = (1 << 20, 1 << 20)
+"""Height and width of a picture beyond every box that is asked about."""
 
 SIMPLE: Mapping[str, tuple[str, dict[str, Any]]] = {
     "relu": ("Relu", {}),
@@ -137,16 +140,22 @@ class EngineTestee(QuantisedOperations):
     # Objects
 
     def decode_boxes(self, boxes: Array, offsets: Array) -> Array:
-        """Boxes that offsets make of others."""
-        return reference.decode_boxes(boxes, offsets)
+        """Boxes that offsets make of others, in a picture that holds all of them."""
+        return self._box(regions.moved, boxes, offsets, LARGEST)
 
     def nms(self, boxes: Array, scores: Array, threshold: float, most: int) -> Array:
         """The boxes that are kept."""
-        return reference.nms(boxes, scores, threshold, most)
+        return self._box(regions.suppressed, boxes, scores, threshold, most)
 
     def ps_roi_pool(self, maps: Array, boxes: Array, bins: int, stride: int) -> Array:
         """Position-sensitive pooling."""
-        return reference.ps_roi_pool(maps, boxes, bins, stride)
+        return self._box(regions.pooled, maps, boxes, bins, stride)
+
+    def _box(self, function: Any, *given: Any) -> Array:
+        """What a function of float64 arrays gives, in float32 where it is no whole number."""
+        wide = [v.astype(np.float64) if isinstance(v, np.ndarray) else v for v in given]
+        found: Array = function(*wide, compiled=self.engine == "numba")
+        return found if found.dtype.kind == "i" else found.astype(np.float32)
 
     # Networks
 

@@ -5,6 +5,7 @@ import numpy as np
 from conformance.catalogue import cases_named, cases_of
 from conformance.judging.results import Options
 from conformance.judging.runner import run, run_case
+from conformance.questions.families import ARCHITECTURES
 from conformance.testees.in_process import InProcess
 from conformance.testees.reference import Reference
 
@@ -53,6 +54,24 @@ def test_what_a_testee_is_it_must_be():
     one = NoMobile(operations=["network"], architectures=["mobilenet_v2"])
     result = run_case(cases_named(["L3.network.mobilenet"])[0], InProcess(one))
     assert (result.requirement, result.outcome) == ("MUST", "unsupported")
+
+
+def test_families_are_asked_of_those_alone_that_name_them():
+    cases = cases_named(["L4.c3d", "L4.r3d"])
+    one = Declared(operations=["network"], architectures=["c3d"])
+    c3d, r3d = run(InProcess(one), cases, QUICK).results
+    assert (c3d.requirement, c3d.outcome) == ("MUST", "passed")
+    assert (r3d.outcome, r3d.message) == (
+        "not applicable",
+        "it is asked of those who say that they are r3d",
+    )
+    anybody = run(InProcess(Declared()), cases, QUICK).results
+    assert {result.outcome for result in anybody} == {"not applicable"}
+
+
+def test_who_names_every_architecture_is_no_part_of_anything():
+    assert InProcess(Declared(architectures=list(ARCHITECTURES))).declaration.scope == ""
+    assert InProcess(Declared(architectures=["rfcn"])).declaration.scope == "as rfcn"
 
 
 class OneClip(Declared):
