@@ -8,6 +8,7 @@ whole of it (placement ``block``), from the second on: pictures are not shifted.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tsm_ref.graph import Graph
 from tsm_ref.models.builder import Builder
@@ -32,7 +33,7 @@ class Inception:
 
     def narrower(self, divisor: int) -> "Inception":
         """The same block with as many times fewer channels."""
-        numbers = {k: v // divisor for k, v in vars(self).items() if isinstance(v, int)}
+        numbers: dict[str, Any] = {k: v // divisor for k, v in vars(self).items() if k != "pool"}
         return replace(self, **numbers)
 
 
