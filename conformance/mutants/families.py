@@ -16,7 +16,12 @@ mutant = CATALOGUE.mutant
 # Residual networks
 
 
-@mutant("non-local-scaled", "attention", "attended", "scores are divided by the root of the width")
+@mutant(
+    "non-local-block-scaled",
+    "attention",
+    "attended",
+    "scores of a block are divided by the root of its width",
+)
 def _(self: Reference, theta: Array, phi: Array, g: Array, mode: str) -> Any:
     return Families.attended(self, theta / np.float32(theta.shape[1] ** 0.5), phi, g, mode)
 

@@ -12,6 +12,7 @@ import pytest
 import conformance
 from conformance.catalogue import all_cases
 from conformance.exchange.schemas import schema
+from conformance.mutants import MODULES as MODULES_OF_MUTANTS
 from conformance.mutants import MUTANTS
 from conformance.questions.case import Setting, make_problem
 from conformance.questions.conventions import PRESETS, Conventions
@@ -41,7 +42,8 @@ def test_every_case_says_what_it_checks_and_what_it_is_for():
     assert {case.level for case in all_cases()} == set(LEVELS)
 
 
-def test_every_mutant_says_its_mistake():
+def test_every_mutant_has_a_name_of_its_own_and_says_its_mistake():
+    assert len(MUTANTS) == sum(len(module.CATALOGUE) for module in MODULES_OF_MUTANTS)
     mistakes = [mutant.mistake for mutant in MUTANTS.values()]
     assert len(set(mistakes)) == len(mistakes)
 
