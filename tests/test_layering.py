@@ -64,7 +64,7 @@ INSIDE = {
     ),
     "passes": (
         "extents features fold_batch_norm whole_numbers windows",
-        "fuse relations streaming",
+        "fuse half_precision relations streaming",
         "optimize",
     ),
     "models": (

@@ -132,7 +132,8 @@ def _untrained(options: argparse.Namespace) -> "Model":
 
     labels = find_labels(options.labels or "imagenet_vid")
     name = options.network or NETWORK
-    model = build(name, num_classes=len(labels), engine=options.engine, threads=options.threads)
+    how = {"engine": options.engine, "precision": options.precision}
+    model = build(name, num_classes=len(labels), threads=options.threads, **how)
     facts = {} if options.size is None else {"size": options.size}
     model.profile = changed(model.profile, **facts).with_changes(labels=labels)
     return model

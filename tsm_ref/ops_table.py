@@ -149,6 +149,7 @@ ATTRIBUTES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "min": _NUMBER,
     "max": _NUMBER,
     "dtype": _one_of(*INTEGERS, *REAL),
+    "precision": _one_of("float32", "bfloat16"),
     **dict.fromkeys(("x_scale", "other_scale", "y_scale"), _SCALE),
     **dict.fromkeys(("x_zero_point", "other_zero_point", "y_zero_point", "low", "high"), _BYTE),
 }
@@ -231,6 +232,7 @@ class Op:
         return attrs.get(name, self.attrs[name])
 
 
+_FACTORS = {"precision": "float32"}
 _MOVES: dict[str, Any] = {"takes": ANY, "gives": ()}
 _WHOLE: dict[str, Any] = {"takes": INTEGERS, "gives": INTEGERS}
 _SUMS: dict[str, Any] = {
@@ -243,7 +245,9 @@ _Y: dict[str, Any] = {"dtype": REQUIRED, "y_scale": 1.0, "y_zero_point": 0}
 _CLAMP: dict[str, Any] = {"low": -128, "high": 255}
 
 OPS: Mapping[str, Op] = {
-    "Conv": Op(("x", "weight", "bias?"), conv_shape, CONV_ATTRS, conv_macs, in_time=WINDOW),
+    "Conv": Op(
+        ("x", "weight", "bias?"), conv_shape, CONV_ATTRS | _FACTORS, conv_macs, in_time=WINDOW
+    ),
     "BatchNormalization": Op(
         ("x", "scale", "bias", "mean", "variance"),
         batch_norm_shape,
@@ -310,6 +314,7 @@ OPS: Mapping[str, Op] = {
         ("x", "weight", "bias", "residual?"),
         fused_shape,
         CONV_ATTRS
+        | _FACTORS
         | {"d": (), "fill": "zero", "segment": 0}
         | {"activation": "", "min": 0.0, "max": 0.0, "alpha": 0.0},
         conv_macs,
@@ -364,7 +369,8 @@ OPS: Mapping[str, Op] = {
 """Every op that a graph may contain.
 
 ======================  ==========================================================================
-``Conv``                N-d cross-correlation; a 2-D convolution has kT = 1
+``Conv``                N-d cross-correlation; a 2-D convolution has kT = 1. ``precision``
+                        "bfloat16" rounds what it reads of `x` to that, not what it sums up
 ``BatchNormalization``  ``(x - mean) / sqrt(variance + epsilon) * scale + bias``
 ``GlobalAveragePool``   the mean over H and W: (N, C, T, H, W) -> (N, C, T, 1, 1)
 ``Flatten``             (N, C, T, H, W) -> (N, C*H*W, T); ``order`` names the axis order inside

@@ -26,6 +26,7 @@ __all__ = [
     "add_limits",
     "add_model",
     "add_partial",
+    "add_precision",
     "add_quiet",
     "add_run",
     "add_sampling",
@@ -63,12 +64,20 @@ def add_model(
     add("--profile", metavar="NAME|FILE", help="what a model file means: mit, ..., or a .toml")
     add("--labels", metavar="FILE|NAME", help="its classes: one a line, CSV, JSON, kinetics400")
     add_engine(made)
+    add_precision(made)
     add("--threads", type=positive, default=1, metavar="N", help="default: %(default)s")
 
 
 def add_engine(made: argparse.ArgumentParser) -> None:
     """What computes."""
     made.add_argument("--engine", choices=("auto", "numba", "numpy", "loops"), default="auto")
+
+
+def add_precision(made: argparse.ArgumentParser) -> None:
+    """What convolutions multiply in."""
+    told = "what convolutions multiply in; default: %(default)s"
+    choices = ("float32", "bfloat16")
+    made.add_argument("--precision", choices=choices, default="float32", help=told)
 
 
 def add_sampling(made: argparse.ArgumentParser) -> None:
@@ -275,6 +284,7 @@ def recipe_of(options: argparse.Namespace) -> "Recipe":
         labels=options.labels,
         engine=options.engine,
         threads=options.threads,
+        precision=options.precision,
         facts=facts_of(options),
         sampling={name: value for name, value in sampling.items() if value is not None},
         top=getattr(options, "top", 5),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tsm_ref.reference.rounding import accumulation_bound, unit_roundoff
+from tsm_ref.reference.rounding import accumulation_bound, bfloat16, unit_roundoff
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
@@ -41,3 +41,27 @@ def test_sums_made_in_the_worst_order_stay_below_and_bfloat16_does_not(n, positi
     assert (np.abs(one_after_the_other - total) <= bound).all()
     truncated = (w.view(np.uint32) & 0xFFFF0000).view(np.float32)
     assert (np.abs((x * truncated).sum(axis=1) - total) > bound).mean() > 0.5
+
+
+def test_bfloat16_is_the_nearest_of_all_its_numbers(rng):
+    every = (np.arange(1 << 16, dtype=np.uint32) << 16).view(np.float32)
+    normal = np.unique(every[np.isfinite(every) & (np.abs(every) >= 2.0**-126)].astype(np.float64))
+    x = rng.standard_normal(3000) * 2.0 ** rng.integers(-120, 120, 3000)
+    between = np.searchsorted(normal, x)
+    low, high = normal[between - 1], normal[between]
+    nearest = np.where(x - low < high - x, low, high)
+    np.testing.assert_array_equal(bfloat16(x), nearest)
+    halves = (low + high) / 2
+    even = np.where(low.astype(np.float32).view(np.uint32) >> 16 & 1, high, low)
+    np.testing.assert_array_equal(bfloat16(halves), even)
+    np.testing.assert_array_equal(bfloat16(normal), normal)
+
+
+def test_bfloat16_at_the_ends():
+    given = np.float32([0.0, -0.0, 1e-40, -1e-40, 2.0**-126, 3.3961775e38, -3.4e38, np.inf, np.nan])
+    for dtype in (np.float32, np.float64):
+        found = bfloat16(given.astype(dtype))
+        assert found.dtype == dtype
+        expected = [0, -0.0, 0, -0.0, 2.0**-126, np.inf, -np.inf, np.inf, np.nan]
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(np.signbit(found[:4]), [False, True, False, True])

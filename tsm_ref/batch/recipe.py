@@ -58,6 +58,7 @@ class Recipe:
     labels: str | None = None
     engine: str = "auto"
     threads: int = 1
+    precision: str = "float32"
     facts: Mapping[str, Any] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
     top: int = 5
@@ -99,6 +100,7 @@ class Recipe:
             labels=self.labels,
             engine=self.engine,
             threads=self.threads,
+            precision=self.precision,
             **self.facts,
         )
 
@@ -120,6 +122,7 @@ class Recipe:
             "profile": kept,
             "labels": [*model.labels, *([list(pair) for pair in model.profile.heads])],
             "engine": model.engine.name,
+            **({} if model.precision == "float32" else {"precision": model.precision}),
             "top": self.top,
             "allow-partial": self.allow_partial,
             "fps": self.fps,

@@ -28,8 +28,9 @@ from tsm_ref.engine.alone import alone
 from tsm_ref.engine.contract import Engine
 from tsm_ref.errors import MissingDependency, UsageError
 from tsm_ref.graph import Graph
+from tsm_ref.passes.half_precision import in_bfloat16
 
-__all__ = ["ENGINES", "Engine", "alone", "make_engine"]
+__all__ = ["ENGINES", "PRECISIONS", "Engine", "alone", "make_engine"]
 
 Array = NDArray[Any]
 
@@ -42,6 +43,9 @@ is installed and compiles, ``numpy`` elsewhere.
 """
 
 
+PRECISIONS = ("float32", "bfloat16")
+"""What the convolutions of a network of real numbers may multiply in."""
+
 MOST_THREADS = 256
 
 
@@ -51,12 +55,14 @@ def make_engine(
     name: str = "auto",
     threads: int = 1,
     again: Callable[[], Mapping[str, Array]] | None = None,
+    precision: str = "float32",
 ) -> Engine:
     """An engine that runs `graph` with `weights`, which ``again`` can read once more if need be.
 
     ``name`` is one of `ENGINES`. ``threads`` is how many threads a run may take: those of the
     kernels of "numba", those of the BLAS library of "numpy" (`tsm_ref.engine.on_numpy.blas`);
-    "loops" takes one.
+    "loops" takes one. ``precision`` is one of `PRECISIONS`: "bfloat16" rounds what convolutions
+    multiply (see `tsm_ref.passes.half_precision`).
 
     Raises `UsageError` for an unknown name or less than one thread, `MissingDependency` where
     ``numba`` is asked for and not installed.
@@ -70,8 +76,12 @@ def make_engine(
         raise UsageError(f"there is no engine {name!r}; known are {', '.join(ENGINES)}")
     if type(threads) is not int or not 1 <= threads <= MOST_THREADS:
         raise UsageError(f"`threads` (={threads!r}) must be 1 to {MOST_THREADS}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"`precision` (={precision!r}) must be one of {', '.join(PRECISIONS)}")
+    if precision == "bfloat16":
+        graph, weights = in_bfloat16(graph, weights)
     if name == "auto":
-        name = "numba" if _compiles() else "numpy"
+        name = "numba" if _compiles() and precision == "float32" else "numpy"
     if name == "numpy":
         from tsm_ref.engine.on_numpy.engine import NumpyEngine
 
@@ -82,6 +92,8 @@ def make_engine(
         from tsm_ref.engine.on_loops import LoopsEngine
 
         return LoopsEngine(graph, weights)
+    if any(node.attrs.get("precision") == "bfloat16" for node in graph.nodes):
+        raise UsageError("the engine 'numba' has no bfloat16; 'numpy' rounds to it, slowly")
     if graph.quantised:
         from tsm_ref.engine.on_numba.whole_numbers import WholeNumbersEngine
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.engine.exact import factor_of
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
+from tsm_ref.engine.on_numpy.halves import rounded
 from tsm_ref.engine.on_numpy.ops import Step, StepMaker
 from tsm_ref.graph import Node
 from tsm_ref.kernels import loops, loops_of_integers, loops_of_values
@@ -70,6 +71,7 @@ def _whole(x: Array) -> bool:
 
 def _fused_conv(node: Node, y: Array, x: Array, weight: Array, bias: Array, *more: Array) -> Array:
     how = (node.attr(name) for name in ("strides", "pads", "dilations", "group"))
+    x = rounded(x) if node.attr("precision") == "bfloat16" else x
     found = loops.conv(_shift(node, x), weight, bias, *how)
     for residual in more:
         found = loops_of_values.add(found, residual)

@@ -18,7 +18,7 @@ from tsm_ref import reference as ref
 from tsm_ref.engine.exact import FORMULAS
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph, Node
-from tsm_ref.reference import bounds, quantised
+from tsm_ref.reference import bounds, quantised, rounding
 from tsm_ref.reference.bounds import Bounded
 
 Array = NDArray[Any]
@@ -100,7 +100,7 @@ _NAMES = (
     "conv", "batch_norm", "relu", "leaky_relu", "hard_swish", "hard_sigmoid", "tanh", "sigmoid",
     "softmax", "log_softmax", "add", "multiply", "max_pool", "avg_pool", "global_avg_pool",
     "linear", "temporal_shift", "spatial_shift", "concatenate", "consensus", "attention_mask",
-    "non_local",
+    "non_local", "bfloat16",
 )  # fmt: skip
 
 _PLAIN = SimpleNamespace(
@@ -109,6 +109,7 @@ _PLAIN = SimpleNamespace(
     multiply=np.multiply,
     concatenate=lambda x, y: np.concatenate((x, y), axis=1),
     clip=np.clip,
+    bfloat16=rounding.bfloat16,
     moved=lambda x, move: move(x),
 )
 
@@ -131,6 +132,8 @@ def _pads(node: Node) -> tuple[tuple[int, int], ...]:
 
 def _conv(f: Any, node: Node, x: Any, weight: Array, bias: Array | None = None) -> Any:
     stride, dilation, groups = (node.attr(n) for n in ("strides", "dilations", "group"))
+    if node.attr("precision") == "bfloat16":
+        x = f.bfloat16(x)
     return f.conv(x, weight, bias, stride, _pads(node), dilation, groups)
 
 

@@ -71,12 +71,14 @@ class Model:
         sha256: str = "",
         engine: str = "auto",
         threads: int = 1,
+        precision: str = "float32",
         first: Weights | None = None,
         form: Callable[[Engine], FileForm] | None = None,
         warnings: Sequence[str] = (),
         notes: Mapping[str, str] | None = None,
     ) -> None:
         self._options: dict[str, Any] = {"engine": engine, "threads": threads, "form": form}
+        self._options["precision"] = precision
         self.threads = threads
         self._options |= {"warnings": tuple(warnings), "notes": dict(notes or {})}
         self.notes: Mapping[str, str] = self._options["notes"]
@@ -95,13 +97,15 @@ class Model:
             engine,
             threads,
             weights,
+            precision,
         )
         self.form = None if form is None else form(self.engine)
         self._features = self._feature_networks()
 
     def _feature_networks(self) -> FeatureNetworks:
         def make(graph: Graph, weights: Weights) -> Engine:
-            return make_engine(graph, weights, self._options["engine"], self.threads)
+            engine, precision = self._options["engine"], self._options["precision"]
+            return make_engine(graph, weights, engine, self.threads, precision=precision)
 
         return FeatureNetworks(self.graph, self._get_weights, make)
 
@@ -138,6 +142,11 @@ class Model:
     def weights(self) -> Weights:
         """One array per name of ``graph.parameters``: float32, or the whole numbers of a layer."""
         return self._get_weights()
+
+    @property
+    def precision(self) -> str:
+        """What the convolutions multiply in: "float32", or "bfloat16" where that was asked for."""
+        return str(self._options["precision"])
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -401,6 +410,7 @@ def load(
     labels: Labels | None = None,
     engine: str = "auto",
     threads: int = 1,
+    precision: str = "float32",
     **facts: Any,
 ) -> Model:
     """Load a model by the name under which it ships, or from a file.
@@ -410,7 +420,8 @@ def load(
     ``segments=16`` (see `tsm_ref.profile_files.changed`). ``labels`` are the classes in index
     order, a file of them, or a list that ships, such as "kinetics400"; those of several heads are a
     mapping by output, or a JSON object of lists. ``engine`` is "auto",
-    "numba" or "numpy".
+    "numba" or "numpy". ``precision`` "bfloat16" rounds what convolutions multiply to 8 bits, which
+    is faster on processors that can (``docs/precisions.md``).
 
     Raises `CheckpointError` for a file that is missing, damaged or not understood, and
     `UsageError` for an unknown profile or engine, and for labels that are not one per class.
@@ -433,6 +444,7 @@ def load(
         sha256=found.sha256,
         engine=engine,
         threads=threads,
+        precision=precision,
         first=found.weights,
         form=partial(FileForm.on, *declared) if found.inputs else None,
         warnings=found.warnings,
@@ -454,6 +466,7 @@ def build(
     seed: int = 0,
     engine: str = "auto",
     threads: int = 1,
+    precision: str = "float32",
     **options: Any,
 ) -> Model:
     """A model of random, seeded weights with sane batch-norm statistics.
@@ -529,9 +542,8 @@ def build(
         raise UsageError(f"cannot build {architecture!r}: {said}") from None
     if graph.parameter_count > MOST:
         raise UsageError(f"{graph.parameter_count:,} parameters were asked for; at most {MOST:,}")
-    return Model(
-        graph, partial(random_weights, graph, seed), profile, engine=engine, threads=threads
-    )
+    how: dict[str, Any] = {"engine": engine, "threads": threads, "precision": precision}
+    return Model(graph, partial(random_weights, graph, seed), profile, **how)
 
 
 def save(

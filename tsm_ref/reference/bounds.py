@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tsm_ref.reference import ops, pool, shift, spatial
+from tsm_ref.reference import ops, pool, rounding, shift, spatial
 from tsm_ref.reference._arrays import Array
 from tsm_ref.reference._windows import Padding, Size
 from tsm_ref.reference.rounding import accumulation_bound as accumulation_bound
@@ -168,6 +168,20 @@ def batch_norm(
     a = np.abs(g) / np.sqrt(v + eps)
     local = 5 * u * (a * (np.abs(x.value) + np.abs(m)) + np.abs(s)) + u * np.abs(y)
     return Bounded(y, a**2 * x.variance)._plus(local / SIGMAS)
+
+
+def bfloat16(x: Bounded, *, u: float = 0.0) -> Bounded:
+    """Rounding to bfloat16: a value that has an error may fall to the next number.
+
+    Two numbers less than one step apart round to the same number or to neighbours, and a step is at
+    most 2^-7 |y|. That is a bound, so six standard deviations. What is exact stays exact.
+
+    >>> bfloat16(Bounded(np.array([1.0, 1.0]), np.array([0.0, 1e-12]))).tolerance().round(6)
+    array([0.      , 0.007813])
+    """
+    y = rounding.bfloat16(x.value)
+    step = np.where(x.variance > 0, 2 * unit_roundoff("bfloat16") * np.abs(y), 0.0)
+    return Bounded(y, x.variance)._plus(step / SIGMAS)
 
 
 def relu(x: Bounded, *, u: float = 0.0) -> Bounded:

@@ -1,11 +1,14 @@
-"""The two facts about rounding that every tolerance is made of: a unit, and a sum of n products."""
+"""Rounding: the unit and the bound on a sum that tolerances are made of, and bfloat16."""
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from tsm_ref.reference._arrays import Array
+
+LEAST = 2.0**-126
+"""The least positive number that is not subnormal, of float32 and of bfloat16."""
 
 _NOT_IN_NUMPY = {"bfloat16": 2.0**-8, "tf32": 2.0**-11}
 
@@ -50,3 +53,23 @@ def accumulation_bound(n: int, u: float, magnitude: Array, value: Array) -> Arra
     """
     bound: Any = min(n + 2, 6 * n**0.5) * u * magnitude + u * np.abs(value)
     return np.asarray(bound)
+
+
+def bfloat16(x: ArrayLike) -> Array:
+    """The nearest numbers of bfloat16: 8 significant bits, float32's exponents, halves to even.
+
+    Given in the dtype of `x`. Subnormal numbers count as zero, as they do for the instructions that
+    multiply in bfloat16; what is beyond the largest number becomes infinite.
+
+    Shapes: any, and the same. Source: Intel, BFLOAT16 hardware numerics definition (2018).
+
+    >>> bfloat16(np.float32([1.00390625, 1.01171875, 3.4e38, 1e-40])).tolist()
+    [1.0, 1.015625, inf, 0.0]
+    """
+    value = np.asarray(x)
+    with np.errstate(over="ignore", invalid="ignore"):
+        fraction, exponent = np.frexp(value)
+        rounded = np.ldexp(np.rint(np.ldexp(fraction, 8)), exponent - 8)
+        rounded = np.where(np.abs(rounded) >= 2.0**128, np.copysign(np.inf, value), rounded)
+        kept = np.where(np.abs(value) < LEAST, np.copysign(0, value), rounded)
+        return np.asarray(kept.astype(value.dtype))

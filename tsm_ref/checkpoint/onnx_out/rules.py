@@ -104,6 +104,8 @@ def _window_attrs(node: Node, flat: bool, *names: str) -> dict[str, Any]:
 
 
 def _conv(writer: Writer, node: Node, weights: Weights) -> None:
+    if node.attr("precision") != "float32":
+        raise GraphError(f"node {node.name!r} (Conv) of bfloat16 has no form in ONNX")
     x, name, *bias = node.inputs
     weight = weights[name]
     flat = _flat_in_time(node, weight.shape[2])

@@ -15,6 +15,7 @@ from tsm_ref.engine.arena import lowest
 from tsm_ref.engine.on_numpy.activations import activation
 from tsm_ref.engine.on_numpy.conv import conv_step
 from tsm_ref.engine.on_numpy.frames import ShiftedFrames, copy_frames
+from tsm_ref.engine.on_numpy.halves import round_into
 from tsm_ref.engine.on_numpy.quantised import QUANTISED
 from tsm_ref.graph import Node
 from tsm_ref.ops_table import ACTIVATIONS
@@ -26,7 +27,16 @@ StepMaker = Callable[[Node, Sequence[Array], Array], Step]
 
 def _fused_conv(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     x, weight, bias, *residual = inputs
-    return conv_step(node, x, weight, bias, residual[0] if residual else None, y)
+    if node.attr("precision") == "float32":
+        return conv_step(node, x, weight, bias, residual[0] if residual else None, y)
+    factors = np.zeros_like(x)
+    run = conv_step(node, factors, weight, bias, residual[0] if residual else None, y)
+
+    def step() -> None:
+        round_into(x, factors)
+        run()
+
+    return step
 
 
 def _batch_norm(node: Node, inputs: Sequence[Array], y: Array) -> Step:
