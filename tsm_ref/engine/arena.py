@@ -5,14 +5,17 @@ value an offset in one block so that values alive at the same time never overlap
 values is used again. So a ResNet-50, whose values take 150 MB together, runs in about 40.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.graph import Graph
+from tsm_ref.graph import Graph, Node
+
+Steps = Sequence[tuple[Node, ...]]
+"""The nodes of a graph as they are carried out: those of a step as one."""
 
 ALIGNMENT = 64
 """Bytes: one cache line, and one AVX-512 vector."""
@@ -41,27 +44,30 @@ def lowest(dtype: np.dtype[Any]) -> float | int:
     return -np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
 
 
-def lifetimes(graph: Graph) -> dict[str, tuple[int, int]]:
-    """For every value made by a node or given as an input: the first and last step that needs it.
+def lifetimes(graph: Graph, steps: Steps | None = None) -> dict[str, tuple[int, int]]:
+    """For every value made by a step or given as an input: the first and last step that needs it.
 
-    Step ``i`` is node ``i``; inputs are born at step -1 and outputs live to the end.
+    A step is a node, unless `steps` says which nodes are carried out as one; then only the last of
+    them makes a value. Inputs are born at step -1 and outputs live to the end.
     """
+    steps = steps or [(node,) for node in graph.nodes]
     born = {entry.name: -1 for entry in graph.inputs}
-    born |= {node.name: step for step, node in enumerate(graph.nodes)}
+    born |= {nodes[-1].name: step for step, nodes in enumerate(steps)}
     last = dict(born)
-    for step, node in enumerate(graph.nodes):
-        for name in node.inputs:
+    for step, nodes in enumerate(steps):
+        for name in (name for node in nodes for name in node.inputs):
             if name in last:
                 last[name] = step
     for name in graph.outputs:
-        last[name] = len(graph.nodes)
+        last[name] = len(steps)
     return {name: (born[name], last[name]) for name in born}
 
 
-def place_values(graph: Graph, sizes: Mapping[str, int]) -> ArenaMap:
+def place_values(graph: Graph, sizes: Mapping[str, int], steps: Steps | None = None) -> ArenaMap:
     """Place values of these byte sizes, the largest first, each in the lowest gap that is free.
 
-    (The greedy-by-size strategy of Pisarchyk and Lee 2020.)
+    (The greedy-by-size strategy of Pisarchyk and Lee 2020.) Those that no step makes, see
+    `lifetimes`, get no place.
 
     >>> from tsm_ref.graph import Graph, Input, Node
     >>> chain = [Node(n, "Relu", (x,)) for n, x in [("a", "x"), ("b", "a"), ("c", "b")]]
@@ -69,7 +75,8 @@ def place_values(graph: Graph, sizes: Mapping[str, int]) -> ArenaMap:
     >>> place_values(graph, {"a": 100, "b": 100, "c": 100}).size
     256
     """
-    return place(sizes, lifetimes(graph))
+    alive = lifetimes(graph, steps)
+    return place({name: size for name, size in sizes.items() if name in alive}, alive)
 
 
 def place(sizes: Mapping[str, int], alive: Mapping[str, tuple[int, int]]) -> ArenaMap:

@@ -151,7 +151,8 @@ def _copy_chunk(emit: Emitter, x: Value, y: Value) -> None:
 
 
 @generated(address, address)
-def _copy_byte(emit: Emitter, x: Value, y: Value) -> None:
+def copy_byte(emit: Emitter, x: Value, y: Value) -> None:
+    """Copy a byte from address to address."""
     _store(emit, emit.load(emit.bytes_at(x), 0, BYTE), y)
 
 
@@ -204,7 +205,7 @@ def pad_planes(
         for i in range(0, size - size % CHUNK, CHUNK):
             _copy_chunk(edge.ctypes.data + i, y + plane * size + i)
         for i in range(size - size % CHUNK, size):
-            _copy_byte(edge.ctypes.data + i, y + plane * size + i)
+            copy_byte(edge.ctypes.data + i, y + plane * size + i)
 
 
 def runs_of(

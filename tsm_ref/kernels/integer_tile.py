@@ -23,7 +23,7 @@ done with a sum is `tsm_ref.engine.exact`'s steps 2 and 3.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -89,7 +89,7 @@ class _Writer:
 
     def write(self) -> None:
         emit, unit, to = self.emit, self.unit, self.arguments
-        products = Products(emit, unit, self._dot) if unit.depth > 1 else None
+        products = Products(emit, unit, partial(dot, emit, unit)) if unit.depth > 1 else None
         if products is not None:
             products.begin(to.steps)
         state = (to.weights, to.bias, to.factor, to.y)
@@ -152,29 +152,10 @@ class _Writer:
                 scalar = emit.load(w, 4 * row, INT32)
                 factor = emit.builder.bitcast(splat(emit, scalar, self.sums), self.values)
                 for v, column in enumerate(columns):
-                    updated.append(self._dot(sums[row * unit.vectors + v], column, factor))
+                    updated.append(dot(emit, unit, sums[row * unit.vectors + v], column, factor))
             k.next = [emit.move(x, emit.integer(width * unit.vectors)),
                       emit.move(w, emit.integer(4 * unit.rows)), *updated]  # fmt: skip
         return k.next[1], k.next[2:]
-
-    def _dot(self, total: Value, x: Value, w: Value) -> Value:
-        """Return `total` plus the products of the groups."""
-        builder, lanes = self.emit.builder, self.unit.lanes
-        if self.unit.vnni:
-            name = {16: "llvm.x86.avx512.vpdpbusd.512", 8: "llvm.x86.avx512.vpdpbusd.256"}[lanes]
-            x, w = (builder.bitcast(v, self.sums) for v in (x, w))
-            function = self.emit.function(name, self.sums, [self.sums] * 3)
-            return builder.call(function, [total, x, w])
-        if self.unit.group == 4:
-            wide = ir.VectorType(SHORT, 4 * lanes)
-            halves = [
-                [picked(self.emit, v, v, range(first, 4 * lanes, 2)) for first in range(2)]
-                for v in (builder.zext(x, wide), builder.sext(w, wide))
-            ]
-            for own, factor in zip(*halves, strict=True):
-                total = builder.add(total, pair_products(self.emit, own, factor))
-            return total
-        return builder.add(total, pair_products(self.emit, x, w))
 
     def _finish(self, sums: list[Value], factor: Value, y: Value) -> None:
         emit, unit, to = self.emit, self.unit, self.arguments
@@ -211,6 +192,26 @@ class _Writer:
             emit.builder.store(result, where, align=1)
 
 
+def dot(emit: Emitter, unit: Unit, total: Value, x: Value, w: Value) -> Value:
+    """Return sums plus the products of the groups of a unit, for vectors of `unit.lanes`."""
+    builder, lanes = emit.builder, unit.lanes
+    if unit.vnni:
+        sums = ir.VectorType(INT32, lanes)
+        name = {16: "llvm.x86.avx512.vpdpbusd.512", 8: "llvm.x86.avx512.vpdpbusd.256"}[lanes]
+        x, w = (builder.bitcast(v, sums) for v in (x, w))
+        return builder.call(emit.function(name, sums, [sums] * 3), [total, x, w])
+    if unit.group == 4:
+        wide = ir.VectorType(SHORT, 4 * lanes)
+        halves = [
+            [picked(emit, v, v, range(first, 4 * lanes, 2)) for first in range(2)]
+            for v in (builder.zext(x, wide), builder.sext(w, wide))
+        ]
+        for own, factor in zip(*halves, strict=True):
+            total = builder.add(total, pair_products(emit, own, factor))
+        return total
+    return builder.add(total, pair_products(emit, x, w))
+
+
 def pair_products(emit: Emitter, x: Value, w: Value) -> Value:
     """Return the sums of neighbouring products of 16-bit numbers, for vectors of `emit.lanes`."""
     builder, lanes = emit.builder, emit.lanes
@@ -239,7 +240,7 @@ def rounded(emit: Emitter, values: Sequence[Value], zero: Value, low: Value, hig
     kind = ir.VectorType(INT32, lanes)
     bottom, top, zeros = emit.splat(low), emit.splat(high), splat(emit, zero, kind)
     whole = [
-        builder.add(_nearest(emit, emit.clamp(value, bottom, top), kind), zeros) for value in values
+        builder.add(nearest(emit, emit.clamp(value, bottom, top), kind), zeros) for value in values
     ]
     while len(whole) > 1:
         whole = [
@@ -249,7 +250,7 @@ def rounded(emit: Emitter, values: Sequence[Value], zero: Value, low: Value, hig
     return builder.trunc(whole[0], ir.VectorType(BYTE, whole[0].type.count))
 
 
-def _nearest(emit: Emitter, value: Value, kind: Any) -> Value:
+def nearest(emit: Emitter, value: Value, kind: Any) -> Value:
     """Return the nearest whole numbers: by the mode of the processor, which nobody changes."""
     known = {8: "llvm.x86.avx.cvt.ps2dq.256"}
     if emit.lanes in known:

@@ -11,6 +11,7 @@ In the order in which a network passes through them::
     step_plan      the same for one frame of a stream, with what it remembers
     steps          runs that for streams
     whole_inputs   where a quantised layer reads: in place, or in a padded copy
+    whole_chains   quantised layers that are carried out as one: inverted residual blocks
     whole_numbers  quantised networks, by steps over the plain layout of the NumPy engine
     crew           the threads that run a program together
     engine         keeps plans, runs clips

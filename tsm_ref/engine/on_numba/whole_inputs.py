@@ -11,8 +11,9 @@ from tsm_ref.engine.on_numpy.frames import ShiftedFrames, folds
 from tsm_ref.graph import Node
 from tsm_ref.kernels import integer_pack
 from tsm_ref.kernels.integer_units import UNIT
+from tsm_ref.reference import quantised
 
-__all__ = ["Source", "Work", "flip_of"]
+__all__ = ["Source", "Work", "ends", "flip_of", "less_zero"]
 
 Array = NDArray[Any]
 Kernel = Callable[[int, int], None]
@@ -31,6 +32,27 @@ class Work(NamedTuple):
 def flip_of(x: Array) -> int:
     """What turns a byte into a number without a sign, by exclusive or; it adds as much."""
     return 128 if x.dtype == np.int8 else 0
+
+
+def less_zero(bias: Array, matrix: Array, zero: int) -> Array:
+    """The bias of sums over inputs from which their zero point is not taken."""
+    sums = matrix.astype(np.int64).sum(axis=1)
+    return np.asarray(bias.astype(np.int64) - zero * sums).astype(np.int32)
+
+
+def ends(node: Node) -> dict[str, Any]:
+    """The zero point of the result, and its ends before that is added: fields of a layer."""
+    dtype = node.attr("dtype")
+    if dtype == "float32":
+        return {"zero": 0, "low": np.float32(0), "high": np.float32(0)}
+    least, most = quantised.limits(dtype)
+    zero, low, high = (node.attrs.get(n, v) for n, v in
+                       (("y_zero_point", 0), ("low", -128), ("high", 255)))  # fmt: skip
+    return {
+        "zero": zero,
+        "low": np.float32(max(low, least) - zero),
+        "high": np.float32(min(high, most) - zero),
+    }
 
 
 class Source:

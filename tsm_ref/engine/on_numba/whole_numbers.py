@@ -13,9 +13,11 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.engine.arena import Steps
 from tsm_ref.engine.exact import factor_of
+from tsm_ref.engine.on_numba import whole_chains
 from tsm_ref.engine.on_numba.crew import Crew
-from tsm_ref.engine.on_numba.whole_inputs import Source, Work, flip_of
+from tsm_ref.engine.on_numba.whole_inputs import Source, Work, ends, flip_of, less_zero
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.on_numpy.ops import STEPS, Step, StepMaker
 from tsm_ref.graph import Graph, Node
@@ -28,6 +30,7 @@ from tsm_ref.kernels import (
     integer_values,
     integer_winograd,
 )
+from tsm_ref.ops_table import Shape
 from tsm_ref.reference import quantised
 
 __all__ = ["WholeNumbersEngine"]
@@ -81,6 +84,18 @@ class WholeNumbersEngine(NumpyEngine):
         refusal = integer_units.refused()
         return [f"AMX is not used: {refusal}"] if refusal else []
 
+    def joined(self, graph: Graph, shapes: Mapping[str, Shape]) -> Steps:
+        """The nodes of a graph in steps: inverted residual blocks are carried out as one."""
+        return whole_chains.joined(graph, shapes, self.weights)
+
+    def step(self, nodes: Sequence[Node], arrays: Mapping[str, Array]) -> Step:
+        """What carries out the nodes of a step."""
+        if len(nodes) == 1:
+            return super().step(nodes, arrays)
+        work = whole_chains.inverted(self, nodes, arrays)
+        self._units |= dict.fromkeys([node.name for node in nodes[:3]], work.unit)
+        return self._shared(work)
+
     def packed(self, node: Node, form: str, make: Callable[[], Packed]) -> Packed:
         """The weights of a node as its kernel reads them: made once for all plans."""
         key = (node.inputs[1], form)
@@ -97,6 +112,10 @@ class WholeNumbersEngine(NumpyEngine):
             return STEPS[node.op](node, inputs, y)
         if work.unit:
             self._units[node.name] = work.unit
+        return self._shared(work)
+
+    def _shared(self, work: Work) -> Step:
+        """A step that the threads do together."""
         parts = [part for part in (work.before, work) if part is not None]
 
         def step() -> None:
@@ -139,7 +158,7 @@ def _planned(
     matrix = weight.reshape(outputs, -1)
     packed = engine.packed(node, "tiles", lambda: integer_conv.pack_weights(matrix, group))
     runs, begins = integer_pack.runs_of(*places)
-    bias = bias if integer_pack.GROUP == 2 else _less_zero(bias, matrix, source.zero)
+    bias = bias if integer_pack.GROUP == 2 else less_zero(bias, matrix, source.zero)
     return integer_conv.IntegerConvolution(
         frames=source.addresses(),
         inputs=source.inputs(weight.shape[1]),
@@ -157,7 +176,7 @@ def _planned(
         flip=source.flip,
         input_zero=source.zero,
         form=integer_tile.REAL if node.attr("dtype") == "float32" else integer_tile.WHOLE,
-        **_ends(node),
+        **ends(node),
         code=integer_tile.code(),
     )
 
@@ -212,7 +231,7 @@ def _winograd(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y
         row_bytes=source.width,
         flip=source.flip,
         input_zero=source.zero,
-        **_ends(node),
+        **ends(node),
         code=integer_tile.code(integer_units.PAIRS),
     )
     run = partial(integer_winograd.run_integer_winograd, layer)
@@ -242,38 +261,17 @@ def _depthwise(node: Node, inputs: Sequence[Array], y: Array) -> Work:
         x_size=x.shape[2:],
         sides=(*pads[1:3], *pads[4:6]),
         weights=integer_depthwise.pack_taps(weight[:, 0, 0]),
-        bias=_less_zero(bias, weight.reshape(len(weight), -1), source.zero),
+        bias=less_zero(bias, weight.reshape(len(weight), -1), source.zero),
         factor=factor_of(node, scale),
         y=y.view(np.uint8),
         size=weight.shape[3],
         stride=node.attr("strides")[2],
         flip=source.flip,
         input_zero=node.attr("x_zero_point") & 255,
-        **_ends(node),
+        **ends(node),
     )
     run = partial(integer_depthwise.run_integer_depthwise, layer)
     return Work(run, layer.panels, keeps=source, unit="pairs")
-
-
-def _less_zero(bias: Array, matrix: Array, zero: int) -> Array:
-    """The bias of sums over inputs from which their zero point is not taken."""
-    sums = matrix.astype(np.int64).sum(axis=1)
-    return np.asarray(bias.astype(np.int64) - zero * sums).astype(np.int32)
-
-
-def _ends(node: Node) -> dict[str, Any]:
-    """The zero point of the result, and its ends before that is added: fields of a layer."""
-    dtype = node.attr("dtype")
-    if dtype == "float32":
-        return {"zero": 0, "low": np.float32(0), "high": np.float32(0)}
-    least, most = quantised.limits(dtype)
-    zero, low, high = (node.attrs.get(n, v) for n, v in
-                       (("y_zero_point", 0), ("low", -128), ("high", 255)))  # fmt: skip
-    return {
-        "zero": zero,
-        "low": np.float32(max(low, least) - zero),
-        "high": np.float32(min(high, most) - zero),
-    }
 
 
 def _pair(op: int) -> Maker:
@@ -296,7 +294,7 @@ def _pair(op: int) -> Maker:
         ]
         rows = [_bytes(v) for v in (a, b, y)]
         return Work(
-            partial(integer_values.combine, op, *rows, *steps, *_ends(node).values()),
+            partial(integer_values.combine, op, *rows, *steps, *ends(node).values()),
             integer_values.CUTS,
         )
 
@@ -309,7 +307,7 @@ def _quantize(
     (x,) = inputs
     if x.dtype != np.float32:
         return None
-    how = (x.reshape(-1), np.float32(node.attr("y_scale")), _bytes(y), *_ends(node).values())
+    how = (x.reshape(-1), np.float32(node.attr("y_scale")), _bytes(y), *ends(node).values())
     return Work(partial(integer_values.quantize, *how), integer_values.CUTS)
 
 
@@ -336,7 +334,7 @@ def _mean(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Ar
         np.float32(node.attr("y_scale")) * np.float32(places)
     )
     how = (x.reshape(-1, places), node.attr("x_zero_point"), np.float32(scale), _bytes(y))
-    return Work(partial(integer_values.mean, *how, *_ends(node).values()), y.size)
+    return Work(partial(integer_values.mean, *how, *ends(node).values()), y.size)
 
 
 def _max_pool(

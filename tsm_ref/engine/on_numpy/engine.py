@@ -19,14 +19,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tsm_ref.engine.arena import ArenaMap, dtype_of, place_values
+from tsm_ref.engine.arena import ArenaMap, Steps, dtype_of, place_values
 from tsm_ref.engine.inputs import real_arrays
 from tsm_ref.engine.on_numpy.blas import BlasThreads
 from tsm_ref.engine.on_numpy.ops import STEPS, Step, StepMaker
 from tsm_ref.engine.on_numpy.steps import NumpySteps
 from tsm_ref.engine.plan_cache import PlanCache
 from tsm_ref.engine.stream.ticks import Timeline
-from tsm_ref.graph import Graph
+from tsm_ref.graph import Graph, Node
 from tsm_ref.ops_table import Shape
 from tsm_ref.passes import optimize
 
@@ -78,6 +78,16 @@ class NumpyEngine:
         """What computes each op."""
         return STEPS
 
+    def joined(self, graph: Graph, shapes: Mapping[str, Shape]) -> Steps:
+        """The nodes of a graph in steps: here every node is one."""
+        return [(node,) for node in graph.nodes]
+
+    def step(self, nodes: Sequence[Node], arrays: Mapping[str, Array]) -> Step:
+        """What carries out the nodes of a step; `arrays` are their operands and the result."""
+        (node,) = nodes
+        operands = [arrays[name] for name in node.inputs]
+        return self.table[node.op](node, operands, arrays[node.name])
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """An engine of its own over the same weights: steps hold arrays, so it makes its own."""
         twin = copy.copy(self)
@@ -112,8 +122,7 @@ class NumpyEngine:
     def steps(self, line: Timeline, shapes: Mapping[str, Shape]) -> NumpySteps:
         """A step graph made ready to run; see `Engine.steps`."""
         frames = tuple(shapes[entry.name] for entry in line.step.graph.inputs)
-        how = (self.table, self.weights, self.dtype, self.threads)
-        make = partial(NumpySteps, *how, line, shapes)
+        make = partial(NumpySteps, self, line, shapes)
         return self.plans.get((line, frames[0][2]), frames, make)
 
     def memory_bytes(self, shapes: Mapping[str, Sequence[int]]) -> int:
@@ -138,20 +147,17 @@ class NumpyEngine:
 
     def _make_plan(self, inputs: Mapping[str, Shape]) -> _Plan:
         shapes = self.graph.shapes(inputs)
-        made: list[Any] = [*self.graph.inputs, *self.graph.nodes]
+        joined = self.joined(self.graph, shapes)
+        made: list[Any] = [*self.graph.inputs, *(nodes[-1] for nodes in joined)]
         places = {entry.name: shapes[entry.name][1:] for entry in made}
         sizes = {
             name: int(np.prod(shape, dtype=np.int64)) * self._dtype(name).itemsize
             for name, shape in places.items()
         }
-        memory = place_values(self.graph, sizes)
+        memory = place_values(self.graph, sizes, joined)
         arena = memory.arena()
         arrays = dict(self.weights)
         for name, shape in places.items():
             block = arena[memory.offsets[name] : memory.offsets[name] + sizes[name]]
             arrays[name] = block.view(self._dtype(name)).reshape(shape)
-        steps = [
-            self.table[node.op](node, [arrays[name] for name in node.inputs], arrays[node.name])
-            for node in self.graph.nodes
-        ]
-        return _Plan(arrays, steps, memory)
+        return _Plan(arrays, [self.step(nodes, arrays) for nodes in joined], memory)

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.engine.arena import dtype_of, lowest, place_values
+from tsm_ref.engine.arena import Steps, dtype_of, lowest, place_values
 from tsm_ref.engine.on_numpy.blas import BlasThreads
 from tsm_ref.engine.on_numpy.frames import folds
-from tsm_ref.engine.on_numpy.ops import StepMaker
+from tsm_ref.engine.on_numpy.ops import Step
 from tsm_ref.engine.stream.state import Place, place_states
 from tsm_ref.engine.stream.ticks import ABSENT, FIRST, NORMAL, VIRTUAL, Statuses, Timeline
-from tsm_ref.graph import Node
+from tsm_ref.graph import Graph, Node
 from tsm_ref.ops_table import Shape
 from tsm_ref.passes.streaming import NEVER
 
@@ -35,36 +35,52 @@ class _History:
     save_first: Copy
 
 
+class Maker(Protocol):
+    """What makes the steps of a graph: an engine that runs it node by node; see `NumpyEngine`."""
+
+    dtype: np.dtype[Any]
+    threads: int
+
+    @property
+    def weights(self) -> Mapping[str, Array]:
+        """What the nodes read besides values."""
+
+    def joined(self, graph: Graph, shapes: Mapping[str, Shape]) -> Steps:
+        """The nodes of a graph in steps."""
+
+    def step(self, nodes: Sequence[Node], arrays: Mapping[str, Array]) -> Step:
+        """What carries out the nodes of a step."""
+
+
 class NumpySteps:
     """`frames` ticks of one stream with NumPy; see `tsm_ref.engine.stream.ticks.Steps`."""
 
     def __init__(
         self,
-        table: Mapping[str, StepMaker],
-        weights: Mapping[str, Array],
-        dtype: np.dtype[Any],
-        threads: int,
+        engine: "Maker",
         line: Timeline,
         shapes: Mapping[str, Shape],
     ) -> None:
-        graph = line.step.graph
+        graph, dtype = line.step.graph, engine.dtype
         inputs = {entry.name: shapes[entry.name] for entry in graph.inputs}
         self.frames = next(iter(inputs.values()))[2]
-        self.threads = threads
+        self.threads = engine.threads
         self.places = place_states(line.step, shapes, dtype)
-        known = [*inputs, *graph.node]
+        joined = engine.joined(graph, shapes)
+        known = [*inputs, *(nodes[-1].name for nodes in joined)]
         held = {name: dtype_of(graph, name, dtype) for name in known}
         sizes = {n: int(np.prod(shapes[n][1:])) * held[n].itemsize for n in known}
-        memory = place_values(graph, sizes)
+        memory = place_values(graph, sizes, joined)
         arena = memory.arena()
-        self.arrays: dict[str, Array] = dict(weights)
+        self.arrays: dict[str, Array] = dict(engine.weights)
         for name in known:
             block = arena[memory.offsets[name] : memory.offsets[name] + sizes[name]]
             self.arrays[name] = block.view(held[name]).reshape(shapes[name][1:])
         self._inputs = list(inputs)
         self._steps: list[tuple[int, Callable[[], None] | None, _History | None, Node]] = []
         saved: set[tuple[str, str]] = set()
-        for node in graph.nodes:
+        for nodes in joined:
+            node = nodes[-1]
             at = line.index[node.name]
             if node.op == "History":
                 key = (node.inputs[0], node.attrs["past"])
@@ -72,9 +88,7 @@ class NumpySteps:
                 saved.add(key)
                 self._steps.append((at, None, history, node))
             else:
-                arrays = [self.arrays[name] for name in node.inputs]
-                step = table[node.op](node, arrays, self.arrays[node.name])
-                self._steps.append((at, step, None, node))
+                self._steps.append((at, engine.step(nodes, self.arrays), None, node))
 
     def run(
         self, inputs: Mapping[str, Array], memory: Array, banks: NDArray[np.uint8], now: Statuses

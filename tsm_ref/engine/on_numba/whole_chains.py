@@ -1,0 +1,255 @@
+"""Chains of quantised layers that are carried out as one: the inverted residual block.
+
+A chain is expand - depthwise - project, and the addition behind it if there is one, where nothing
+else looks into it. The first may be any convolution, so the stem of a MobileNetV2 is one too.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsm_ref.engine.arena import Steps
+from tsm_ref.engine.exact import factor_of
+from tsm_ref.engine.on_numba.whole_inputs import Source, Work, ends, flip_of, less_zero
+from tsm_ref.graph import Graph, Node
+from tsm_ref.kernels import integer_blocks, integer_inverted
+from tsm_ref.ops_table import Shape
+from tsm_ref.reference import quantised
+
+__all__ = ["inverted", "joined"]
+
+Array = NDArray[Any]
+Chain = Sequence[Node]
+F32 = np.float32
+
+
+class Packer(Protocol):
+    """The engine that a chain is planned for."""
+
+    crew: Any
+
+    def packed(self, node: Node, form: str, make: Callable[[], Array]) -> Array:
+        """The weights of a node as its kernel reads them: made once for all plans."""
+
+
+def joined(graph: Graph, shapes: Mapping[str, Shape], weights: Mapping[str, Array]) -> Steps:
+    """The nodes of a graph in steps: those of a chain at the place of its last one."""
+    chains = _chains(graph, shapes, weights)
+    inside = {node.name for chain in chains.values() for node in chain[:-1]}
+    return [chains.get(n.name, (n,)) for n in graph.nodes if n.name not in inside]
+
+
+def _chains(
+    graph: Graph, shapes: Mapping[str, Shape], weights: Mapping[str, Array]
+) -> dict[str, tuple[Node, ...]]:
+    """The chains by the name of their last node; where two share a layer, the first is taken."""
+    found: dict[str, tuple[Node, ...]] = {}
+    taken: set[str] = set()
+    for middle in graph.select("QLinearConv"):
+        first = graph.node.get(middle.inputs[0])
+        last = _only_reader(graph, middle)
+        if first is None or last is None or taken & {first.name, middle.name, last.name}:
+            continue
+        chain: tuple[Node, ...] = (first, middle, last)
+        if (
+            _only_reader(graph, first) is middle
+            and all(_is_convolution(node, weights) for node in chain)
+            and _is_expand(first)
+            and _is_depthwise(middle, weights)
+            and _is_project(last, weights)
+        ):
+            add = _only_reader(graph, last)
+            if add is not None and _is_sum(add, last, shapes):
+                chain = (*chain, add)
+            found[chain[-1].name] = chain
+            taken |= {node.name for node in chain}
+    return found
+
+
+def _only_reader(graph: Graph, node: Node) -> Node | None:
+    readers = graph.consumers.get(node.name, ())
+    return readers[0] if len(readers) == 1 and node.name not in graph.outputs else None
+
+
+def _is_convolution(node: Node, weights: Mapping[str, Array]) -> bool:
+    """Whether a node makes bytes by weights of 8 bits, with sums that scaling keeps in range."""
+    return bool(
+        node.op == "QLinearConv"
+        and node.attr("dtype") != "float32"
+        and weights[node.inputs[1]].dtype == np.int8
+        and integer_blocks.fits(factor_of(node, weights[node.inputs[2]]))
+    )
+
+
+def _is_expand(node: Node) -> bool:
+    return bool(node.attr("group") == 1 and node.attr("strides")[2] <= 2)
+
+
+def _is_depthwise(node: Node, weights: Mapping[str, Array]) -> bool:
+    weight, strides, pads = weights[node.inputs[1]], node.attr("strides"), node.attr("pads")
+    return bool(
+        weight.shape[1:] == (1, 1, 3, 3)
+        and node.attr("group") == len(weight)
+        and strides[0] == 1
+        and strides[1] == strides[2] <= 2
+        and node.attr("dilations") == (1, 1, 1)
+        and pads[0] == pads[3] == 0
+        and max(pads) <= 1
+        and not any(node.attr("d"))
+    )
+
+
+def _is_project(node: Node, weights: Mapping[str, Array]) -> bool:
+    return bool(
+        weights[node.inputs[1]].shape[2:] == (1, 1, 1)
+        and node.attr("group") == 1
+        and node.attr("strides") == (1, 1, 1)
+        and not any(node.attr("pads"))
+        and not any(node.attr("d"))
+    )
+
+
+def _is_sum(node: Node, last: Node, shapes: Mapping[str, Shape]) -> bool:
+    """Whether a node adds something of the same shape to what a convolution makes."""
+    return (
+        node.op == "QLinearAdd"
+        and node.inputs[0] != node.inputs[1]
+        and all(shapes.get(name) == shapes[last.name] for name in node.inputs)
+    )
+
+
+def inverted(engine: Packer, chain: Sequence[Node], arrays: Mapping[str, Array]) -> Work:
+    """The work of a chain; `arrays` hold its operands and the result of its last node."""
+    first, middle, last = chain[:3]
+    x, y = arrays[first.inputs[0]], arrays[chain[-1].name]
+    weights = [arrays[node.inputs[1]] for node in (first, middle, last)]
+    (_, sh, sw), pads = first.attr("strides"), middle.attr("pads")
+    kernel, flat = weights[0].shape[2:], _is_flat(first, weights[0])
+    source = Source(first, x, kernel, flat)
+    hidden = (len(weights[0]), *_hidden_size(first, x, kernel))
+    stride, width = middle.attr("strides")[2], y.shape[3]
+    strips = 1 if y.shape[1] >= engine.crew.threads else min(engine.crew.threads, y.shape[2])
+    rows = integer_inverted.choose_rows(hidden, y.shape[2:], stride, strips)
+    buffer = integer_inverted.buffer_of(hidden, width, pads[2], stride, rows)
+    signed = (x.dtype == np.int8, bool(_flip(first)), bool(_flip(middle)))
+    finishes = [_finish(node, arrays, sign) for node, sign in zip(chain[:3], signed, strict=True)]
+    zero = finishes[0].zero
+    padding = (
+        np.full(8, zero, np.uint8) if integer_blocks.GROUP == 4 else np.full(4, zero, np.int16)
+    )
+    pixel, blocks, k = integer_blocks.PIXEL, integer_blocks.blocks, weights[0][0].size
+    layer = integer_inverted.IntegerInverted(
+        inputs=_inputs(first, source, weights[0], y.shape[1]),
+        input_row=0 if flat else sh * source.width,
+        input_stride=sw,
+        flip=source.flip,
+        k=k,
+        hidden=hidden,
+        stride=stride,
+        sides=(pads[1], pads[2]),
+        padding=int(padding.view(np.int64)[0]),
+        expand=_matrix(engine, first, weights[0]),
+        expand_finish=finishes[0],
+        taps=engine.packed(middle, "taps", lambda: integer_blocks.pack_taps(weights[1][:, 0, 0])),
+        taps_finish=finishes[1],
+        project=_matrix(engine, last, weights[2]),
+        project_finish=finishes[2],
+        y=y.ctypes.data,
+        size=y.shape,
+        y_flip=flip_of(y),
+        rows=rows,
+        strips=strips,
+        places=integer_inverted.tiles_of(
+            buffer[0] * hidden[2], blocks(k), hidden[2], buffer[1] * pixel, pixel
+        ),
+        flat=integer_inverted.tiles_of(
+            rows * width, blocks(hidden[0]), 1 << 30, 0, integer_blocks.CHANNELS
+        ),
+        buffer=buffer,
+        adds=len(chain) == 4,
+        sum=_sum(chain, arrays),
+    )
+    run = partial(integer_inverted.run_integer_inverted, layer)
+    unit = f"fused, {integer_blocks.UNIT.name}"
+    return Work(run, layer.panels, source.fill(), (source, arrays), unit)
+
+
+def _is_flat(node: Node, weight: Array) -> bool:
+    """Whether a convolution reads planes place by place."""
+    return bool(
+        weight.shape[3:] == (1, 1)
+        and node.attr("strides")[1:] == (1, 1)
+        and not any(node.attr("pads"))
+    )
+
+
+def _hidden_size(node: Node, x: Array, kernel: Sequence[int]) -> tuple[int, int]:
+    strides, pads, dilations = (node.attr(n) for n in ("strides", "pads", "dilations"))
+    height, width = (
+        (x.shape[i + 1] + pads[i] + pads[i + 3] - dilations[i] * (kernel[i] - 1) - 1)
+        // strides[i] + 1
+        for i in (1, 2)
+    )  # fmt: skip
+    return height, width
+
+
+def _inputs(node: Node, source: Source, weight: Array, frames: int) -> Array:
+    """The address of every k for each frame; what fills the last block is read, and not used."""
+    addresses, inputs = source.addresses(), source.inputs(weight.shape[1])
+    inputs = inputs[inputs[:, 0] >= 0]
+    channel, time, offset = np.pad(
+        inputs, ((0, -len(inputs) % integer_blocks.CHANNELS), (0, 0)), mode="edge"
+    ).T
+    times = np.arange(frames)[:, None] * node.attr("strides")[0] + time
+    return np.ascontiguousarray(addresses[channel, times] + offset)
+
+
+def _matrix(engine: Packer, node: Node, weight: Array) -> Array:
+    matrix = weight.reshape(len(weight), -1)
+    return engine.packed(node, "blocks", lambda: integer_blocks.pack_products(matrix))
+
+
+def _finish(node: Node, arrays: Mapping[str, Array], signed: bool) -> integer_inverted.Finish:
+    """How the sums of a layer become bytes without a sign; `signed` are its inputs."""
+    weight, scale, bias = (arrays[name] for name in node.inputs[1:4])
+    matrix, x_zero = weight.reshape(len(weight), -1), node.attr("x_zero_point") + 128 * signed
+    flip, (least, most) = _flip(node), quantised.limits(node.attr("dtype"))
+    return integer_inverted.Finish(
+        integer_blocks.ordered(less_zero(bias, matrix, x_zero)),
+        integer_blocks.ordered(factor_of(node, scale)),
+        node.attr("y_zero_point") + flip,
+        max(node.attr("low"), least) + flip,
+        min(node.attr("high"), most) + flip,
+    )
+
+
+def _flip(node: Node) -> int:
+    """What turns a byte of a result into one without a sign."""
+    return 128 if node.attr("dtype") == "int8" else 0
+
+
+def _sum(chain: Chain, arrays: Mapping[str, Array]) -> integer_inverted.Sum:
+    """What is added to the result of a convolution; nothing, if the chain ends with it."""
+    if len(chain) == 3:
+        return integer_inverted.Sum(0, 0, 0, F32(0), 0, F32(0), 0, 0, F32(0), F32(0))
+    last, add = chain[2:]
+    own, other = ("x", "other") if add.inputs[0] == last.name else ("other", "x")
+    value = arrays[add.inputs[1 if own == "x" else 0]]
+    factors = [
+        quantised.combined_scale(add.attr(f"{role}_scale"), 1.0, add.attr("y_scale"))
+        for role in (own, other)
+    ]
+    flip = flip_of(value)
+    return integer_inverted.Sum(
+        place=value.ctypes.data,
+        row=value.strides[0],
+        x_zero=add.attr(f"{own}_zero_point") + _flip(last),
+        x_factor=F32(factors[0]),
+        other_zero=add.attr(f"{other}_zero_point") + flip,
+        other_factor=F32(factors[1]),
+        flip=flip,
+        **ends(add),
+    )

@@ -1,0 +1,407 @@
+"""Quantised values in blocks of sixteen channels, pixel after pixel: what a fused block works on.
+
+A *block* holds for each pixel the values of `CHANNELS` neighbouring channels beside each other, so
+a vector is one pixel: taps of a depthwise convolution are other pixels, and its edges are whole.
+Values are bytes without a sign (signed ones have 128 added), in the type in which
+`tsm_ref.kernels.integer_tile` multiplies: 16 bits where it multiplies pairs, 8 where quads.
+
+Here are the four kernels: `gather` makes blocks from planes, `products` is the 1x1 convolution,
+`taps` the depthwise one, and `scatter` writes planes again. Results are finished as
+`tsm_ref.engine.exact` says (steps 2 and 3), with clamps after the rounding instead of before it:
+the same for ends that are whole numbers, and `fits` sees to it that nothing leaves the range of
+32 bits in between.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numpy.typing import NDArray
+
+from tsm_ref.kernels import integer_units
+from tsm_ref.kernels.integer_pack import read_bytes
+from tsm_ref.kernels.integer_tile import (
+    SHORT,
+    dot,
+    nearest,
+    pair_products,
+    picked,
+    rounded,
+    splat,
+)
+from tsm_ref.kernels.vector import (
+    BYTE,
+    FLOAT,
+    INT,
+    INT32,
+    Emitter,
+    Value,
+    address,
+    count,
+    generated,
+    real,
+)
+
+Array = NDArray[Any]
+
+CHANNELS = 16
+"""Channels of a block."""
+
+UNIT = integer_units.UNIT
+if UNIT.depth > 1:  # these kernels work vector by vector
+    UNIT = integer_units.VNNI if UNIT.needs else integer_units.QUADS
+elif UNIT.bytes:
+    UNIT = integer_units.PAIRS
+"""What multiplies here."""
+
+GROUP = UNIT.group
+STEPS = CHANNELS // GROUP
+"""Groups of k in a block: what `products` multiplies at once, 4 bytes of a pixel each."""
+
+PIXEL = 4 * STEPS
+"""Bytes of a pixel of one block."""
+
+PIXELS = {16: 12, 8: 5, 4: 2}[UNIT.lanes]
+"""Pixels of a tile of `products`: as many as the registers can hold the sums of."""
+
+OUTPUTS = 2
+"""Pixels that `taps` makes at once."""
+
+LANES, PARTS = UNIT.lanes, CHANNELS // UNIT.lanes
+ORDER = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15] if LANES == 8 else list(range(16))
+"""The channels of a block in its vectors of sums: as AVX2, whose halves stay apart, unpacks."""
+
+_SHORTS, _BYTES = ir.VectorType(SHORT, CHANNELS), ir.VectorType(BYTE, CHANNELS)
+_VALUES = _BYTES if GROUP == 4 else _SHORTS
+_SUMS = ir.VectorType(INT32, LANES)
+
+TAPS = ((0, 3), (1, 4), (2, 5), (6, 7), (8, -1), (-1, 6), (7, 8))
+"""The pairs of taps of a 3x3 kernel, row by row, that `taps` multiplies by: two rows of a column;
+then the last row from an even column (two columns and the third) and from an odd one."""
+
+
+def fits(*factors: Array) -> bool:
+    """Whether no sum of 32 bits leaves that range when it is scaled."""
+    return all(bool((factor < 1).all()) for factor in factors)
+
+
+def kernel(*kinds: Any) -> Any:
+    """As `generated`, with vectors of the unit's length."""
+
+    def bind(write: Any) -> Any:
+        return generated(*kinds)(lambda emit, *values: write(Emitter(emit.builder, LANES), *values))
+
+    return bind
+
+
+# What the kernels read
+
+
+def blocks(channels: int) -> int:
+    """How many blocks hold some channels."""
+    return -(-channels // CHANNELS)
+
+
+def ordered(vector: Array) -> Array:
+    """A vector (channels,) as `products` and `taps` read it: (blocks, `CHANNELS`)."""
+    full = np.zeros(-(-len(vector) // CHANNELS) * CHANNELS, vector.dtype)
+    full[: len(vector)] = vector
+    return np.ascontiguousarray(full.reshape(-1, CHANNELS)[:, ORDER])
+
+
+def pack_products(matrix: Array) -> Array:
+    """Weights (outputs, k) as `products` reads them: (blocks, groups of k, `CHANNELS`, `GROUP`)."""
+    outputs, k = matrix.shape
+    blocks, steps = -(-outputs // CHANNELS), -(-k // GROUP)
+    full = np.zeros((blocks * CHANNELS, steps * GROUP), UNIT.weight_type)
+    full[:outputs, :k] = matrix
+    tiled = full.reshape(blocks, CHANNELS, steps, GROUP)[:, ORDER]
+    return np.ascontiguousarray(tiled.transpose(0, 2, 1, 3))
+
+
+def pack_taps(weight: Array) -> NDArray[np.int16]:
+    """Weights (C, 3, 3) as `taps` reads them: (blocks, pairs of `TAPS`, `CHANNELS`, 2)."""
+    channels = len(weight)
+    blocks = -(-channels // CHANNELS)
+    full = np.zeros((blocks * CHANNELS, 10), np.int16)
+    full[:channels, :9] = weight.reshape(channels, 9)  # the tap -1 is the zero behind them
+    pairs = full[:, np.array(TAPS)].reshape(blocks, CHANNELS, len(TAPS), 2)[:, ORDER]
+    return np.ascontiguousarray(pairs.transpose(0, 2, 1, 3))
+
+
+# Finishing sums
+
+
+def _finished(emit: Emitter, sums: Sequence[Value], scales: Sequence[Value], *ends: Value) -> Value:
+    """The results of a pixel as numbers of 16 bits, in the order of the channels.
+
+    The ends are (zero point, least, largest result), all of bytes without a sign.
+    """
+    builder = emit.builder
+    whole = [
+        nearest(emit, emit.product(builder.sitofp(total, emit.vector), scale), _SUMS)
+        for total, scale in zip(sums, scales, strict=True)
+    ]
+    if LANES != 8:
+        zero, low, high = (splat(emit, end, ir.VectorType(INT32, CHANNELS)) for end in ends)
+        low, high = builder.sub(low, zero), builder.sub(high, zero)
+        return builder.trunc(
+            builder.add(_clamped(emit, joined(emit, whole), low, high), zero), _SHORTS
+        )
+    zero, low, high = (splat(emit, end, _SHORTS) for end in ends)
+    pack = emit.function("llvm.x86.avx2.packssdw", _SHORTS, [_SUMS] * 2)
+    add = emit.function("llvm.sadd.sat.v16i16", _SHORTS, [_SHORTS] * 2)
+    return _clamped(emit, builder.call(add, [builder.call(pack, whole), zero]), low, high)
+
+
+def joined(emit: Emitter, vectors: Sequence[Value]) -> Value:
+    """Some vectors as one."""
+    found = list(vectors)
+    while len(found) > 1:
+        lanes = range(2 * found[0].type.count)
+        found = [picked(emit, a, b, lanes) for a, b in zip(found[::2], found[1::2], strict=True)]
+    return found[0]
+
+
+def _clamped(emit: Emitter, value: Value, low: Value, high: Value) -> Value:
+    builder = emit.builder
+    above = builder.select(builder.icmp_signed(">", low, value), low, value)
+    return builder.select(builder.icmp_signed("<", high, above), high, above)
+
+
+def _store(emit: Emitter, value: Value, base: Value, offset: Value | int = 0) -> None:
+    emit.builder.store(value, emit.pointer(base, offset, value.type), align=1)
+
+
+def _read(emit: Emitter, kind: Any, base: Value, offset: Value | int = 0) -> Value:
+    return emit.builder.load(emit.pointer(base, offset, kind), align=1)
+
+
+# The 1x1 convolution
+
+
+def _products(to: Any) -> Any:
+    """The kernel of one block of outputs; a result is stored as a vector of the type `to`."""
+
+    def write(
+        emit: Emitter, x: Value, steps: Value, weights: Value, bias: Value, factor: Value,
+        y: Value, places: Value, tiles: Value, *ends: Value,
+    ) -> None:  # fmt: skip
+        x, weights, bias, factor, y = map(emit.bytes_at, (x, weights, bias, factor, y))
+        with emit.loop(tiles, emit.bytes_at(places)) as tile:
+            (row,) = tile.state
+            where = [emit.load(row, 8 * i, INT) for i in range(2 * PIXELS)]
+            sums = [
+                _read(emit, _SUMS, bias, 4 * LANES * part)
+                for _ in range(PIXELS)
+                for part in range(PARTS)
+            ]
+            xs = [emit.move(x, offset) for offset in where[:PIXELS]]
+            with emit.loop(steps, weights, *sums) as k:
+                w, *totals = k.state
+                _step(emit, totals, xs, emit.times(k.index, 4), w)
+                k.next = [emit.move(w, emit.integer(4 * CHANNELS)), *totals]
+            sums = k.next[1:]
+            scales = [emit.load(factor, 4 * LANES * part) for part in range(PARTS)]
+            for i, offset in enumerate(where[PIXELS:]):
+                result = _finished(emit, sums[i * PARTS : (i + 1) * PARTS], scales, *ends)
+                if to != _SHORTS:
+                    result = emit.builder.trunc(result, to)
+                _store(emit, result, y, offset)
+            tile.next = [emit.move(row, emit.integer(16 * PIXELS))]
+
+    return kernel(address, count, *[address] * 5, count, count, count, count)(write)
+
+
+def _step(emit: Emitter, totals: list[Value], xs: Sequence[Value], at: Value, w: Value) -> None:
+    """Add the products of one group of k to the sums of all pixels."""
+    kind = ir.VectorType(BYTE if GROUP == 4 else SHORT, LANES * GROUP)
+    factors = [_read(emit, kind, w, 4 * LANES * part) for part in range(PARTS)]
+    for i, x in enumerate(xs):
+        scalar = _read(emit, INT32, x, at)
+        value = emit.builder.bitcast(splat(emit, scalar, _SUMS), kind)
+        for part, own in enumerate(factors):
+            totals[i * PARTS + part] = dot(emit, UNIT, totals[i * PARTS + part], value, own)
+
+
+products, products_to_bytes = _products(_VALUES), _products(_BYTES)
+"""``products(x, steps, weights, bias, factor, y, places, tiles, *ends)``: a block of outputs at
+some tiles of `PIXELS` pixels, from `steps` groups of k. `places` are rows of offsets: of the
+pixels in x, then in y."""
+
+
+# The depthwise convolution
+
+
+def _taps(stride: int) -> Any:
+    """The kernel of one row of one block: `OUTPUTS` pixels at a time."""
+
+    def write(
+        emit: Emitter, x: Value, row: Value, weights: Value, bias: Value, factor: Value, y: Value,
+        pixel: Value, turns: Value, *ends: Value,
+    ) -> None:  # fmt: skip
+        weights, bias, factor = map(emit.bytes_at, (weights, bias, factor))
+        x, y = emit.bytes_at(x), emit.bytes_at(y)
+        scales = [emit.load(factor, 4 * LANES * part) for part in range(PARTS)]
+        starts = [_read(emit, _SUMS, bias, 4 * LANES * part) for part in range(PARTS)]
+        with emit.loop(turns, x, y) as turn:
+            place, out = turn.state
+            rows = [place, emit.move(place, row), emit.move(place, emit.times(row, 2))]
+            sums = [_row_sums(emit, rows, weights, starts[part], part, stride)
+                    for part in range(PARTS)]  # fmt: skip
+            for i in range(OUTPUTS):
+                result = _finished(emit, [own[i] for own in sums], scales, *ends)
+                if GROUP == 4:
+                    result = emit.builder.trunc(result, _BYTES)
+                _store(emit, result, out, emit.times(pixel, i))
+            turn.next = [emit.move(place, emit.integer(OUTPUTS * stride * PIXEL)),
+                         emit.move(out, emit.times(pixel, OUTPUTS))]  # fmt: skip
+
+    types = [address, count, *[address] * 4, count, count, count, count, count]
+    return kernel(*types)(write)
+
+
+def _row_sums(
+    emit: Emitter, rows: Sequence[Value], weights: Value, start: Value, part: int, stride: int
+) -> list[Value]:
+    """The sums of `OUTPUTS` neighbouring pixels, for the channels of one vector."""
+    builder = emit.builder
+    lanes = ORDER[part * LANES : (part + 1) * LANES]
+    both = [half * CHANNELS + lane for lane in lanes for half in range(2)]
+
+    def pixel(row: int, column: int) -> Value:
+        value = _read(emit, _VALUES, rows[row], column * PIXEL)
+        return builder.zext(value, _SHORTS) if GROUP == 4 else value
+
+    def product(pair: Value, which: int) -> Value:
+        place = 4 * (which * CHANNELS + part * LANES)
+        factor = _read(emit, ir.VectorType(SHORT, 2 * LANES), weights, place)
+        return pair_products(emit, pair, factor)
+
+    columns = (OUTPUTS - 1) * stride + 3
+    two = [picked(emit, pixel(0, c), pixel(1, c), both) for c in range(columns)]
+    last = [picked(emit, pixel(2, c), pixel(2, c + 1), both) for c in range(0, columns, 2)]
+    found = []
+    for first in range(0, OUTPUTS * stride, stride):
+        total = start
+        for j in range(3):
+            total = builder.add(total, product(two[first + j], j))
+        for j in range(2):
+            pair = last[first // 2 + j]
+            total = builder.add(total, product(pair, (5 if first % 2 else 3) + j))
+        found.append(total)
+    return found
+
+
+taps_near, taps_apart = _taps(1), _taps(2)
+"""``taps_near(x, row, weights, bias, factor, y, pixel, turns, *ends)``: `turns` times `OUTPUTS`
+pixels of a row, `pixel` bytes apart in y, from the first of three input rows that are `row` bytes
+apart; strides are 1 and 2."""
+
+
+# To blocks, and back to planes
+
+
+def _transposed(emit: Emitter, rows: Sequence[Value]) -> list[Value]:
+    """Sixteen rows of sixteen bytes, turned."""
+    found = list(rows)
+    for _ in range(4):
+        turned: list[Value] = []
+        for a, b in zip(found[:8], found[8:], strict=True):
+            for half in (0, 8):
+                lanes = [side + lane for lane in range(half, half + 8) for side in (0, 16)]
+                turned.append(picked(emit, a, b, lanes))
+        found = turned
+    return found
+
+
+def _gather(stride: int) -> Any:
+    def write(
+        emit: Emitter,
+        places: Value,
+        offset: Value,
+        flip: Value,
+        y: Value,
+        pixel: Value,
+        turns: Value,
+    ) -> None:
+        places = emit.bytes_at(places)
+        with emit.loop(turns, offset, emit.bytes_at(y)) as turn:
+            at, out = turn.state
+            rows = [
+                read_bytes(emit, emit.add(emit.load(places, 8 * k, INT), at), stride)
+                for k in range(CHANNELS)
+            ]
+            for i, value in enumerate(_transposed(emit, rows)):
+                plain = emit.builder.xor(value, splat(emit, flip, _BYTES))
+                if GROUP == 2:
+                    plain = emit.builder.zext(plain, _SHORTS)
+                _store(emit, plain, out, emit.times(pixel, i))
+            turn.next = [emit.add(at, CHANNELS * stride),
+                         emit.move(out, emit.times(pixel, CHANNELS))]  # fmt: skip
+
+    return kernel(address, count, count, address, count, count)(write)
+
+
+gather_near, gather_apart = _gather(1), _gather(2)
+"""``gather_near(places, offset, flip, y, pixel, turns)``: one block of `turns` times sixteen
+pixels, `pixel` bytes apart in y, from the sixteen addresses at `places` plus an offset; the bytes
+of a row are 1 or 2 apart."""
+
+
+@kernel(address, address, count, count, count)
+def scatter(emit: Emitter, x: Value, y: Value, row: Value, rows: Value, flip: Value) -> None:
+    """Write sixteen pixels of a block of bytes to the first `rows` planes, `row` bytes apart."""
+    y = emit.bytes_at(y)
+    for i, value in enumerate(_planes(emit, x)):
+        with emit.when(emit.less(emit.integer(i), rows)):
+            plain = emit.builder.xor(value, splat(emit, flip, _BYTES))
+            _store(emit, plain, y, emit.times(row, i))
+
+
+@kernel(
+    address, address, count, count, address, count, *[count, real] * 2, count, count, real, real
+)
+def scatter_sum(
+    emit: Emitter, x: Value, y: Value, row: Value, rows: Value, other: Value, other_row: Value,
+    x_zero: Value, x_factor: Value, other_zero: Value, other_factor: Value, flip: Value,
+    *ends: Value,
+) -> None:  # fmt: skip
+    """As `scatter`, with what lies in other planes added; see `integer_values.combine`."""
+    y, other = emit.bytes_at(y), emit.bytes_at(other)
+    left, right = emit.splat(x_factor), emit.splat(other_factor)
+    for i, value in enumerate(_planes(emit, x)):
+        with emit.when(emit.less(emit.integer(i), rows)):
+            more = _read(emit, _BYTES, other, emit.times(other_row, i))
+            more = emit.builder.xor(more, splat(emit, flip, _BYTES))
+            sums = [
+                emit.plus(emit.product(p, left), emit.product(q, right))
+                for p, q in zip(
+                    _reals(emit, value, x_zero), _reals(emit, more, other_zero), strict=True
+                )
+            ]
+            _store(emit, rounded(emit, sums, *ends), y, emit.times(row, i))
+
+
+def _planes(emit: Emitter, x: Value) -> list[Value]:
+    x = emit.bytes_at(x)
+    return _transposed(emit, [_read(emit, _BYTES, x, i * CHANNELS) for i in range(CHANNELS)])
+
+
+def _reals(emit: Emitter, values: Value, zero: Value) -> list[Value]:
+    """Bytes as vectors of float32, less the zero point."""
+    found = []
+    for part in range(PARTS):
+        own = picked(emit, values, values, range(part * LANES, (part + 1) * LANES))
+        wide = emit.builder.zext(own, _SUMS)
+        found.append(emit.builder.sitofp(emit.builder.sub(wide, splat(emit, zero, _SUMS)),
+                                         emit.vector))  # fmt: skip
+    return found
+
+
+__all__ = [
+    "CHANNELS", "FLOAT", "GROUP", "OUTPUTS", "PIXEL", "PIXELS", "STEPS", "fits", "gather_apart",
+    "gather_near", "ordered", "pack_products", "pack_taps", "products", "products_to_bytes",
+    "scatter", "scatter_sum", "taps_apart", "taps_near",
+]  # fmt: skip
