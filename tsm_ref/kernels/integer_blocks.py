@@ -12,7 +12,7 @@ the same for ends that are whole numbers, and `fits` sees to it that nothing lea
 32 bits in between.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,9 @@ elif UNIT.bytes:
     UNIT = integer_units.PAIRS
 """What multiplies here."""
 
+TRIED = UNIT.lanes < 16 and not UNIT.needs
+"""Whether the code for this unit ever ran: where it did not, layers are carried out one by one."""
+
 GROUP = UNIT.group
 STEPS = CHANNELS // GROUP
 """Groups of k in a block: what `products` multiplies at once, 4 bytes of a pixel each."""
@@ -86,10 +89,10 @@ def fits(*factors: Array) -> bool:
     return all(bool((factor < 1).all()) for factor in factors)
 
 
-def kernel(*kinds: Any) -> Any:
+def kernel(*kinds: Any) -> Callable[[Callable[..., None]], Any]:
     """As `generated`, with vectors of the unit's length."""
 
-    def bind(write: Any) -> Any:
+    def bind(write: Callable[..., None]) -> Any:
         return generated(*kinds)(lambda emit, *values: write(Emitter(emit.builder, LANES), *values))
 
     return bind
