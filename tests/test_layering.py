@@ -101,7 +101,7 @@ INSIDE = {
     ),
     "pulse": ("frames regions waves", "recipes", "measure", "live render", "__main__"),
     "detection": ("regions", "boxes", "detector", "render"),
-    "live": ("smoothing sources", "loop", "early", "show", "session"),
+    "live": ("lit smoothing sources", "loop", "early", "show", "session"),
 }
 """The floors inside a folder, the lowest first; those of `checkpoint` are on the maps in it."""
 

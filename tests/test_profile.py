@@ -180,6 +180,8 @@ TYPES = {
     ("multi_label",): bool,
     ("threshold",): NUMBER,
     ("heads",): tuple,
+    ("sure",): NUMBER,
+    ("aimless",): tuple,
     ("shift", "rule"): str,
     ("shift", "divisor"): NUMBER,
     ("shift", "fill"): str,

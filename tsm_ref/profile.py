@@ -21,7 +21,7 @@ FOLD_RULES = ("none", "mit", "online", "online_double", "paddle", "mtts_can", "r
 PLACEMENTS = ("none", "blockres", "block")
 POLICIES = ("uniform", "twice", "val", "dense", "mmaction2", "paddle", "windows")
 AVERAGES = ("logits", "probabilities")
-LATER = ("multi_label", "threshold", "heads")
+LATER = ("multi_label", "threshold", "heads", "sure", "aimless")
 """The fields that the first profiles did not have."""
 PROFILE_KEY = "tsm_ref.profile"
 """Under what name files of other formats keep a profile of ours."""
@@ -167,8 +167,10 @@ class Profile:
     whether views are averaged as ``logits`` or as ``probabilities``, ``labels`` the classes in
     index order, ``no_event`` the one of them that means that nothing happens, ``measured`` the
     accuracy that the weights are known to reach, in one line. With ``multi_label`` every class has
-    a probability of its own (a sigmoid), and those from ``threshold`` on are said. A network of
-    several heads has the labels of each in ``heads``, as pairs of the name of its output and them.
+    a probability of its own (a sigmoid), and those from ``threshold`` on are said. Otherwise the
+    best class is said from the probability ``sure`` on, and "unsure" below it. ``aimless`` are the
+    labels of what happens without a direction: a shake, a cut. A network of several heads has the
+    labels of each in ``heads``, as pairs of the name of its output and them.
 
     >>> Profile.from_json(PROFILES["mit"].to_json()) == PROFILES["mit"]
     True
@@ -186,15 +188,22 @@ class Profile:
     multi_label: bool = False
     threshold: float = 0.5
     heads: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    sure: float = 0.0
+    aimless: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require_types(self)
         object.__setattr__(self, "labels", tuple(self.labels))
+        object.__setattr__(self, "aimless", tuple(self.aimless))
         heads = tuple((name, tuple(labels)) for name, labels in self.heads)
         object.__setattr__(self, "heads", heads)
         names = [name for name, _ in heads]
         _require(len(set(names)) == len(names), "heads", names, "different names of outputs")
         _require(0 < self.threshold < 1, "threshold", self.threshold, "between 0 and 1")
+        _require(0 <= self.sure < 1, "sure", self.sure, "from 0 to less than 1")
+        _require(
+            set(self.aimless) <= set(self.labels), "aimless", self.aimless, "some of the labels"
+        )
         if self.no_event:
             _require(self.no_event in self.labels, "no_event", self.no_event, "one of the labels")
         _require(self.placement in PLACEMENTS, "placement", self.placement, f"one of {PLACEMENTS}")
@@ -214,10 +223,21 @@ class Profile:
         """The index of the class ``no_event``; None where no class means that nothing happens."""
         return self.labels.index(self.no_event) if self.no_event else None
 
+    @property
+    def aimless_indices(self) -> frozenset[int]:
+        """The indices of the classes ``aimless``."""
+        return frozenset(map(self.labels.index, self.aimless))
+
     def with_changes(self, **changes: Any) -> "Profile":
-        """The same profile with some fields replaced; other labels have no ``no_event`` yet."""
-        if self.no_event not in changes.get("labels", self.labels):
+        """The same profile with some fields replaced.
+
+        Of other labels, none is ``no_event`` or ``aimless`` yet, and all are said however unsure.
+        """
+        labels = changes.get("labels", self.labels)
+        if self.no_event not in labels:
             changes = {"no_event": ""} | changes
+        if tuple(labels) != self.labels:
+            changes = {"aimless": (), "sure": 0.0} | changes
         return replace(self, **changes)
 
     def as_dict(self, *, labels: bool = True) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsm_ref.errors import UsageError
-from tsm_ref.live.smoothing import ONLINE_DEMO, Smoother
+from tsm_ref.live.smoothing import ONLINE_DEMO, UNSURE, Smoother
 
 
 def labels(smoother, *classes, k=5):
@@ -22,6 +22,21 @@ def test_logits_are_averaged_over_the_window():
     assert found == [0, 0, 0, 1, 2]
     last = np.exp(np.array([0, 4.0, 9.0]) / 3)
     np.testing.assert_allclose(smoother.probabilities, last / last.sum())
+
+
+def test_below_the_probability_that_is_asked_for_it_is_unsure():
+    smoother = Smoother(window=1, sure=0.6, no_event=0)
+    rows = [[0.0, 0, 0], [0, 3.0, 0], [0, 0.5, 0]]
+    assert [smoother.update(np.array(row)) for row in rows] == [UNSURE, 1, UNSURE]
+    assert not smoother.event
+
+
+def test_logits_that_speak_alone_count_among_the_next_ones():
+    smoother = Smoother(window=2)
+    rows = np.array([[9.0, 0], [0, 1.0], [0, 2.0]])
+    found = [smoother.update(row, alone=k == 1) for k, row in enumerate(rows)]
+    assert found == [0, 1, 1]
+    np.testing.assert_allclose(smoother.means_with(np.zeros(2)), [0, 1])
 
 
 def test_a_masked_class_leaves_the_label():

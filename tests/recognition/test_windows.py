@@ -6,7 +6,7 @@ import pytest
 import tsm_ref
 from tsm_ref.profile import PROFILES, Profile, Sampling
 from tsm_ref.recognition import sampled
-from tsm_ref.recognition.windows import CERTAIN, SURE, Ladder, Verdict, ladder, settled
+from tsm_ref.recognition.windows import CERTAIN, SURE, Ladder, Verdict, ladder, settled, timeline
 from tsm_ref.video import Windows, frame_times
 
 STILL, LEFT, RIGHT = range(3)
@@ -72,6 +72,22 @@ def test_rest_that_is_not_certain_beside_a_move_belongs_to_it():
     spans = zip(made.windows.start.tolist(), made.windows.end.tolist(), strict=True)
     spoken = settled(made, [chances[span] for span in spans], STILL)
     assert made.rung[spoken].tolist() == [1, 0]
+
+
+def test_a_shake_that_short_windows_see_leaves_the_word_to_a_longer_one():
+    made = rungs([(0.0, 1.0), (1.0, 2.0)], [(0.0, 2.0)])
+    chances = [says(LEFT if rung else RIGHT, 0.8 if rung else 0.98) for rung in made.rung]
+    assert made.rung[settled(made, chances, STILL, aimless=(RIGHT,))].tolist() == [1, 1]
+    assert made.rung[settled(made, chances, STILL)].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("sure", [0.0, 0.8])
+def test_what_is_less_probable_than_asked_is_unsure(sure):
+    two = Windows(np.array([0.0, 1.0]), np.array([1.0, 2.0]), np.zeros((2, 8), int))
+    chances = [np.array([0.9, 0.1]), np.array([0.3, 0.7])]
+    found = timeline(two, chances, ("walk", "talk").__getitem__, sure=sure)
+    assert [s.label for s in found] == ["walk", "unsure" if sure else "talk"]
+    assert [s.index for s in found] == [0, 1]
 
 
 def test_without_a_class_for_rest_the_short_windows_speak_for_themselves():

@@ -172,5 +172,6 @@ def under(stored: Profile, wanted: Profile) -> Profile:
                 f"the weights were trained with {name} {kept}; the profile asks for {asked}"
             )
     if not wanted.labels:
-        wanted = replace(wanted, labels=stored.labels, no_event=stored.no_event)
+        meant = ("labels", "no_event", "sure", "aimless")
+        wanted = replace(wanted, **{name: getattr(stored, name) for name in meant})
     return replace(wanted, measured=stored.measured)

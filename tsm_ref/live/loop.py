@@ -1,7 +1,7 @@
 """The live loop: a source, a stream, a smoother; one update for each frame that was understood."""
 
 import time as clock
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from tsm_ref.checkpoint.hdf5.stream_state import load_state, save_state
 from tsm_ref.errors import UsageError
-from tsm_ref.live.smoothing import Smoother
+from tsm_ref.live.lit import Lit
+from tsm_ref.live.smoothing import UNSURE, Smoother
 from tsm_ref.live.sources import Inbox, Pace
 from tsm_ref.model import Model
+from tsm_ref.recognition.windows import UNSURE as UNSURE_LABEL
 from tsm_ref.system import memory
 from tsm_ref.video import Frame, FrameSource, normalize, resize_and_crop
 
@@ -31,11 +33,13 @@ class Update:
     """What is known about a frame: `frame` is its index in the source, `time` its second.
 
     `top` are the best classes (index, label, probability) of the smoothed logits, `label` the
-    smoothed label, `event` False where it is the class of no event, `changed` True where the label
-    is another one than before. `latency` are the seconds from the frame that completed this update
-    to the update; None for those that came when the source had ended. `dropped` counts so far.
-    `labels` are those of a multi-label model that hold now, the most probable first; of it `event`
-    is False where there is none, and `changed` True where they are others than before.
+    smoothed label, or "unsure" where no class is as probable as the profile asks (then `index` is
+    the most probable one), `event` False where it is that or the class of no event, `changed` True
+    where the label is another one than before. `latency` are the seconds from the frame that
+    completed this update to the update; None for those that came when the source had ended.
+    `dropped` counts so far. `labels` are those of a multi-label model that hold now, the most
+    probable first; of it `event` is False where there is none, and `changed` True where they are
+    others than before.
     """
 
     frame: int
@@ -80,7 +84,7 @@ class Live:
             )
         self.model, self.top = model, top
         self.smoother = smoother or Smoother(window=model.profile.sampling.segments)
-        self.smoother.independent = model.independent()
+        self.smoother.independent, self.smoother.sure = model.independent(), model.profile.sure
         self._holding: tuple[str, ...] = ()  # the labels of a multi-label model
         self._check_classes()
         memory.check(
@@ -91,6 +95,8 @@ class Live:
         )
         self.pace = pace or default_pace(model)
         self.stream = model.stream(lookahead=lookahead)
+        self._lit = Lit(model, self.stream.delay)
+        self.notes: Counter[str] = Counter()  # what was noticed of the light, and how often
         self.next_frame = 0  # the first frame of the source that was not looked at
         self.idle = False  # True while a frame is waited for: then the state is whole
         self._waiting: deque[tuple[int, float]] = deque()  # frames whose outputs are to come
@@ -141,6 +147,7 @@ class Live:
         self.pace.state = Pace().state
         if self.stream.ended.any():
             self.stream.reset()
+            self._lit.forget()
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole state to a file; raises `WriteError`."""
@@ -161,6 +168,7 @@ class Live:
         counts = [self.next_frame, len(smoother["logits"]), len(self._waiting)]
         return {
             **self.stream.state,
+            **self._lit.state,
             "counts": np.array(counts, np.int64),
             "label": smoother["numbers"],
             "logits": logits,
@@ -171,10 +179,11 @@ class Live:
     @state.setter
     def state(self, values: Mapping[str, Array]) -> None:
         self.next_frame, rows, waiting = values["counts"].tolist()
-        own = ("counts", "label", "logits", "pace", "waiting")
+        own = ("counts", "label", "lit.count", "lit.frames", "logits", "pace", "waiting")
         self.stream.state = {name: v for name, v in values.items() if name not in own}
         self.smoother.state = {"numbers": values["label"], "logits": values["logits"][:rows]}
         self.pace.state = values["pace"]
+        self._lit.begin_from(values["lit.frames"], int(values["lit.count"][0]))
         self._waiting = deque((int(i), float(t)) for i, t in values["waiting"][:waiting])
         self._holding = self._held() if self.smoother.independent and rows else ()
 
@@ -193,18 +202,22 @@ class Live:
         views = resize_and_crop(
             frame.pixels, spec, frame.pixel_aspect, compiled=self.model.engine.name == "numba"
         )
+        self._lit.take(views)
         return normalize(views[None], spec)[0, :, 0]
 
     def _update(self, logits: Array, begin: float | None, dropped: Inbox | None) -> Update:
         index, time = self._waiting.popleft()
         before = self.smoother.label
-        label = self.smoother.update(logits)
+        lit, note = self._lit.judged(self.smoother.means_with(logits), len(self._waiting))
+        self.notes.update(() if note is None else (note,))
+        label = self.smoother.update(logits if note is None else lit, alone=note is not None)
+        best = self._best(self.smoother.probabilities, self.top)
         update = Update(
             index,
             time,
-            self._best(self.smoother.probabilities, self.top),
-            label,
-            self.model.profile.label_of(label),
+            best,
+            best[0][0] if label == UNSURE else label,
+            UNSURE_LABEL if label == UNSURE else self.model.profile.label_of(label),
             self.smoother.event,
             label != before,
             None if begin is None else clock.perf_counter() - begin,

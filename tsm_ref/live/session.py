@@ -114,6 +114,8 @@ def follow(model: Model, session: Session, say: Say, tell: Say) -> None:
         source.close()
         for warning in source.warnings:
             tell(f"warning: {session.source}: {warning}")
+        for note, many in live.notes.items():
+            tell(f"warning: {session.source}: of {many} of {count} updates: {note}")
         tell(_summary(count, dropped, time.perf_counter() - begin, latencies))
 
 

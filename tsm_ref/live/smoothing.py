@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from tsm_ref.errors import UsageError
 from tsm_ref.reference import sigmoid, softmax
 
-__all__ = ["Smoother"]
+__all__ = ["UNSURE", "Smoother"]
 
 Array = NDArray[Any]
+
+NONE_YET, UNSURE = -1, -2
+"""What `label` is before the first frame, and where no class is probable enough."""
 
 
 @dataclass
@@ -25,7 +28,8 @@ class Smoother:
 
     Each step, in this order:
 
-    1. the candidate is the largest mean of the last `window` logits;
+    1. the candidate is the largest mean of the last `window` logits, or `UNSURE` where its
+       probability is below `sure`;
     2. a class of `masked` never shows: the label stays what it was;
     3. a class of `merged` shows as the class that it is merged into;
     4. a candidate that is not the label must come `persist` steps in a row to become it;
@@ -50,6 +54,7 @@ class Smoother:
     merged: Mapping[int, int] = field(default_factory=dict)
     no_event: int | None = None
     independent: bool = False
+    sure: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("window", "dwell", "persist"):
@@ -60,17 +65,26 @@ class Smoother:
     def reset(self) -> None:
         """Forget all frames."""
         self._logits: list[Array] = []
-        self.label = -1
+        self._means = np.zeros(0)
+        self.label = NONE_YET
         self._stood = 0  # steps for which the label has stood
         self._candidate, self._seen = -1, 0  # the newest candidate, and how often in a row
 
-    def update(self, logits: Array) -> int:
-        """Take the logits (K,) of the next frame; returns the index of the label."""
-        self._logits = [*self._logits, np.array(logits, np.float64)][-self.window :]
+    def means_with(self, logits: Array) -> Array:
+        """What the means will be with the logits (K,) of the next frame."""
+        return np.asarray(np.mean(self._window_with(logits), axis=0))
+
+    def update(self, logits: Array, *, alone: bool = False) -> int:
+        """Take the logits (K,) of the next frame; returns the index of the label.
+
+        With ``alone`` the frames before have no say in this step.
+        """
+        self._logits = self._window_with(logits)
+        self._means = self._logits[-1] if alone else np.mean(self._logits, axis=0)
         candidate = self._chosen()
         self._seen = self._seen + 1 if candidate == self._candidate else 1
         self._candidate = candidate
-        if self.label < 0 or self._may_change(candidate):
+        if self.label == NONE_YET or self._may_change(candidate):
             self.label, self._stood = candidate, 1
         else:
             self._stood += 1
@@ -79,8 +93,7 @@ class Smoother:
     @property
     def probabilities(self) -> Array:
         """Probabilities (K,) of the mean logits of the window."""
-        means = np.mean(self._logits, axis=0)
-        return np.asarray(sigmoid(means) if self.independent else softmax(means, 0))
+        return np.asarray(sigmoid(self._means) if self.independent else softmax(self._means, 0))
 
     @property
     def event(self) -> bool:
@@ -98,10 +111,16 @@ class Smoother:
     def state(self, values: Mapping[str, Array]) -> None:
         self.label, self._stood, self._candidate, self._seen = values["numbers"].tolist()
         self._logits = [row.copy() for row in values["logits"]]
+        self._means = np.mean(self._logits, axis=0) if self._logits else np.zeros(0)
+
+    def _window_with(self, logits: Array) -> list[Array]:
+        return [*self._logits, np.array(logits, np.float64)][-self.window :]
 
     def _chosen(self) -> int:
-        means = np.mean(self._logits, axis=0)
+        means = self._means.copy()
         index = int(means.argmax())
+        if not self.independent and self.probabilities[index] < self.sure:
+            return UNSURE
         if index in self.masked:
             if self.label >= 0:
                 return self.label

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tsm_ref.errors import CheckpointError
 from tsm_ref.model import Model
 from tsm_ref.profile import Profile
-from tsm_ref.recognition.windows import Segment, timeline
+from tsm_ref.recognition.windows import UNSURE, Segment, timeline
 from tsm_ref.reference import sigmoid, softmax
 from tsm_ref.video import Windows
 
@@ -35,7 +35,8 @@ class Answer:
     """What one head says of a video; ``probabilities`` are (clips, K).
 
     ``labels`` are what is said of the whole: the best class, or of a head of several labels all
-    from the threshold on, which may be none.
+    from the threshold on, which may be none. It is "unsure" where the best class is less probable
+    than the profile asks, and no stretch of the timeline bears its name.
     """
 
     predictions: tuple[Prediction, ...]
@@ -92,13 +93,15 @@ class Heads:
             of_clips = np.stack([chances[part] for chances in clips])
             label_of = self._label_of(head)
             least = self._profile.threshold if self._independent(head) else None
+            sure = self._sure(head)
             segments: tuple[Segment, ...] = ()
             if windows is not None:
-                segments = timeline(windows, list(of_clips), label_of, least)
+                segments = timeline(windows, list(of_clips), label_of, least, sure)
             ranked = _ranked(logits[:, part], whole[part], label_of)
+            named = ranked[0].label in (segment.label for segment in segments)
             found[head] = Answer(
                 predictions=ranked[:top],
-                labels=_said(ranked, least),
+                labels=_said(ranked, least, 0.0 if named else sure),
                 probabilities=of_clips,
                 segments=segments,
             )
@@ -122,6 +125,10 @@ class Heads:
     def _independent(self, head: str) -> bool:
         return self._profile.multi_label or self._model.independent(head)
 
+    def _sure(self, head: str) -> float:
+        """The probability from which on the best class of a head is said."""
+        return 0.0 if dict(self._profile.heads).get(head) else self._profile.sure
+
     def _label_of(self, head: str) -> Callable[[int], str]:
         profile = self._model.profile
         return lambda index: profile.label_of(index, head)
@@ -139,8 +146,8 @@ def _ranked(
     )
 
 
-def _said(ranked: Sequence[Prediction], least: float | None) -> tuple[str, ...]:
-    """The labels that are said: the best one, or all from a probability on."""
+def _said(ranked: Sequence[Prediction], least: float | None, sure: float) -> tuple[str, ...]:
+    """The labels that are said: the best one where it is sure, or all from a probability on."""
     if least is None:
-        return (ranked[0].label,)
+        return (ranked[0].label if ranked[0].probability >= sure else UNSURE,)
     return tuple(each.label for each in ranked if each.probability >= least)

@@ -5,13 +5,13 @@ it is asked again about the same frames in an even light; where no frame shows a
 have anything in common, nobody can see a motion.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLANK", "RELIT", "evenly_lit", "judged", "shows_nothing"]
+__all__ = ["BLANK", "RELIT", "evenly_lit", "judged", "reconsidered", "shows_nothing"]
 
 Array = NDArray[Any]
 
@@ -33,22 +33,37 @@ _GAIN = 16.0
 
 
 def judged(
-    pixels: Array, logits_of: Callable[[Array], Array], rest: int | None
+    pixels: Array,
+    logits_of: Callable[[Array], Array],
+    rest: int | None,
+    aimless: Collection[int] = (),
 ) -> tuple[Array, str | None]:
     """The logits (V, K) of a window of frames (T, V, h, w, 3), and what was noticed of its light.
 
     `rest` is the class that says that nothing moves: where it leads, or there is none, the light is
-    not looked at.
+    not looked at. A class of `aimless` that leads names no motion, so the light cannot feign it.
 
     >>> judged(np.zeros((8, 1, 64, 64, 3), np.uint8), lambda _: np.array([[0.0, 9.0]]), rest=0)[0]
     array([[0., 0.]])
     """
-    logits = logits_of(pixels)
+    return reconsidered(pixels, logits_of(pixels), logits_of, rest, aimless)
+
+
+def reconsidered(
+    pixels: Array,
+    logits: Array,
+    logits_of: Callable[[Array], Array],
+    rest: int | None,
+    aimless: Collection[int] = (),
+) -> tuple[Array, str | None]:
+    """What `judged` makes of logits (V, K) that were found for these frames."""
     leading = logits.mean(0).argmax()
     if rest is None or leading == rest:
         return logits, None
     if shows_nothing(pixels):
         return np.zeros_like(logits), BLANK
+    if leading in aimless:
+        return logits, None
     even = evenly_lit(pixels)
     if even is None:
         return logits, None

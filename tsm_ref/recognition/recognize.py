@@ -21,7 +21,14 @@ from tsm_ref.recognition.answers import Answer, Heads, Prediction
 from tsm_ref.recognition.clock import Clock
 from tsm_ref.recognition.inputs import check_classifies, check_flow, sees_flow
 from tsm_ref.recognition.room import check_memory
-from tsm_ref.recognition.windows import Segment, Verdict, WindowCutter, grown, ladder
+from tsm_ref.recognition.windows import (
+    UNSURE,
+    Segment,
+    Verdict,
+    WindowCutter,
+    grown,
+    ladder,
+)
 from tsm_ref.system.terminal import printable
 from tsm_ref.video import (
     SAMPLERS,
@@ -106,7 +113,9 @@ class Recognition:
     def __repr__(self) -> str:
         """One line: the best class, how sure, of which file, by which model."""
         best = self.predictions[0]
-        said = f"{best.label} ({best.probability:.1%}) in {self.video.path} by {self.model.name}"
+        unsure = f"{UNSURE}, perhaps " if self.labels == (UNSURE,) else ""
+        best_label = f"{unsure}{best.label} ({best.probability:.1%})"
+        said = f"{best_label} in {self.video.path} by {self.model.name}"
         more = f", {len(self.segments)} segments" if len(self.segments) > 1 else ""
         return f"<Recognition {printable(said)}{more}>"
 
@@ -339,11 +348,11 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
         sampling = grown(sampling, known)
     with as_usage():
         made = ladder(known.times, sampling, known.info.duration)
-    heads, verdict = told.heads, Verdict(made, profile.no_event_index)
+    rest, aimless = profile.no_event_index, profile.aimless_indices
+    heads, verdict = told.heads, Verdict(made, rest, aimless)
     logits: dict[int, Array] = {}
     notes: dict[int, str | None] = {}
-    names_motions = model.profile.sampling.longest and len(model.graph.outputs) == 1
-    rest = profile.no_event_index if names_motions else None
+    rest = rest if names_motions(model) else None
     run = partial(_run, spec=spec, told=told)
     with closing(clip.open()) as source:
         shown = known.checked(source.shown())
@@ -353,7 +362,7 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
                 row, pixels = each
                 if verdict.needs(row):
                     with alone() if cut.late else nullcontext():
-                        logits[row], notes[row] = light.judged(pixels, run, rest)
+                        logits[row], notes[row] = light.judged(pixels, run, rest, aimless)
                     verdict.hear(row, heads.first(heads.chances(logits[row])))
                 told.progress(row + 1, len(made.windows))
         info = updated(known.info, source)
@@ -362,6 +371,11 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
     seen = [logits[row] for row in spoken]
     said = Counter(note for row in set(spoken.tolist()) if (note := notes.get(row)))
     return _Seen(seen, indices, known.times[indices], cutter.decoded, info, sampling, windows, said)
+
+
+def names_motions(model: Model) -> bool:
+    """Whether the classes of a model are motions: windows of several lengths are asked for them."""
+    return bool(model.profile.sampling.longest) and len(model.graph.outputs) == 1
 
 
 def prepared(model: Model, spec: Preprocess, known: Survey) -> Callable[[Array], Array]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tsm_ref.recognition.recognize import Recognition
-from tsm_ref.recognition.windows import NONE
+from tsm_ref.recognition.windows import NONE, UNSURE
 from tsm_ref.system.terminal import printable
 
 __all__ = ["SCHEMA_VERSION", "as_json", "as_table", "as_tree"]
@@ -214,6 +214,9 @@ def _headline(result: Recognition, head: str) -> str:
         more = f", ... ({len(labels)} segments)" if len(labels) > MOST_LABELS else ""
         between = " | " if result.multi_label(head) else ", "
         return between.join(labels[:MOST_LABELS]) + more
+    if answer.labels == (UNSURE,):
+        best = answer.predictions[0]
+        return f"{UNSURE}, perhaps {printable(best.label)} ({best.probability:.1%})"
     chances = {p.label: p.probability for p in answer.predictions}
     labels = [
         f"{printable(label)} ({chances[label]:.1%})" for label in answer.labels if label in chances

@@ -6,7 +6,7 @@ from the shortest window that is sure that something happens.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -40,6 +40,8 @@ fast ones over the rest beside them.
 
 NONE = "none"
 """What is said where several labels may hold and none does."""
+UNSURE = "unsure"
+"""What is said where no label is probable enough to be said."""
 
 INSTANT = 1e-6
 """Seconds: times that differ by less are the same."""
@@ -54,7 +56,8 @@ class Segment:
 
     ``probability`` is that of the label, averaged over the windows of the stretch. Where several
     labels may hold, ``label`` lists those that do, the most probable first, and "none" where none
-    does; ``index`` is the most probable class.
+    does. It is "unsure" where no class is probable enough to be said. ``index`` is the most
+    probable class.
     """
 
     start: float
@@ -134,11 +137,13 @@ class Verdict:
     to it, the shortest speaks that is sure of a class other than ``no_event``; where none is, the
     most certain one. A longer window does not speak of an event that lies beside the moment: where
     the moment's own window is certain that nothing happens, and another short one within the longer
-    is certain of that event. Without ``no_event`` every moment speaks for itself.
+    is certain of that event. Events of the classes ``aimless`` do not outrank longer windows: a
+    hand may shake while the camera turns. Without ``no_event`` every moment speaks for itself.
     """
 
-    def __init__(self, made: Ladder, no_event: int | None) -> None:
+    def __init__(self, made: Ladder, no_event: int | None, aimless: Collection[int] = ()) -> None:
         self._windows, self._rung, self._no_event = made.windows, made.rung, no_event
+        self._rest = {no_event, *aimless}
         count = len(made.rung)
         self._known = np.zeros(count, bool)
         self._certain, self._leading = np.zeros(count), np.zeros(count, np.int64)
@@ -174,19 +179,23 @@ class Verdict:
     def _sure(self, near: Sequence[int]) -> int | None:
         """The shortest of the windows near a moment that is heard and sure of an event."""
         for row in self._allowed(near):
-            if self._known[row] and self._event(row) and self._certain[row] >= SURE:
+            if self._known[row] and self._move(row) and self._certain[row] >= SURE:
                 return row
         return None
 
     def _allowed(self, near: Sequence[int]) -> list[int]:
         """The windows near a moment, its own first, without those that speak of what is beside."""
         own = near[0]
-        if not self._known[own] or self._certain[own] < CERTAIN or self._event(own):
+        if not self._known[own] or self._certain[own] < CERTAIN or self._move(own):
             return list(near)
         return [own, *(row for row in near[1:] if not self._beside(row))]
 
     def _event(self, row: int) -> bool:
         return bool(self._leading[row] != self._no_event)
+
+    def _move(self, row: int) -> bool:
+        """Whether this window leads with an event that has a direction."""
+        return int(self._leading[row]) not in self._rest
 
     def _beside(self, row: int) -> bool:
         """Whether a short window within this one is certain of the same event."""
@@ -204,7 +213,10 @@ def _nearest(middle: Array, moments: Array, rows: Array) -> NDArray[np.int64]:
 
 
 def settled(
-    made: Ladder, probabilities: Sequence[Array], no_event: int | None
+    made: Ladder,
+    probabilities: Sequence[Array],
+    no_event: int | None,
+    aimless: Collection[int] = (),
 ) -> NDArray[np.int64]:
     """Which window speaks for each moment, where all were run: rows of the ladder (see `Verdict`).
 
@@ -214,7 +226,7 @@ def settled(
     >>> settled(pair, [np.array([0.8, 0.2]), np.array([0.1, 0.9])], no_event=0)
     array([1])
     """
-    verdict = Verdict(made, no_event)
+    verdict = Verdict(made, no_event, aimless)
     for row, chances in enumerate(probabilities):
         verdict.hear(row, chances)
     return verdict.spoken()
@@ -257,11 +269,13 @@ def timeline(
     probabilities: Sequence[Array],
     label_of: Callable[[int], str],
     least: float | None = None,
+    sure: float = 0.0,
 ) -> tuple[Segment, ...]:
     """Stretches of one label, from the probabilities (K,) of each window.
 
     Two windows meet half-way between their centres. With ``least``, several labels hold that are
-    as probable, and a stretch is one in which these are the same.
+    as probable, and a stretch is one in which these are the same. Without it the best class is said
+    where it is as probable as ``sure``.
 
     >>> two = Windows(np.array([0.0, 1.0]), np.array([1.0, 2.0]), np.zeros((2, 8), int))
     >>> chances = [np.array([0.9, 0.6]), np.array([0.9, 0.2])]
@@ -270,21 +284,22 @@ def timeline(
     """
     centres = (windows.start + windows.end) / 2
     cuts = [windows.start[0], *((centres[1:] + centres[:-1]) / 2), windows.end[-1]]
-    holding = [_holding(chances, least) for chances in probabilities]
+    holding = [_holding(chances, least, sure) for chances in probabilities]
+    nothing = UNSURE if least is None else NONE
     segments = []
     for held, stretch in groupby(range(len(holding)), key=holding.__getitem__):
         rows = list(stretch)
         means = np.mean([probabilities[w] for w in rows], axis=0)
         order = sorted(held, key=lambda k: -means[k])
         best = order[0] if order else int(means.argmax())
-        label = ", ".join(label_of(k) for k in order) or NONE
+        label = ", ".join(label_of(k) for k in order) or nothing
         begin, end = float(cuts[rows[0]]), float(cuts[rows[-1] + 1])
         segments.append(Segment(begin, end, label, best, float(means[best])))
     return tuple(segments)
 
 
-def _holding(chances: Array, least: float | None) -> tuple[int, ...]:
+def _holding(chances: Array, least: float | None, sure: float) -> tuple[int, ...]:
     """The classes that hold in a window: the most probable one, or all from a probability on."""
     if least is None:
-        return (int(chances.argmax()),)
+        return (int(chances.argmax()),) if chances.max() >= sure else ()
     return tuple(np.flatnonzero(chances >= least).tolist())
