@@ -61,7 +61,7 @@ def recall_table(report: dict[str, Any], name: str) -> str:
     """Recall per class on each part."""
     parts = [p for p in ("procedural", "frozen", "still", "handheld") if p in report[name]]
     lines = ["| class | " + " | ".join(parts) + " |", "|---|" + "---:|" * len(parts)]
-    for k, label in enumerate(motion.CLASSES):
+    for k, label in enumerate(motion.CLASSES[: motion.CLEAN]):
         cells = [percent(report[name][p]["recall"][k]) for p in parts]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

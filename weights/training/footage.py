@@ -197,7 +197,7 @@ def build(folder: Path, seed: int = 7, per: int = 10, size: int = 64) -> list[Ca
         for group in GROUPS:
             windows = footage.windows(group)
             for speed in SPEEDS:
-                for label in range(len(motion.CLASSES)):
+                for label in range(motion.CLEAN):
                     for _ in range(per if windows else 0):
                         case = virtual_move(rng, footage, windows, label, speed, group, size)
                         if case is not None:

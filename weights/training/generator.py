@@ -7,6 +7,7 @@ on nothing else.
 import argparse
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,17 +135,39 @@ def make_clip(
     high: float = motion.SPEED_MAX,
     clutter: float = 1.0,
 ) -> Clip:
-    """One clip of the given label; scenes without enough texture to show motion are redrawn."""
+    """One clip of a static camera or a clean move, by its label."""
     velocity = motion.random_move(rng, label, low, high, clutter)
+    shape = shape_of(rng)
+    x = draw_shot(rng, bank, velocity, shape, size, clutter)
+    return Clip(photograph(rng, x, clutter), label, velocity.astype(np.float32), shape)
+
+
+def shape_of(rng: np.random.Generator) -> float:
+    """The aspect ratio of a random screen."""
     shape = rng.choice([1.0, 4 / 3, 3 / 4, 16 / 9, 9 / 16], p=[0.3, 0.25, 0.1, 0.25, 0.1])
-    shape *= math.exp(rng.normal(0, 0.05))
+    return float(shape * math.exp(rng.normal(0, 0.05)))
+
+
+def draw_shot(
+    rng: np.random.Generator,
+    bank: Bank,
+    velocity: Array,
+    shape: float,
+    size: int,
+    clutter: float,
+    crowd: int = 0,
+) -> Array:
+    """Frames (T, size, size, 3) of a scene; those without enough texture are redrawn.
+
+    `crowd` is how many things move in front of it; 0 leaves that to chance.
+    """
     for _ in range(8):
         scale = 64 * math.exp(rng.uniform(math.log(0.8), math.log(5.0)))  # canvas pixels in view
         extent = (scale * math.sqrt(shape), scale / math.sqrt(shape))
-        x = draw_scene(rng, bank, velocity, extent, size, clutter)
+        x = draw_scene(rng, bank, velocity, extent, size, clutter, crowd)
         if shows_motion(x[len(x) // 2]):
             break
-    return Clip(photograph(rng, x, clutter), label, velocity.astype(np.float32), float(shape))
+    return x
 
 
 def draw_scene(
@@ -154,6 +177,7 @@ def draw_scene(
     extent: tuple[float, float],
     size: int,
     clutter: float,
+    crowd: int,
 ) -> Array:
     """Frames (T, size, size, 3) of floats 0..255 of a random scene under a camera's velocities."""
     n = len(velocity) + 1
@@ -177,6 +201,7 @@ def draw_scene(
         near[:, :2] += rng.uniform(0, bank.n, 2)
         near[:, 2] *= rng.uniform(0.6, 1.2)
     count = int(rng.choice([0, 0, 1, 1, 2, 3])) if rng.random() < clutter else 0
+    count = crowd or count
     objects = moving_objects(rng, poses, extent, count, n)
     back, layer, skin = ([p[i] for p in bank.pictures] for i in rng.integers(bank.canvases, size=3))
     which = int(rng.integers(bank.stencils))
@@ -193,19 +218,32 @@ def make_set(
     seed: int, count: int, bank: Bank, size: int = SIZE, first: int = 0, **options: float
 ) -> dict[str, Array]:
     """Clips first..first+count-1 of a seed, labels in turn: x (N, T, S, S, 3), y, v, aspect."""
-    x = np.empty((count, motion.FRAMES, size, size, 3), np.uint8)
-    y = np.empty(count, np.int64)
-    v = np.empty((count, motion.FRAMES - 1, 4), np.float32)
-    aspect = np.empty(count, np.float32)
-    for i in range(count):
-        rng = np.random.default_rng([seed, first + i])
-        clip = make_clip(rng, bank, (first + i) % len(motion.CLASSES), size, **options)
-        x[i], y[i], v[i], aspect[i] = clip.frames, clip.label, clip.velocity, clip.aspect
-    return {"x": x, "y": y, "v": v, "aspect": aspect}
+    return stacked(
+        make_clip(np.random.default_rng([seed, k]), bank, k % motion.CLEAN, size, **options)
+        for k in range(first, first + count)
+    )
+
+
+def stacked(clips: Iterable[Clip]) -> dict[str, Array]:
+    """Clips as arrays: x (N, T, S, S, 3), y (N,), v (N, T - 1, 4), aspect (N,)."""
+    made = list(clips)
+    return {
+        "x": np.stack([clip.frames for clip in made]),
+        "y": np.array([clip.label for clip in made], np.int64),
+        "v": np.stack([clip.velocity for clip in made]),
+        "aspect": np.array([clip.aspect for clip in made], np.float32),
+    }
+
+
+def write(folder: Path, data: dict[str, Array]) -> None:
+    """A data set as a folder of .npy files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in data.items():
+        np.save(folder / f"{name}.npy", value)
 
 
 def main() -> None:
-    """Render a data set into one .npz-like folder of .npy files."""
+    """Render a data set."""
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("out", type=Path)
     ap.add_argument("--seed", type=int, default=0)
@@ -223,9 +261,7 @@ def main() -> None:
     data = make_set(
         a.seed, a.count, bank, a.size, a.first, low=a.low, high=a.high, clutter=a.clutter
     )
-    a.out.mkdir(parents=True, exist_ok=True)
-    for name, value in data.items():
-        np.save(a.out / f"{name}.npy", value)
+    write(a.out, data)
     rate = a.count / (time.time() - drawn)
     print(f"bank {drawn - start:.1f} s, {a.count} clips at {rate:.0f} clips/s -> {a.out}")
 

@@ -42,9 +42,14 @@ CLASSES = (
     "zoom out",
     "roll clockwise",
     "roll counter-clockwise",
+    "handheld",
+    "transition",
 )
-AXIS = (None, 0, 0, 1, 1, 2, 2, 3, 3)
-SIGN = (0, -1, 1, -1, 1, 1, -1, 1, -1)
+AXIS = (None, 0, 0, 1, 1, 2, 2, 3, 3, None, None)
+SIGN = (0, -1, 1, -1, 1, 1, -1, 1, -1, 0, 0)
+STATIC, HANDHELD, TRANSITION = 0, 9, 10
+MOVES = range(1, 9)
+CLEAN = 9  # classes of a camera that moves cleanly, or stands
 FRAMES = 8
 
 RMS = np.array([1.0, 1.0, math.sqrt(1 / 6), math.sqrt(1 / 6)])  # velocity -> speed, per component
@@ -56,12 +61,12 @@ SPEED_MAX_CENTRED = 0.055  # zoom and roll: beyond it, little of the first view 
 def label_map(factors: tuple[int, int, int, int], swap_xy: bool = False) -> Array:
     """Where each label goes when v is multiplied by `factors`, x and y exchanged first if asked."""
     order = (1, 0, 2, 3) if swap_xy else (0, 1, 2, 3)
-    moved = [0]
-    for label in range(1, len(CLASSES)):
+    moved = np.arange(len(CLASSES))
+    for label in MOVES:
         axis = order[AXIS[label]]
         sign = SIGN[label] * factors[axis]
-        moved.append(next(k for k in range(1, 9) if AXIS[k] == axis and SIGN[k] == sign))
-    return np.array(moved)
+        moved[label] = next(k for k in MOVES if AXIS[k] == axis and SIGN[k] == sign)
+    return moved
 
 
 MIRROR_X = label_map((-1, 1, 1, -1))
@@ -75,8 +80,10 @@ def view(
 ) -> tuple[Array, int, Array, float]:
     """One of the 16 views of a clip (T, H, W, 3) that carry their label along; code 0 is itself.
 
-    Bits of `code`: 1 mirrors x, 2 mirrors y, 4 transposes the picture, 8 reverses time.
+    Bits of `code`: 1 mirrors x, 2 mirrors y, 4 transposes the picture, 8 reverses time. A label
+    below 0 belongs to no class and stays.
     """
+    given = label
     if code & 1:
         clip, label, velocity = clip[:, :, ::-1], MIRROR_X[label], velocity * (-1, 1, 1, -1)
     if code & 2:
@@ -86,7 +93,7 @@ def view(
         velocity = velocity[:, [1, 0, 2, 3]] * (1, 1, 1, -1)
     if code & 8:
         clip, label, velocity = clip[::-1], REVERSE[label], -velocity[::-1]
-    return clip, int(label), velocity, aspect
+    return clip, int(label if given >= 0 else given), velocity, aspect
 
 
 def speed(velocity: Array) -> Array:
@@ -100,7 +107,7 @@ def class_of(velocity: Array) -> int:
     axis = int(np.abs(v).argmax())
     if abs(v[axis]) < (STATIC_MAX + SPEED_MIN) / 2:
         return 0
-    return next(k for k in range(1, 9) if AXIS[k] == axis and SIGN[k] == np.sign(v[axis]))
+    return next(k for k in MOVES if AXIS[k] == axis and SIGN[k] == np.sign(v[axis]))
 
 
 def easing(rng: np.random.Generator, n: int) -> Array:

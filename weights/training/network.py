@@ -73,6 +73,7 @@ class CameraNet(nn.Module):
         widths: tuple[int, ...] = (16, 32, 64),
         depths: tuple[int, ...] = (1, 2, 2),
         stem_stride: int = 2,
+        classes: int = len(CLASSES),
     ) -> None:
         super().__init__()
         self.arch = {
@@ -90,7 +91,7 @@ class CameraNet(nn.Module):
                 blocks.append(BasicBlock(mode, c, width, 2 if s and not b else 1))
                 c = width
             self.add_module(f"layer{s + 1}", nn.Sequential(*blocks))
-        self.fc = nn.Linear(c, len(CLASSES))
+        self.fc = nn.Linear(c, classes)
         self.aux_flow = nn.ModuleList([nn.Conv2d(w, 2, 1) for w in widths])
         self.aux_velocity = nn.Linear(c, 4)
         for m in self.modules():
@@ -121,6 +122,15 @@ class CameraNet(nn.Module):
         velocity = self.aux_velocity(pooled).unflatten(0, (-1, FRAMES))
         flow = [h(m).unflatten(0, (-1, FRAMES)) for h, m in zip(self.aux_flow, maps, strict=True)]
         return logits, velocity, flow
+
+
+def begin_from(net: CameraNet, weights: dict[str, Tensor]) -> None:
+    """Take the weights of a trained network over, whose classes are the first of this one's."""
+    own = net.state_dict()
+    for name, value in weights.items():
+        if value.ndim:
+            own[name][: len(value)] = value.reshape(-1, *own[name].shape[1:])
+    net.load_state_dict(own)
 
 
 def exported(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,6 +18,8 @@ from tsm_ref.graph import Graph
 from tsm_ref.models import ResNetSpec, build_resnet
 from tsm_ref.profile import Preprocess, Profile, Sampling, ShiftRule
 
+from . import motion
+
 WEIGHTS = Path(__file__).resolve().parent.parent
 NAMES = {
     "online": "camera-motion",
@@ -26,6 +28,7 @@ NAMES = {
 }
 RULES = {"online": "online_double", "offline": "mit", "tsn": "none"}
 SPEC = ResNetSpec((1, 2, 2), width=16, strides=(1, 2, 2), stem_kernel=3, stem_pool=False)
+AIMLESS = {motion.CLASSES[motion.HANDHELD], motion.CLASSES[motion.TRANSITION]}
 WINDOW, STRIDE, LONGEST = 1.0, 0.5, 8.0
 """Seconds: eight frames in about one second are what the training speeds mean; slower moves are
 seen in longer windows."""
@@ -55,6 +58,8 @@ def profile_of(mode: str, facts: dict[str, Any]) -> Profile:
         ),
         average="probabilities",
         labels=tuple(facts["classes"]),
+        sure=facts.get("sure", 0.0),
+        aimless=tuple(name for name in facts["classes"] if name in AIMLESS),
         no_event=facts["classes"][0],
         measured="; ".join(f"{accuracy[k]:.1%} of {words}" for words, k in parts.items()),
     )

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+import tsm_ref
+
 from . import motion
-from .network import CameraNet, exported, shift_of
+from .network import CameraNet, begin_from, exported, shift_of
 
 Array = NDArray[Any]
 
@@ -92,6 +94,13 @@ def true_flow(v: Tensor, aspect: Tensor, size: int) -> Tensor:
     return torch.stack([x - zoom * px - roll * py / a, y - zoom * py + roll * px * a], dim=2)
 
 
+def wanted(y: Tensor, classes: int, smooth: float) -> Tensor:
+    """Probabilities (N, K) of labels (N,), smoothed; a clip of no class (-1) may be any of them."""
+    share = functional.one_hot(y.clamp(min=0), classes).float()
+    share = share * (1 - smooth) + smooth / classes
+    return torch.where(y[:, None] < 0, 1 / classes, share)
+
+
 def auxiliary_loss(velocity: Tensor, flows: list[Tensor], v: Tensor, aspect: Tensor) -> Tensor:
     """Velocity and dense flow of the step into each frame, which every twin's frames 1.. can see.
 
@@ -154,6 +163,15 @@ def save(net: CameraNet, args: argparse.Namespace, facts: dict[str, Any], where:
     torch.save({"state": net.state_dict(), "arch": net.arch}, where / f"{args.mode}.pt")
 
 
+def known_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of a `.pt` of an earlier stage, or of any model file."""
+    if path.suffix == ".pt":
+        state: dict[str, Tensor] = torch.load(path, weights_only=True)["state"]
+        return state
+    weights = tsm_ref.load(str(path), engine="numpy").weights
+    return {name: torch.tensor(value) for name, value in weights.items()}
+
+
 def schedule(text: str) -> list[tuple[int, int]]:
     """'32:4000,64:6000' -> [(32, 4000), (64, 6000)]: frame size and number of steps."""
     return [(int(s), int(n)) for s, n in (part.split(":") for part in text.split(","))]
@@ -165,8 +183,11 @@ def run(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     clips, val = Clips(args.data), Clips([args.val])
-    xv = np.concatenate(val.x)[: args.val_count]  # a copy in memory
+    named = np.flatnonzero(val.y >= 0)[: args.val_count]
+    xv, yv = np.concatenate(val.x)[named], val.y[named]  # copies in memory
     net = CameraNet(args.mode, tuple(args.widths), tuple(args.depths))
+    if args.start:
+        begin_from(net, known_weights(args.start))
     net = net.to(memory_format=torch.channels_last)
     ema = copy.deepcopy(net)
     decayed = [p for p in net.parameters() if p.ndim > 1]
@@ -190,8 +211,10 @@ def run(args: argparse.Namespace) -> None:
             group["lr"] = rate(step, total, args.lr)
         with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
             logits, velocity, flows = net.forward_train(x)
-        loss = functional.cross_entropy(logits.float(), y, label_smoothing=args.smooth)
-        aux = auxiliary_loss(velocity, flows, torch.from_numpy(v), torch.from_numpy(aspect))
+        loss = functional.cross_entropy(logits.float(), wanted(y, logits.shape[1], args.smooth))
+        one = (y >= 0) & (y != motion.TRANSITION)  # clips of one camera, whose motion is known
+        truth = torch.from_numpy(v)[one], torch.from_numpy(aspect)[one]
+        aux = auxiliary_loss(velocity[one], [flow[one] for flow in flows], *truth)
         weight = args.aux * (1 - 0.8 * step / total)
         optimiser.zero_grad(set_to_none=True)
         (loss + weight * aux).backward()
@@ -203,7 +226,7 @@ def run(args: argparse.Namespace) -> None:
         last = step + 1 == total
         if (step + 1) % args.every == 0 or last:
             mean, rows = np.mean(rows, axis=0), []
-            accuracy = float((predict(ema, xv, size).argmax(1) == val.y[: len(xv)]).mean())
+            accuracy = float((predict(ema, xv, size).argmax(1) == yv).mean())
             seconds = time.time() - start
             row = [step + 1, views, size, *(f"{m:.4f}" for m in mean), f"{accuracy:.4f}"]
             writer.writerow([*row, f"{seconds:.0f}"])
@@ -222,6 +245,11 @@ def main() -> None:
     ap.add_argument("--val", type=Path, required=True)
     ap.add_argument("--out", type=Path, required=True)
     ap.add_argument("--tag", default="", help="appended to the name of the log")
+    ap.add_argument(
+        "--start",
+        type=Path,
+        help="weights to begin from: a .pt, or a model file with the first classes",
+    )
     ap.add_argument("--seed", type=int, default=0)
     ap.add_argument("--threads", type=int, default=1)
     ap.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64])
