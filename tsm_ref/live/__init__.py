@@ -3,6 +3,7 @@
 ::
 
     smoothing   logits of frames to one label that does not flicker
+    lit         the frames behind an update, by which the light is told from a move
     sources     files, pipes, raw frames and cameras; the frames that are taken, and those dropped
     loop        source -> stream -> smoother -> one `Update` per frame, and the state of it all
     early       what a model says after each part of a clip
