@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,66 @@ def test_a_protocol_resizes_and_cuts_as_published(
 
 def test_every_protocol_is_in_the_help() -> None:
     assert set(NAMES.split(", ")) == set(PROTOCOLS)
+
+
+def saved(folder: Path, **options: Any) -> str:
+    """A network of small random weights."""
+    facts = {name: options.pop(name) for name in ("multi_label", "heads") if name in options}
+    model = tsm_ref.build("resnet18", segments=2, engine="numpy", **options)
+    spec = PROFILES["mit"].preprocess
+    small = replace(spec, short_side=None, size=(32, 32), crop=None)
+    model.profile = replace(model.profile, preprocess=small, **facts)
+    tsm_ref.save(model, folder / "m.h5")
+    return str(folder / "m.h5")
+
+
+def test_several_labels_for_a_clip(capsys, tmp_path: Path) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    model = saved(tmp_path, num_classes=4, multi_label=True)
+    told = {"pan_left": "0;2", "zoom_in": "1", "roll_clockwise": "2;1"}
+    rows = [f"{SAMPLES / name}.mp4,{labels}" for name, labels in told.items()]
+    path, result = tmp_path / "val.csv", tmp_path / "r.json"
+    path.write_text("\n".join(["path,labels", *rows, ""]))
+    code, out, _ = run(capsys, str(path), "--model", model, "-o", str(result))
+    assert code == 0
+    tree = json.loads(result.read_text())
+    chances = [clip["probabilities"] for clip in tree["clips"]]
+    true = [[k in clip["labels"] for k in range(4)] for clip in tree["clips"]]
+    assert true == [[1, 0, 1, 0], [0, 1, 0, 0], [0, 1, 1, 0]]
+    for row in tree["classes"]:
+        k = row["index"]
+        wanted = metrics.average_precision_score([t[k] for t in true], [c[k] for c in chances])
+        assert row["average_precision"] == pytest.approx(wanted)
+    assert [row["clips"] for row in tree["classes"]] == [1, 2, 2]
+    mean = sum(row["average_precision"] for row in tree["classes"]) / 3
+    assert tree["mean_average_precision"] == pytest.approx(mean)
+    assert out.splitlines()[0] == f"mAP    {mean:7.2%}  over 3 classes that a clip has, of 3 clips"
+    code, _, err = run(capsys, str(path), "--model", model, "--confusion", str(tmp_path / "x.svg"))
+    assert (code, "--confusion is of one label for a clip" in err) == (2, True)
+
+
+def test_several_heads(capsys, tmp_path: Path) -> None:
+    heads = (("verb", ("open", "close")), ("noun", ("door", "cup", "bag")))
+    model = saved(tmp_path, num_classes={"verb": 2, "noun": 3}, heads=heads)
+    found = tsm_ref.load(model, engine="numpy").recognize(SAMPLES / "pan_left.mp4").heads
+    best = {head: answer.predictions[0].label for head, answer in found.items()}
+    other = next(name for name in heads[0][1] if name != best["verb"])
+    path, result = tmp_path / "val.csv", tmp_path / "r.json"
+    shutil.copy(SAMPLES / "pan_left.mp4", tmp_path / "again.mp4")
+    path.write_text(
+        f"path,verb,noun\n{SAMPLES}/pan_left.mp4,{best['verb']},{best['noun']}\n"
+        f"again.mp4,{other},{best['noun']}\n"
+    )
+    code, out, _ = run(capsys, str(path), "--model", model, "-o", str(result))
+    assert code == 0
+    tree = json.loads(result.read_text())
+    shares = {head: each["top1"] for head, each in tree["heads"].items()}
+    assert (shares, tree["action"]) == ({"verb": 0.5, "noun": 1}, 0.5)
+    assert out.splitlines()[0].split() == ["verb", "top-1", "50.00%", "top-5", "100.00%"]
+    assert out.splitlines()[2].startswith("action  top-1  50.00%  all heads right, of 2 clips")
+    path.write_text(f"path,label\n{SAMPLES}/pan_left.mp4,open\n")
+    code, _, err = run(capsys, str(path), "--model", model)
+    assert (code, "the list gives no verb; one label in a column of each of verb, noun" in err) == (
+        2,
+        True,
+    )

@@ -27,17 +27,16 @@ from tsm_ref.options import (
     recipe_of,
     versions,
 )
-from tsm_ref.system.terminal import printable
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
-    from tsm_ref.batch import Clip, Outcome, Recipe
-    from tsm_ref.batch.scores import Scores
+    from tsm_ref.batch import Clip, Recipe
+    from tsm_ref.batch.questions import Question
+    from tsm_ref.model import Model
+    from tsm_ref.profile import Profile
 
 __all__ = ["main", "parser"]
 
 SCHEMA_VERSION = 1
-WORST = 5
-"""The classes with the least recall that are told."""
 NAMES = "mit-center-1clip, mit-full-2clip, dense-10x3, mmaction2, mmaction2-center, paddle-center"
 
 
@@ -45,7 +44,8 @@ def parser() -> argparse.ArgumentParser:
     """The options, as ``--help`` prints them."""
     made = Parser(
         prog="python -m tsm_ref.evaluate",
-        description="Measure the accuracy of a model on a list of clips with labels.",
+        description="Measure the accuracy of a model on a list of clips with labels: top-1 and "
+        "top-5, the mean average precision of several labels, or each of several heads.",
         epilog="exit codes: 0 fine, 1 a bug of ours, 2 usage, 4 bad model file, 5 cannot write, "
         "6 some clips could not be read, 130 interrupted",
     )
@@ -81,9 +81,8 @@ def _run(arguments: Sequence[str] | None) -> None:
 def _main(options: argparse.Namespace) -> None:
     limit_blas(options.threads)
     from tsm_ref.batch import Targets, read_list, run_batch
-    from tsm_ref.batch.scores import scores, truth
+    from tsm_ref.batch.questions import OneLabel
     from tsm_ref.batch.screen import Screen
-    from tsm_ref.model.meaning import classes_of
 
     if options.confusion is not None and Path(options.confusion).suffix not in (".svg", ".png"):
         raise UsageError(f"--confusion {options.confusion}: the ending must be one of .svg, .png")
@@ -92,12 +91,10 @@ def _main(options: argparse.Namespace) -> None:
     clips = read_list(options.list, root=options.root)
     recipe = _recipe(options)
     loaded = recipe.load()
-    model = loaded[0]
-    if model.independent() or len(model.graph.outputs) > 1:
-        kind = "several heads" if len(model.graph.outputs) > 1 else "several labels for a clip"
-        raise UsageError(f"the model {model.name!r} has {kind}: top-1 is of one label for a clip")
-    classes = classes_of(model.graph, model.profile) or len(model.labels)
-    true = truth(clips, model.labels, classes)
+    question = _question(loaded, clips)
+    if options.confusion is not None and not isinstance(question, OneLabel):
+        raise UsageError("--confusion is of one label for a clip, and the model says more")
+    recipe = replace(recipe, top=max(question.top, recipe.top))
     begin = time.perf_counter()
     with Screen(len(clips), "nothing", quiet=options.quiet) as screen:
         found = run_batch(
@@ -110,21 +107,38 @@ def _main(options: argparse.Namespace) -> None:
             loaded=loaded,
             tell=screen.tell,
         )
-    made = scores(found, true, classes)
-    names = [model.profile.label_of(k) for k in range(classes)]
+    made = question.counted(found)
     if options.output is not None:
-        tree = _document(options, recipe, clips, found, true, made, names)
-        tree["model"]["name"], tree["settings"] = model.name, recipe.settings(*loaded)
+        tree = _document(options, recipe, clips) | question.tree(made)
+        tree["clips"] = [question.clip(outcome) for outcome in found]
+        tree["model"]["name"], tree["settings"] = loaded[0].name, recipe.settings(*loaded)
         tree["seconds"] = round(time.perf_counter() - begin, 3)
         _write(options.output, json.dumps(tree, indent=1, allow_nan=False) + "\n")
     if options.confusion is not None:
         from tsm_ref.show.plot import confusion_plot
 
         kind = Path(options.confusion).suffix[1:]
-        _write(options.confusion, confusion_plot(made.confusion, names, kind))
-    say("\n".join(_lines(made, names)))
+        _write(options.confusion, confusion_plot(made.confusion, question.names, kind))
+    say("\n".join(question.lines(made)))
     if made.failed:
         raise SomeInputsFailed(f"{made.failed} of {len(clips)} clips were not recognised")
+
+
+def _question(loaded: "tuple[Model, Profile]", clips: "Sequence[Clip]") -> "Question":
+    """What is asked of the model: its one label, its several labels, or all of its heads."""
+    from tsm_ref.batch.questions import OneLabel, SeveralHeads, SeveralLabels
+
+    model, profile = loaded
+    heads = list(model.graph.outputs)
+    if len(heads) == 1:
+        several = profile.multi_label or model.independent()
+        return (SeveralLabels if several else OneLabel)(model, clips)
+    if profile.multi_label or any(model.independent(head) for head in heads):
+        raise UsageError(
+            f"the model {model.name!r} has heads of several labels: each head of several is "
+            "measured by one label"
+        )
+    return SeveralHeads(model, clips)
 
 
 def _write(path: str, data: str | bytes) -> None:
@@ -150,19 +164,11 @@ def _recipe(options: argparse.Namespace) -> "Recipe":
 
 
 def _document(
-    options: argparse.Namespace,
-    recipe: "Recipe",
-    clips: "Sequence[Clip]",
-    found: "Sequence[Outcome]",
-    true: dict[str, int],
-    made: "Scores",
-    names: Sequence[str],
+    options: argparse.Namespace, recipe: "Recipe", clips: "Sequence[Clip]"
 ) -> dict[str, Any]:
-    """The result file: what was measured, and what is needed to measure it again."""
-    from tsm_ref.batch.scores import interval
+    """The begin of the result file: what is needed to measure the same again."""
     from tsm_ref.checkpoint import sha256_of
 
-    rows = made.confusion.sum(1)
     return {
         "schema_version": SCHEMA_VERSION,
         "versions": versions(),
@@ -173,63 +179,7 @@ def _document(
             "sha256": None if options.list == "-" else sha256_of(options.list),
             "clips": len(clips),
         },
-        "recognised": made.count,
-        "failed": made.failed,
-        "top1": made.top1,
-        "top1_interval": list(interval(made.top1, made.count)),
-        "top5": made.top5,
-        "mean_class_recall": made.mean_recall,
-        "classes": [
-            {
-                "index": k,
-                "label": names[k],
-                "clips": int(rows[k]),
-                "right": int(made.confusion[k, k]),
-            }
-            for k in range(len(names))
-            if rows[k]
-        ],
-        "confusion": [
-            {"true": int(i), "predicted": int(j), "clips": int(made.confusion[i, j])}
-            for i, j in zip(*made.confusion.nonzero(), strict=True)
-        ],
-        "clips": [_clip(outcome, true[outcome.path]) for outcome in found],
     }
-
-
-def _clip(outcome: "Outcome", label: int) -> dict[str, Any]:
-    path = outcome.path.encode("utf-8", "backslashreplace").decode()
-    if outcome.result is None:
-        return {"path": path, "label": label, "error": outcome.error}
-    best = outcome.result["predictions"]
-    return {
-        "path": path,
-        "sha256": outcome.result["input"]["sha256"],
-        "label": label,
-        "predicted": [row["index"] for row in best],
-        "probability": best[0]["probability"],
-    }
-
-
-def _lines(made: "Scores", names: Sequence[str]) -> list[str]:
-    """What people ask for first: the shares, and the classes that go wrong."""
-    from tsm_ref.batch.scores import interval
-
-    low, high = interval(made.top1, made.count)
-    lines = [
-        f"top-1  {made.top1:7.2%}  of {made.count} clips (95 % interval {low:.2%} to {high:.2%})",
-        f"top-5  {made.top5:7.2%}",
-        f"mean   {made.mean_recall:7.2%}  over the classes that have clips",
-    ]
-    recall = made.recall
-    worst = sorted((k for k in range(len(names)) if recall[k] < 1), key=lambda k: recall[k])
-    for k in worst[:WORST]:
-        row = made.confusion[k].copy()
-        row[k] = 0
-        taken = f", most taken for {printable(names[int(row.argmax())])}"
-        count = f"{made.confusion[k, k]} of {made.confusion[k].sum()}"
-        lines.append(f"  {recall[k]:7.2%}  {count}  {printable(names[k])}{taken}")
-    return lines
 
 
 if __name__ == "__main__":

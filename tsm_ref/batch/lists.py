@@ -2,18 +2,21 @@
 
 A list is text, one clip a line: a path alone; ``path label`` as MMAction2 and PaddleVideo list
 videos; ``folder frames label`` as MIT, MMAction2 and PaddleVideo list folders of frames; or CSV
-with a column ``path`` (or ``filename``, ``video``) and perhaps ``label``. Labels are numbers or
-names of classes. A path is looked for beside the list, then in the working directory.
+with a column ``path`` (or ``filename``, ``video``) and perhaps ``label``, ``labels`` with ; between
+several, or one for each head of a network; or JSON, a list of objects with the same members. Labels
+are numbers or names of classes. A path is looked for beside the list, then in the working
+directory.
 """
 
 import csv
 import glob
 import itertools
+import json
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tsm_ref.errors import UsageError
@@ -38,10 +41,15 @@ MAX_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Clip:
-    """One input: its path, and the class that a list says it shows, by number or by name."""
+    """One input: its path, and the class that a list says it shows, by number or by name.
+
+    ``cells`` are all further columns of a table by their names, in small letters; in JSON a list of
+    labels is several texts.
+    """
 
     path: str
     label: str | None = None
+    cells: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
 
 
 def clips_of(
@@ -123,7 +131,8 @@ def read_list(path: str, *, root: str | None = None) -> list[Clip]:
         if not clips:
             raise ValueError("no clip is listed")
         folder = root if root is not None else _beside(path)
-        placed = [Clip(_placed(clip.path, folder, root is not None), clip.label) for clip in clips]
+        always = root is not None
+        placed = [replace(clip, path=_placed(clip.path, folder, always)) for clip in clips]
         _check_labels(placed)
     except (ValueError, OSError, csv.Error) as error:
         said = error.strerror if isinstance(error, OSError) else error
@@ -171,6 +180,8 @@ def _beside(path: str) -> str:
 def _parsed(text: str) -> list[Clip]:
     lines = [line.strip() for line in text.split("\n")]
     lines = [line for line in lines if line]
+    if lines and lines[0][0] in "[{":
+        return _of_json(text)
     if (table := _of_table(lines)) is not None:
         return table
     for pattern in (r"(.+?)[\s,]+\d+[\s,]+(\d+)", r"(.+?)[\s,]+(\d+)"):
@@ -192,8 +203,49 @@ def _of_table(lines: Sequence[str]) -> list[Clip] | None:
     for number, row in enumerate(csv.reader(lines[1:]), 2):
         if len(row) != len(head):
             raise ValueError(f"line {number} has {len(row)} columns and the header {len(head)}")
-        clips.append(Clip(row[column], None if label is None else row[label].strip() or None))
+        others = (*COLUMNS, "label")
+        cells = tuple((n, c.strip()) for n, c in zip(names, row, strict=True) if n not in others)
+        own = None if label is None else row[label].strip() or None
+        clips.append(Clip(row[column], own, cells))
     return clips
+
+
+def _of_json(text: str) -> list[Clip]:
+    """A list of objects, or an object whose names are the paths."""
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("it begins as JSON does and is none") from None
+    if isinstance(tree, dict):
+        tree = [
+            {"path": path, **(said if isinstance(said, dict) else {"labels": said})}
+            for path, said in tree.items()
+        ]
+    clips = []
+    for number, row in enumerate(tree, 1):
+        members = {str(k).lower(): v for k, v in row.items()} if isinstance(row, dict) else {}
+        column = next((name for name in COLUMNS if name in members), None)
+        if column is None or not isinstance(members[column], str):
+            raise ValueError(f"clip {number} is no object with a `path`")
+        cells = tuple(
+            (name, _cell(value, f"the {name} of {members[column]}"))
+            for name, value in members.items()
+            if name not in COLUMNS
+        )
+        label = dict(cells).get("label")
+        if isinstance(label, str):
+            cells = tuple(cell for cell in cells if cell[0] != "label")
+        clips.append(Clip(members[column], label if isinstance(label, str) else None, cells))
+    return clips
+
+
+def _cell(value: object, what: str) -> str | tuple[str, ...]:
+    """A label, or several, as text."""
+    parts = value if isinstance(value, list) else [value]
+    if not all(type(part) in (str, int) for part in parts):
+        raise ValueError(f"{what} must be a text, a number, or a list of them")
+    texts = tuple(str(part).strip() for part in parts)
+    return texts if isinstance(value, list) else texts[0]
 
 
 def _unquoted(text: str) -> str:
@@ -210,9 +262,12 @@ def _placed(path: str, folder: str, always: bool) -> str:
 
 
 def _check_labels(clips: Iterable[Clip]) -> None:
-    labels: dict[str, str | None] = {}
+    seen: dict[str, Clip] = {}
     for clip in clips:
-        if labels.setdefault(clip.path, clip.label) != clip.label:
+        first = seen.setdefault(clip.path, clip)
+        if first.label != clip.label:
             raise ValueError(
-                f"{clip.path!r} is listed under the labels {labels[clip.path]} and {clip.label}"
+                f"{clip.path!r} is listed under the labels {first.label} and {clip.label}"
             )
+        if first.label is None and first.cells != clip.cells:
+            raise ValueError(f"{clip.path!r} is listed twice, with other labels")

@@ -12,7 +12,7 @@ from tsm_ref.batch.lists import Clip
 from tsm_ref.batch.recipe import Outcome
 from tsm_ref.errors import UsageError
 
-__all__ = ["PROTOCOLS", "Scores", "interval", "scores", "truth"]
+__all__ = ["PROTOCOLS", "Scores", "class_of", "interval", "scores", "truth"]
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = {
     "mit-center-1clip": {"policy": "uniform", "crops": 1, "like": "mit", "average": "logits"},
@@ -89,21 +89,22 @@ def truth(clips: Sequence[Clip], labels: Sequence[str], classes: int) -> dict[st
     >>> truth([Clip("a.mp4", "1"), Clip("b.mp4", "walk")], ["walk", "run"], 2)
     {'a.mp4': 1, 'b.mp4': 0}
     """
-    names = {label: index for index, label in enumerate(labels)}
     found = {}
     for clip in clips:
         if clip.label is None:
             raise UsageError(f"{clip.path}: the list gives no label; one is needed per clip")
-        if clip.label in names:
-            found[clip.path] = names[clip.label]
-        elif clip.label.isdecimal() and int(clip.label) < classes:
-            found[clip.path] = int(clip.label)
-        else:
-            raise UsageError(
-                f"{clip.path}: the label {clip.label!r} is no class of the model, which has "
-                f"{classes}"
-            )
+        found[clip.path] = class_of(clip.path, clip.label, labels, classes)
     return found
+
+
+def class_of(path: str, label: str, labels: Sequence[str], classes: int, head: str = "") -> int:
+    """The class that a label names, or whose number it is; raises `UsageError` for another."""
+    if label in labels:
+        return labels.index(label)
+    if label.isascii() and label.isdecimal() and len(label) < 10 and int(label) < classes:
+        return int(label)
+    whose = f"the head {head!r} of the model" if head else "the model"
+    raise UsageError(f"{path}: the label {label!r} is no class of {whose}, which has {classes}")
 
 
 def scores(found: Sequence[Outcome], true: Mapping[str, int], classes: int) -> Scores:
