@@ -23,6 +23,21 @@ def test_summary_names_what_numpy_computes_for_numba() -> None:
     assert "on NumPy       attention1.mask" in model.summary()
 
 
+def test_summary_tells_what_comes_out() -> None:
+    sizes = {"num_classes": 2, "reduced": 8, "bins": 3}
+    gives = {
+        "resnet18": ({}, "logits"),
+        "mtts-can": ({}, "pulse, respiration: a number for each frame (N, T)"),
+        "rfcn_resnet18": (
+            sizes,
+            "objectness, offsets, score_maps, box_maps: maps (N, C, T, H, W)",
+        ),
+    }
+    for name, (options, words) in gives.items():
+        text = tsm_ref.build(name, engine="numpy", **options).summary()
+        assert text.splitlines()[-1] == f"gives          {words}"
+
+
 def test_summary_tells_what_each_layer_computes_in() -> None:
     graph, weights = network()
     engine = make_engine(graph, weights, "numpy")

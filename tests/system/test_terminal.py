@@ -19,7 +19,7 @@ from tsm_ref.bench import report
 from tsm_ref.checkpoint import load_checkpoint, save, weights_folder
 from tsm_ref.command import guarded
 from tsm_ref.errors import VideoError
-from tsm_ref.model.model import load
+from tsm_ref.model import load
 from tsm_ref.recognition.recognize import recognize
 from tsm_ref.recognition.render import as_table
 from tsm_ref.system.terminal import printable, say, tell

@@ -2,7 +2,9 @@
 
 ::
 
-    model          `Model`, and how to get one: `load`, `build`; `save`
+    loading        `load` and `save`: from a file to a model, and back
+    building       `build`: a model of an architecture by name, with seeded weights
+    model          `Model`: what one can do with either
     meaning        its profile, single facts and classes, as whoever loads it says
     kept_weights   its weights as the file had them, without the file
     stream         the streams of a model, with a profile and state files
@@ -14,7 +16,9 @@
     onnx_backend   the interface of ``onnx.backend``, so that ONNX's own tests can run our engines
 """
 
-from tsm_ref.model.model import Model, build, load, save
+from tsm_ref.model.building import build
+from tsm_ref.model.loading import load, save
+from tsm_ref.model.model import Model
 from tsm_ref.model.scores import fused_scores
 from tsm_ref.model.stream import ModelStream
 from tsm_ref.model.summary import Shift

@@ -1,49 +1,38 @@
-"""A model: a graph, what it means, and an engine that runs it; load, build, save."""
+"""A model: a graph, what it means, and an engine that runs it."""
 
 import copy
 import hashlib
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from os import PathLike, fspath
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref import checkpoint as files
 from tsm_ref.engine import Engine, make_engine
-from tsm_ref.errors import CheckpointError, GraphError, TsmError, UsageError
+from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph
 from tsm_ref.model.described import as_html, facts_of
 from tsm_ref.model.features import FeatureNetworks
 from tsm_ref.model.file_form import FileForm
 from tsm_ref.model.kept_weights import KeptWeights, plain_numbers
-from tsm_ref.model.meaning import Labels, check_labels, input_shapes, meant_as
+from tsm_ref.model.meaning import check_labels, input_shapes
 from tsm_ref.model.scores import logits_of
 from tsm_ref.model.stream import ModelStream
 from tsm_ref.model.summary import Shift, shifts_of, summary_lines
-from tsm_ref.models import architecture_named, build_graph, check_options, random_weights
-from tsm_ref.passes.features import layers, with_heads
-from tsm_ref.passes.relations import with_relations
-from tsm_ref.profile import PROFILES, Profile, Sampling, ShiftRule
+from tsm_ref.passes.features import layers
+from tsm_ref.profile import Profile
 from tsm_ref.reference import consensus, sigmoid, softmax
 from tsm_ref.system.terminal import printable
 
 if TYPE_CHECKING:
     from tsm_ref.recognition import Recognition
 
-__all__ = ["Model", "Shift", "build", "load", "save"]
+__all__ = ["Model", "Shift"]
 
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
-
-HEADS = ("mean", "trn")
-"""What `build` can make of the frames of a clip."""
-MOST = 2**31 - 1
-"""The most classes, parameters or seeds that `build` accepts."""
 
 
 class Model:
@@ -128,7 +117,8 @@ class Model:
     def __repr__(self) -> str:
         """One line: name, network, size, classes, shift, engine.
 
-        >>> build("mobilenetv2", num_classes=5, placement="none", engine="numpy")
+        >>> import tsm_ref
+        >>> tsm_ref.build("mobilenetv2", num_classes=5, placement="none", engine="numpy")
         <Model tsn-mobilenetv2: 2,230,277 parameters, no shift, on numpy>
         """
         facts = facts_of(self.graph, self.profile, self.engine.name)
@@ -204,7 +194,8 @@ class Model:
         Where there are none in it, as behind a mean of probabilities, they are made of these.
         Raises as the call of the model.
 
-        >>> model = build("resnet18", num_classes=5, engine="numpy")
+        >>> import tsm_ref
+        >>> model = tsm_ref.build("resnet18", num_classes=5, engine="numpy")
         >>> model.logits(np.zeros((1, 3, 8, 32, 32), np.float32)).shape
         (1, 5)
         """
@@ -247,7 +238,8 @@ class Model:
     def probabilities(self, logits: Array, head: str = "") -> Array:
         """What the logits (..., K) mean: a softmax over the classes, or a sigmoid of each.
 
-        >>> build("resnet18", num_classes=2, engine="numpy").probabilities(np.zeros((1, 2)))
+        >>> import tsm_ref
+        >>> tsm_ref.build("resnet18", num_classes=2, engine="numpy").probabilities(np.zeros((1, 2)))
         array([[0.5, 0.5]])
         """
         found = sigmoid(logits) if self.independent(head) else softmax(logits, -1)
@@ -280,7 +272,8 @@ class Model:
 
         Raises `UsageError` for a layer that does not exist, and as the call of the model.
 
-        >>> model = build("resnet18", num_classes=5, engine="numpy")
+        >>> import tsm_ref
+        >>> model = tsm_ref.build("resnet18", num_classes=5, engine="numpy")
         >>> clip = np.zeros((1, 3, 8, 32, 32), np.float32)
         >>> model.features(clip).shape, model.features(clip, layer="layer2", per_frame=True).shape
         ((1, 512), (1, 8, 128))
@@ -345,7 +338,7 @@ class Model:
             self.name, self.graph, self.engine, shapes or self.input_shapes(), self.profile.measured
         )
         return "\n".join(
-            [*lines, f"takes          {self._takes()}", f"gives          {self.output}"]
+            [*lines, f"takes          {self._takes()}", f"gives          {self._gives()}"]
         )
 
     def _takes(self) -> str:
@@ -360,6 +353,18 @@ class Model:
             f"{name} (N, C, T, H, W)" for name in self.input_shapes()
         )
         return f"{declared}; {values}, {spec.channel_order.upper()}"
+
+    def _gives(self) -> str:
+        """What the outputs are, those of a kind together; scores of classes have no names."""
+        shapes, kinds = self.graph.shapes(self.input_shapes()), dict[str, list[str]]()
+        for name in self.graph.outputs:
+            per_frame = self.graph.node[name].op == "Squeeze" if name in self.graph.node else False
+            kind = "a number for each frame (N, T)" if per_frame else self.output
+            kind = "maps (N, C, T, H, W)" if len(shapes[name]) == 5 else kind
+            kinds.setdefault(kind, []).append(name)
+        if list(kinds) == [self.output]:
+            return self.output
+        return "; ".join(f"{', '.join(names)}: {kind}" for kind, names in kinds.items())
 
     def input_shapes(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
         """The shapes of the inputs for `batch` clips as the profile samples and crops them."""
@@ -401,183 +406,6 @@ class Model:
         if len(names) != 1:
             raise UsageError(f"the model {self.name!r} has the inputs {names}: give them to `run`")
         return names[0]
-
-
-def load(
-    name_or_path: str | PathLike[str],
-    *,
-    profile: str | PathLike[str] | Profile | None = None,
-    labels: Labels | None = None,
-    engine: str = "auto",
-    threads: int = 1,
-    precision: str = "float32",
-    **facts: Any,
-) -> Model:
-    """Load a model by the name under which it ships, or from a file.
-
-    ``profile`` (one of `tsm_ref.profile.PROFILES` by name, a ``.toml`` or ``.json`` file, or one of
-    your own) says what a foreign file does not; ``facts`` set single facts of it, such as
-    ``segments=16`` (see `tsm_ref.profile_files.changed`). ``labels`` are the classes in index
-    order, a file of them, or a list that ships, such as "kinetics400"; those of several heads are a
-    mapping by output, or a JSON object of lists. ``engine`` is "auto",
-    "numba" or "numpy". ``precision`` "bfloat16" rounds what convolutions multiply to 8 bits, which
-    is faster on processors that can (``docs/precisions.md``).
-
-    Raises `CheckpointError` for a file that is missing, damaged or not understood, and
-    `UsageError` for an unknown profile or engine, and for labels that are not one per class.
-
-    >>> load("no/such/file.h5")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    tsm_ref.errors.CheckpointError: there is no model and no file 'no/such/file.h5'; ...
-    """
-    path = files.resolve(name_or_path).absolute()
-    found = meant_as(partial(_read, path), profile, labels, facts)
-    for sentence in found.warnings:
-        warnings.warn(f"{path.name}: {sentence}", stacklevel=2)
-    name = fspath(name_or_path)
-    declared = (found.graph, found.inputs, found.outputs, found.states)
-    return Model(
-        found.graph,
-        KeptWeights(found.weights),
-        found.profile,
-        name=name if name in files.names() else Path(name).name,
-        sha256=found.sha256,
-        engine=engine,
-        threads=threads,
-        precision=precision,
-        first=found.weights,
-        form=partial(FileForm.on, *declared) if found.inputs else None,
-        warnings=found.warnings,
-        notes=found.extra,
-    )
-
-
-def build(
-    architecture: str,
-    *,
-    num_classes: int | Mapping[str, int] | None = None,
-    segments: int | None = None,
-    placement: str | None = None,
-    causal: bool = False,
-    fold_div: int | None = None,
-    fill: str | None = None,
-    frame_depth: int | None = None,
-    head: str = "mean",
-    seed: int = 0,
-    engine: str = "auto",
-    threads: int = 1,
-    precision: str = "float32",
-    **options: Any,
-) -> Model:
-    """A model of random, seeded weights with sane batch-norm statistics.
-
-    ``architecture`` is a name of `tsm_ref.models.ARCHITECTURES`; ``num_classes`` defaults to 400,
-    those of a detector to 30, ``segments`` to 8 frames and ``fold_div`` to 8 (none, 20 and 3 for
-    TS-CAN; none, 3 and 3 for BigSmall). ``fill`` is the family's, circular for BigSmall and zero
-    for all others.
-    ``frame_depth`` are the frames within which the networks of a pulse shift: all, unless given.
-    ``placement`` is "blockres" unless given, or "none" for networks that convolve in time (C3D,
-    I3D, R(2+1)D, P3D, S3D, ECO-Lite), which have nothing to shift, and clips of their own length
-    and size.
-    ``head`` is "mean", TSN's average of the logits over time, or "trn", the multi-scale relations
-    of TRN (`tsm_ref.passes.relations`), for clips of ``segments`` frames.
-    ``options`` go to the architecture, such as ``width`` of MobileNetV2. A mapping of names to
-    numbers of classes makes several heads, such as ``num_classes={"verb": 97, "noun": 300}``.
-
-    Raises `UsageError` for an unknown architecture or an option that cannot be.
-
-    >>> build("resnet18", num_classes=5, engine="numpy").graph.parameter_count
-    11179077
-    """
-    family = architecture_named(architecture)
-    check_options(architecture, options)
-    base = PROFILES[family.profile]
-    placement = family.placements[0] if placement is None else placement
-    if num_classes is None and family.classifies:
-        num_classes = family.classes
-    heads = dict(num_classes) if isinstance(num_classes, Mapping) else {}
-    counts = [("num_classes", classes, 1) for classes in (heads.values() or [num_classes])]
-    for name, value, least in (*counts, ("seed", seed, 0)):
-        if value is not None and (type(value) is not int or not least <= value <= MOST):
-            raise UsageError(f"`{name}` (={value!r}) must be a whole number of {least} to {MOST}")
-    if head not in HEADS or (head != "mean" and (heads or not family.classifies)):
-        raise UsageError(
-            f'`head` (={head!r}) must be one of {", ".join(HEADS)}, and "trn" is for one head of '
-            "classes"
-        )
-    if not family.shifts and (causal or fold_div or fill or frame_depth):
-        raise UsageError(f"{architecture} convolves in time: there is no shift to be set")
-    frames, size = family.clip or (base.sampling.segments, None)
-    segments = frames if segments is None else segments
-    placement = placement or family.placements[0]
-    spec = base.preprocess
-    if options.get("in_channels") == 10:
-        flow = PROFILES["mit-flow"].preprocess
-        spec = replace(spec, mean=flow.mean, std=flow.std)
-    if size is not None:
-        spec = replace(spec, short_side=size * 8 // 7, crop=(size, size))
-    try:
-        shift = ShiftRule(
-            "online" if causal else base.shift.rule,
-            base.shift.divisor if fold_div is None else fold_div,
-            base.shift.fill if fill is None else fill,
-            (frame_depth or segments) if base.shift.segment and not causal else 0,
-        )
-        profile = base.with_changes(
-            family="tsm_ref",
-            shift=shift,
-            placement=placement,
-            sampling=Sampling("uniform", segments),
-            preprocess=spec,
-        )
-        count = 1 if isinstance(num_classes, Mapping) else num_classes
-        graph = build_graph(
-            architecture, num_classes=count, placement=placement, shift=shift, **options
-        )
-        graph = with_heads(graph, heads) if heads else graph
-        if head == "trn":
-            graph = with_relations(graph, segments, int(count or 0))
-    except (ValueError, TypeError, GraphError) as error:
-        said = str(error).replace("`divisor`", "`fold_div`")
-        raise UsageError(f"cannot build {architecture!r}: {said}") from None
-    if graph.parameter_count > MOST:
-        raise UsageError(f"{graph.parameter_count:,} parameters were asked for; at most {MOST:,}")
-    how: dict[str, Any] = {"engine": engine, "threads": threads, "precision": precision}
-    return Model(graph, partial(random_weights, graph, seed), profile, **how)
-
-
-def save(
-    model: Model,
-    path: str | PathLike[str],
-    *,
-    storage: str = "float32",
-    extra: Mapping[str, str] | None = None,
-) -> str:
-    """Write a model file in our HDF5 format, whole or not at all; returns its SHA-256.
-
-    ``storage`` is "float32" or "float16"; ``extra`` are free notes such as a licence, which are
-    written beside those of the model.
-
-    Raises `UsageError` for another storage, `WriteError` where the file cannot be written.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     digest = save(build("ts-can", engine="numpy"), f"{folder}/mine.h5")
-    ...     load(f"{folder}/mine.h5", profile=None, engine="numpy").sha256 == digest
-    True
-    """
-    weights, notes = model.weights, {**model.notes, **(extra or {})}
-    try:
-        return files.save(path, model.graph, weights, model.profile, storage=storage, extra=notes)
-    except TsmError as error:
-        raise error.about(path) from None
-
-
-def _read(path: Path, profile: Profile | None, facts: Mapping[str, Any]) -> files.Checkpoint:
-    try:
-        return files.load_checkpoint(path, profile, facts)
-    except CheckpointError as error:
-        raise error.about(path) from None
 
 
 def _restored(

@@ -31,6 +31,7 @@ from tsm_ref.models import (
 )
 from tsm_ref.models.builder import Builder
 from tsm_ref.ops_table import OPS
+from tsm_ref.passes.relations import with_relations
 from tsm_ref.passes.streaming import streaming, without_lookahead
 from tsm_ref.profile import PROFILES, ShiftRule
 
@@ -80,6 +81,10 @@ NETWORKS: dict[str, tuple[Graph, dict[str, int]]] = {
     ),
     "pp-lcnet": (lcnet(0), {"T": 4, "H": 34, "W": 50}),
     "pp-lcnet, attention": (lcnet(4), {"H": 34, "W": 50}),
+    "relations": (
+        with_relations(build_resnet(SLIM, num_classes=5, placement="none"), 4, 5, hidden=6),
+        {"T": 4, "H": 32, "W": 32},
+    ),
     "ts-can": (network("ts-can", ShiftRule("mtts_can", 3, "zero", 10)), {"T": 20, "A": 1}),
     "mtts-can": (network("mtts-can", ShiftRule("mtts_can", 3, "replicate")), {"T": 6, "A": 6}),
 }
@@ -290,7 +295,7 @@ def test_a_network_comes_back_bit_for_bit(name: str, batch: int | None, back: An
         np.testing.assert_array_equal(view.to_file(theirs[view.value]), ours[view.name])
 
 
-REWRITTEN = {"pool over time", "pp-lcnet", "pp-lcnet, attention"}
+REWRITTEN = {"pool over time", "pp-lcnet", "pp-lcnet, attention", "relations"}
 """Networks of which one op is several in ONNX, or a constant factor, which becomes a norm."""
 
 

@@ -9,7 +9,7 @@ from tsm_ref.checkpoint.onnx_in.budget import NotUnderstood
 from tsm_ref.checkpoint.onnx_in.guard import OnnxNode
 from tsm_ref.checkpoint.onnx_in.reading import Array, Reading, Scores, Value
 from tsm_ref.checkpoint.onnx_in.scaling import scaled
-from tsm_ref.checkpoint.onnx_in.values import Base, Finishing, View
+from tsm_ref.checkpoint.onnx_in.values import Base, Finishing, Moved, View
 from tsm_ref.checkpoint.views import Groups
 
 
@@ -200,7 +200,7 @@ def _attend(reading: Reading, node: OnnxNode, scores: Scores) -> View:
 
 
 def _linear(reading: Reading, node: OnnxNode, weight: Array, bias: Array | None) -> View:
-    view = reading.data(node, 0)
+    view = _frame_tuple(reading, node) or reading.data(node, 0)
     source, factor = reading.scales.get(view.base.name, (view, 1.0))
     if view.base.axes == "NC" and source.base.name in reading.frames:
         weight = weight if factor == 1 else weight * np.float32(factor)
@@ -212,6 +212,31 @@ def _linear(reading: Reading, node: OnnxNode, weight: Array, bias: Array | None)
     frames = _frames(reading, node, view)
     inputs = _tensors(reading, node, frames.base.name, weight, bias)
     return View(reading.emit("Linear", node.outputs[0], inputs, "NCT"), frames.groups)
+
+
+def _frame_tuple(reading: Reading, node: OnnxNode) -> View | None:
+    """Features of several frames of each clip, one frame's behind the other's, as TRN reads them.
+
+    None where the operand is anything else.
+    """
+    value = reading.values.get(node.inputs[0])
+    if not isinstance(value, View | Moved) or len(value.shape) != 2 or not prod(value.shape):
+        return None
+    if isinstance(value, View) and value.letters(1) != ("T", "C"):
+        return None
+    codes = value.codes() if isinstance(value, View) else value.codes
+    base = reading.owner(int(codes.max()))
+    clips, channels = base.shape[:2]
+    if base.axes != "NCT" or codes.shape[0] != clips or codes.shape[1] % channels:
+        return None
+    frames = codes[0, ::channels] - base.start
+    if len(frames) < 2 or frames.min() < 0 or frames.max() >= base.size["T"]:
+        return None
+    if not np.array_equal(codes, base.codes()[:, :, frames].swapaxes(1, 2).reshape(codes.shape)):
+        return None
+    chosen = tuple(int(frame) for frame in frames)
+    made = reading.emit("FrameTuple", f"{node.inputs[0]}.frames", [base.name], frames=chosen)
+    return View(made, (("N",), ("C",)))
 
 
 def _tensors(
