@@ -87,6 +87,7 @@ INSIDE = {
         "described features kept_weights meaning onnx_backend scores stream summary",
         "file_form",
         "model",
+        "building loading",
     ),
     "quantization": ("ranges report", "equalise place", "quantize"),
     "recognition": (
