@@ -76,7 +76,8 @@ INSIDE = {
         "weights zoo",
     ),
     "video": (
-        *("ahead boxes kept log pictures resize sampling source", "clock containers transforms"),
+        *("ahead boxes kept log planes sampling source", "clock containers pictures resize"),
+        "transforms",
         *("decode", "camera pipe surveys", "clips", "reading stills", "flow"),
     ),
     "engine": (

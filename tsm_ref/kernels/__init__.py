@@ -27,6 +27,7 @@
     inverted           expand, depthwise and project of MobileNetV2 in one pass
     resize             8-bit pictures made smaller or larger, as Pillow and OpenCV do
     regions            offsets, suppression and pooling of a detector's boxes
+    planes             the same straight from the planes of a decoder
     pool, move         pooling; copies, activations, conversion of the layout
     plans              a planned layer: the record that a kernel reads
     program            a planned network, run by one or more threads inside one compiled call

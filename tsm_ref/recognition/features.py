@@ -185,7 +185,7 @@ def _pixels(
             yield row, got.unique[shown], got.info
         return
     with closing(clip.open()) as source:
-        for row, pixels in WindowCutter(known.checked(source.shown()), windows, convert):
+        for row, pixels in WindowCutter(known.checked(convert.shown(source)), windows, convert):
             yield row, pixels, updated(known.info, source)
 
 

@@ -34,6 +34,7 @@ from tsm_ref.video import (
     SAMPLERS,
     Ahead,
     Clip,
+    Small,
     Survey,
     VideoInfo,
     Windows,
@@ -41,7 +42,6 @@ from tsm_ref.video import (
     open_clip,
     open_flow,
     read_wanted,
-    resize_and_crop,
     surveyed,
     updated,
 )
@@ -355,8 +355,9 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
     rest = rest if names_motions(model) else None
     run = partial(_run, spec=spec, told=told)
     with closing(clip.open()) as source:
-        shown = known.checked(source.shown())
-        cutter = WindowCutter(shown, made.windows, prepared(model, spec, known))
+        convert = prepared(model, spec, known)
+        shown = known.checked(convert.shown(source))
+        cutter = WindowCutter(shown, made.windows, convert)
         with closing(Ahead(iter(cutter), model.threads > 1)) as cut:
             while (each := clock.timed("decode", lambda: next(cut, None))) is not None:
                 row, pixels = each
@@ -378,10 +379,9 @@ def names_motions(model: Model) -> bool:
     return bool(model.profile.sampling.longest) and len(model.graph.outputs) == 1
 
 
-def prepared(model: Model, spec: Preprocess, known: Survey) -> Callable[[Array], Array]:
+def prepared(model: Model, spec: Preprocess, known: Survey) -> Small:
     """What makes the views of a frame of this video."""
-    aspect, compiled = float(known.info.pixel_aspect), model.engine.name == "numba"
-    return lambda frame: resize_and_crop(frame, spec, aspect, compiled=compiled)
+    return Small(known.info, spec, compiled=model.engine.name == "numba")
 
 
 def _run(pixels: Array, spec: Preprocess, told: _Told) -> Array:

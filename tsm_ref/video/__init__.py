@@ -7,6 +7,7 @@ used.
 
     source       a frame, a source of frames, what is known of a file
     sampling     which frames a network sees: numbers to numbers
+    planes       pictures as decoders leave them, and what they are in red, green, blue
     resize       bilinear resizing, equal bit for bit to Pillow and to OpenCV
     transforms   a frame to its views, and views to the numbers that a network expects
     log          what FFmpeg only logs, file by file
@@ -33,7 +34,7 @@ from tsm_ref.video.clock import Clock, Timeline
 from tsm_ref.video.decode import VideoFile, frames
 from tsm_ref.video.flow import METHODS, RED_GREEN, open_flow
 from tsm_ref.video.pipe import Pipe
-from tsm_ref.video.reading import read_frames, read_wanted, surveyed, updated
+from tsm_ref.video.reading import Small, read_frames, read_wanted, surveyed, updated
 from tsm_ref.video.resize import resize_opencv, resize_pil
 from tsm_ref.video.sampling import SAMPLERS, Windows, frame_times, sliding_windows
 from tsm_ref.video.source import DecodedFrames, Frame, FrameSource, Repair, VideoInfo
@@ -59,6 +60,7 @@ __all__ = [
     "NetworkSource",
     "Pipe",
     "Repair",
+    "Small",
     "Survey",
     "Timeline",
     "VideoFile",

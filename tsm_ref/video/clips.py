@@ -7,6 +7,7 @@ from typing import Protocol
 
 from tsm_ref.errors import VideoError
 from tsm_ref.video.decode import MAX_PIXELS, VideoFile
+from tsm_ref.video.planes import Planes
 from tsm_ref.video.source import Frame, Pixels
 from tsm_ref.video.surveys import Survey, survey, survey_packets
 
@@ -30,6 +31,9 @@ class Showing(Protocol):
 
     def shown(self) -> Iterator[tuple[int, float, Callable[[], Pixels]]]:
         """Index and seconds of each frame, and what makes its pixels before the next is taken."""
+
+    def shown_in_planes(self) -> Iterator[tuple[int, float, Callable[[], Pixels | Planes]]]:
+        """As `shown`; pictures may stay as they were decoded, for who makes them small."""
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames with their pixels."""

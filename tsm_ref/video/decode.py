@@ -19,6 +19,7 @@ from tsm_ref.video.containers import DEMUXERS, check_path, check_structure, refu
 from tsm_ref.video.kept import Kept
 from tsm_ref.video.log import Log, reason
 from tsm_ref.video.pictures import Look, Painter
+from tsm_ref.video.planes import Planes
 from tsm_ref.video.source import ASSUMED_RATE, Frame, Pixels
 
 __all__ = ["VideoFile", "frames"]
@@ -237,6 +238,15 @@ class VideoFile:
 
     def shown(self) -> Iterator[tuple[int, float, Callable[[], Pixels]]]:
         """Index and seconds of each frame, and what makes its pixels before the next is taken."""
+        return self._drawn(self._painter.upright)
+
+    def shown_in_planes(self) -> Iterator[tuple[int, float, Callable[[], Pixels | Planes]]]:
+        """As `shown`; pictures stay as they were decoded where that can be made small at once."""
+        return self._drawn(self._painter.planes_or_upright)
+
+    def _drawn(
+        self, draw: Callable[[Any, Look], T]
+    ) -> Iterator[tuple[int, float, Callable[[], T]]]:
         self.clock, index = self.new_clock(), 0
         for packet in self.packets():
             for picture in self.pictures(packet):
@@ -249,7 +259,7 @@ class VideoFile:
                         )
                     )
                 self._notice_fields(picture)
-                yield index, self._time(picture), partial(self._painter.upright, picture, look)
+                yield index, self._time(picture), partial(draw, picture, look)
                 index += 1
                 if index == self._max_frames:
                     return

@@ -259,6 +259,10 @@ class _FlowShowing:
                 raise VideoError("one frame shows no motion: at least two are needed for flow")
             yield *held[0][:2], partial(self._stack, list(held))
 
+    def shown_in_planes(self) -> Iterator[tuple[int, float, Callable[[], Pixels]]]:
+        """As `shown`: flow has no colours."""
+        return self.shown()
+
     def __iter__(self) -> Iterator[Frame]:
         return (Frame(index, time, pixels()) for index, time, pixels in self.shown())
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.errors import VideoError
 from tsm_ref.video.log import reason
+from tsm_ref.video.planes import Planes, planes_of
 
 _HDR_CURVES = {16: "PQ (SMPTE 2084)", 18: "HLG (ARIB STD-B67)"}  # ITU-T H.273, table 3
 
@@ -163,3 +164,9 @@ class Painter:
         except self._av.FFmpegError as error:
             raise VideoError(f"a picture cannot be turned into RGB ({reason(error)})") from None
         return look.orientation.apply(rgb.to_ndarray())
+
+    def planes_or_upright(self, picture: Any, look: Look) -> Planes | NDArray[np.uint8]:
+        """The planes of a picture where that is the same picture, else as `upright`."""
+        same = look.orientation == Orientation() and (picture.width, picture.height) == look.coded
+        planes = planes_of(self._av, picture) if same else None
+        return self.upright(picture, look) if planes is None else planes

@@ -1,24 +1,54 @@
 """The wanted frames of a clip, decoded once each."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tsm_ref.errors import VideoError
+from tsm_ref.profile import Preprocess
 from tsm_ref.video.clips import Clip, FileClip, Showing
 from tsm_ref.video.decode import MAX_PIXELS
+from tsm_ref.video.planes import Planes
 from tsm_ref.video.source import DecodedFrames, Indices, Pixels, VideoInfo
 from tsm_ref.video.surveys import Mistaken, Survey
+from tsm_ref.video.transforms import resize_and_crop, takes_planes
 
-__all__ = ["read_frames", "read_wanted", "surveyed", "updated"]
+__all__ = ["Small", "read_frames", "read_wanted", "surveyed", "updated"]
 
 T = TypeVar("T")
-Convert = Callable[[Pixels], NDArray[Any]]
+Convert = Callable[[Any], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Small:
+    """Makes the views of the frames of one video (see `resize_and_crop`): for `read_wanted`.
+
+    The kernels, where they are `compiled`, make them straight from what the decoder gives.
+    """
+
+    info: VideoInfo
+    spec: Preprocess
+    compiled: bool = False
+
+    def __call__(self, frame: Pixels | Planes) -> Pixels:
+        """The views (V, h, w, 3) of a frame."""
+        return resize_and_crop(frame, self.spec, self._aspect, compiled=self.compiled)
+
+    def shown(self, source: Showing) -> Iterator[tuple[int, float, Callable[[], Any]]]:
+        """The frames of the video as they are wanted."""
+        size = self.info.height, self.info.width
+        if self.compiled and takes_planes(*size, self.spec, self._aspect):
+            return source.shown_in_planes()
+        return source.shown()
+
+    @property
+    def _aspect(self) -> float:
+        return float(self.info.pixel_aspect)
 
 
 def read_frames(
@@ -100,7 +130,8 @@ def _collect(
     times = np.zeros(len(unique))
     kept: NDArray[Any] = np.empty((0,), np.uint8)
     found = decoded = 0
-    for index, time, pixels in known.checked(source.shown()):
+    shown = convert.shown(source) if isinstance(convert, Small) else source.shown()
+    for index, time, pixels in known.checked(shown):
         decoded += 1
         tick()
         if found < len(unique) and index == unique[found]:

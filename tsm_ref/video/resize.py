@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.video.planes import Planes
+
 Pixels = NDArray[np.uint8]
 Coefficients = NDArray[np.int32]
 Indices = NDArray[np.int64]
@@ -20,6 +22,8 @@ Taps = list[NDArray[Any]]
 
 _PIL_BITS = 32 - 8 - 2  # eight bits of pixel and two of headroom leave these for a coefficient
 _OPENCV_BITS = 11
+_MOST_TAPS = 2048
+"""So many products of a byte and of 11 bits, and more, add up to less than 2**31."""
 _GROUP = 8
 """Neighbouring output pixels that share their input pixels in one matrix product."""
 
@@ -100,6 +104,38 @@ def resize_opencv(
     across: Taps = [t[left : left + n] for t in _opencv_taps(columns, width, inside=True)]
     down: Taps = [t[top : top + m] for t in _opencv_taps(rows, height, inside=False)]
     return _like((_mixed_fast if compiled else _mixed)(pixels, across, down), image)
+
+
+def fits_planes(height: int, width: int, new_height: int, new_width: int) -> bool:
+    """Whether `resize_planes` makes pictures of one size to pictures of another."""
+    return height != new_height and width != new_width and 2 * width <= _MOST_TAPS * new_width
+
+
+def resize_planes(planes: Planes, height: int, width: int, *, box: Box) -> Pixels:
+    """As `resize_pil` of a picture in planes, by the kernels, for another height and width.
+
+    Shapes: result uint8 of the size of the `box`, in RGB.
+    """
+    from tsm_ref.kernels.planes import across_planes
+
+    rows, columns = planes.shape[:2]
+    top, left, kept_rows, kept_columns = _inside(box, height, width)
+    first, weights = _pil_taps(rows, height)
+    first, weights = first[top : top + kept_rows], weights[top : top + kept_rows]
+    low, high = int(first[0]), min(int(first[-1]) + weights.shape[1], rows)
+    kept = slice(left, left + kept_columns)
+    begins, shares = _pil_taps(columns, width)[0][kept], _split_taps(columns, width)[kept]
+    lines = np.empty((high - low, kept_columns, 3), np.uint8)
+    arrays, tone = (planes.luma, planes.blue, planes.red), planes.tone
+    across_planes(arrays, columns, planes.halved, low, tone, begins, shares, _PIL_BITS, lines)
+    return _pass(lines, first - low, weights, 0, True)
+
+
+@lru_cache(maxsize=64)
+def _split_taps(size: int, target: int) -> NDArray[np.int16]:
+    from tsm_ref.kernels.planes import split
+
+    return split(_pil_taps(size, target)[1])
 
 
 RESIZERS: dict[str, Callable[..., Pixels]] = {"pil": resize_pil, "opencv": resize_opencv}

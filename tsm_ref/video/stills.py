@@ -100,6 +100,10 @@ class Slides:
         for index, time in enumerate(self._times):
             yield index, float(time), partial(self._picture, index)
 
+    def shown_in_planes(self) -> Iterator[tuple[int, float, Callable[[], Pixels]]]:
+        """As `shown`: they are in RGB."""
+        return self.shown()
+
     def __iter__(self) -> Iterator[Frame]:
         return (Frame(index, time, pixels()) for index, time, pixels in self.shown())
 

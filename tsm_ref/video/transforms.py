@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from tsm_ref.errors import VideoError
 from tsm_ref.profile import PROFILES, Preprocess
-from tsm_ref.video.resize import RESIZERS, Box
+from tsm_ref.video.planes import Planes
+from tsm_ref.video.resize import RESIZERS, Box, fits_planes, resize_planes
 
 Pixels = NDArray[np.uint8]
 Clip = NDArray[np.float32]
@@ -157,14 +158,24 @@ def square_size(height: int, width: int, pixel_aspect: float = 1.0) -> tuple[int
     return round(height / pixel_aspect), width
 
 
+def takes_planes(height: int, width: int, spec: Preprocess, pixel_aspect: float = 1.0) -> bool:
+    """Whether kernels make frames of this size small straight from their planes.
+
+    >>> takes_planes(720, 1280, MIT), takes_planes(256, 340, MIT)
+    (True, False)
+    """
+    rows, columns = geometry(*square_size(height, width, pixel_aspect), spec)
+    return spec.resize == "pil" and fits_planes(height, width, rows, columns)
+
+
 def resize_and_crop(
-    frame: Pixels, spec: Preprocess, pixel_aspect: float = 1.0, *, compiled: bool = False
+    frame: Pixels | Planes, spec: Preprocess, pixel_aspect: float = 1.0, *, compiled: bool = False
 ) -> Pixels:
     """One decoded RGB frame as its views, still 8-bit and RGB: small enough to be kept.
 
     The network sees square pixels: those of the frame, `pixel_aspect` times as wide as high, are
     resized once, to the size that the frame would have had in square ones. `compiled` resizes with
-    the kernels of the Numba engine: the same bits.
+    the kernels of the Numba engine: the same bits. They take a frame in planes, too.
 
     Shapes: `frame` uint8 (H, W, 3); result uint8 (V, h, w, 3) in the order of `views`. A frame of
     optical flow is (H, W, 10), and its motion to the right becomes one to the left where it is
@@ -173,18 +184,17 @@ def resize_and_crop(
     >>> resize_and_crop(np.zeros((240, 320, 3), np.uint8), MIT).shape
     (1, 224, 224, 3)
     """
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (COLOURS, FLOW):
+    if not isinstance(frame, Planes) and (
+        frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (COLOURS, FLOW)
+    ):
         raise ValueError(f"`frame` ({frame.dtype}, shape {frame.shape}) must be uint8 (H, W, 3)")
-    height, width = geometry(*square_size(len(frame), frame.shape[1], pixel_aspect), spec)
+    height, width = geometry(*square_size(frame.shape[0], frame.shape[1], pixel_aspect), spec)
     h, w = spec.crop or (height, width)
     places = views(height, width, spec)
     top, left = min(place.top for place in places), min(place.left for place in places)
     bottom, right = max(p.top for p in places) + h, max(p.left for p in places) + w
-    if (height, width) == frame.shape[:2]:
-        kept = frame[top:bottom, left:right]
-    else:
-        box = Box(top, left, bottom - top, right - left)
-        kept = RESIZERS[spec.resize](frame, height, width, box=box, compiled=compiled)
+    box = Box(top, left, bottom - top, right - left)
+    kept = _resized(frame, height, width, spec, box, compiled)
     cut = np.empty((len(places), h, w, frame.shape[2]), np.uint8)
     for view, place in zip(cut, places, strict=True):
         y, x = place.top - top, place.left - left
@@ -193,6 +203,19 @@ def resize_and_crop(
         if place.mirrored and frame.shape[2] == FLOW:
             view[..., ::2] = 255 - view[..., ::2]
     return cut
+
+
+def _resized(
+    frame: Pixels | Planes, height: int, width: int, spec: Preprocess, box: Box, compiled: bool
+) -> Pixels:
+    """The part of a frame in its new size that a box keeps."""
+    if isinstance(frame, Planes):
+        if spec.resize == "pil" and fits_planes(frame.shape[0], frame.shape[1], height, width):
+            return resize_planes(frame, height, width, box=box)
+        frame = frame.rgb()
+    if (height, width) == frame.shape[:2]:
+        return frame[box.top : box.top + box.height, box.left : box.left + box.width]
+    return RESIZERS[spec.resize](frame, height, width, box=box, compiled=compiled)
 
 
 def normalize(cropped: Pixels, spec: Preprocess) -> Clip:
