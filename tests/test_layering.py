@@ -58,7 +58,7 @@ INSIDE = {
         "_arrays",
         "_windows folds rounding",
         "detection ops pool quantised",
-        "shift",
+        "dynamic shift",
         "spatial",
         "blocks bounds",
     ),

@@ -95,6 +95,9 @@ SHAPES = [
     ("QLinearAveragePool", [X], WHOLE | POOL, (2, 6, 8, 7, 5)),
     ("QLinearGlobalAveragePool", [X], WHOLE, (2, 6, 8, 1, 1)),
     ("LookUp", [X, (256,)], {"dtype": "uint8"}, X),
+    ("DynamicQuantizeConv", [X, (9, 6, 1, 3, 3), (9,)], PADS, (2, 9, 8, 14, 10)),
+    ("DynamicQuantizeConv", [X, (9, 6, 1, 3, 3), (9,), (9,)], PADS, (2, 9, 8, 14, 10)),
+    ("DynamicQuantizeMatMul", [(2, 6, 8), (5, 6), (5,), (5,)], {}, (2, 5, 8)),
 ]
 
 

@@ -174,7 +174,11 @@ class Graph:
         kind, logits = self._unsquashed(output)
         node = self.node.get(logits)
         if node is None or node.op != "Consensus":
-            per_frame = node is not None and node.op in ("Linear", "QLinearMatMul")
+            per_frame = node is not None and node.op in (
+                "Linear",
+                "QLinearMatMul",
+                "DynamicQuantizeMatMul",
+            )
             return Scores(kind, logits, logits if per_frame else None)
         inner, frames = self._unsquashed(node.inputs[0])
         if inner == "logits":

@@ -16,7 +16,7 @@ from tsm_ref.checkpoint.facts import FIELDS, Fact, facts_of_profile
 from tsm_ref.command import Parser, guarded, say, tell
 from tsm_ref.errors import CheckpointError, UsageError
 from tsm_ref.model.meaning import input_shapes, meant_as
-from tsm_ref.ops_table import SUMS
+from tsm_ref.ops_table import DYNAMIC, SUMS
 from tsm_ref.options import add_facts, add_version, by_option, facts_of
 from tsm_ref.profile_files import to_toml
 from tsm_ref.show.files import write_file
@@ -89,9 +89,10 @@ def report(found: files.Checkpoint) -> Iterator[str]:
     yield f"file     {found.path}: {found.format}, {found.storage}"
     yield f"sha256   {found.sha256}"
     yield f"network  {graph.name}: {graph.parameter_count:,} parameters, {shifts} shifts"
-    if graph.quantised:
-        layers = [node.op for node in graph.nodes if node.op in ("Conv", "Linear", *SUMS)]
-        whole = sum(op in SUMS for op in layers)
+    whole_layers = (*SUMS, *DYNAMIC)
+    layers = [node.op for node in graph.nodes if node.op in ("Conv", "Linear", *whole_layers)]
+    whole = sum(op in whole_layers for op in layers)
+    if whole:
         yield f"int8     {whole} of {len(layers)} layers with weights"
     for fact in found.facts or _of_profile(found):
         if fact.value not in (None, ()):

@@ -242,6 +242,20 @@ def quantised_linear_shape(inputs: Shapes, attrs: Attrs) -> Shape:
     return output
 
 
+def dynamic_conv_shape(inputs: Shapes, attrs: Attrs) -> Shape:
+    """That of a convolution; there is a scale for every output channel."""
+    x, weight, scale, *bias = inputs
+    _channel_scales(scale, weight)
+    return conv_shape((x, weight, *bias), attrs)
+
+
+def dynamic_linear_shape(inputs: Shapes, attrs: Attrs) -> Shape:
+    """(N, C, T) -> (N, K, T) by a weight (K, C), K scales and perhaps a bias (K,)."""
+    x, weight, scale, *bias = inputs
+    _channel_scales(scale, weight)
+    return linear_shape((x, weight, *bias), attrs)
+
+
 def _channel_scales(scale: Shape, weight: Shape) -> None:
     if scale != weight[:1]:
         raise ValueError(f"the scales have shape {scale}; expected {weight[:1]}")

@@ -32,6 +32,8 @@ from tsm_ref.op_rules import (
     consensus_shape,
     conv_macs,
     conv_shape,
+    dynamic_conv_shape,
+    dynamic_linear_shape,
     flatten_shape,
     frame_tuple_shape,
     fused_shape,
@@ -59,6 +61,7 @@ __all__ = [
     "ACTIVATIONS",
     "ATTRIBUTES",
     "CONV_ATTRS",
+    "DYNAMIC",
     "FRAME",
     "INTEGERS",
     "OPS",
@@ -87,6 +90,9 @@ REAL = ("float32",)
 SUMS = ("QLinearConv", "QLinearMatMul")
 """The quantised ops that have weights: sums of products of whole numbers."""
 ANY = (*REAL, *INTEGERS)
+
+DYNAMIC = ("DynamicQuantizeConv", "DynamicQuantizeMatMul")
+"""The ops that round what they read by its range at run time; their weights are whole numbers."""
 
 PARAMETER_ROLES = frozenset({"weight", "bias", "scale", "mean", "variance", "table"})
 """The tensor inputs that a checkpoint holds; all others but ``a`` and ``b`` are computed values."""
@@ -240,6 +246,10 @@ _SUMS: dict[str, Any] = {
     "gives": ANY,
     "stored": {"weight": ("int8", "int16"), "bias": ("int32",)},
 }
+_DYNAMIC: dict[str, Any] = {
+    "in_time": "it rounds what it reads by the range of the whole clip",
+    "stored": {"weight": ("int8", "int16")},
+}
 _X: dict[str, Any] = {"x_scale": REQUIRED, "x_zero_point": 0}
 _Y: dict[str, Any] = {"dtype": REQUIRED, "y_scale": 1.0, "y_zero_point": 0}
 _CLAMP: dict[str, Any] = {"low": -128, "high": 255}
@@ -364,6 +374,12 @@ OPS: Mapping[str, Op] = {
     "QLinearGlobalAveragePool": Op(
         ("x",), global_pool_shape, _X | _Y | _CLAMP, in_time=FRAME, **_WHOLE
     ),
+    "DynamicQuantizeConv": Op(
+        ("x", "weight", "scale", "bias?"), dynamic_conv_shape, CONV_ATTRS, conv_macs, **_DYNAMIC
+    ),
+    "DynamicQuantizeMatMul": Op(
+        ("x", "weight", "scale", "bias?"), dynamic_linear_shape, {}, linear_macs, **_DYNAMIC
+    ),
     "LookUp": Op(("x", "table"), look_up_shape, _Y, in_time=FRAME, stored={"table": ()}, **_WHOLE),
 }
 """Every op that a graph may contain.
@@ -393,6 +409,8 @@ OPS: Mapping[str, Op] = {
                         weights, per output channel
 ``QLinearMatMul``       the same as a layer per frame: (N, C, T) -> (N, K, T)
 ``QLinearAdd``, ...     as the op without ``QLinear``, from whole numbers to whole numbers
+``DynamicQuantize...``  a layer of reals that rounds them to uint8 by the range of the clip, sums
+                        whole numbers, and gives reals (`tsm_ref.reference.dynamic`)
 ``LookUp``              any function of one value: ``table[x - least value of its type]``
 ======================  ==========================================================================
 """

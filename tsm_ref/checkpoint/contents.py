@@ -12,7 +12,7 @@ from tsm_ref.checkpoint.facts import Fact
 from tsm_ref.checkpoint.views import FileView
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
-from tsm_ref.ops_table import REAL, SUMS, Shape
+from tsm_ref.ops_table import DYNAMIC, REAL, SUMS, Shape
 from tsm_ref.profile import Profile
 from tsm_ref.reference.quantised import combined_scale
 
@@ -140,10 +140,8 @@ def check_scales(graph: Graph, weights: Mapping[str, Array]) -> None:
     of the values (`tsm_ref.reference.quantised.combined_scale`).
     """
     for node in graph.nodes:
-        if "x_scale" not in node.rule.attrs or "dtype" not in node.rule.attrs:
-            continue
         scale: Any = 1.0
-        if node.op in SUMS:
+        if node.op in (*SUMS, *DYNAMIC):
             scale = weights[node.inputs[2]]
             wrong = np.flatnonzero(~(np.isfinite(scale) & (scale > 0)))
             if wrong.size:
@@ -151,6 +149,8 @@ def check_scales(graph: Graph, weights: Mapping[str, Array]) -> None:
                     f"the scale {shown(node.inputs[2])} of channel {wrong[0]} is "
                     f"{scale[wrong[0]]:g}; a scale is positive and finite"
                 )
+        if "x_scale" not in node.rule.attrs or "dtype" not in node.rule.attrs:
+            continue
         try:
             for role in ("x_scale", "other_scale"):
                 if role in node.rule.attrs:

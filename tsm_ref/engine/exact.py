@@ -25,7 +25,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tsm_ref.graph import Node
-from tsm_ref.reference import quantised
+from tsm_ref.reference import dynamic, quantised
 
 __all__ = ["FORMULAS", "factor_of"]
 
@@ -95,6 +95,19 @@ def _global_average_pool(node: Node, x: Array) -> Array:
     return _requantized(node, quantised.qlinear_average(x, *how))
 
 
+def _dynamic_conv(
+    node: Node, x: Array, weight: Array, scale: Array, bias: Array | None = None
+) -> Array:
+    stride, dilation, groups = (node.attr(n) for n in ("strides", "dilations", "group"))
+    return dynamic.dynamic_conv(x, weight, scale, bias, stride, _pads(node), dilation, groups)
+
+
+def _dynamic_matmul(
+    node: Node, x: Array, weight: Array, scale: Array, bias: Array | None = None
+) -> Array:
+    return dynamic.dynamic_linear(x, weight, scale, bias)
+
+
 FORMULAS: Mapping[str, Formula] = {
     "QuantizeLinear": lambda node, x: quantised.quantize_linear(
         x, *_steps(node, "y"), node.attr("dtype")
@@ -106,6 +119,8 @@ FORMULAS: Mapping[str, Formula] = {
     "QLinearMul": _pair(quantised.qlinear_mul),
     "QLinearAveragePool": _average_pool,
     "QLinearGlobalAveragePool": _global_average_pool,
+    "DynamicQuantizeConv": _dynamic_conv,
+    "DynamicQuantizeMatMul": _dynamic_matmul,
     "LookUp": lambda node, x, table: quantised.look_up(x, table),
 }
 """What every quantised op is: (node, operands with a batch axis) -> value."""

@@ -19,6 +19,7 @@ from tsm_ref.graph import Node
 from tsm_ref.kernels import loops, loops_of_integers, loops_of_values
 from tsm_ref.kernels.loops import CIRCULAR, REPLICATE, ZERO
 from tsm_ref.ops_table import OPS, PARAMETER_ROLES
+from tsm_ref.reference.dynamic import F32, dynamic_steps
 from tsm_ref.reference.quantised import combined_scale, limits
 
 __all__ = ["LOOPS", "TABLE", "LoopsEngine"]
@@ -158,6 +159,34 @@ def _qlinear_matmul(
     return _finish(node, sums, scale, (*x.shape[:1], len(weight), *x.shape[2:]))
 
 
+def _dynamic_conv(
+    node: Node, y: Array, x: Array, weight: Array, scale: Array, *bias: Array
+) -> Array:
+    how = (node.attr(name) for name in ("strides", "pads", "dilations", "group"))
+    return _dynamic(x, weight, scale, bias, *how)
+
+
+def _dynamic_matmul(
+    node: Node, y: Array, x: Array, weight: Array, scale: Array, *bias: Array
+) -> Array:
+    one, none = (1, 1, 1), (0,) * 6
+    row, kernel = x[..., None, None], weight[..., None, None, None]
+    found = _dynamic(row, kernel, scale, bias, one, none, one, 1)
+    return found.reshape(*x.shape[:1], len(weight), *x.shape[2:])
+
+
+def _dynamic(x: Array, weight: Array, scale: Array, bias: Sequence[Array], *how: Any) -> Array:
+    """A layer whose steps are those of the range of what it reads."""
+    step, zero = dynamic_steps(x)
+    if np.isnan(step):
+        x = np.zeros_like(x)
+    whole = loops_of_integers.quantize(x, F32(1) if np.isnan(step) else step)
+    q = loops_of_integers.requantize(whole, zero, 0, 255).astype(np.uint8)
+    sums = loops_of_integers.conv(q, zero, weight, np.zeros(len(weight), np.int32), *how)
+    made = loops_of_integers.scale_sums(sums, step * scale).reshape(sums.shape)
+    return made + bias[0].reshape(-1, 1, 1, 1) if bias else made
+
+
 def _operands(y: Array, x: Array, other: Array) -> list[Array]:
     return [np.ascontiguousarray(np.broadcast_to(v, (1, *y.shape))) for v in (x, other)]
 
@@ -247,6 +276,8 @@ LOOPS: Mapping[str, Loop] = {
     "NonLocal": _non_local,
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
+    "DynamicQuantizeConv": _dynamic_conv,
+    "DynamicQuantizeMatMul": _dynamic_matmul,
     "QLinearConv": _qlinear_conv,
     "QLinearMatMul": _qlinear_matmul,
     "QLinearAdd": _qlinear_add,

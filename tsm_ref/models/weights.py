@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.graph import Graph, Node
 from tsm_ref.models import mobilenet_v3, pp_lcnet
+from tsm_ref.ops_table import DYNAMIC, SUMS
 
 FIXED = {**pp_lcnet.FIXED, **mobilenet_v3.FIXED}
 """What a network does not learn, and how it is made."""
@@ -49,7 +50,7 @@ def _draw(
         fan_in = int(np.prod(shape[1:]))
         gain = 1.0 if node.op == "Linear" else 2.0
         return rng.normal(0.0, (gain / fan_in) ** 0.5, shape)
-    if role == "scale" and node.op in ("QLinearConv", "QLinearMatMul"):
+    if role == "scale" and node.op in (*SUMS, *DYNAMIC):
         terms = math.prod(graph.parameters[node.inputs[1]][1:])
         return rng.uniform(0.5, 1.5, shape) / (127 * math.sqrt(terms))
     if role == "scale":

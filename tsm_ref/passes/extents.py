@@ -46,7 +46,7 @@ def _extent(node: Node, inputs: Sequence[Extent], unknown: Extent) -> Extent:
         first, last = x[1], inputs[1][1]
         both = type(first) is int and type(last) is int
         return (x[0], first + last if both else unknown[1], *x[2:])
-    if node.op in ("Conv", "QLinearConv"):
+    if node.op in ("Conv", "QLinearConv", "DynamicQuantizeConv"):
         return (x[0], inputs[1][0], *_windows(node, x, inputs[1][2:]))
     if node.op in ("MaxPool", "AveragePool", "QLinearAveragePool"):
         return (*x[:2], *_windows(node, x, node.attrs["kernel_shape"]))

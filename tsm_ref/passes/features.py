@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import SQUASHES, Graph, Node
-from tsm_ref.ops_table import SUMS
+from tsm_ref.ops_table import DYNAMIC, SUMS
 
 __all__ = ["features", "head_input", "layers", "with_head", "with_heads"]
 
@@ -142,7 +142,7 @@ def _last_read(graph: Graph, value: str) -> str | None:
     """What the last layer with weights on the way to a value reads."""
     while (node := graph.node.get(value)) is not None:
         value = node.inputs[0]
-        if node.op in ("Linear", "Conv", *SUMS):
+        if node.op in ("Linear", "Conv", *SUMS, *DYNAMIC):
             return value
     return None
 

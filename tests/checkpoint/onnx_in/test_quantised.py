@@ -180,13 +180,3 @@ def test_steps_that_are_none_end_with_one_line(
         load_checkpoint(path)
     assert main(["--model", str(path), "no.mp4"]) == 4
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
-
-
-def test_ranges_that_are_chosen_at_run_time_are_refused_by_name(tmp_path: Path) -> None:
-    model = model_of()
-    model.graph.node[0].CopyFrom(
-        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "as", "az"], name="round")
-    )
-    onnx.save(model, tmp_path / "m.onnx")
-    with pytest.raises(CheckpointError, match="'DynamicQuantizeLinear' is not supported"):
-        load_checkpoint(tmp_path / "m.onnx")

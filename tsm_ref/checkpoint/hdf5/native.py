@@ -25,7 +25,7 @@ from tsm_ref.checkpoint.disk import StrPath, sha256_of, write_whole
 from tsm_ref.checkpoint.hdf5.guard import GuardedFile, Stored, import_h5py, open_hdf5, read_tensor
 from tsm_ref.errors import CheckpointError, GraphError, UsageError
 from tsm_ref.graph import Graph
-from tsm_ref.ops_table import REAL, SUMS
+from tsm_ref.ops_table import DYNAMIC, REAL, SUMS
 from tsm_ref.profile import Profile
 
 FORMAT = "tsm-ref checkpoint"
@@ -144,7 +144,7 @@ def _types(graph: Graph, storage: str) -> Mapping[str, tuple[str, ...]]:
 
     What a quantised layer reads is kept as it is: its meaning is exact.
     """
-    exact = {name for node in graph.nodes if node.op in SUMS for name in node.inputs}
+    exact = {name for node in graph.nodes if node.op in (*SUMS, *DYNAMIC) for name in node.inputs}
     return {
         name: types if types != REAL or name in exact else (storage,)
         for name, types in graph.parameter_types.items()

@@ -16,6 +16,7 @@ Read in this order; each knows only those above it.
 ``windows``      convolutions and pools
 ``heads``        means, linear layers, attention
 ``quantised``    values that a file rounds, and its ops that compute with whole numbers
+``dynamic``      values that a file rounds by the range that they have at run time
 ``layers``       the table of the ops that compute
 ``assumptions``  what the axes of the inputs may mean
 ``intake``       what a file does with pictures before its network begins

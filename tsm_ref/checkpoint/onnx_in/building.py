@@ -18,6 +18,9 @@ from tsm_ref.ops_table import OPS, Shape
 
 Array = NDArray[Any]
 
+WHOLE = ("uint8", "int8", "int16")
+"""The types of tensors that are kept as they are: tables, and weights of whole numbers."""
+
 
 class Building:
     """The graph so far. Every element of every value has a number, by which it is known again."""
@@ -48,7 +51,7 @@ class Building:
 
     def parameter(self, name: str, values: Array) -> str:
         """Keep a tensor for the weights; returns its name, a new one where the name is taken."""
-        if values.dtype.itemsize > 1 or values.dtype.kind not in "iu":  # all but tables of 8 bits
+        if str(values.dtype) not in WHOLE:
             values = np.asarray(values, np.float32)
         values = np.ascontiguousarray(values)
         if not np.isfinite(values).all():

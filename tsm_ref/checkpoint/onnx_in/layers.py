@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tsm_ref.checkpoint.finish import Step
-from tsm_ref.checkpoint.onnx_in import heads, quantised, windows
+from tsm_ref.checkpoint.onnx_in import dynamic, heads, quantised, windows
 from tsm_ref.checkpoint.onnx_in.budget import Broken, NotUnderstood
 from tsm_ref.checkpoint.onnx_in.guard import OnnxNode
 from tsm_ref.checkpoint.onnx_in.moves import picks
@@ -16,12 +16,15 @@ from tsm_ref.checkpoint.onnx_in.reading import Array, Reading, Scores, Value
 from tsm_ref.checkpoint.onnx_in.scaling import affine, scaled
 from tsm_ref.checkpoint.onnx_in.values import Finishing, LookedUp, Moved, View, Whole
 from tsm_ref.graph import Node
-from tsm_ref.ops_table import OPS
+from tsm_ref.ops_table import DYNAMIC, OPS
 
 Layer = Callable[[Reading, OnnxNode], list[Value]]
 
 HALF_TYPES = (1, 10, 11, 16)
 INDEX_TYPES = (6, 7)
+
+TAKES_BIAS = {"Conv": 2, "Linear": 2, **dict.fromkeys(DYNAMIC, 3)}
+"""The layers that an addition behind them gives a bias, and how many operands they have without."""
 
 TRAINING = (
     "the node {node} {does}: the file was exported in training mode; call model.eval() and export "
@@ -222,8 +225,8 @@ def _with_bias(
 ) -> View | None:
     """The convolution or linear layer just made, with this bias; None where there is none."""
     last = reading.nodes[-1] if reading.nodes else None
-    fits = last is not None and last.name == view.base.name and last.op in ("Conv", "Linear")
-    if last is None or not fits or len(last.inputs) > 2:
+    fits = last is not None and last.name == view.base.name and last.op in TAKES_BIAS
+    if last is None or not fits or len(last.inputs) > TAKES_BIAS[last.op]:
         return None
     if not any(reading.only_reader(tensor) for tensor in node.inputs if tensor != name):
         return None
@@ -251,6 +254,8 @@ def _sub(reading: Reading, node: OnnxNode) -> list[Value]:
 
 def _mul(reading: Reading, node: OnnxNode) -> list[Value]:
     operands = [reading.values[name] for name in node.inputs]
+    if any(isinstance(operand, dynamic.Sums | dynamic.DrawnScale) for operand in operands):
+        return dynamic.multiplied(reading, node)
     if any(isinstance(operand, np.ndarray) and not np.any(operand) for operand in operands):
         shape = np.broadcast_shapes(*(operand.shape for operand in operands))
         return [np.broadcast_to(np.float32(0), shape)]
@@ -331,6 +336,8 @@ def _dropout(reading: Reading, node: OnnxNode) -> list[Value]:
 
 def _cast(reading: Reading, node: OnnxNode) -> list[Value]:
     value = reading.values[node.inputs[0]]
+    if isinstance(value, dynamic.Sums) and node.attrs.get("to") == 1:
+        return [value]
     if isinstance(value, Whole) and node.attrs.get("to") in INDEX_TYPES:
         return [LookedUp(value)]
     picked = isinstance(value, Finishing) and node.attrs.get("to") in INDEX_TYPES
@@ -375,6 +382,7 @@ def _fused_activation(reading: Reading, node: OnnxNode, view: View) -> View:
 
 
 LAYERS: Mapping[str, Layer] = {
+    **dynamic.LAYERS,
     **quantised.LAYERS,
     "Conv": quantised.tracked(windows.conv),
     "MaxPool": quantised.max_pool(windows.max_pool),

@@ -15,6 +15,7 @@ import numpy as np
 
 from tsm_ref.checkpoint.contents import Array, Checkpoint, FileState, check_scales, shown
 from tsm_ref.checkpoint.disk import StrPath
+from tsm_ref.checkpoint.onnx_in import dynamic
 from tsm_ref.checkpoint.onnx_in.assumptions import Assumption, assumptions
 from tsm_ref.checkpoint.onnx_in.budget import Broken, Budget, NotUnderstood
 from tsm_ref.checkpoint.onnx_in.guard import Dim, OnnxModel, read_onnx
@@ -86,7 +87,7 @@ def checkpoint_of(
         inputs=made.inputs,
         outputs=made.outputs,
         states=made.states,
-        warnings=unsaid if graph is made.graph else (),
+        warnings=(*(unsaid if graph is made.graph else ()), *dynamic.said(graph)),
     )
 
 

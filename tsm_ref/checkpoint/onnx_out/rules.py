@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.checkpoint.onnx_out.dynamic import dynamic_layer
 from tsm_ref.checkpoint.onnx_out.in_space import spatial_shift
 from tsm_ref.checkpoint.onnx_out.in_time import Validity, history, temporal_shift
 from tsm_ref.checkpoint.onnx_out.quantised import (
@@ -20,6 +21,7 @@ from tsm_ref.checkpoint.onnx_out.quantised import (
 from tsm_ref.checkpoint.onnx_out.writer import Writer
 from tsm_ref.errors import GraphError
 from tsm_ref.graph import Graph, Node, ValueType
+from tsm_ref.ops_table import DYNAMIC
 from tsm_ref.passes.streaming import State
 
 Array = NDArray[Any]
@@ -208,6 +210,24 @@ def _linear(writer: Writer, node: Node, weights: Weights) -> None:
     _windowed(writer, node, True, "Gemm", node.inputs[:1], tensors, {"transB": 1})
 
 
+def _dynamic(writer: Writer, node: Node, weights: Weights) -> None:
+    x, *names = node.inputs
+    tensors, attrs, flat = [weights[name] for name in names], {}, True
+    if node.op == "DynamicQuantizeConv":
+        flat = _flat_in_time(node, tensors[0].shape[2])
+        attrs = _window_attrs(node, flat, "strides", "dilations")
+        attrs |= {"group": node.attr("group"), "kernel_shape": list(tensors[0].shape[2 + flat :])}
+        tensors[0] = tensors[0][:, :, 0] if flat else tensors[0]
+    else:
+        tensors[0] = tensors[0].T
+    value = writer.rows[x] if flat else writer.natural(x)
+    op, inputs = dynamic_layer(writer, node.name, value, tuple(tensors), attrs)
+    if flat:
+        writer.rows[node.name] = writer.node(op, inputs, writer.row_name(node.name))
+    else:
+        writer.from_natural(node.name, writer.step(op, inputs, node.name))
+
+
 def _reduce(
     writer: Writer, x: str, axes: list[int], keep: int, name: str, op: str = "ReduceMean"
 ) -> str:
@@ -302,6 +322,7 @@ RULES: Mapping[str, Rule] = {
     "Flatten": _flatten,
     "Squeeze": _squeeze,
     "Linear": _linear,
+    **dict.fromkeys(DYNAMIC, _dynamic),
     "SpatialShift": _spatial_shift,
     "FrameTuple": _frame_tuple,
     "Consensus": _consensus,

@@ -18,7 +18,8 @@ from tsm_ref.engine.exact import FORMULAS, factor_of
 from tsm_ref.engine.on_numpy.conv import row_blocks
 from tsm_ref.engine.on_numpy.frames import ShiftedFrames, copy_frames
 from tsm_ref.graph import Node
-from tsm_ref.reference import quantised
+from tsm_ref.ops_table import DYNAMIC
+from tsm_ref.reference import dynamic, quantised
 
 __all__ = ["QUANTISED"]
 
@@ -32,11 +33,21 @@ EXACT = 1 << 24
 
 def _conv(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     x, weight, scale, bias = inputs
+    outputs, taps = len(weight), weight[0].size
+    sums = _Sums(weight.reshape(outputs, taps), bias, _reach(node, x))
+    return _by_blocks(node, x, weight, sums, _finisher(node, scale), y)
+
+
+Finish = Callable[[Array, slice, Array], None]
+
+
+def _by_blocks(
+    node: Node, x: Array, weight: Array, sums: "_Sums", finish: Finish, y: Array
+) -> Step:
+    """A convolution: `finish` makes y of the sums, block by block."""
     outputs, width, *kernel = weight.shape
     group = node.attr("group")
     size, taps = outputs // group, weight[0].size
-    sums = _Sums(weight.reshape(outputs, taps), bias, node, x.dtype)
-    finish = _finisher(node, scale)
     windows = _Windows(node, x, kernel, y.shape)
     everything = slice(0, outputs)
 
@@ -62,9 +73,44 @@ def _conv(node: Node, inputs: Sequence[Array], y: Array) -> Step:
 
 def _matmul(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     x, weight, scale, bias = inputs
-    sums, finish = _Sums(weight, bias, node, x.dtype), _finisher(node, scale)
+    sums, finish = _Sums(weight, bias, _reach(node, x)), _finisher(node, scale)
     zero, everything = np.float32(node.attr("x_zero_point")), slice(0, len(weight))
     return lambda: finish(sums.of(everything, x.astype(np.float32) - zero), everything, y)
+
+
+def _reach(node: Node, x: Array) -> int:
+    """How large the whole numbers can be that a layer reads, less their zero point."""
+    zero, (least, most) = node.attr("x_zero_point"), quantised.limits(str(x.dtype))
+    return int(max(most - zero, zero - least))
+
+
+def _dynamic(node: Node, inputs: Sequence[Array], y: Array) -> Step:
+    """A layer whose steps are those of the range of what it reads (`tsm_ref.reference.dynamic`)."""
+    x, weight, scale, *bias = inputs
+    attrs = dict(node.attrs)
+    if node.op == "DynamicQuantizeMatMul":  # a convolution of one place per frame
+        x, y, weight = x[..., None, None], y[..., None, None], weight[..., None, None, None]
+    plan = Node(node.name, "QLinearConv", node.inputs, {**attrs, "x_scale": 1.0})
+    centred, factor = np.empty(x.shape, np.float32), np.empty((len(weight), 1), np.float32)
+    offset = bias[0].reshape(-1, 1) if bias else None
+
+    def finish(sums: Array, channels: slice, block: Array) -> None:
+        with np.errstate(over="ignore"):
+            np.multiply(sums, factor[channels], out=block, casting="unsafe")
+            if offset is not None:
+                block += offset[channels]
+
+    none = np.zeros(len(weight), np.int32)
+    sums = _Sums(weight.reshape(len(weight), -1), none, 255)
+    run = _by_blocks(plan, centred, weight, sums, finish, y)
+
+    def step() -> None:
+        whole, steps, zero = dynamic.dynamic_quantize_linear(x)
+        np.subtract(whole, np.float32(zero), out=centred)
+        np.multiply(scale[:, None], steps, out=factor)
+        run()
+
+    return step
 
 
 class _Windows:
@@ -120,12 +166,10 @@ class _Windows:
 class _Sums:
     """``bias + weight @ columns`` modulo 2^32, exactly, as float32(sum)."""
 
-    def __init__(self, weight: Array, bias: Array, node: Node, dtype: np.dtype[Any]) -> None:
+    def __init__(self, weight: Array, bias: Array, reach: int) -> None:
         self._weight = weight.astype(np.float32)
         self._bias = bias.astype(np.float64)[:, None]
-        zero = node.attr("x_zero_point")
-        least, most = quantised.limits(str(dtype))
-        sizes = np.abs(weight.astype(np.int64)) * max(most - zero, zero - least)
+        sizes = np.abs(weight.astype(np.int64)) * reach
         self._spans = _spans(sizes)
         largest = int((sizes.sum(axis=1) + np.abs(bias.astype(np.int64))).max(initial=0))
         self._wraps = largest >= 1 << 31
@@ -204,5 +248,6 @@ QUANTISED: Mapping[str, StepMaker] = {
     **dict.fromkeys(FORMULAS, _by_formula),
     "QLinearConv": _conv,
     "QLinearMatMul": _matmul,
+    **dict.fromkeys(DYNAMIC, _dynamic),
 }
 """One maker of steps per quantised op."""
