@@ -23,6 +23,7 @@
     integer_depthwise  depthwise, plane by plane
     integer_blocks     channels in blocks of 16: what a fused block of layers works on
     integer_inverted   expand, depthwise and project of MobileNetV2 in whole numbers, in one pass
+    integer_pool       the largest of every window
     integer_values     sums, products, tables, means, and rounding to 8 bits
     inverted           expand, depthwise and project of MobileNetV2 in one pass
     resize             8-bit pictures made smaller or larger, as Pillow and OpenCV do

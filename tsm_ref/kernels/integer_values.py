@@ -180,28 +180,3 @@ def mean(
             total += np.int32(x[n, i])
         sums[n - first] = total - np.int32(zero) * np.int32(x.shape[1])
     finish(sums, factor, y[first:last], place, low, high)
-
-
-@compiled()
-def max_pool(
-    x: Array, y: Array, kernel: tuple[int, int], strides: tuple[int, int], pads: tuple[int, int],
-    first: int, last: int,
-) -> None:  # fmt: skip
-    """The largest value of every window of planes (n, H, W); the padding has none."""
-    height, width = x.shape[1:]
-    rows = np.empty(width, x.dtype)
-    for n in range(first, last):
-        for row in range(y.shape[1]):
-            top = row * strides[0] - pads[0]
-            low, high = max(top, 0), min(top + kernel[0], height)
-            rows[:] = x[n, low]
-            for i in range(low + 1, high):
-                for j in range(width):
-                    rows[j] = max(rows[j], x[n, i, j])
-            for column in range(y.shape[2]):
-                left = column * strides[1] - pads[1]
-                start, stop = max(left, 0), min(left + kernel[1], width)
-                best = rows[start]
-                for j in range(start + 1, stop):
-                    best = max(best, rows[j])
-                y[n, row, column] = best

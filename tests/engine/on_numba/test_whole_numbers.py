@@ -160,17 +160,18 @@ def test_tables_and_means(dtype, rng):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kernel", [2, 3])
-def test_the_largest_of_a_window(kernel, dtype, rng):
-    x = whole(rng, (4, 2, 9, 11), dtype)
+@pytest.mark.parametrize(("width", "stride"), [(11, 2), (37, 2), (16, 1), (70, 1)])
+def test_the_largest_of_a_window(kernel, width, stride, dtype, rng):
+    x = whole(rng, (4, 2, 9, width), dtype)
     pads, size = (0, kernel // 2, kernel // 2) * 2, (kernel, kernel)
-    attrs = {"kernel_shape": (1, *size), "strides": (1, 2, 2), "pads": pads}
+    attrs = {"kernel_shape": (1, *size), "strides": (1, stride, stride), "pads": pads}
     node = Node("y", "MaxPool", ("x",), attrs)
     shape = pool_shape([(1, *x.shape)], attrs)[1:]
     y = np.zeros(shape, dtype)
-    padded = np.full((4, 2, 9 + 2 * pads[1], 11 + 2 * pads[1]), np.iinfo(dtype).min, dtype)
-    padded[:, :, pads[1] : pads[1] + 9, pads[1] : pads[1] + 11] = x
-    windows = np.lib.stride_tricks.sliding_window_view(padded, size, (2, 3))[:, :, ::2, ::2]
-    expected = windows.max((-2, -1))[:, :, : shape[2], : shape[3]]
+    edges = ((0, 0), (0, 0), *[(pads[1], pads[1])] * 2)
+    padded = np.pad(x, edges, constant_values=np.iinfo(dtype).min)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, size, (2, 3))
+    expected = windows[:, :, ::stride, ::stride].max((-2, -1))[:, :, : shape[2], : shape[3]]
     np.testing.assert_array_equal(run_kernel(node, (x,), y), expected)
 
 

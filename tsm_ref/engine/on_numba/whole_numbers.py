@@ -25,6 +25,7 @@ from tsm_ref.kernels import (
     integer_conv,
     integer_depthwise,
     integer_pack,
+    integer_pool,
     integer_tile,
     integer_units,
     integer_values,
@@ -345,9 +346,11 @@ def _max_pool(
     plain = kernel[0] == strides[0] == 1 and pads[0] == pads[3] == 0
     if not plain or x.dtype.kind == "f" or tuple(node.attr("dilations")) != (1, 1, 1):
         return None
-    planes = [v.reshape(-1, *v.shape[2:]) for v in (x, y)]
-    how = (kernel[1:], strides[1:], pads[1:3])
-    return Work(partial(integer_values.max_pool, *planes, *how), len(planes[0]))
+    if strides[2] > 2:
+        return None
+    planes = [v.reshape(-1, *v.shape[2:]).view(np.uint8) for v in (x, y)]
+    how = (kernel[1:], strides[1:], pads[1:3], flip_of(x))
+    return Work(partial(integer_pool.max_pool, *planes, *how), len(planes[0]))
 
 
 def _bytes(x: Array) -> NDArray[np.uint8]:
