@@ -5,42 +5,71 @@ import pytest
 
 from tsm_ref.kernels import integer_winograd
 from tsm_ref.kernels.integer_pack import runs_of
-from tsm_ref.kernels.integer_winograd import POINTS, transformed
+from tsm_ref.kernels.integer_units import UNIT
+from tsm_ref.kernels.integer_winograd import FOUR, SIX, chosen, transformed
 
-B = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
-A = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
-
-
-def test_the_identity_holds_with_four_times_the_sum(rng):
-    g, d = rng.integers(-128, 128, (3, 3)), rng.integers(-255, 256, (4, 4))
-    points = transformed(g[None, None].astype(np.int8)).reshape(4, 4)
-    found = A @ (points * (B @ d @ B.T)) @ A.T
-    expected = [[(g * d[i : i + 3, j : j + 3]).sum() for j in range(2)] for i in range(2)]
-    np.testing.assert_array_equal(found, 4 * np.array(expected))
+FORMS = pytest.mark.parametrize("form", [FOUR, SIX], ids=["2x2", "4x4"])
 
 
-def test_products_of_the_worst_numbers_fit():
+class Whole:
+    """What the transforms ask of a builder, for arrays of Python's integers."""
+
+    add, sub, mul = (staticmethod(f) for f in (np.add, np.subtract, np.multiply))
+
+
+def matrix(function, size, monkeypatch):
+    """The matrix of a transform of vectors."""
+    monkeypatch.setattr(integer_winograd, "_times", lambda builder, value, factor: factor * value)
+    return np.array(function(Whole, list(np.eye(size, dtype=np.int64))))
+
+
+@FORMS
+def test_the_identity_holds_with_a_multiple_of_the_sum(form, rng, monkeypatch):
+    n = form.size + 2
+    b, a = (matrix(function, n, monkeypatch) for function in (form.across, form.along))
+    g, d = rng.integers(-128, 128, (3, 3)), rng.integers(-255, 256, (n, n))
+    points = transformed(g[None, None].astype(np.int8), form).reshape(n, n).astype(np.int64)
+    found = a @ (points * (b @ d @ b.T)) @ a.T
+    windows = np.lib.stride_tricks.sliding_window_view(d, (3, 3))
+    sums = np.einsum("ijkl,kl->ij", windows, g)
+    odd = 3 if form == SIX else 1
+    np.testing.assert_array_equal(found, sums * np.outer(form.multiples, form.multiples) * odd**2)
+    assert form.inverse * odd**2 % (1 << 32) == 1
+
+
+@FORMS
+def test_products_of_the_worst_numbers_fit(form, monkeypatch):
     """By the sums of absolute values of the transforms, which their ends reach."""
-    g = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
-    weights = np.kron(np.abs(g), np.abs(g)).sum(1).reshape(POINTS) * 128
-    inputs = np.kron(np.abs(B), np.abs(B)).sum(1).reshape(POINTS) * 255
+    b = np.abs(matrix(form.across, form.size + 2, monkeypatch))
+    weights = np.kron(np.abs(form.g), np.abs(form.g)).sum(1) * 128
+    inputs = np.kron(b, b).sum(1) * 255
     assert max(weights.max(), inputs.max()) < 1 << 15
-    largest = int((weights * inputs).max())
-    for channels in (1, 64, 1024, 1800, 1840, 4096):
-        if integer_winograd.fits(channels):
-            assert channels * largest < 1 << 31
-            assert channels * 36 * 255 * 128 < 1 << 31
-    if integer_winograd.UNIT.group == 2:
-        assert integer_winograd.fits(1024)
+    assert 2 * (weights * inputs).max() < 1 << 31
 
 
+@FORMS
+def test_a_layer_whose_sums_might_be_too_large_takes_another_form(form):
+    per_weight = 9 * 255 * 128
+    channels = form.limit // per_weight
+    frame = (56, 56) if form == SIX else (2, 2)
+    last = np.full((1, channels, 3, 3), -128, np.int8)
+    following = np.full((1, channels + 1, 3, 3), -128, np.int8)
+    found = [chosen(weight, frame) for weight in (last, following)]
+    if UNIT.group == 4 and not UNIT.bytes:
+        assert found == [None, None]
+    else:
+        assert found == [form, FOUR if form == SIX else None]
+
+
+@FORMS
 @pytest.mark.parametrize("size", [4, 5])
-def test_places_cover_every_output_once(size):
+def test_places_cover_every_output_once(size, form):
     outputs = (3, size, size + 2)
-    grid = (3, -(-size // 2), -(-(size + 2) // 2))
-    runs, begins = runs_of(grid, (1, 2, 2), 2 * grid[2] + 2, flat=False)
+    grid = (3, *form.tiles(size, size + 2))
+    strides = (1, form.size, form.size)
+    runs, begins = runs_of(grid, strides, form.size * grid[2] + 2, flat=False)
     seen = np.zeros(np.prod(outputs), int)
-    for at, count, rows in integer_winograd.places_of(runs, begins, outputs):
+    for at, count, rows in integer_winograd.places_of(runs, begins, outputs, form.size):
         for row in range(rows):
             seen[at + row * outputs[2] : at + row * outputs[2] + count] += 1
     assert (seen == 1).all()

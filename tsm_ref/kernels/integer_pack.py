@@ -26,7 +26,7 @@ from tsm_ref.kernels.vector import BYTE, Emitter, Value, address, count, generat
 CHUNK = 16
 """Outputs of a run that are written at once."""
 
-SLACK = 3 * CHUNK
+SLACK = 5 * CHUNK
 """Bytes behind an input that may be read, and are not used."""
 
 COLUMNS, GROUP = UNIT.columns, UNIT.group

@@ -1,20 +1,22 @@
 """3x3 convolutions of whole numbers with fewer multiplications, and without an error.
 
-F(2x2, 3x3) of Lavin and Gray (2016, section 4.1) computes four outputs from sixteen products
-instead of thirty-six::
+F(m x m, 3 x 3) of Lavin and Gray (2016, section 4.1) computes the m^2 outputs of a tile from
+(m + 2)^2 products instead of 9 m^2::
 
     Y = A^T [ (G g G^T) * (B^T d B) ] A
 
-Its matrices B and A hold -1, 0 and 1, and G holds halves. With 2G instead of G everything is a
-whole number, and the result four times the sum: its last two bits are zero, and shifted away. The
-transformed numbers need 12 bits where inputs and weights have 9 and 8, so they are products of
-`pairs`; `fits` says how many channels may be summed before 32 bits do not hold the result.
+Its matrices B and A are whole; the rows of G are made so here by factors that A takes back, and the
+result is a multiple of the sum (`Form.multiples`). Its odd part, 9, is divided away by the inverse
+of 9 modulo 2^32, which is exact, and the powers of two are shifted away. The transformed numbers
+need up to 16 bits, so they are products of `pairs`; `chosen` says which of the two forms fits a
+layer, by the largest sum that its weights allow.
 
 This is the float engine's way to save multiplications, but there it costs accuracy; whole numbers
 lose nothing, so nobody can tell which way was taken.
 """
 
 import itertools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,13 +30,11 @@ from tsm_ref.kernels.integer_pack import (
     COLUMNS,
     PANEL_SLACK,
     STEP_BYTES,
-    centred,
     interleaved,
 )
-from tsm_ref.kernels.integer_tile import SUM, call_tiles, picked, rounded, splat
+from tsm_ref.kernels.integer_tile import SHORT, SUM, call_tiles, rounded, splat
 from tsm_ref.kernels.integer_units import PAIRS, UNIT
 from tsm_ref.kernels.vector import (
-    BYTE,
     FLOAT,
     INT32,
     Emitter,
@@ -48,11 +48,82 @@ from tsm_ref.kernels.vector import (
 Array = NDArray[Any]
 
 ROWS = PAIRS.rows
-POINTS = 16
-"""Products of a tile."""
 
-_TILES = 8  # of rows, whose sums are transformed while they are in the first cache
+_SUM_BYTES = 1 << 15  # of the tiles of rows that are transformed together
 _PACKED_BYTES = 1 << 18
+_MOST_WEIGHT_BYTES = 1 << 23  # of a layer with 36 products: more are not read fast enough
+
+Vectors = list[Value]
+
+
+class Form(NamedTuple):
+    """How the outputs of a tile are computed: B^T and A^T as functions of vectors."""
+
+    size: int  # outputs of a tile, along height and width: m
+    g: tuple[tuple[int, int, int], ...]  # the rows of G, times their factors
+    across: Callable[[Any, Vectors], Vectors]  # B^T d
+    along: Callable[[Any, Vectors], Vectors]  # A^T m, the factors of G taken back
+    multiples: tuple[int, ...]  # of each output, without the 3 where that is a factor
+    inverse: int  # of the square of what remains: 1 or 9, modulo 2^32
+
+    @property
+    def points(self) -> int:
+        """Products of a tile."""
+        return (self.size + 2) ** 2
+
+    @property
+    def limit(self) -> int:
+        """What sums must be smaller than, so that their multiples are known modulo 2^32."""
+        return (1 << 31) // max(self.multiples) ** 2
+
+    def tiles(self, height: int, width: int) -> tuple[int, int]:
+        """Tiles of a frame."""
+        return -(-height // self.size), -(-width // self.size)
+
+
+def _across_four(builder: Any, d: Vectors) -> Vectors:
+    minus, plus = builder.sub, builder.add
+    return [minus(d[0], d[2]), plus(d[1], d[2]), minus(d[2], d[1]), minus(d[1], d[3])]
+
+
+def _along_four(builder: Any, m: Vectors) -> Vectors:
+    minus, plus = builder.sub, builder.add
+    return [plus(plus(m[0], m[1]), m[2]), minus(minus(m[1], m[2]), m[3])]
+
+
+def _across_six(builder: Any, d: Vectors) -> Vectors:
+    minus, plus = builder.sub, builder.add
+    even, odd = minus(d[4], _times(builder, d[2], 4)), minus(d[3], _times(builder, d[1], 4))
+    near, far = minus(d[4], d[2]), _times(builder, minus(d[3], d[1]), 2)
+    first = plus(_times(builder, minus(d[0], d[2]), 4), near)
+    last = plus(_times(builder, minus(d[1], d[3]), 4), minus(d[5], d[3]))
+    return [first, plus(even, odd), minus(even, odd), plus(near, far), minus(near, far), last]
+
+
+def _along_six(builder: Any, m: Vectors) -> Vectors:
+    minus, plus = builder.sub, builder.add
+    p, q, r, s = plus(m[1], m[2]), minus(m[1], m[2]), plus(m[3], m[4]), minus(m[3], m[4])
+    return [
+        plus(plus(_times(builder, m[0], 6), _times(builder, p, 4)), r),
+        plus(_times(builder, q, 2), s),
+        plus(p, r),
+        plus(plus(q, _times(builder, s, 2)), _times(builder, m[5], 6)),
+    ]
+
+
+def _times(builder: Any, value: Value, factor: int) -> Value:
+    if factor == 6:
+        return _times(builder, builder.add(value, _times(builder, value, 2)), 2)
+    shift = factor.bit_length() - 1
+    return builder.shl(value, ir.Constant(value.type, [shift] * value.type.count))
+
+
+FOUR = Form(2, ((2, 0, 0), (1, 1, 1), (1, -1, 1), (0, 0, 2)), _across_four, _along_four, (2, 2), 1)
+SIX = Form(
+    4, ((1, 0, 0), (-1, -1, -1), (-1, 1, -1), (1, 2, 4), (1, -2, 4), (0, 0, 1)),
+    _across_six, _along_six, (8, 4, 2, 2), 954437177,
+)  # fmt: skip
+"""F(2 x 2) and F(4 x 4): four and six numbers in a row of d."""
 
 
 class IntegerWinograd(NamedTuple):
@@ -62,6 +133,7 @@ class IntegerWinograd(NamedTuple):
     runs: NDArray[np.int64]
     begins: NDArray[np.int64]
     places: NDArray[np.int64]  # of each run, see `places_of`
+    size: int  # of the form
     weights: Array  # (points, tiles, steps, rows, 2)
     bias: NDArray[np.int32]  # (1, rows of all tiles)
     factor: NDArray[np.float32]
@@ -81,37 +153,42 @@ class IntegerWinograd(NamedTuple):
         return len(self.begins) - 1
 
 
-def fits(channels: int) -> bool:
-    """Whether 32 bits hold the sums over so many channels, whatever inputs and weights are.
+def chosen(weight: Array, frame: tuple[int, int]) -> Form | None:
+    """The form with the fewest products for weights (O, C, 3, 3) and a frame, if one is worth it.
 
-    A product is at most (4 x 255) (9 x 128), and four times the sum must be less than
-    2^31: 4 x 9 x channels x 255 x 128.
-
-    >>> fits(1024), fits(2048)
-    (True, False)
+    >>> chosen(np.ones((16, 16, 3, 3), np.int8), (2, 2)) == SIX
+    False
     """
-    worth = UNIT.group == 2 or UNIT.bytes
-    return worth and channels * max(1020 * 1152, 36 * 255 * 128) < 1 << 31
+    if UNIT.group == 4 and not UNIT.bytes:
+        return None
+    largest = 255 * int(np.abs(weight.astype(np.int64)).sum((1, 2, 3)).max())
+    best = None
+    for form in (FOUR, SIX):
+        heavy = form == SIX and 2 * form.points * weight[..., 0, 0].size > _MOST_WEIGHT_BYTES
+        cost = form.points * int(np.prod(form.tiles(*frame)))
+        if largest < form.limit and not heavy and (best is None or cost < best[0]):
+            best = cost, form
+    return best and best[1]
 
 
-def transformed(weight: Array) -> Array:
-    """The weights (O, C, 3, 3) as sixteen matrices (O, C) of 16 bits, four times too large."""
-    g = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
+def transformed(weight: Array, form: Form) -> Array:
+    """The weights (O, C, 3, 3) as a matrix (O, C) of 16 bits for every product of a tile."""
+    g = np.array(form.g)
     points = np.einsum("ai,ocij,bj->aboc", g, weight.astype(np.int64), g)
-    return np.asarray(points.reshape(POINTS, *weight.shape[:2]), np.int16)
+    return np.asarray(points.reshape(form.points, *weight.shape[:2]), np.int16)
 
 
-def packed_weights(weight: Array) -> Array:
+def packed_weights(weight: Array, form: Form) -> Array:
     """The weights (O, C, 3, 3) as the tiles read them."""
-    return np.concatenate([pack_tiles(matrix, 1, PAIRS) for matrix in transformed(weight)])
+    return np.concatenate([pack_tiles(matrix, 1, PAIRS) for matrix in transformed(weight, form)])
 
 
 def places_of(
-    runs: NDArray[np.int64], begins: NDArray[np.int64], outputs: tuple[int, int, int]
+    runs: NDArray[np.int64], begins: NDArray[np.int64], outputs: tuple[int, int, int], size: int
 ) -> NDArray[np.int64]:
-    """Where the outputs of each run go: (its first, how many, how many rows: 1 or 2)."""
+    """Where the outputs of each run go: (its first, how many, how many rows: up to `size`)."""
     frames, height, width = outputs
-    tiles = (-(-height // 2), -(-width // 2))
+    tiles = (-(-height // size), -(-width // size))
     found = []
     for panel, (first, last) in enumerate(itertools.pairwise(begins)):
         columns = [*runs[first:last, 0].tolist()]
@@ -120,82 +197,100 @@ def places_of(
         for column, end in zip(columns, ends, strict=True):
             t, place = divmod(panel * COLUMNS + column, tiles[0] * tiles[1])
             row, tile = divmod(place, tiles[1])
-            at = (t * height + 2 * row) * width + 2 * tile
-            size = min(2 * (end - column), width - 2 * tile)
-            found.append((at, size, min(2, height - 2 * row)))
+            at = (t * height + size * row) * width + size * tile
+            count = min(size * (end - column), width - size * tile)
+            found.append((at, count, min(size, height - size * row)))
     return np.array(found, np.int64)
 
 
-def _write_input(
-    emit: Emitter, out: Value, step: Value, flip: Value, zero: Value, row: Value, a: Value, b: Value
-) -> None:
-    """B^T d B of `CHUNK` tiles beside each other, of two channels, to all points."""
-    minus, plus = emit.builder.sub, emit.builder.add
+def _writers(form: Form) -> tuple[Any, Any]:
+    """The transforms of a form, as intrinsics: of inputs, and of sums."""
 
-    def across(d: list[Value]) -> list[Value]:
-        return [minus(d[0], d[2]), plus(d[1], d[2]), minus(d[2], d[1]), minus(d[1], d[3])]
+    def write_input(
+        emit: Emitter, out: Value, step: Value, flip: Value, zero: Value, row: Value, a: Value,
+        b: Value,
+    ) -> None:  # fmt: skip
+        """B^T d B of `CHUNK` tiles beside each other, of two channels, to all points."""
+        builder, count = emit.builder, form.size + 2
+        both = []
+        for place in (a, b):
+            rows = []
+            for i in range(count):
+                base = emit.move(emit.bytes_at(place), emit.times(row, i))
+                rows.append(form.across(builder, _columns(emit, base, form.size, flip, zero)))
+            columns = [form.across(builder, list(column)) for column in zip(*rows, strict=True)]
+            both.append([column[i] for i in range(count) for column in columns])
+        for point, pair in enumerate(zip(*both, strict=True)):
+            value = interleaved(emit, *pair)
+            base = emit.move(emit.bytes_at(out), emit.times(step, point))
+            builder.store(value, emit.pointer(base, 0, value.type), align=1)
 
-    both = []
-    for place in (a, b):
-        rows = []
-        for i in range(4):
-            base = emit.move(emit.bytes_at(place), emit.times(row, i))
-            rows.append(across(_four(emit, base, flip, zero)))
-        columns = [across(list(column)) for column in zip(*rows, strict=True)]
-        both.append([columns[j][i] for i in range(4) for j in range(4)])
-    for point, pair in enumerate(zip(*both, strict=True)):
-        value = interleaved(emit, *pair)
-        base = emit.move(emit.bytes_at(out), emit.times(step, point))
-        emit.builder.store(value, emit.pointer(base, 0, value.type), align=1)
+    def write_output(
+        emit: Emitter, sums: Value, point: Value, bias: Value, factor: Value, y: Value, zero: Value,
+        low: Value, high: Value,
+    ) -> None:  # fmt: skip
+        """A^T M A of one row of a tile, finished: `size` rows of ``size COLUMNS`` bytes."""
+        builder, size = emit.builder, form.size
+        kind = ir.VectorType(INT32, emit.lanes)
+        start = splat(emit, emit.load(emit.bytes_at(bias), 0, INT32), kind)
+        scale = emit.splat(emit.load(emit.bytes_at(factor), 0, FLOAT))
+
+        def finished(value: Value, multiple: int) -> Value:
+            if form.inverse != 1:
+                value = builder.mul(value, ir.Constant(kind, [form.inverse] * emit.lanes))
+            shift = ir.Constant(kind, [multiple.bit_length() - 1] * emit.lanes)
+            total = builder.add(builder.ashr(value, shift), start)
+            value = emit.product(builder.sitofp(total, emit.vector), scale)
+            return rounded(emit, [value], zero, low, high)
+
+        for v in range(PAIRS.vectors):
+            m = []
+            for p in range(form.points):
+                base = emit.move(emit.bytes_at(sums), emit.times(point, p))
+                m.append(builder.load(emit.pointer(base, v * emit.bytes, kind), align=4))
+            rows = [
+                form.along(builder, m[first : first + size + 2])
+                for first in range(0, form.points, size + 2)
+            ]
+            columns = [form.along(builder, list(column)) for column in zip(*rows, strict=True)]
+            for i in range(size):
+                parts = [
+                    finished(columns[j][i], form.multiples[i] * form.multiples[j])
+                    for j in range(size)
+                ]
+                while len(parts) > 1:
+                    half = len(parts) // 2
+                    parts = [interleaved(emit, *two) for two in
+                             zip(parts[:half], parts[half:], strict=True)]  # fmt: skip
+                (line,) = parts
+                place = size * (i * COLUMNS + v * emit.lanes)
+                where = emit.pointer(emit.bytes_at(y), place, line.type)
+                builder.store(line, where, align=1)
+
+    return (
+        generated(address, *[count] * 4, address, address)(write_input),
+        generated(address, count, address, address, address, count, real, real)(write_output),
+    )
 
 
-def _four(emit: Emitter, base: Value, flip: Value, zero: Value) -> list[Value]:
-    """The columns 2 i, 2 i + 1, 2 i + 2 and 2 i + 3 of one row, for `CHUNK` values of i."""
-    kind = ir.VectorType(BYTE, 2 * CHUNK)
-    found = []
-    for start in (0, 2):
-        pair = emit.builder.load(emit.pointer(base, start, kind), align=1)
-        for first in (0, 1):
-            values = picked(emit, pair, pair, range(first, 2 * CHUNK, 2))
-            found.append(centred(emit, values, flip, zero))
+def _columns(emit: Emitter, base: Value, size: int, flip: Value, zero: Value) -> Vectors:
+    """The columns ``size i .. size i + size + 1`` of one row, for `CHUNK` values of i."""
+    builder = emit.builder
+    whole, wide = ir.IntType(8 * size), ir.VectorType(SHORT, CHUNK)
+    flips, zeros = splat(emit, flip, wide), splat(emit, zero, wide)
+    kind, found = ir.VectorType(whole, CHUNK), []
+    for start in (0, size):
+        tiles = builder.load(emit.pointer(base, start, kind), align=1)
+        for column in range(size if start == 0 else 2):
+            shift = ir.Constant(kind, [8 * column] * CHUNK)
+            byte = builder.and_(builder.lshr(tiles, shift), ir.Constant(kind, [255] * CHUNK))
+            value = byte if size == 2 else builder.trunc(byte, wide)
+            found.append(builder.sub(builder.xor(value, flips), zeros))
     return found
 
 
-def _write_output(
-    emit: Emitter, sums: Value, point: Value, bias: Value, factor: Value, y: Value, zero: Value,
-    low: Value, high: Value,
-) -> None:  # fmt: skip
-    """A^T M A of one row of a tile, finished: 2 rows of ``2 COLUMNS`` bytes."""
-    builder = emit.builder
-    kind = ir.VectorType(INT32, emit.lanes)
-    minus, plus = builder.sub, builder.add
-    start = splat(emit, emit.load(emit.bytes_at(bias), 0, INT32), kind)
-    scale = emit.splat(emit.load(emit.bytes_at(factor), 0, FLOAT))
-    two = ir.Constant(kind, [2] * emit.lanes)
-
-    def along(m: list[Value]) -> list[Value]:
-        return [plus(plus(m[0], m[1]), m[2]), minus(minus(m[1], m[2]), m[3])]
-
-    for v in range(PAIRS.vectors):
-        m = []
-        for p in range(POINTS):
-            base = emit.move(emit.bytes_at(sums), emit.times(point, p))
-            m.append(builder.load(emit.pointer(base, v * emit.bytes, kind), align=4))
-        rows = [along(m[4 * i : 4 * i + 4]) for i in range(4)]
-        columns = [along(list(column)) for column in zip(*rows, strict=True)]
-        for i in range(2):
-            halves = []
-            for j in range(2):
-                total = plus(builder.ashr(columns[j][i], two), start)
-                value = emit.product(builder.sitofp(total, emit.vector), scale)
-                halves.append(rounded(emit, [value], zero, low, high))
-            pair = interleaved(emit, *halves)
-            where = emit.pointer(emit.bytes_at(y), 2 * (i * COLUMNS + v * emit.lanes), pair.type)
-            builder.store(pair, where, align=1)
-
-
-_input = generated(address, *[count] * 4, address, address)(_write_input)
-_output = generated(address, count, address, address, address, count, real, real)(_write_output)
+_input_four, _output_four = _writers(FOUR)
+_input_six, _output_six = _writers(SIX)
 
 
 @compiled()
@@ -208,7 +303,11 @@ def _transform(layer: IntegerWinograd, panel: int, out: int, point: int) -> None
             first = layer.frames[2 * step, time] + offset
             second = layer.frames[min(2 * step + 1, channels), time] + offset
             place = out + step * STEP_BYTES + 4 * layer.runs[run, 0]
-            _input(place, point, layer.flip, layer.input_zero, layer.row_bytes, first, second)
+            how = (place, point, layer.flip, layer.input_zero, layer.row_bytes, first, second)
+            if layer.size == 2:
+                _input_four(*how)
+            else:
+                _input_six(*how)
 
 
 @compiled()
@@ -217,13 +316,17 @@ def _finish(
 ) -> None:
     """Transform the sums of one channel, and put them where they belong."""
     point = sums.shape[1] * sums.shape[2] * 4
-    _output(
+    how = (
         sums[0, row:].ctypes.data, point, layer.bias[0, channel:].ctypes.data,
         layer.factor[0, channel:].ctypes.data, results.ctypes.data, layer.zero, layer.low,
         layer.high,
     )  # fmt: skip
+    if layer.size == 2:
+        _output_four(*how)
+    else:
+        _output_six(*how)
     for run in range(layer.begins[panel], layer.begins[panel + 1]):
-        column = 2 * layer.runs[run, 0]
+        column = layer.size * layer.runs[run, 0]
         at, size = layer.places[run, 0], layer.places[run, 1]
         for i in range(layer.places[run, 2]):
             for j in range(size):
@@ -233,23 +336,24 @@ def _finish(
 @compiled()
 def run_integer_winograd(layer: IntegerWinograd, first: int, last: int) -> None:
     """Compute panels ``first .. last - 1`` of a layer."""
-    _, tiles, steps = layer.weights.shape[:3]
+    points, tiles, steps = layer.weights.shape[:3]
     point = steps * STEP_BYTES + PANEL_SLACK  # what is written too much is nobody's
-    panel_bytes = POINTS * point
+    panel_bytes = points * point
     block = max(1, min(last - first, _PACKED_BYTES // panel_bytes))
     packed = np.empty(block * panel_bytes, np.uint8)
-    sums = np.empty((POINTS, _TILES * ROWS, COLUMNS), np.int32)
-    results = np.empty((2, 2 * COLUMNS), np.uint8)
+    together = max(1, _SUM_BYTES // (points * ROWS * COLUMNS * 4))
+    sums = np.empty((points, together * ROWS, COLUMNS), np.int32)
+    results = np.empty((layer.size, layer.size * COLUMNS), np.uint8)
     for begin in range(first, last, block):
         end = min(begin + block, last)
         for panel in range(begin, end):
             _transform(layer, panel, packed.ctypes.data + (panel - begin) * panel_bytes, point)
-        for tile in range(0, tiles, _TILES):
-            n = min(_TILES, tiles - tile)
+        for tile in range(0, tiles, together):
+            n = min(together, tiles - tile)
             channel = tile * ROWS
             for panel in range(begin, end):
                 x = packed.ctypes.data + (panel - begin) * panel_bytes
-                for p in range(POINTS):
+                for p in range(points):
                     call_tiles(
                         layer.code, x + p * point, layer.weights[p, tile:].ctypes.data, steps, n,
                         0, 0, sums[p].ctypes.data, COLUMNS * 4, SUM, 0, layer.low, layer.high,

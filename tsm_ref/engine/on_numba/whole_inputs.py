@@ -59,7 +59,7 @@ class Source:
     """Where a layer reads its input: in place, or in a copy with the zero point around it."""
 
     def __init__(
-        self, node: Node, x: Array, kernel: Sequence[int], flat: bool, even: bool = False
+        self, node: Node, x: Array, kernel: Sequence[int], flat: bool, multiple: int = 1
     ) -> None:
         self._node, self._x, self._kernel = node, x, tuple(kernel)
         self.flip = flip_of(x)
@@ -69,7 +69,7 @@ class Source:
         zero = np.uint8(node.attr("x_zero_point") & 255)
         self._padded: Array | None = None
         if not flat:
-            more = (height % 2, width % 2) if even else (0, 0)
+            more = (-height % multiple, -width % multiple)
             self._sides = (pads[1], pads[2], pads[4] + more[0], pads[5] + more[1])
             above, left, below, right = self._sides
             shape = (channels, frames, above + height + below, left + width + right)

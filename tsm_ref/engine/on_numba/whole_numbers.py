@@ -137,8 +137,9 @@ def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Ar
         return None
     if _is_depthwise(node, x, weight):
         return _depthwise(node, inputs, y)
-    if _saves(node, x, weight):
-        return _winograd(engine, node, inputs, y)
+    form = _form(node, x, weight)
+    if form is not None:
+        return _winograd(engine, node, inputs, y, form)
     if sw > 2:
         return None
     flat = kernel[1:] == (1, 1) and (sh, sw) == (1, 1) and not any(node.attr("pads"))
@@ -196,9 +197,9 @@ def _matmul(
     return _conv(engine, conv, five, y.reshape(len(y), 1, 1, -1))
 
 
-def _saves(node: Node, x: Array, weight: Array) -> bool:
-    """Whether a layer is a 3x3 convolution that can do with fewer multiplications."""
-    return bool(
+def _form(node: Node, x: Array, weight: Array) -> integer_winograd.Form | None:
+    """How a layer can do with fewer multiplications, if it is a 3x3 convolution."""
+    plain = (
         weight.shape[2:] == (1, 3, 3)
         and node.attr("group") == 1
         and node.attr("dtype") != "float32"
@@ -207,23 +208,29 @@ def _saves(node: Node, x: Array, weight: Array) -> bool:
         and node.attr("pads") == (0, 1, 1, 0, 1, 1)
         and min(weight.shape[:2]) >= 16
         and min(x.shape[2:]) >= 4
-        and integer_winograd.fits(weight.shape[1])
     )
+    return integer_winograd.chosen(weight[:, :, 0], x.shape[2:]) if plain else None
 
 
-def _winograd(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array) -> Work:
+def _winograd(
+    engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array,
+    form: integer_winograd.Form,
+) -> Work:  # fmt: skip
     x, weight, scale, bias = inputs
-    source = Source(node, x, weight.shape[2:], flat=False, even=True)
-    tiles = (y.shape[1], -(-y.shape[2] // 2), -(-y.shape[3] // 2))
-    runs, begins = integer_pack.runs_of(tiles, (1, 2, 2), source.width, flat=False)
+    source = Source(node, x, weight.shape[2:], flat=False, multiple=form.size)
+    tiles, strides = (y.shape[1], *form.tiles(*y.shape[2:])), (1, form.size, form.size)
+    runs, begins = integer_pack.runs_of(tiles, strides, source.width, flat=False)
     weights = engine.packed(
-        node, "winograd", lambda: integer_winograd.packed_weights(weight[:, :, 0])
+        node,
+        f"winograd {form.size}",
+        lambda: integer_winograd.packed_weights(weight[:, :, 0], form),
     )
     layer = integer_winograd.IntegerWinograd(
         frames=source.addresses(),
         runs=runs,
         begins=begins,
-        places=integer_winograd.places_of(runs, begins, y.shape[1:]),
+        places=integer_winograd.places_of(runs, begins, y.shape[1:], form.size),
+        size=form.size,
         weights=weights,
         bias=integer_conv.pack_rows(bias, 1),
         factor=integer_conv.pack_rows(factor_of(node, scale), 1),
