@@ -16,7 +16,7 @@ lose nothing, so nobody can tell which way was taken.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,9 +30,10 @@ from tsm_ref.kernels.integer_pack import (
     COLUMNS,
     PANEL_SLACK,
     STEP_BYTES,
+    copy_byte,
     interleaved,
 )
-from tsm_ref.kernels.integer_tile import SHORT, SUM, call_tiles, rounded, splat
+from tsm_ref.kernels.integer_tile import SHORT, SUM, call_tiles, picked, rounded, splat
 from tsm_ref.kernels.integer_units import PAIRS, UNIT
 from tsm_ref.kernels.vector import (
     FLOAT,
@@ -203,27 +204,33 @@ def places_of(
     return np.array(found, np.int64)
 
 
-def _writers(form: Form) -> tuple[Any, Any]:
-    """The transforms of a form, as intrinsics: of inputs, and of sums."""
+def _input(form: Form, lanes: int) -> Any:
+    """The transform of inputs, as an intrinsic."""
 
     def write_input(
         emit: Emitter, out: Value, step: Value, flip: Value, zero: Value, row: Value, a: Value,
         b: Value,
     ) -> None:  # fmt: skip
-        """B^T d B of `CHUNK` tiles beside each other, of two channels, to all points."""
-        builder, count = emit.builder, form.size + 2
-        both = []
-        for place in (a, b):
+        """B^T d B of `lanes` tiles beside each other, of two channels, to all points."""
+        builder, count, both = emit.builder, form.size + 2, []
+        for places in [[a], [b]] if lanes == CHUNK else [[a, b]]:
             rows = []
             for i in range(count):
-                base = emit.move(emit.bytes_at(place), emit.times(row, i))
-                rows.append(form.across(builder, _columns(emit, base, form.size, flip, zero)))
+                bases = [emit.move(emit.bytes_at(p), emit.times(row, i)) for p in places]
+                rows.append(form.across(builder, _columns(emit, bases, form.size, flip, zero)))
             columns = [form.across(builder, list(column)) for column in zip(*rows, strict=True)]
             both.append([column[i] for i in range(count) for column in columns])
         for point, pair in enumerate(zip(*both, strict=True)):
-            value = interleaved(emit, *pair)
+            order = [half * lanes + lane for lane in range(lanes) for half in range(2)]
+            value = picked(emit, pair[0], pair[-1], order)
             base = emit.move(emit.bytes_at(out), emit.times(step, point))
             builder.store(value, emit.pointer(base, 0, value.type), align=1)
+
+    return generated(address, *[count] * 4, address, address)(write_input)
+
+
+def _output(form: Form) -> Any:
+    """The transform of sums, as an intrinsic."""
 
     def write_output(
         emit: Emitter, sums: Value, point: Value, bias: Value, factor: Value, y: Value, zero: Value,
@@ -267,20 +274,21 @@ def _writers(form: Form) -> tuple[Any, Any]:
                 where = emit.pointer(emit.bytes_at(y), place, line.type)
                 builder.store(line, where, align=1)
 
-    return (
-        generated(address, *[count] * 4, address, address)(write_input),
-        generated(address, count, address, address, address, count, real, real)(write_output),
-    )
+    return generated(address, count, address, address, address, count, real, real)(write_output)
 
 
-def _columns(emit: Emitter, base: Value, size: int, flip: Value, zero: Value) -> Vectors:
-    """The columns ``size i .. size i + size + 1`` of one row, for `CHUNK` values of i."""
-    builder = emit.builder
+def _columns(emit: Emitter, bases: Sequence[Value], size: int, flip: Value, zero: Value) -> Vectors:
+    """The columns ``size i .. size i + size + 1`` of rows, for so many i that they are `CHUNK`."""
+    builder, lanes = emit.builder, CHUNK // len(bases)
     whole, wide = ir.IntType(8 * size), ir.VectorType(SHORT, CHUNK)
     flips, zeros = splat(emit, flip, wide), splat(emit, zero, wide)
     kind, found = ir.VectorType(whole, CHUNK), []
     for start in (0, size):
-        tiles = builder.load(emit.pointer(base, start, kind), align=1)
+        pieces = [
+            builder.load(emit.pointer(base, start, ir.VectorType(whole, lanes)), align=1)
+            for base in bases
+        ]
+        tiles = pieces[0] if lanes == CHUNK else picked(emit, pieces[0], pieces[1], range(CHUNK))
         for column in range(size if start == 0 else 2):
             shift = ir.Constant(kind, [8 * column] * CHUNK)
             byte = builder.and_(builder.lshr(tiles, shift), ir.Constant(kind, [255] * CHUNK))
@@ -289,8 +297,9 @@ def _columns(emit: Emitter, base: Value, size: int, flip: Value, zero: Value) ->
     return found
 
 
-_input_four, _output_four = _writers(FOUR)
-_input_six, _output_six = _writers(SIX)
+HALF = CHUNK // 2
+_input_four, _half_four, _output_four = _input(FOUR, CHUNK), _input(FOUR, HALF), _output(FOUR)
+_input_six, _half_six, _output_six = _input(SIX, CHUNK), _input(SIX, HALF), _output(SIX)
 
 
 @compiled()
@@ -304,10 +313,33 @@ def _transform(layer: IntegerWinograd, panel: int, out: int, point: int) -> None
             second = layer.frames[min(2 * step + 1, channels), time] + offset
             place = out + step * STEP_BYTES + 4 * layer.runs[run, 0]
             how = (place, point, layer.flip, layer.input_zero, layer.row_bytes, first, second)
-            if layer.size == 2:
+            narrow = layer.width <= HALF * layer.size
+            if layer.size == 2 and narrow:
+                _half_four(*how)
+            elif layer.size == 2:
                 _input_four(*how)
+            elif narrow:
+                _half_six(*how)
             else:
                 _input_six(*how)
+
+
+@generated(address, address)
+def _copy_four(emit: Emitter, x: Value, y: Value) -> None:
+    value = emit.load(emit.bytes_at(x), 0, INT32)
+    emit.builder.store(value, emit.pointer(emit.bytes_at(y), 0, INT32), align=1)
+
+
+@compiled(inline="always")
+def _copy(x: int, y: int, size: int) -> None:
+    """Copy bytes from address to address, and no more than those."""
+    for i in range(0, size - 3, 4):
+        _copy_four(x + i, y + i)
+    if size >= 4:
+        _copy_four(x + size - 4, y + size - 4)
+    else:
+        for i in range(size):
+            copy_byte(x + i, y + i)
 
 
 @compiled()
@@ -329,8 +361,12 @@ def _finish(
         column = layer.size * layer.runs[run, 0]
         at, size = layer.places[run, 0], layer.places[run, 1]
         for i in range(layer.places[run, 2]):
-            for j in range(size):
-                layer.y[channel, at + i * layer.width + j] = results[i, column + j]
+            source = results.ctypes.data + i * layer.size * COLUMNS + column
+            _copy(
+                source,
+                layer.y.ctypes.data + channel * layer.y.shape[1] + at + i * layer.width,
+                size,
+            )
 
 
 @compiled()

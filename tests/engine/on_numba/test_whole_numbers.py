@@ -64,6 +64,8 @@ def a_conv(rng, x, y, kernel=(1, 1, 1), stride=1, group=1, dilation=1, dtype="ui
 
 SHIFTS = {"d": (1, 1, -1, -1, 2) + (0,) * 11}
 
+NARROW = {"d": (1,) * 5 + (-1,) * 5 + (0,) * 8}
+
 CONVOLUTIONS = {
     "1x1": ((16, 3, 9, 7), 20, {}),
     "1x1, shifted": ((16, 5, 9, 7), 20, SHIFTS),
@@ -76,6 +78,9 @@ CONVOLUTIONS = {
     "real, 3x3": ((16, 2, 9, 8), 16, {"dtype": "float32", "kernel": (1, 3, 3)}),
     "3x3": ((16, 2, 9, 8), 20, {"kernel": (1, 3, 3), **SHIFTS}),
     "3x3, even": ((18, 3, 8, 20), 37, {"kernel": (1, 3, 3)}),
+    "3x3, narrow": ((18, 3, 14, 13), 20, {"kernel": (1, 3, 3), **NARROW}),
+    "3x3, in eights": ((18, 2, 27, 28), 20, {"kernel": (1, 3, 3)}),
+    "3x3, wide": ((16, 1, 5, 75), 16, {"kernel": (1, 3, 3)}),
     "3x3, few": ((6, 3, 8, 20), 7, {"kernel": (1, 3, 3)}),
     "3x3, stride 2": ((16, 2, 9, 8), 20, {"kernel": (1, 3, 3), "stride": 2, **SHIFTS}),
     "3x3, dilated": ((16, 2, 9, 8), 20, {"kernel": (1, 3, 3), "dilation": 2}),
@@ -106,12 +111,13 @@ def test_convolutions(case, dtype, threads, rng):
 
 @pytest.mark.parametrize("kernel", [(1, 1, 1), (1, 3, 3)])
 @pytest.mark.parametrize("ends", [(0, 255), (255, 0)])
-def test_the_largest_sums(kernel, ends, rng):
+@pytest.mark.parametrize("channels", [1024, 114])
+def test_the_largest_sums(kernel, ends, channels, rng):
     """All products at their ends: nothing saturates, and nothing wraps too early."""
-    node, operands = a_conv(rng, ("uint8", (1024, 1, 4, 4)), 16, kernel, x_zero_point=ends[0])
+    node, operands = a_conv(rng, ("uint8", (channels, 1, 4, 4)), 16, kernel, x_zero_point=ends[0])
     x, weight, scale, bias = operands
     x[...], weight[...] = ends[1], -128
-    scale = np.full_like(scale, node.attr("y_scale") / 0.02 / (1024 * 32640 * 9 / 100))
+    scale = np.full_like(scale, node.attr("y_scale") / 0.02 / (channels * 32640 * 9 / 100))
     operands = (x, weight, scale, bias)
     expected = FORMULAS["QLinearConv"](node, x[None], *operands[1:])[0]
     found = run_kernel(node, operands, np.zeros_like(expected))
