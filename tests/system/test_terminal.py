@@ -229,3 +229,8 @@ def test_nothing_else_prints():
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
                     found.add(path.relative_to(ROOT).as_posix())
     assert found == PRINTERS
+
+
+def test_name_and_password_of_an_address_are_not_said(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("error: rtsp://me:secr@et@camera:554/a@b and http://camera/c@d: no")
+    assert capsys.readouterr().err == "error: rtsp://***@camera:554/a@b and http://camera/c@d: no\n"

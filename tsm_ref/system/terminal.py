@@ -18,6 +18,9 @@ __all__ = ["ReaderGone", "printable", "say", "tell"]
 COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 """The only sequences that a coloured line may have: those that rich writes."""
 
+_CREDENTIALS = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://)[^/\s]*@")
+"""What stands between the scheme and the host of an address."""
+
 
 class ReaderGone(WriteError):
     """Nobody reads stdout any more, as after ``| head -1``: no reason to say anything."""
@@ -58,10 +61,14 @@ def say(text: str, *, colour: bool = False) -> None:
 
 
 def tell(text: str) -> None:
-    """Write a message of one line to stderr; a message that nobody takes is no error."""
+    """Write a message of one line to stderr; a message that nobody takes is no error.
+
+    Whose name and password stand in an address is not said: messages end up in logs.
+    """
     with suppress(OSError):
         if sys.stderr is not None:
-            print(printable(" ".join(text.split())), file=sys.stderr, flush=True)
+            message = _CREDENTIALS.sub(r"\1***@", " ".join(text.split()))
+            print(printable(message), file=sys.stderr, flush=True)
 
 
 def _coloured(line: str) -> str:

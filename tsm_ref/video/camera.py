@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from tsm_ref.errors import VideoError
@@ -15,6 +16,8 @@ NETWORK = ("rtsp://", "http://", "https://")
 
 _DEVICES = {"linux": "video4linux2,v4l2", "darwin": "avfoundation", "win32": "dshow"}
 """FFmpeg's devices that read cameras."""
+_SOON = 100
+"""Frames of a server after which its timestamps are missed."""
 _PATIENCE = (10.0, 10.0)
 """Seconds in which a server has to answer, and in which each frame has to come."""
 
@@ -65,10 +68,12 @@ class NetworkSource(VideoFile):
     """A `FrameSource` over RTSP, HTTP or HTTPS: only for who asks for it by its address.
 
     A server that does not answer within 10 seconds, or lets a frame wait so long, ends the source
-    with a `VideoError`; nothing is connected again. No other protocol and no playlist is followed.
+    with a `VideoError`; nothing is connected again. Of RTSP nobody can tell whether a server that
+    hangs up has come to the end: that is a warning. No other protocol and no playlist is followed.
     """
 
     def __init__(self, address: str, *, allow_partial: bool = True) -> None:
+        self._without_times = 0
         super().__init__(address, allow_partial=allow_partial)
 
     def _checked(self, path: str | os.PathLike[str], regular: bool) -> str:
@@ -89,3 +94,15 @@ class NetworkSource(VideoFile):
 
     def _broken(self, reason: str) -> None:
         raise VideoError(f"the connection broke or stood still ({reason}): start it again")
+
+    def packets(self) -> Iterator[Any]:
+        """The stream's compressed packets, as they come."""
+        yield from super().packets()
+        if self.format_name == "rtsp":
+            self.warn("the server has hung up: the video ends here, or the connection is lost")
+
+    def _unstamped(self) -> None:
+        """The first frames of RTSP may come before the time that they belong to is known."""
+        self._without_times += 1
+        if self._without_times == _SOON:
+            super()._unstamped()

@@ -312,9 +312,12 @@ class VideoFile:
         self._last_stamp = stamp
         time = self.clock.show(stamp, picture.duration)
         if not self.clock.stamped:
-            rate = float(self.stream.average_rate or 0) or ASSUMED_RATE
-            self.warn(f"there are no timestamps: {rate:g} frames per second are assumed")
+            self._unstamped()
         return time
+
+    def _unstamped(self) -> None:
+        rate = float(self.stream.average_rate or 0) or ASSUMED_RATE
+        self.warn(f"there are no timestamps: {rate:g} frames per second are assumed")
 
     def _notice_fields(self, picture: Any) -> None:
         if picture.interlaced_frame and not self.interlaced:
