@@ -23,8 +23,8 @@ def test_depthwise_is_within_the_bound(stride, shape, rng, conv_formula, within_
     for parts in (1, 3):
         y = aligned(ly.size).view(np.float32)
         plan = plan_depthwise(
-            Layout(clips * frames, c, height, width, 1, 1), ly, stride, pack_depthwise(w),
-            pack_bias(b), x=source, y=y, low=0, high=6,
+            Layout(clips * frames, c, height, width, 1, 1), ly, pack_depthwise(w), pack_bias(b), 3,
+            stride, x=source, y=y, low=0, high=6,
         )  # fmt: skip
         assembler = Assembler()
         assembler.step(DEPTHWISE_STEP, plan)

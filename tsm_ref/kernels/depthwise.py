@@ -1,8 +1,9 @@
-"""Depthwise 3x3 convolution on the blocked layout: one filter for each channel, 16 at a time.
+"""Depthwise convolution on the blocked layout: one filter for each channel, 16 at a time.
 
-The nine weights of a block of channels stay in registers while the kernel passes over rows of
-output pixels. Where the three input rows of an output row lie is a table, so they may be rows of
-a padded plane or of a ring of rows.
+The weights of a block of channels stay in registers, as many as there are, while the kernel passes
+over rows of output pixels. Where the input rows of an output row lie is a table, so they may be
+rows of a padded plane or of a ring of rows. Behind a temporal shift another table says by how much
+the plane of a frame is elsewhere.
 """
 
 from collections.abc import Sequence
@@ -22,12 +23,14 @@ from tsm_ref.kernels.vector import (
     address,
     count,
     generated,
+    integer_at,
     real,
 )
 
-ROW_FIELDS = ("above", "middle", "below", "y")
-"""A row of the table of output rows: byte offsets of the first pixels read in three input rows, and
-of the first pixel of the output row."""
+SIZES = (3, 5, 7)
+"""Heights and widths of the filters that there are kernels for."""
+
+STRIDES = (1, 2)
 
 DEPTHWISE = np.dtype(
     [
@@ -36,10 +39,13 @@ DEPTHWISE = np.dtype(
         ("x_block", np.int64),  # bytes between blocks of channels
         ("y_block", np.int64),
         ("blocks", np.int64),  # blocks of channels; of one chunk in a fused block
-        ("rows", np.int64),  # address of the table of output rows
+        ("rows", np.int64),  # address of the table of output rows, see `depthwise_rows`
         ("row_count", np.int64),
+        ("moves", np.int64),  # 0, or the address of what is added to x by [frame][block]
+        ("frame_rows", np.int64),  # rows of a frame
         ("width", np.int64),  # pixels of an output row
-        ("stride", np.int64),  # 1 or 2
+        ("size", np.int64),  # one of `SIZES`
+        ("stride", np.int64),  # one of `STRIDES`
         ("weights", np.int64),  # address of what `pack_depthwise` returns
         ("bias", np.int64),
         ("low", np.float32),
@@ -47,26 +53,29 @@ DEPTHWISE = np.dtype(
     ],
     align=True,
 )
-"""A planned depthwise 3x3 convolution, for `run_depthwise`."""
+"""A planned depthwise convolution, for `run_depthwise`."""
 
-_ROW_BYTES = 8 * len(ROW_FIELDS)
-_TAPS_BYTES = 9 * PIXEL
 _ACROSS = 7  # output pixels whose sums are held in registers together
 
 
 def pack_depthwise(weights: NDArray[Any]) -> NDArray[np.float32]:
-    """Return (C, 1, 1, 3, 3) as [block][tap][channel], the last block filled up with zeros."""
-    channels = len(weights)
+    """Return (C, 1, 1, K, K) as [block][tap][channel], the last block filled up with zeros."""
+    channels, taps = len(weights), weights[0].size
     blocks = -(-channels // BLOCK)
-    padded = np.zeros((blocks * BLOCK, 9), np.float32)
-    padded[:channels] = weights.reshape(channels, 9)
-    packed = aligned(blocks * _TAPS_BYTES).view(np.float32)
-    packed[:] = padded.reshape(blocks, BLOCK, 9).transpose(0, 2, 1).ravel()
+    padded = np.zeros((blocks * BLOCK, taps), np.float32)
+    padded[:channels] = weights.reshape(channels, taps)
+    packed = aligned(blocks * taps * PIXEL).view(np.float32)
+    packed[:] = padded.reshape(blocks, BLOCK, taps).transpose(0, 2, 1).ravel()
     return packed
 
 
-def depthwise_rows(x: Layout, y: Layout, stride: int = 1) -> NDArray[np.int64]:
+def depthwise_rows(
+    x: Layout, y: Layout, stride: int = 1, size: int = 3, pads: tuple[int, int] = (1, 1)
+) -> NDArray[np.int64]:
     """Return the rows of every frame of `y`, from an `x` with a border of zeros.
+
+    One of them holds the byte offsets of the first pixels read in `size` input rows, and of the
+    first pixel of the output row; `pads` are those above and to the left.
 
     >>> x = Layout(frames=1, channels=16, height=4, width=4, before=1, after=1)
     >>> depthwise_rows(x, Layout(1, 16, 2, 2), stride=2).tolist()
@@ -74,22 +83,32 @@ def depthwise_rows(x: Layout, y: Layout, stride: int = 1) -> NDArray[np.int64]:
     """
     frame, row = (i.ravel() for i in np.indices((y.frames, y.height)))
     x_start, y_start = (np.array([z.start(f) for f in range(y.frames)]) for z in (x, y))
-    first = x_start[frame] + x.at(y=-1, x=-1) + row * stride * x.row
+    first = x_start[frame] + x.at(y=-pads[0], x=-pads[1]) + row * stride * x.row
     out = y_start[frame] + y.at() + row * y.row
-    return np.stack([first, first + x.row, first + 2 * x.row, out], axis=1)
+    return np.stack([*(first + i * x.row for i in range(size)), out], axis=1)
 
 
 def plan_depthwise(
     x: Layout,
     y: Layout,
-    stride: int,
     weights: NDArray[np.float32],
     bias: NDArray[np.float32],
+    size: int = 3,
+    stride: int = 1,
+    pads: tuple[int, int] = (1, 1),
+    planes: NDArray[np.int64] | None = None,
     /,
     **fields: Any,
 ) -> Plan:
-    """Plan a depthwise convolution with padding 1 of an `x` that has a border of zeros."""
-    rows = depthwise_rows(x, y, stride)
+    """Plan a depthwise convolution of an `x` that has a border of zeros as wide as its `pads`.
+
+    ``planes[frame, block]`` are the offsets of the planes that an output frame reads, where they
+    are not its own.
+    """
+    rows = depthwise_rows(x, y, stride, size, pads)
+    if planes is not None:
+        own = np.array([x.start(frame) for frame in range(y.frames)])
+        fields["moves"] = planes - own[:, None] - np.arange(x.blocks) * x.block
     return planned(
         DEPTHWISE,
         **{"low": -np.inf, "high": np.inf, **fields},
@@ -98,44 +117,46 @@ def plan_depthwise(
         blocks=y.blocks,
         rows=rows,
         row_count=len(rows),
+        frame_rows=y.height,
         width=y.width,
+        size=size,
         stride=stride,
         weights=weights,
         bias=bias,
     )
 
 
-def _write_rows(stride: int) -> Any:
+def _write_rows(size: int, stride: int) -> Any:
     @generated(address, count, address, address, address, address, count, real, real)
     def rows(
         emit: Emitter, table: Value, row_count: Value, x: Value, y: Value, weights: Value,
         bias: Value, width: Value, low: Value, high: Value,
     ) -> None:  # fmt: skip
-        """Write all rows of one block of channels; its weights stay in registers."""
+        """Write all rows of one block of channels."""
         lower, upper = emit.splat(low), emit.splat(high)
         whole, rest = emit.divide(width, _ACROSS)
         for part in range(0, PIXEL, emit.bytes):
             start = emit.load(emit.bytes_at(bias), part)
-            taps = [emit.load(emit.bytes_at(weights), tap * PIXEL + part) for tap in range(9)]
+            taps = [emit.load(emit.bytes_at(weights), tap * PIXEL + part) for tap in range(size**2)]
 
             def pixels(across: int, inputs: Sequence[Value], out: Value, part: int = part,
                        taps: Sequence[Value] = taps, start: Value = start) -> None:  # fmt: skip
                 sums = [start] * across
                 for v, line in enumerate(inputs):
-                    for column in range((across - 1) * stride + 3):
+                    for column in range((across - 1) * stride + size):
                         value = emit.load(line, column * PIXEL + part)
-                        for u in range(3):
+                        for u in range(size):
                             i, outside = divmod(column - u, stride)
                             if not outside and 0 <= i < across:
-                                sums[i] = emit.fma(value, taps[3 * v + u], sums[i])
+                                sums[i] = emit.fma(value, taps[size * v + u], sums[i])
                 for i, total in enumerate(sums):
                     emit.store(emit.clamp(total, lower, upper), out, i * PIXEL + part)
 
             with emit.loop(row_count) as over:
-                row = emit.move(emit.bytes_at(table), emit.times(over.index, _ROW_BYTES))
-                offsets = [emit.load(row, 8 * i, INT) for i in range(4)]
-                lines = [emit.move(emit.bytes_at(x), offset) for offset in offsets[:3]]
-                out = emit.move(emit.bytes_at(y), offsets[3])
+                row = emit.move(emit.bytes_at(table), emit.times(over.index, 8 * (size + 1)))
+                offsets = [emit.load(row, 8 * i, INT) for i in range(size + 1)]
+                lines = [emit.move(emit.bytes_at(x), offset) for offset in offsets[:-1]]
+                out = emit.move(emit.bytes_at(y), offsets[-1])
                 with emit.when(emit.nonzero(whole)), emit.loop(whole) as over_tiles:
                     i = emit.times(over_tiles.index, _ACROSS * PIXEL)
                     pixels(_ACROSS, _moved(emit, lines, i, stride), emit.move(out, i))
@@ -151,29 +172,56 @@ def _moved(emit: Emitter, lines: Sequence[Value], offset: Value, stride: int) ->
     return [emit.move(line, emit.times(offset, stride)) for line in lines]
 
 
-_rows_1 = _write_rows(1)
-_rows_2 = _write_rows(2)
+_rows_3_1, _rows_3_2 = _write_rows(3, 1), _write_rows(3, 2)
+_rows_5_1, _rows_5_2 = _write_rows(5, 1), _write_rows(5, 2)
+_rows_7_1, _rows_7_2 = _write_rows(7, 1), _write_rows(7, 2)
+
+
+def _plane(layer: Any, x: int, y: int, block: int, first: int, last: int) -> None:
+    """Compute rows of one block of channels, with the weights of `block`."""
+    rows = layer.rows + first * 8 * (layer.size + 1)
+    weights = layer.weights + block * layer.size * layer.size * PIXEL
+    bias, n, width = layer.bias + block * PIXEL, last - first, layer.width
+    low, high = layer.low, layer.high
+    if layer.size == 3:
+        if layer.stride == 1:
+            _rows_3_1(rows, n, x, y, weights, bias, width, low, high)
+        else:
+            _rows_3_2(rows, n, x, y, weights, bias, width, low, high)
+    elif layer.size == 5:
+        if layer.stride == 1:
+            _rows_5_1(rows, n, x, y, weights, bias, width, low, high)
+        else:
+            _rows_5_2(rows, n, x, y, weights, bias, width, low, high)
+    elif layer.stride == 1:
+        _rows_7_1(rows, n, x, y, weights, bias, width, low, high)
+    else:
+        _rows_7_2(rows, n, x, y, weights, bias, width, low, high)
 
 
 def depthwise(layer: Any, x: int, y: int, block: int, first: int, last: int) -> None:
     """Compute rows ``first .. last - 1`` of a `DEPTHWISE`, with the weights from `block` on."""
-    rows = layer.rows + first * _ROW_BYTES
     for i in range(layer.blocks):
-        weights = layer.weights + (block + i) * _TAPS_BYTES
-        bias = layer.bias + (block + i) * PIXEL
-        x_i, y_i = x + i * layer.x_block, y + i * layer.y_block
-        if layer.stride == 1:
-            _rows_1(rows, last - first, x_i, y_i, weights, bias, layer.width, layer.low, layer.high)
-        else:
-            _rows_2(rows, last - first, x_i, y_i, weights, bias, layer.width, layer.low, layer.high)
+        _plane(layer, x + i * layer.x_block, y + i * layer.y_block, block + i, first, last)
 
 
 def run_depthwise(layers: NDArray[Any], index: int, first: int, last: int) -> None:
     """Compute rows ``first .. last - 1`` of a planned `DEPTHWISE`."""
     layer = layers[index]
-    if first < last:
-        depthwise(layer, layer.x, layer.y, 0, first, last)
+    if layer.moves == 0:
+        if first < last:
+            depthwise(layer, layer.x, layer.y, 0, first, last)
+        return
+    while first < last:
+        frame = first // layer.frame_rows
+        end = min(last, (frame + 1) * layer.frame_rows)
+        for i in range(layer.blocks):
+            move = integer_at(layer.moves + 8 * (frame * layer.blocks + i))
+            x = layer.x + i * layer.x_block + move
+            _plane(layer, x, layer.y + i * layer.y_block, i, first, end)
+        first = end
 
 
+_plane = compiled()(_plane)
 depthwise = compiled()(depthwise)
 run_depthwise = compiled()(run_depthwise)

@@ -292,6 +292,7 @@ def plan_inverted(
         rows=tables.rows,
         row_count=len(tables.rows),
         width=y.width,
+        size=3,
         stride=stride,
         weights=pack_depthwise(middle),
         bias=pack_bias(biases[1]),

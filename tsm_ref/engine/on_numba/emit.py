@@ -165,18 +165,23 @@ def _lane_copy(x: int, y: int, pixels: int, lanes: tuple[int, int]) -> Plan:
 def _depthwise(site: Site, layer: Layer) -> list[Piece]:
     node, x, y = layer.node, site.layouts[layer.x], site.layouts[layer.name]
     low, high = limits(node)
+    pads = node.attr("pads")
+    planes, copies = _planes(site, layer, x) if any(node.attr("d")) else (None, [])
     plan = plan_depthwise(
         x,
         y,
-        node.attr("strides")[1],
         site.pack(node.inputs[1], "depthwise", pack_depthwise),
         site.pack(node.inputs[2], "bias", pack_bias),
+        site.shapes[node.inputs[1]][-1],
+        node.attr("strides")[1],
+        (pads[1], pads[2]),
+        planes,
         x=site.blocked(layer.x),
         y=site.blocked(layer.name),
         low=low,
         high=high,
     )
-    return _activated(site, layer, _kept(site, DEPTHWISE_STEP, plan))
+    return _activated(site, layer, [*copies, *_kept(site, DEPTHWISE_STEP, plan)])
 
 
 def _inverted(site: Site, layer: Layer) -> list[Piece]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.graph import Graph, Node
+from tsm_ref.kernels.depthwise import SIZES, STRIDES
 from tsm_ref.kernels.machine import BLOCK
 from tsm_ref.ops_table import Shape
 
@@ -186,17 +187,27 @@ def _best_tile(height: int, width: int, filters: int) -> int:
 
 
 def _is_depthwise(node: Node, x: Shape, weight: Shape) -> bool:
-    strides = node.attr("strides")
+    strides, pads, size = node.attr("strides"), node.attr("pads"), weight[-1]
     return (
-        weight == (x[1], 1, 1, 3, 3)
+        weight == (x[1], 1, 1, size, size)
+        and size in SIZES
         and node.attr("group") == x[1]
         and strides[0] == 1
         and strides[1] == strides[2]
-        and strides[1] in (1, 2)
-        and node.attr("pads") == (0, 1, 1, 0, 1, 1)
+        and strides[1] in STRIDES
+        and pads[0] == pads[3] == 0
         and node.attr("dilations") == (1, 1, 1)
-        and not any(node.attr("d"))
         and len(node.inputs) < 4
+    )
+
+
+def _is_middle(node: Node, x: Shape, weight: Shape) -> bool:
+    """Return whether a depthwise convolution is one that the fused block knows."""
+    return (
+        _is_depthwise(node, x, weight)
+        and weight[-1] == 3
+        and node.attr("pads") == (0, 1, 1, 0, 1, 1)
+        and not any(node.attr("d"))
     )
 
 
@@ -219,7 +230,7 @@ def _inverted_residuals(graph: Graph, shapes: Shapes) -> dict[str, Layer]:
             and last.inputs[0] == middle.name
             and graph.consumers[first.name] == (middle,)
             and not {first.name, middle.name} & set(graph.outputs)
-            and _is_depthwise(middle, shapes[first.name], shapes[middle.inputs[1]])
+            and _is_middle(middle, shapes[first.name], shapes[middle.inputs[1]])
             and _is_expand(first, shapes)
             and _is_project(last, shapes)
             and all(node.attr("activation") in ("", "Relu", "Clip") for node in chain)
