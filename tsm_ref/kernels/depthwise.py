@@ -27,7 +27,7 @@ from tsm_ref.kernels.vector import (
     real,
 )
 
-SIZES = (3, 5, 7)
+SIZES = (1, 3, 5, 7)
 """Heights and widths of the filters that there are kernels for."""
 
 STRIDES = (1, 2)
@@ -172,6 +172,7 @@ def _moved(emit: Emitter, lines: Sequence[Value], offset: Value, stride: int) ->
     return [emit.move(line, emit.times(offset, stride)) for line in lines]
 
 
+_rows_1_1, _rows_1_2 = _write_rows(1, 1), _write_rows(1, 2)
 _rows_3_1, _rows_3_2 = _write_rows(3, 1), _write_rows(3, 2)
 _rows_5_1, _rows_5_2 = _write_rows(5, 1), _write_rows(5, 2)
 _rows_7_1, _rows_7_2 = _write_rows(7, 1), _write_rows(7, 2)
@@ -193,10 +194,15 @@ def _plane(layer: Any, x: int, y: int, block: int, first: int, last: int) -> Non
             _rows_5_1(rows, n, x, y, weights, bias, width, low, high)
         else:
             _rows_5_2(rows, n, x, y, weights, bias, width, low, high)
+    elif layer.size == 7:
+        if layer.stride == 1:
+            _rows_7_1(rows, n, x, y, weights, bias, width, low, high)
+        else:
+            _rows_7_2(rows, n, x, y, weights, bias, width, low, high)
     elif layer.stride == 1:
-        _rows_7_1(rows, n, x, y, weights, bias, width, low, high)
+        _rows_1_1(rows, n, x, y, weights, bias, width, low, high)
     else:
-        _rows_7_2(rows, n, x, y, weights, bias, width, low, high)
+        _rows_1_2(rows, n, x, y, weights, bias, width, low, high)
 
 
 def depthwise(layer: Any, x: int, y: int, block: int, first: int, last: int) -> None:

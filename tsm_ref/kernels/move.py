@@ -1,17 +1,13 @@
-"""Moving values without changing them, into the blocked layout and out of it; and activations."""
+"""Moving values without changing them, into the blocked layout and out of it."""
 
-import math
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.blocked import PIXEL
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.vector import FLOAT, FLOAT_BYTES, Emitter, Value, address, floats_at, generated
-
-carray: Any = getattr(numba, "carray")  # noqa: B009 - numba does not list it for type checkers
+from tsm_ref.kernels.vector import FLOAT, FLOAT_BYTES, Emitter, Value, address, generated
 
 COPY = np.dtype(
     [
@@ -28,20 +24,6 @@ COPY = np.dtype(
     align=True,
 )
 """A planned copy of equally spaced rows of equally spaced pieces, for `run_copy`."""
-
-TANH, SIGMOID, LEAKY_RELU, HARD_SIGMOID, HARD_SWISH = range(5)
-
-ACTIVATION = np.dtype(
-    [
-        ("kind", np.int64),
-        ("x", np.int64),  # address; the values are replaced
-        ("count", np.int64),  # how many float32 values
-        ("alpha", np.float32),  # the slope of LEAKY_RELU and of HARD_SIGMOID
-        ("beta", np.float32),  # the offset of HARD_SIGMOID
-    ],
-    align=True,
-)
-"""A planned activation that is not a clamp, for `run_activation`."""
 
 
 @generated(address, address)
@@ -69,35 +51,6 @@ def run_copy(layers: NDArray[Any], index: int, first: int, last: int) -> None:
                 _copy_float(x + offset, y + offset)
             x += layer.x_piece
             y += layer.y_piece
-
-
-def activate(x: NDArray[Any], kind: int, alpha: float, beta: float) -> None:
-    """Replace every value of a flat array by its activation.
-
-    >>> x = np.array([-1.0, 0.0, 2.0])
-    >>> activate(x, LEAKY_RELU, 0.5, 0.0)
-    >>> x
-    array([-0.5,  0. ,  2. ])
-    """
-    for i in range(len(x)):
-        value = x[i]
-        if kind == TANH:
-            x[i] = math.tanh(value)
-        elif kind == SIGMOID:
-            e = math.exp(-abs(value))
-            x[i] = e / (1 + e) if value < 0 else 1 / (1 + e)
-        elif kind == LEAKY_RELU:
-            x[i] = value if value > 0 else value * alpha
-        else:
-            gate = min(max(alpha * value + beta, x.dtype.type(0)), x.dtype.type(1))
-            x[i] = gate if kind == HARD_SIGMOID else value * gate
-
-
-def run_activation(layers: NDArray[Any], index: int, first: int, last: int) -> None:
-    """Replace values ``first .. last - 1`` of a planned `ACTIVATION`."""
-    layer = layers[index]
-    values = carray(floats_at(layer.x + 4 * first), (last - first,))
-    activate(values, layer.kind, layer.alpha, layer.beta)
 
 
 def fill_blocked(x: NDArray[Any], blocked: NDArray[Any], border: int) -> None:
@@ -143,7 +96,5 @@ def read_blocked(blocked: NDArray[Any], border: int, x: NDArray[Any]) -> None:
 
 
 run_copy = compiled()(run_copy)
-activate = compiled()(activate)
-run_activation = compiled()(run_activation)
 fill_blocked = compiled()(fill_blocked)
 read_blocked = compiled()(read_blocked)

@@ -14,11 +14,13 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from tsm_ref.kernels.activation import ACTIVATION, run_activation
 from tsm_ref.kernels.cache import compiled
 from tsm_ref.kernels.conv import CONVOLUTION, run_convolution
 from tsm_ref.kernels.depthwise import DEPTHWISE, run_depthwise
+from tsm_ref.kernels.elementwise import ELEMENTWISE, run_elementwise
 from tsm_ref.kernels.inverted import INVERTED, InvertedPlan, run_inverted
-from tsm_ref.kernels.move import ACTIVATION, COPY, run_activation, run_copy
+from tsm_ref.kernels.move import COPY, run_copy
 from tsm_ref.kernels.plans import Plan
 from tsm_ref.kernels.pool import POOL, run_pool
 from tsm_ref.kernels.vector import INT, INT32, Emitter, Value, address, count, intrinsic_of
@@ -36,15 +38,18 @@ class Program(NamedTuple):
     pools: NDArray[Any]
     copies: NDArray[Any]
     activations: NDArray[Any]
+    elementwises: NDArray[Any]
 
 
 CONVOLUTION_STEP, WINOGRAD_STEP, DEPTHWISE_STEP, INVERTED_STEP = 0, 1, 2, 3
-POOL_STEP, COPY_STEP, ACTIVATION_STEP = 4, 5, 6
+POOL_STEP, COPY_STEP, ACTIVATION_STEP, ELEMENTWISE_STEP = 4, 5, 6, 7
 
-KINDS = (CONVOLUTION, WINOGRAD, DEPTHWISE, INVERTED, POOL, COPY, ACTIVATION)
+KINDS = (CONVOLUTION, WINOGRAD, DEPTHWISE, INVERTED, POOL, COPY, ACTIVATION, ELEMENTWISE)
 """The dtype of the plans of each kind of step."""
 
-PIECES = ("group_count", "block_count", "row_count", "strip_count", "planes", "count", "count")
+PIECES = (
+    "group_count", "block_count", "row_count", "strip_count", "planes", "count", "count", "planes",
+)  # fmt: skip
 """The field that says of how many pieces a layer of each kind consists."""
 
 
@@ -167,6 +172,8 @@ def run(program: Program, part: int, parts: int, counter: int) -> None:
             run_copy(program.copies, index, first, last)
         elif kind == ACTIVATION_STEP:
             run_activation(program.activations, index, first, last)
+        elif kind == ELEMENTWISE_STEP:
+            run_elementwise(program.elementwises, index, first, last)
         if parts > 1 and not _meet(counter, parts * (number + 1)):
             return
 

@@ -81,16 +81,8 @@ def _load_integer(_: Any, builder: Any, signature: Any, arguments: Sequence[Valu
     return emit.load(emit.bytes_at(arguments[0]), 0, INT)
 
 
-def _as_pointer(context: Any, builder: Any, signature: Any, arguments: Sequence[Value]) -> Value:
-    return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-
 integer_at = intrinsic_of(types.int64(address), _load_integer)
 """``integer_at(location)`` is the 64-bit integer stored at an address."""
-
-_pointer: Any = types.CPointer
-floats_at = intrinsic_of(_pointer(real)(address), _as_pointer)
-"""``floats_at(location)`` is the address as a pointer to float32 values, for ``carray``."""
 
 
 class Emitter:

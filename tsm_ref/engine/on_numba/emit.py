@@ -1,30 +1,27 @@
 """One function per kind of layer: from a node and the places of its values to planned kernels.
 
-Each returns the pieces of the layer: (kind of step, index of the plan, frame). A frame of None
-means that the plan can be run in equal parts, one for each frame.
+Each returns the pieces of the layer; see `tsm_ref.engine.on_numba.pieces`.
 """
 
 from collections.abc import Callable, Mapping
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tsm_ref.engine.on_numba import lowering
-from tsm_ref.engine.on_numba.lowering import Layer, limits, moves_of
+from tsm_ref.engine.on_numba.lowering import Layer, limits_of, moves_of
+from tsm_ref.engine.on_numba.pieces import Array, Piece, activated, kept, planes_of
 from tsm_ref.engine.on_numba.site import Site
-from tsm_ref.engine.on_numba.sources import frame_sources_of, mixed_blocks
+from tsm_ref.engine.on_numba.sources import frame_sources_of
+from tsm_ref.engine.on_numba.values import added, concatenated, elementwise, flattened
 from tsm_ref.graph import Node
 from tsm_ref.kernels import move, tables
-from tsm_ref.kernels.blocked import FLOAT_BYTES, PIXEL, Layout
+from tsm_ref.kernels.blocked import Layout
 from tsm_ref.kernels.conv import pack_bias, pack_matrix, pack_weights, plan_convolution
 from tsm_ref.kernels.depthwise import pack_depthwise, plan_depthwise
 from tsm_ref.kernels.inverted import bind_inverted, plan_inverted
-from tsm_ref.kernels.plans import Plan, planned
+from tsm_ref.kernels.plans import planned
 from tsm_ref.kernels.pool import MAXIMUM, MEAN, MEAN_WITH_PADDING, plan_pool
 from tsm_ref.kernels.program import (
-    ACTIVATION_STEP,
     CONVOLUTION_STEP,
     COPY_STEP,
     DEPTHWISE_STEP,
@@ -33,18 +30,6 @@ from tsm_ref.kernels.program import (
     WINOGRAD_STEP,
 )
 from tsm_ref.kernels.winograd import plan_winograd, transform_weights
-
-Array = NDArray[Any]
-Piece = tuple[int, int, int | None]
-
-_ACTIVATIONS: Mapping[str, tuple[int, float | None, float]] = {
-    "Tanh": (move.TANH, 0.0, 0.0),
-    "Sigmoid": (move.SIGMOID, 0.0, 0.0),
-    "LeakyRelu": (move.LEAKY_RELU, None, 0.0),
-    "HardSigmoid": (move.HARD_SIGMOID, 1 / 6, 0.5),
-    "HardSwish": (move.HARD_SWISH, 1 / 6, 0.5),
-}
-"""Kind, alpha (None: the node's) and beta of the activations that are not clamps."""
 
 
 def _segments(
@@ -71,7 +56,7 @@ def _direct(site: Site, layer: Layer) -> list[Piece]:
     if residual is not None:
         r, at = site.layouts[residual], site.blocked(residual)
     segments = _segments(site, node, x, start, moves_of(layer))
-    low, high = limits(node)
+    low, high = limits_of(node)
     plan = plan_convolution(
         x,
         y,
@@ -88,7 +73,7 @@ def _direct(site: Site, layer: Layer) -> list[Piece]:
         low=low,
         high=high,
     )
-    return _activated(site, layer, _kept(site, CONVOLUTION_STEP, plan))
+    return activated(site, layer, kept(site, CONVOLUTION_STEP, plan), node.attr("activation"))
 
 
 def _winograd(site: Site, layer: Layer) -> list[Piece]:
@@ -96,8 +81,8 @@ def _winograd(site: Site, layer: Layer) -> list[Piece]:
     residual, r, at = layer.residual, None, 0
     if residual is not None:
         r, at = site.layouts[residual], site.blocked(residual)
-    low, high = limits(node)
-    planes, copies = _planes(site, layer, x)
+    low, high = limits_of(node)
+    planes, copies = planes_of(site, layer, x)
     plan, products = plan_winograd(
         x,
         y,
@@ -116,57 +101,14 @@ def _winograd(site: Site, layer: Layer) -> list[Piece]:
         high=high,
     )
     index = site.assembler.keep_winograd(plan, products)
-    return _activated(site, layer, [*copies, (WINOGRAD_STEP, index, None)])
-
-
-def _planes(site: Site, layer: Layer, x: Layout) -> tuple[NDArray[np.int64], list[Piece]]:
-    """Return the offset of the plane that every frame reads for each block of channels.
-
-    Where a temporal shift gives the channels of a block different frames, the plane is put
-    together by copies, which come first.
-    """
-    sources = frame_sources_of(layer.node, x)[:, 0]
-    start = site.blocked(layer.x)
-    starts = np.array([x.start(frame) for frame in range(x.frames)])
-    first = sources[:, :: x.lanes]
-    offsets = starts[first] + np.arange(x.blocks) * x.block
-    planes = np.where(first < 0, site.zeros - start, offsets)
-    copies: list[Piece] = []
-    for i, block in enumerate(mixed_blocks(x, sources)):
-        for frame, row in enumerate(sources[:, block * x.lanes : (block + 1) * x.lanes]):
-            mixed = site.address(f"{layer.name} mixed") + (i * len(sources) + frame) * x.block
-            planes[frame, block] = mixed - start
-            cuts = [0, *(1 + np.flatnonzero(np.diff(row))), len(row)]
-            for a, b in pairwise(cuts):
-                source = site.zeros
-                if row[a] >= 0:
-                    source = start + int(starts[row[a]]) + block * x.block
-                lanes = (int(a) * FLOAT_BYTES, int(b) * FLOAT_BYTES)
-                plan = _lane_copy(source, mixed, x.block // PIXEL, lanes)
-                copies.append((COPY_STEP, site.assembler.keep(COPY_STEP, plan), frame))
-    return planes, copies
-
-
-def _lane_copy(x: int, y: int, pixels: int, lanes: tuple[int, int]) -> Plan:
-    """Plan to copy the bytes ``lanes[0] .. lanes[1]`` of every pixel of a plane."""
-    begin, end = lanes
-    return planned(
-        move.COPY,
-        x=x + begin,
-        y=y + begin,
-        count=pixels,
-        x_step=PIXEL,
-        y_step=PIXEL,
-        pieces=1,
-        size=end - begin,
-    )
+    return activated(site, layer, [*copies, (WINOGRAD_STEP, index, None)], node.attr("activation"))
 
 
 def _depthwise(site: Site, layer: Layer) -> list[Piece]:
     node, x, y = layer.node, site.layouts[layer.x], site.layouts[layer.name]
-    low, high = limits(node)
-    pads = node.attr("pads")
-    planes, copies = _planes(site, layer, x) if any(node.attr("d")) else (None, [])
+    low, high = limits_of(node)
+    limits, pads = {"low": low, "high": high}, node.attr("pads")
+    planes, copies = planes_of(site, layer, x) if any(node.attr("d")) else (None, [])
     plan = plan_depthwise(
         x,
         y,
@@ -178,10 +120,12 @@ def _depthwise(site: Site, layer: Layer) -> list[Piece]:
         planes,
         x=site.blocked(layer.x),
         y=site.blocked(layer.name),
-        low=low,
-        high=high,
+        **({} if layer.residual else limits),
     )
-    return _activated(site, layer, [*copies, *_kept(site, DEPTHWISE_STEP, plan)])
+    pieces = [*copies, *kept(site, DEPTHWISE_STEP, plan)]
+    if layer.residual is not None:
+        pieces += added(site, layer, layer.residual, limits)
+    return activated(site, layer, pieces, node.attr("activation"))
 
 
 def _inverted(site: Site, layer: Layer) -> list[Piece]:
@@ -205,7 +149,7 @@ def _inverted(site: Site, layer: Layer) -> list[Piece]:
         ),
         _segments(site, expand, x, start),
         middle.attr("strides")[1],
-        (limits(expand), limits(middle), limits(project)),
+        (limits_of(expand), limits_of(middle), limits_of(project)),
         r,
         parts=site.threads,
         expand_step=expand.attr("strides")[1],
@@ -229,7 +173,7 @@ def _pool(site: Site, layer: Layer) -> list[Piece]:
             kind = MEAN_WITH_PADDING if node.attr("count_include_pad") else MEAN
     addresses = {"x": site.blocked(layer.x), "y": site.blocked(layer.name)}
     plan = plan_pool(x, y, kind, kernel, strides, pads, **addresses)
-    return _kept(site, POOL_STEP, plan)
+    return kept(site, POOL_STEP, plan)
 
 
 def _linear(site: Site, layer: Layer) -> list[Piece]:
@@ -251,7 +195,7 @@ def _linear(site: Site, layer: Layer) -> list[Piece]:
         x=site.blocked(layer.x),
         y=site.blocked(layer.name),
     )
-    return _kept(site, CONVOLUTION_STEP, plan)
+    return kept(site, CONVOLUTION_STEP, plan)
 
 
 def _alias(site: Site, layer: Layer) -> list[Piece]:
@@ -266,30 +210,12 @@ EMIT: Mapping[str, Callable[[Site, Layer], list[Piece]]] = {
     lowering.INVERTED: _inverted,
     lowering.POOL: _pool,
     lowering.LINEAR: _linear,
+    lowering.ELEMENTWISE: elementwise,
+    lowering.CONCAT: concatenated,
+    lowering.FLATTEN: flattened,
     lowering.ALIAS: _alias,
 }
 """What adds a layer of each kind that has kernels to a plan."""
-
-
-def _kept(site: Site, kind: int, plan: Plan) -> list[Piece]:
-    return [(kind, site.assembler.keep(kind, plan), None)]
-
-
-def _activated(site: Site, layer: Layer, pieces: list[Piece]) -> list[Piece]:
-    """Add the activation of a convolution, if it is not a clamp that the kernel applies itself."""
-    name = layer.node.attr("activation")
-    if name not in _ACTIVATIONS:
-        return pieces
-    kind, alpha, beta = _ACTIVATIONS[name]
-    plan = planned(
-        move.ACTIVATION,
-        kind=kind,
-        x=site.blocked(layer.name),
-        count=site.layouts[layer.name].size // FLOAT_BYTES,
-        alpha=layer.node.attr("alpha") if alpha is None else alpha,
-        beta=beta,
-    )
-    return pieces + _kept(site, ACTIVATION_STEP, plan)
 
 
 def clear_border(site: Site, name: str) -> None:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from tsm_ref.graph import Graph, Node
 from tsm_ref.kernels.depthwise import SIZES, STRIDES
 from tsm_ref.kernels.machine import BLOCK
-from tsm_ref.ops_table import Shape
+from tsm_ref.ops_table import ACTIVATIONS, Shape
 
 Shapes = Mapping[str, Shape]
 
 DIRECT, WINOGRAD, DEPTHWISE, INVERTED = "direct", "winograd", "depthwise", "inverted"
 POOL, LINEAR, ALIAS, NUMPY = "pool", "linear", "alias", "numpy"
+ELEMENTWISE, CONCAT, FLATTEN = "elementwise", "concat", "flatten"
 HISTORY = "history"
 
 FARTHEST = 3
@@ -97,7 +98,7 @@ def lower(graph: Graph, shapes: Shapes) -> list[Layer]:
         if node.name in blocks:
             layers.append(blocks[node.name])
         elif node.name not in inside and node.name not in offsets:
-            kind, tile = _kind(node, shapes)
+            kind, tile = _kind(node, graph, shapes)
             moved = offsets.get(node.inputs[0])
             layers.append(Layer(kind, (node,) if moved is None else (moved, node), tile))
     return layers
@@ -135,7 +136,7 @@ def moves_of(layer: Layer) -> NDArray[np.int64] | None:
     return np.array([shift.attrs["dh"], shift.attrs["dw"]], np.int64).T
 
 
-def _kind(node: Node, shapes: Shapes) -> tuple[str, int]:
+def _kind(node: Node, graph: Graph, shapes: Shapes) -> tuple[str, int]:
     x = shapes[node.inputs[0]]
     if node.op == "FusedConv":
         return _convolution_kind(node, shapes)
@@ -147,10 +148,32 @@ def _kind(node: Node, shapes: Shapes) -> tuple[str, int]:
     if node.op == "GlobalAveragePool":
         return POOL, 0
     if node.op == "Flatten":
-        return (ALIAS if x[3:] == (1, 1) else NUMPY), 0
+        by_block = node.attr("order") == "HWC" and x[1] % BLOCK == 0
+        return (ALIAS if x[3:] == (1, 1) else FLATTEN if by_block else NUMPY), 0
     if node.op == "Linear":
         return LINEAR, 0
+    if _is_elementwise(node, graph, shapes):
+        return ELEMENTWISE, 0
+    if node.op == "Concat" and len(x) == 5 and x[1] % BLOCK == 0 and _all_values(node, graph):
+        return CONCAT, 0
     return (HISTORY if node.op == "History" else NUMPY), 0
+
+
+def _is_elementwise(node: Node, graph: Graph, shapes: Shapes) -> bool:
+    """Return whether the kernel of `tsm_ref.kernels.elementwise` carries a node out."""
+    x, y = shapes[node.inputs[0]], shapes[node.name]
+    if len(x) != 5:
+        return False
+    if node.op in ("Add", "Mul"):
+        whole = y in (shapes[name] for name in node.inputs)
+        return whole and _all_values(node, graph)
+    if node.op == "AttentionMask":
+        return x[1] == 1
+    return node.op in (*ACTIVATIONS, "BatchNormalization", "TemporalShift")
+
+
+def _all_values(node: Node, graph: Graph) -> bool:
+    return not any(name in graph.parameters for name in node.inputs)
 
 
 def _convolution_kind(node: Node, shapes: Shapes) -> tuple[str, int]:
@@ -197,7 +220,6 @@ def _is_depthwise(node: Node, x: Shape, weight: Shape) -> bool:
         and strides[1] in STRIDES
         and pads[0] == pads[3] == 0
         and node.attr("dilations") == (1, 1, 1)
-        and len(node.inputs) < 4
     )
 
 
@@ -208,6 +230,7 @@ def _is_middle(node: Node, x: Shape, weight: Shape) -> bool:
         and weight[-1] == 3
         and node.attr("pads") == (0, 1, 1, 0, 1, 1)
         and not any(node.attr("d"))
+        and len(node.inputs) < 4
     )
 
 
@@ -242,7 +265,7 @@ def _inverted_residuals(graph: Graph, shapes: Shapes) -> dict[str, Layer]:
 
 def _passes_zero(node: Node) -> bool:
     """Return whether a hidden channel that is only there to fill a block stays zero."""
-    low, high = limits(node)
+    low, high = limits_of(node)
     return low <= 0 <= high
 
 
@@ -270,9 +293,9 @@ def _is_project(node: Node, shapes: Shapes) -> bool:
     )
 
 
-def limits(node: Node) -> tuple[float, float]:
-    """Return the clamp that a convolution applies; unlimited where its activation is none."""
-    activation = node.attr("activation")
+def limits_of(node: Node) -> tuple[float, float]:
+    """Return the clamp that a node is or applies; unlimited where its activation is none."""
+    activation = node.attr("activation") if node.op == "FusedConv" else node.op
     if activation == "Relu":
         return 0.0, float("inf")
     if activation == "Clip":
@@ -331,6 +354,9 @@ def _frame_by_frame(layer: Layer, shapes: Shapes) -> bool:
     node = layer.node
     if layer.kind == POOL:
         return True
+    if layer.kind == ELEMENTWISE:
+        together = node.op in ("Add", "Mul")
+        return together and len({shapes[name][2] for name in node.inputs}) == 1
     if layer.kind not in (DIRECT, WINOGRAD, DEPTHWISE):
         return False
     still = shapes[node.inputs[1]][2] == 1 and node.attr("strides")[0] == 1

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from tsm_ref.engine.on_numba import lowering
 from tsm_ref.engine.on_numba.crew import Crew
-from tsm_ref.engine.on_numba.emit import EMIT, Piece, clear_border
+from tsm_ref.engine.on_numba.emit import EMIT, clear_border
 from tsm_ref.engine.on_numba.lowering import Chain, Layer
+from tsm_ref.engine.on_numba.pieces import Piece
 from tsm_ref.engine.on_numba.site import Site
 from tsm_ref.engine.on_numba.weights import PackedWeights
 from tsm_ref.engine.on_numpy.blas import BlasThreads

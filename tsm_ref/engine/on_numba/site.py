@@ -207,7 +207,10 @@ class Site:
             nothing = (_NOTHING, _NOTHING, np.zeros(0, np.int64))
             plan, _ = plan_winograd(x, y, layer.tile, *nothing, parts=self.threads)
             yield "scratch", int(plan.record["scratch_size"]) * self.threads
-        if layer.kind in (lowering.WINOGRAD, lowering.DEPTHWISE):
+        if layer.node.op == "AttentionMask" and layer.kind == lowering.ELEMENTWISE:
+            yield "means", self.layouts[layer.x].frames * PIXEL
+        shifted = layer.node.op == "TemporalShift" and layer.kind == lowering.ELEMENTWISE
+        if shifted or layer.kind in (lowering.WINOGRAD, lowering.DEPTHWISE):
             x, y = self.layouts[layer.x], self.layouts[layer.name]
             mixed = mixed_blocks(x, frame_sources_of(layer.node, x)[:, 0])
             yield "mixed", len(mixed) * y.frames * x.block

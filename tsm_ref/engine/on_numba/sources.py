@@ -1,4 +1,4 @@
-"""Which frames a convolution reads: its taps in time, and the shift that comes before it."""
+"""Which frames a layer reads: the taps of a convolution in time, and the shift before it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,14 @@ _FILLS = {"zero": ZERO, "replicate": REPLICATE, "circular": CIRCULAR}
 
 
 def frame_sources_of(node: Node, x: Layout, taps: int = 1) -> NDArray[np.int64]:
-    """Return which frame each output frame of a convolution reads: (frames, taps, channels)."""
-    pads = node.attr("pads")
+    """Return which frame each output frame of a convolution reads: (frames, taps, channels).
+
+    A shift that is a node of its own reads like a convolution of one tap.
+    """
+    stride, dilation, pads = 1, 1, (0, 0)
+    if node.op != "TemporalShift":
+        stride, dilation = node.attr("strides")[0], node.attr("dilations")[0]
+        pads = (node.attr("pads")[0], node.attr("pads")[3])
     return tables.frame_sources(
         1,
         x.frames,
@@ -23,9 +29,9 @@ def frame_sources_of(node: Node, x: Layout, taps: int = 1) -> NDArray[np.int64]:
         np.array(node.attr("d")) if node.attr("d") else None,
         _FILLS[node.attr("fill")],
         taps,
-        node.attr("strides")[0],
-        node.attr("dilations")[0],
-        (pads[0], pads[3]),
+        stride,
+        dilation,
+        pads,
         node.attr("segment"),
     )
 
