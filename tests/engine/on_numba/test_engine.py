@@ -3,8 +3,9 @@ import pytest
 
 import tsm_ref
 from tsm_ref.engine import alone
+from tsm_ref.engine.on_numba.chains import chains
 from tsm_ref.engine.on_numba.engine import NumbaEngine
-from tsm_ref.engine.on_numba.lowering import chains, lower
+from tsm_ref.engine.on_numba.lowering import lower
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models import RESNETS, build_mobilenet_v2, build_resnet, random_weights

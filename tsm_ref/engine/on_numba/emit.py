@@ -4,11 +4,12 @@ Each returns the pieces of the layer; see `tsm_ref.engine.on_numba.pieces`.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from tsm_ref.engine.on_numba import lowering
-from tsm_ref.engine.on_numba.lowering import Layer, limits_of, moves_of
+from tsm_ref.engine.on_numba.lowering import Layer, groups_together, limits_of, moves_of
 from tsm_ref.engine.on_numba.pieces import Array, Piece, activated, kept, planes_of
 from tsm_ref.engine.on_numba.site import Site
 from tsm_ref.engine.on_numba.sources import frame_sources_of
@@ -19,6 +20,7 @@ from tsm_ref.kernels.blocked import Layout
 from tsm_ref.kernels.conv import pack_bias, pack_matrix, pack_weights, plan_convolution
 from tsm_ref.kernels.depthwise import pack_depthwise, plan_depthwise
 from tsm_ref.kernels.inverted import bind_inverted, plan_inverted
+from tsm_ref.kernels.machine import BLOCK
 from tsm_ref.kernels.plans import planned
 from tsm_ref.kernels.pool import MAXIMUM, MEAN, MEAN_WITH_PADDING, plan_pool
 from tsm_ref.kernels.program import (
@@ -74,6 +76,65 @@ def _direct(site: Site, layer: Layer) -> list[Piece]:
         high=high,
     )
     return activated(site, layer, kept(site, CONVOLUTION_STEP, plan), node.attr("activation"))
+
+
+def _grouped(site: Site, layer: Layer) -> list[Piece]:
+    """A convolution for every few groups that fill whole blocks of channels."""
+    node, x, y = layer.node, site.layouts[layer.x], site.layouts[layer.name]
+    strides, pads, weight = node.attr("strides"), node.attr("pads"), site.shapes[node.inputs[1]]
+    start, end = site.blocked(layer.x), site.blocked(layer.name)
+    count = node.attr("group") // groups_together(node.attr("group"), weight)
+    weights = site.pack(
+        node.inputs[1], "grouped", lambda w: _pack_groups(w, node.attr("group"), count)
+    )
+    bias = site.pack(node.inputs[2], "bias", pack_bias)
+    part, blocks = replace(x, channels=x.channels // count), y.blocks // count
+    sources = frame_sources_of(node, x, weight[2])
+    r = site.layouts[layer.residual] if layer.residual is not None else None
+    at = site.blocked(layer.residual) if layer.residual is not None else 0
+    low, high = limits_of(node)
+    pieces, table = [], None
+    for i in range(count):
+        segments = tables.segments(
+            part,
+            sources[:, :, i * part.channels : (i + 1) * part.channels],
+            [x.start(frame) + i * part.frame for frame in range(x.frames)],
+            site.zeros - start,
+            (weight[3], weight[4]),
+            node.attr("dilations")[1:],
+        )
+        if table is None:
+            table = tables.groups(x, y, r, strides[1:], (-pads[1], -pads[2]), segments.shape[1])
+        plan = plan_convolution(
+            x,
+            y,
+            weights[i],
+            bias[i * blocks * BLOCK : (i + 1) * blocks * BLOCK],
+            segments,
+            table,
+            x.pixel * strides[2],
+            r,
+            x=start,
+            y=end + i * blocks * y.block,
+            residual=at + i * blocks * r.block if r is not None else 0,
+            low=low,
+            high=high,
+        )
+        pieces += kept(site, CONVOLUTION_STEP, plan)
+    return activated(site, layer, pieces, node.attr("activation"))
+
+
+def _pack_groups(weights: Array, group: int, count: int) -> list[Array]:
+    """Return the packed weights of `count` parts, with zeros from group to group."""
+    together, (c_out, c_in) = group // count, (len(weights) // group, weights.shape[1])
+    parts = []
+    for part in weights.reshape(count, together, c_out, *weights.shape[1:]):
+        whole = np.zeros((together, c_out, together, *weights.shape[1:]), np.float32)
+        for i in range(together):
+            whole[i, :, i] = part[i]
+        shape = (together * c_out, together * c_in, *weights.shape[2:])
+        parts.append(pack_weights(whole.reshape(shape)))
+    return parts
 
 
 def _winograd(site: Site, layer: Layer) -> list[Piece]:
@@ -205,6 +266,7 @@ def _alias(site: Site, layer: Layer) -> list[Piece]:
 
 EMIT: Mapping[str, Callable[[Site, Layer], list[Piece]]] = {
     lowering.DIRECT: _direct,
+    lowering.GROUPED: _grouped,
     lowering.WINOGRAD: _winograd,
     lowering.DEPTHWISE: _depthwise,
     lowering.INVERTED: _inverted,

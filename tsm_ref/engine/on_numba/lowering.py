@@ -19,6 +19,7 @@ from tsm_ref.ops_table import ACTIVATIONS, Shape
 Shapes = Mapping[str, Shape]
 
 DIRECT, WINOGRAD, DEPTHWISE, INVERTED = "direct", "winograd", "depthwise", "inverted"
+GROUPED = "grouped"
 POOL, LINEAR, ALIAS, NUMPY = "pool", "linear", "alias", "numpy"
 ELEMENTWISE, CONCAT, FLATTEN = "elementwise", "concat", "flatten"
 HISTORY = "history"
@@ -182,7 +183,22 @@ def _convolution_kind(node: Node, shapes: Shapes) -> tuple[str, int]:
     if group == 1:
         tile = _winograd_tile(node, x, weight)
         return (WINOGRAD, tile) if tile else (DIRECT, 0)
-    return (DEPTHWISE if _is_depthwise(node, x, weight) else NUMPY), 0
+    if _is_depthwise(node, x, weight):
+        return DEPTHWISE, 0
+    return (GROUPED if groups_together(group, weight) else NUMPY), 0
+
+
+def groups_together(group: int, weight: Shape) -> int:
+    """Return how many groups fill whole blocks of channels on both sides; 0 where none do.
+
+    Together they are one convolution, whose weights are zero from group to group.
+
+    >>> groups_together(32, (128, 4, 1, 3, 3)), groups_together(32, (512, 16, 1, 3, 3))
+    (4, 1)
+    """
+    sizes = (weight[1], weight[0] // group)
+    counts = (n for n in range(1, BLOCK + 1) if group % n == 0)
+    return next((n for n in counts if all(n * size % BLOCK == 0 for size in sizes)), 0)
 
 
 def _winograd_tile(node: Node, x: Shape, weight: Shape) -> int:
@@ -321,77 +337,6 @@ def border(layer: Layer, shapes: Shapes) -> tuple[int, int]:
         for i in range(2)
     ]  # fmt: skip
     return max(pads[1], pads[2]), max(0, *after)
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Layers that are run together, some frames at a time, so that values stay in the cache.
-
-    The first layer may read other frames than its own, and runs `ahead` frames before the others:
-    the last layer may then overwrite the input of the first.
-    """
-
-    layers: tuple[Layer, ...]
-    by_frame: bool = False
-    ahead: int = 0
-
-
-def chains(layers: Sequence[Layer], graph: Graph, shapes: Shapes) -> list[Chain]:
-    """Return the layers in chains: a chain ends with a residual, or before a temporal op."""
-    found: list[list[Layer]] = [[]]
-    for layer in layers:
-        alone = not _frame_by_frame(layer, shapes)
-        if alone or _shifts(layer):
-            found.append([])
-        found[-1].append(layer)
-        if alone or layer.residual is not None:
-            found.append([])
-    return [_chain(tuple(part), graph, shapes) for part in found if part]
-
-
-def _frame_by_frame(layer: Layer, shapes: Shapes) -> bool:
-    """Return whether each frame of the value needs one frame of the input, but for a shift."""
-    node = layer.node
-    if layer.kind == POOL:
-        return True
-    if layer.kind == ELEMENTWISE:
-        together = node.op in ("Add", "Mul")
-        return together and len({shapes[name][2] for name in node.inputs}) == 1
-    if layer.kind not in (DIRECT, WINOGRAD, DEPTHWISE):
-        return False
-    still = shapes[node.inputs[1]][2] == 1 and node.attr("strides")[0] == 1
-    unpadded = node.attr("pads")[0] == node.attr("pads")[3] == 0
-    return still and unpadded and node.attr("activation") in ("", "Relu", "Clip")
-
-
-def _shifts(layer: Layer) -> bool:
-    node = layer.first
-    return node.op == "FusedConv" and any(node.attr("d"))
-
-
-def _chain(layers: tuple[Layer, ...], graph: Graph, shapes: Shapes) -> Chain:
-    """Run by frames where the values are larger than the weights that every frame reads again."""
-    if len(layers) == 1 or shapes[layers[0].name][2] == 1:
-        return Chain(layers)
-    names = {layers[0].x, *(layer.name for layer in layers)}
-    widest = max(_size(shapes[name]) for name in names)
-    weights = sum(
-        _size(graph.parameters[layer.node.inputs[1]])
-        * ((layer.tile + 2) ** 2 / 9 if layer.kind == WINOGRAD else 1)
-        for layer in layers
-        if layer.node.op == "FusedConv"
-    )
-    first = layers[0].first
-    d = first.attr("d") if _shifts(layers[0]) else ()
-    turning = any(d) and first.attr("fill") == "circular"
-    return Chain(layers, 2 * weights <= widest and not turning, max(0, *d, 0))
-
-
-def _size(shape: Shape) -> int:
-    result = 1
-    for size in shape:
-        result *= size
-    return result
 
 
 def readers(layers: Sequence[Layer], graph: Graph) -> dict[str, list[Layer]]:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine.on_numba import lowering
+from tsm_ref.engine.on_numba.chains import Chain
 from tsm_ref.engine.on_numba.crew import Crew
 from tsm_ref.engine.on_numba.emit import EMIT, clear_border
-from tsm_ref.engine.on_numba.lowering import Chain, Layer
+from tsm_ref.engine.on_numba.lowering import Layer
 from tsm_ref.engine.on_numba.pieces import Piece
 from tsm_ref.engine.on_numba.site import Site
 from tsm_ref.engine.on_numba.weights import PackedWeights

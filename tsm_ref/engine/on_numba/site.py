@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.engine.arena import place
 from tsm_ref.engine.on_numba import lowering
+from tsm_ref.engine.on_numba.chains import chains
 from tsm_ref.engine.on_numba.lowering import Layer
 from tsm_ref.engine.on_numba.sources import frame_sources_of, mixed_blocks
 from tsm_ref.engine.on_numba.weights import PackedWeights
@@ -46,7 +47,7 @@ class Site:
     ) -> None:
         self.shapes, self.threads = shapes, threads
         self.pack, self.weight = weights.pack, weights.get
-        self.chains = lowering.chains(layers, graph, shapes)
+        self.chains = chains(layers, graph, shapes)
         self.assembler = Assembler()
         self.layouts: dict[str, Layout] = {}
         self.same: dict[str, str] = {}
