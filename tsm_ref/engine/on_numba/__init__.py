@@ -3,10 +3,13 @@
 In the order in which a network passes through them::
 
     lowering       nodes to layers: which kernel, decided by the graph and the size of the pictures
+    chains         which layers run together, some frames at a time
     weights        the weights in the orders in which kernels read them
     site           layouts, addresses and zeros: where the layers of one shape are put up
-    sources        which frames a convolution reads
+    sources        which frames a layer reads
     emit           one function per kind of layer: to planned kernels
+    values         the same for layers without weights, value by value
+    pieces         what both are made of
     plan           all layers of a clip, with conversions between: programs and NumPy steps
     step_plan      the same for one frame of a stream, with what it remembers
     steps          runs that for streams

@@ -93,7 +93,8 @@ def _grouped(site: Site, layer: Layer) -> list[Piece]:
     r = site.layouts[layer.residual] if layer.residual is not None else None
     at = site.blocked(layer.residual) if layer.residual is not None else 0
     low, high = limits_of(node)
-    pieces, table = [], None
+    pieces: list[Piece] = []
+    made: dict[int, tables.Table] = {}
     for i in range(count):
         segments = tables.segments(
             part,
@@ -103,15 +104,16 @@ def _grouped(site: Site, layer: Layer) -> list[Piece]:
             (weight[3], weight[4]),
             node.attr("dilations")[1:],
         )
-        if table is None:
-            table = tables.groups(x, y, r, strides[1:], (-pads[1], -pads[2]), segments.shape[1])
+        length = segments.shape[1]  # where channels are shifted, parts have more
+        if length not in made:
+            made[length] = tables.groups(x, y, r, strides[1:], (-pads[1], -pads[2]), length)
         plan = plan_convolution(
             x,
             y,
             weights[i],
             bias[i * blocks * BLOCK : (i + 1) * blocks * BLOCK],
             segments,
-            table,
+            made[length],
             x.pixel * strides[2],
             r,
             x=start,
