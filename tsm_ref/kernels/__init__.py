@@ -12,7 +12,9 @@
     tables             groups of pixels and segments of inputs: what makes the tile a convolution
     conv               table-driven convolution: 1x1, strided, 3x3, stems, temporal taps and shifts
     winograd           3x3 with fewer multiplications
-    depthwise          depthwise 3x3
+    depthwise          one filter for each channel, behind a temporal shift too
+    elementwise        sums, products, gates and copies, value by value
+    activation         tanh, sigmoid and others that are not clamps
     integer_units      what multiplies whole numbers, and which of it this processor has
     integer_tile       quantised layers: the tile, and how a sum becomes a byte
     integer_amx        its products by the tiles of AMX
@@ -29,7 +31,7 @@
     resize             8-bit pictures made smaller or larger, as Pillow and OpenCV do
     regions            offsets, suppression and pooling of a detector's boxes
     planes             the same straight from the planes of a decoder
-    pool, move         pooling; copies, activations, conversion of the layout
+    pool, move         pooling; copies and conversion of the layout
     plans              a planned layer: the record that a kernel reads
     program            a planned network, run by one or more threads inside one compiled call
     cache              where compiled code is kept between runs
