@@ -32,7 +32,6 @@ from tsm_ref.kernels.integer_tile import (
 )
 from tsm_ref.kernels.vector import (
     BYTE,
-    FLOAT,
     INT,
     INT32,
     Emitter,
@@ -124,11 +123,11 @@ def pack_products(matrix: Array) -> Array:
 
 
 def pack_taps(weight: Array) -> NDArray[np.int16]:
-    """Weights (C, 3, 3) as `taps` reads them: (blocks, pairs of `TAPS`, `CHANNELS`, 2)."""
+    """Weights (C, 9) as `taps` reads them: (blocks, pairs of `TAPS`, `CHANNELS`, 2)."""
     channels = len(weight)
     blocks = -(-channels // CHANNELS)
     full = np.zeros((blocks * CHANNELS, 10), np.int16)
-    full[:channels, :9] = weight.reshape(channels, 9)  # the tap -1 is the zero behind them
+    full[:channels, :9] = weight  # the tap -1 is the zero behind them
     pairs = full[:, np.array(TAPS)].reshape(blocks, CHANNELS, len(TAPS), 2)[:, ORDER]
     return np.ascontiguousarray(pairs.transpose(0, 2, 1, 3))
 
@@ -306,6 +305,23 @@ apart; strides are 1 and 2."""
 # To blocks, and back to planes
 
 
+@kernel(address, count, count)
+def fill(emit: Emitter, x: Value, pixels: Value, value: Value) -> None:
+    """Set pixels of a block that follow each other, at least one, to one value."""
+    x, same = emit.bytes_at(x), splat(emit, value, _VALUES)
+    with emit.loop(pixels) as turn:
+        _store(emit, same, x, emit.times(turn.index, PIXEL))
+
+
+@kernel(address, address, count)
+def copy(emit: Emitter, x: Value, y: Value, pixels: Value) -> None:
+    """Copy pixels of a block that follow each other, at least one."""
+    x, y = emit.bytes_at(x), emit.bytes_at(y)
+    with emit.loop(pixels) as turn:
+        at = emit.times(turn.index, PIXEL)
+        _store(emit, _read(emit, _VALUES, x, at), y, at)
+
+
 def _transposed(emit: Emitter, rows: Sequence[Value]) -> list[Value]:
     """Sixteen rows of sixteen bytes, turned."""
     found = list(rows)
@@ -401,10 +417,3 @@ def _reals(emit: Emitter, values: Value, zero: Value) -> list[Value]:
         found.append(emit.builder.sitofp(emit.builder.sub(wide, splat(emit, zero, _SUMS)),
                                          emit.vector))  # fmt: skip
     return found
-
-
-__all__ = [
-    "CHANNELS", "FLOAT", "GROUP", "OUTPUTS", "PIXEL", "PIXELS", "STEPS", "fits", "gather_apart",
-    "gather_near", "ordered", "pack_products", "pack_taps", "products", "products_to_bytes",
-    "scatter", "scatter_sum", "taps_apart", "taps_near",
-]  # fmt: skip

@@ -113,7 +113,7 @@ def test_bands_of_any_height(case, rows, rng, monkeypatch):
     x = clip(graph, shape, rng)
     (expected,) = NumpyEngine(graph, weights).run(x).values()
     monkeypatch.setattr(
-        integer_inverted, "choose_rows", lambda hidden, size, *_: min(rows, size[0])
+        integer_inverted, "choose_rows", lambda blocks, hidden, size, *_: min(rows, size[0])
     )
     (found,) = WholeNumbersEngine(graph, weights).run(x).values()
     np.testing.assert_array_equal(found, expected)

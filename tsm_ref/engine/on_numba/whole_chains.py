@@ -123,58 +123,65 @@ def _is_sum(node: Node, last: Node, shapes: Mapping[str, Shape]) -> bool:
 
 def inverted(engine: Packer, chain: Sequence[Node], arrays: Mapping[str, Array]) -> Work:
     """The work of a chain; `arrays` hold its operands and the result of its last node."""
-    first, middle, last = chain[:3]
+    first, middle = chain[:2]
     x, y = arrays[first.inputs[0]], arrays[chain[-1].name]
-    weights = [arrays[node.inputs[1]] for node in (first, middle, last)]
+    weight = arrays[first.inputs[1]]
     (_, sh, sw), pads = first.attr("strides"), middle.attr("pads")
-    kernel, flat = weights[0].shape[2:], _is_flat(first, weights[0])
-    source = Source(first, x, kernel, flat)
-    hidden = (len(weights[0]), *_hidden_size(first, x, kernel))
-    stride, width = middle.attr("strides")[2], y.shape[3]
+    flat = _is_flat(first, weight)
+    source, kept = Source(first, x, weight.shape[2:], flat), _Kept()
+    hidden, stride, width = _hidden_size(first, x, weight), middle.attr("strides")[2], y.shape[3]
+    count, inputs = integer_blocks.blocks(len(weight)), integer_blocks.blocks(weight[0].size)
     strips = 1 if y.shape[1] >= engine.crew.threads else min(engine.crew.threads, y.shape[2])
-    rows = integer_inverted.choose_rows(hidden, y.shape[2:], stride, strips)
+    rows = integer_inverted.choose_rows(count, hidden, y.shape[2:], stride, strips)
     buffer = integer_inverted.buffer_of(hidden, width, pads[2], stride, rows)
     signed = (x.dtype == np.int8, bool(_flip(first)), bool(_flip(middle)))
-    finishes = [_finish(node, arrays, sign) for node, sign in zip(chain[:3], signed, strict=True)]
-    zero = finishes[0].zero
-    padding = (
-        np.full(8, zero, np.uint8) if integer_blocks.GROUP == 4 else np.full(4, zero, np.int16)
-    )
-    pixel, blocks, k = integer_blocks.PIXEL, integer_blocks.blocks, weights[0][0].size
-    layer = integer_inverted.IntegerInverted(
-        inputs=_inputs(first, source, weights[0], y.shape[1]),
+    layers = [
+        _layer(engine, node, arrays, sign, kept)
+        for node, sign in zip(chain[:3], signed, strict=True)
+    ]
+    pixel, channels = integer_blocks.PIXEL, integer_blocks.CHANNELS
+    tiles_of = integer_inverted.tiles_of
+    block = integer_inverted.IntegerInverted(
+        inputs=kept.address(_inputs(first, source, weight, y.shape[1])),
+        input_blocks=inputs,
         input_row=0 if flat else sh * source.width,
         input_stride=sw,
         flip=source.flip,
-        k=k,
+        expand=layers[0],
+        taps=layers[1],
+        project=layers[2],
+        blocks=count,
         hidden=hidden,
         stride=stride,
         sides=(pads[1], pads[2]),
-        padding=int(padding.view(np.int64)[0]),
-        expand=_matrix(engine, first, weights[0]),
-        expand_finish=finishes[0],
-        taps=engine.packed(middle, "taps", lambda: integer_blocks.pack_taps(weights[1][:, 0, 0])),
-        taps_finish=finishes[1],
-        project=_matrix(engine, last, weights[2]),
-        project_finish=finishes[2],
+        padding=layers[0].zero,
         y=y.ctypes.data,
         size=y.shape,
         y_flip=flip_of(y),
-        rows=rows,
-        strips=strips,
-        places=integer_inverted.tiles_of(
-            buffer[0] * hidden[2], blocks(k), hidden[2], buffer[1] * pixel, pixel
-        ),
-        flat=integer_inverted.tiles_of(
-            rows * width, blocks(hidden[0]), 1 << 30, 0, integer_blocks.CHANNELS
-        ),
-        buffer=buffer,
         adds=len(chain) == 4,
         sum=_sum(chain, arrays),
-    )
-    run = partial(integer_inverted.run_integer_inverted, layer)
+        rows=rows,
+        strips=strips,
+        places=kept.address(
+            tiles_of(buffer[0] * hidden[1], inputs, hidden[1], buffer[1] * pixel, pixel)
+        ),
+        flat=kept.address(
+            tiles_of(rows * width, count, width, width * channels, channels)
+        ),
+        buffer=buffer,
+    )  # fmt: skip
+    run = partial(integer_inverted.run_integer_inverted, block)
     unit = f"fused, {integer_blocks.UNIT.name}"
-    return Work(run, layer.panels, source.fill(), (source, arrays), unit)
+    return Work(run, block.panels, source.fill(), (source, arrays, kept), unit)
+
+
+class _Kept(list[Array]):
+    """The arrays of which a block has the addresses."""
+
+    def address(self, array: Array) -> int:
+        """Keep an array, and return where it lies."""
+        self.append(array)
+        return int(array.ctypes.data)
 
 
 def _is_flat(node: Node, weight: Array) -> bool:
@@ -186,7 +193,9 @@ def _is_flat(node: Node, weight: Array) -> bool:
     )
 
 
-def _hidden_size(node: Node, x: Array, kernel: Sequence[int]) -> tuple[int, int]:
+def _hidden_size(node: Node, x: Array, weight: Array) -> tuple[int, int]:
+    """Height and width of what a convolution makes."""
+    kernel = weight.shape[2:]
     strides, pads, dilations = (node.attr(n) for n in ("strides", "pads", "dilations"))
     height, width = (
         (x.shape[i + 1] + pads[i] + pads[i + 3] - dilations[i] * (kernel[i] - 1) - 1)
@@ -207,22 +216,24 @@ def _inputs(node: Node, source: Source, weight: Array, frames: int) -> Array:
     return np.ascontiguousarray(addresses[channel, times] + offset)
 
 
-def _matrix(engine: Packer, node: Node, weight: Array) -> Array:
-    matrix = weight.reshape(len(weight), -1)
-    return engine.packed(node, "blocks", lambda: integer_blocks.pack_products(matrix))
-
-
-def _finish(node: Node, arrays: Mapping[str, Array], signed: bool) -> integer_inverted.Finish:
-    """How the sums of a layer become bytes without a sign; `signed` are its inputs."""
+def _layer(
+    engine: Packer, node: Node, arrays: Mapping[str, Array], signed: bool, kept: _Kept
+) -> integer_inverted.Layer:
+    """A convolution as its kernel reads it; `signed` are its inputs."""
     weight, scale, bias = (arrays[name] for name in node.inputs[1:4])
     matrix, x_zero = weight.reshape(len(weight), -1), node.attr("x_zero_point") + 128 * signed
+    pack = integer_blocks.pack_products if node.attr("group") == 1 else integer_blocks.pack_taps
+    weights = engine.packed(node, "blocks", lambda: pack(matrix))
     flip, (least, most) = _flip(node), quantised.limits(node.attr("dtype"))
-    return integer_inverted.Finish(
-        integer_blocks.ordered(less_zero(bias, matrix, x_zero)),
-        integer_blocks.ordered(factor_of(node, scale)),
-        node.attr("y_zero_point") + flip,
-        max(node.attr("low"), least) + flip,
-        min(node.attr("high"), most) + flip,
+    return integer_inverted.Layer(
+        weights=kept.address(weights),
+        block=weights[0].nbytes,
+        steps=weights.shape[1],
+        bias=kept.address(integer_blocks.ordered(less_zero(bias, matrix, x_zero))),
+        factor=kept.address(integer_blocks.ordered(factor_of(node, scale))),
+        zero=node.attr("y_zero_point") + flip,
+        low=max(node.attr("low"), least) + flip,
+        high=min(node.attr("high"), most) + flip,
     )
 
 
