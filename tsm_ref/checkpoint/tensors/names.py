@@ -12,6 +12,7 @@ from typing import Any
 
 from tsm_ref.checkpoint.contents import shown
 from tsm_ref.checkpoint.tensors.renaming import (
+    MIT_HEADS,
     NON_LOCAL,
     big_small,
     flat_numbers,
@@ -91,13 +92,13 @@ NAMINGS = (
     Naming(
         "MIT BNInception",
         r"base_model\.conv1_7x7_s2\.",
-        renamer((r"^base_model\.", ""), (r"^new_fc\.", "fc.")),
+        renamer((r"^base_model\.", ""), *MIT_HEADS),
         usual={"placement": "block", **CAFFE},
     ),
     Naming(
         "MIT",
         rf"base_model\.(layer1\.{_BLOCK}0\.{_BLOCK}conv1\.|features\.1\.conv\.)",
-        renamer((r"^base_model\.", ""), (r"^new_fc\.", "fc."), *NON_LOCAL),
+        renamer((r"^base_model\.", ""), *MIT_HEADS, *NON_LOCAL),
         profile="mit",
         unmarked="tsn",
         whole=flat_numbers,

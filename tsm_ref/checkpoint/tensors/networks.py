@@ -3,8 +3,11 @@
 Names are ours here (`tsm_ref.checkpoint.tensors.names`), shapes those of the file.
 """
 
+from dataclasses import replace
+
 from tsm_ref.checkpoint.facts import Facts
-from tsm_ref.checkpoint.tensors.fitting import Network, Shapes, stored
+from tsm_ref.checkpoint.tensors.epic_kitchens import HEADS
+from tsm_ref.checkpoint.tensors.fitting import Network, Shapes, classes_of, stored
 from tsm_ref.checkpoint.tensors.inception_nets import bn_inception
 from tsm_ref.checkpoint.tensors.mobile_nets import mobilenet_v2, mobilenet_v3, mobileone, pp_lcnet
 from tsm_ref.checkpoint.tensors.names import Translation
@@ -12,14 +15,23 @@ from tsm_ref.checkpoint.tensors.pulse_nets import big_small, pulse
 from tsm_ref.checkpoint.tensors.residual_nets import resnet
 from tsm_ref.errors import CheckpointError
 from tsm_ref.ops_table import Shape
+from tsm_ref.passes.features import with_heads
 from tsm_ref.profile import Profile
 
 
 def network_for(shapes: Shapes, profile: Profile, found: Translation, facts: Facts) -> Network:
     """The network that tensors of these shapes fit into best; what does not fit is not said yet.
 
+    Where there is a classifier of verbs and one of nouns, each of them is an output.
+
     Raises `CheckpointError` for tensors of no known architecture.
     """
+    heads = [name for name in HEADS if f"{name}.weight" in shapes]
+    if heads and "fc.weight" not in shapes:
+        counts = {name: classes_of(shapes, f"{name}.weight") for name in heads}
+        one = {**shapes, "fc.weight": shapes[f"{heads[0]}.weight"]}
+        network = network_for(one, profile, found, facts)
+        return replace(network, graph=with_heads(network.graph, counts))
     if "features.0.0.weight" in shapes:
         return mobilenet_v2(shapes, profile, found)
     if "conv1_7x7_s2.weight" in shapes:

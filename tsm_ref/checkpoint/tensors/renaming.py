@@ -22,6 +22,9 @@ def renamer(*rules: tuple[str, str]) -> Callable[[str], str]:
     return rename
 
 
+MIT_HEADS = ((r"^new_fc\.", "fc."), (r"^fc_(verb|noun)\.", r"\1."))
+"""MIT's classifier, and the two of those who trained its code on EPIC-Kitchens."""
+
 NON_LOCAL = (
     (r"\.non_local_block\.", ".nl."),
     (r"^(layer\d\.\d+)\.block\.", r"\1."),

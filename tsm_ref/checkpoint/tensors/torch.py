@@ -17,6 +17,7 @@ import numpy as np
 
 from tsm_ref.checkpoint.contents import Array, shown
 from tsm_ref.checkpoint.disk import StrPath, read_head
+from tsm_ref.checkpoint.tensors.epic_kitchens import facts_of_settings
 from tsm_ref.checkpoint.tensors.files import Entry, TensorFile, check_room, widened, width_of
 from tsm_ref.checkpoint.tensors.mmengine import facts_of_meta
 from tsm_ref.checkpoint.tensors.pickle_names import NumpyArray, Storage, Tensor, numpy_values
@@ -217,6 +218,7 @@ def _tensor_file(pickled: Pickled, fetch: Fetch, kind: str) -> TensorFile:
         for path, values in found.items()
     }
     said = facts_of_meta(tree.get("meta")) if type(tree) is dict else {}
+    said = {**said, **facts_of_settings(tree)}
     return TensorFile(sets, kind, 1, notes, _passed_over(pickled), said)
 
 
