@@ -8,6 +8,7 @@ Read in this order; each knows only those above it.
 ``pickles``        a walker over opcodes that calls nothing
 ``states``         the sets of tensors in a tree of containers, and what was passed over
 ``mmengine``       the configuration that MMEngine keeps beside the weights, as facts
+``epic_kitchens``  the settings that EPIC-Kitchens' action models keep beside theirs
 ``torch``          ``.pth``, ``.pth.tar`` and ``.pdparams``: the pickle and its storages
 ``renaming``       how the names of each family are turned into ours
 ``names``          whose names they are, translated into ours
