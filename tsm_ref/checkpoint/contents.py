@@ -25,7 +25,8 @@ class FileState:
     """A state that a file takes and hands on with every frame: the past of a shift's channels.
 
     It holds the channels ``start .. stop - 1`` of `value` of the frame before, in the ``shape``
-    that the file declares for it.
+    that the file declares for it. Where `value` is quantised, the file has the reals that it stands
+    for, and ``steps`` are its scale and zero point.
     """
 
     input: str
@@ -34,6 +35,7 @@ class FileState:
     start: int
     stop: int
     shape: tuple[int | str, ...] = ()
+    steps: tuple[float, int] | None = None
 
 
 @dataclass(frozen=True)

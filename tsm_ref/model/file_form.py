@@ -14,6 +14,7 @@ from tsm_ref.engine.stream.stream import Stream
 from tsm_ref.errors import GraphError
 from tsm_ref.graph import Graph
 from tsm_ref.model.scores import SQUASHED
+from tsm_ref.reference.quantised import dequantize_linear, quantize_linear
 
 __all__ = ["FileForm"]
 
@@ -85,12 +86,16 @@ class FileForm:
                 raise GraphError(
                     f"the state {state.input!r} has shape {value.shape}; expected {wanted}"
                 )
-            before[name] = np.ascontiguousarray(value.reshape(kept.shape), kept.dtype)
+            value = _in_graph(state, value.reshape(kept.shape), kept.dtype)
+            before[name] = np.ascontiguousarray(value, kept.dtype)
         stream.state = before
         made = stream.step({name: np.ascontiguousarray(c[:, :, 0]) for name, c in clips.items()})
         outputs = made if isinstance(made, dict) else {stream.outputs[0]: made}
         after = stream.state
-        handed = {s.output: after[n].reshape(_state_shape(s, after[n])) for s, n in names.items()}
+        handed = {
+            s.output: _in_file(s, after[n]).reshape(_state_shape(s, after[n]))
+            for s, n in names.items()
+        }
         return {view.value: self._squashed(view.value, outputs) for view in self.outputs}, handed
 
     def _squashed(self, name: str, outputs: Mapping[str, Any]) -> Array:
@@ -109,6 +114,18 @@ class FileForm:
         stream = self._streams[count]
         stream.reset()
         return stream
+
+
+def _in_graph(state: FileState, value: Array, dtype: Any) -> Array:
+    """A state of the file as the graph keeps it, which may be in whole numbers."""
+    if state.steps is None:
+        return value
+    return quantize_linear(np.asarray(value, np.float32), *state.steps, str(dtype))
+
+
+def _in_file(state: FileState, kept: Array) -> Array:
+    """What the graph keeps as the file hands it on: reals."""
+    return kept if state.steps is None else dequantize_linear(kept, *state.steps)
 
 
 def _state_shape(state: FileState, kept: Array) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from tsm_ref.graph import Graph, Node, ValueType
 from tsm_ref.ops_table import ACTIVATIONS, SUMS
 from tsm_ref.reference import quantised
 
-__all__ = ["Rounded", "whole_numbers"]
+__all__ = ["Rounded", "lowered", "whole_numbers"]
 
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
@@ -77,11 +77,18 @@ def whole_numbers(
     >>> [node.op for node in found.nodes]
     ['QuantizeLinear', 'LookUp']
     """
+    return lowered(graph, weights, rounded)[:2]
+
+
+def lowered(
+    graph: Graph, weights: Weights, rounded: Mapping[str, Rounded] | None = None
+) -> tuple[Graph, dict[str, Array], Mapping[str, tuple[str, ValueType]]]:
+    """As `whole_numbers`, and the whole numbers behind each real value that has some, by name."""
     work = _Pass(graph, dict(weights), rounded or {})
     for node in graph.nodes:
         work.node(node)
     result = work.result()
-    return result, {name: work.weights[name] for name in result.parameters}
+    return result, {name: work.weights[name] for name in result.parameters}, work.whole
 
 
 @dataclass

@@ -6,7 +6,7 @@ shift, which would cross from one clip into the next. Sizes that the file leaves
 twice, to different numbers: both readings must give the same graph.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -28,9 +28,9 @@ from tsm_ref.checkpoint.onnx_in.values import AXES, Finishing
 from tsm_ref.checkpoint.shift_rules import directed, profile_of
 from tsm_ref.checkpoint.views import FileView
 from tsm_ref.errors import CheckpointError, GraphError
-from tsm_ref.graph import Graph, Input
+from tsm_ref.graph import Graph, Input, ValueType
 from tsm_ref.passes.streaming import FAR
-from tsm_ref.passes.whole_numbers import whole_numbers
+from tsm_ref.passes.whole_numbers import lowered
 from tsm_ref.profile import PROFILE_KEY, Profile
 
 FORMAT = "onnx"
@@ -170,10 +170,27 @@ def _result(model: OnnxModel, assumption: Assumption, found: Finished) -> Import
         tuple(dict.fromkeys(view.value for view in outputs)),
         {name: w.shape for name, w in weights.items()},
     )
-    if graph.quantised and not found.states:  # which hold the reals that a file keeps
-        graph, weights = whole_numbers(graph, weights, found.steps)
-        check_scales(graph, weights)
-    return Imported(graph, weights, inputs, outputs, found.states)
+    made = Imported(graph, weights, inputs, outputs, found.states)
+    return _in_whole_numbers(made, found) if graph.quantised else made
+
+
+def _in_whole_numbers(made: Imported, found: Finished) -> Imported:
+    """A network that computes with whole numbers where it can; its states are theirs."""
+    graph, weights, whole = lowered(made.graph, made.weights, found.steps)
+    states = tuple(_of_whole(state, whole) for state in made.states)
+    shifted = {node.inputs[0] for node in graph.select("TemporalShift")}
+    if not shifted.issuperset(state.value for state in states):
+        return made  # a value of which reals and whole numbers are kept
+    check_scales(graph, weights)
+    return made._replace(graph=graph, weights=weights, states=states)
+
+
+def _of_whole(state: FileState, whole: Mapping[str, tuple[str, ValueType]]) -> FileState:
+    """A state whose shift has become one of whole numbers, which stand for what the file keeps."""
+    if state.value not in whole:
+        return state
+    value, steps = whole[state.value]
+    return replace(state, value=value, steps=(steps.scale, steps.zero_point))
 
 
 def _outputs(model: OnnxModel, found: Finished) -> Iterator[FileView]:

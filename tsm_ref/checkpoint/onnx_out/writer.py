@@ -67,6 +67,8 @@ class Writer:
         if scale is None:
             return self.tensor(name, np.ascontiguousarray(values, np.float32))
         inputs = [self.tensor(name, values), self.tensor(f"{name}/scale", scale)]
+        if values.dtype != np.int32:  # onnxruntime makes a scalar of one that is left out
+            inputs.append(self.tensor(f"{name}/zero", np.zeros(scale.shape, values.dtype)))
         return self.step("DequantizeLinear", inputs, inputs[0], axis=0)
 
     def ints(self, *values: int) -> str:
