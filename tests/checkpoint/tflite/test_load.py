@@ -149,6 +149,29 @@ def test_whole_numbers_are_those_of_litert_with_xnnpack(
             assert away <= (operator["op"] == "MEAN")
 
 
+@pytest.mark.parametrize("shape", [(64, 2, 2, 8), (16, 3, 3, 8), (8, 7, 7, 8)])
+@pytest.mark.parametrize("steps", [((0.05, 3), (0.05, 3)), ((0.05, 3), (0.031, -7))])
+def test_how_litert_rounds_a_mean(tmp_path: Path, shape: Any, steps: Any) -> None:
+    """With XNNPACK the zero point is in the sum that is rounded; ours is a step away at a half."""
+    sketch = Sketch()
+    (x_scale, x_zero), (y_scale, y_zero) = steps
+    x = sketch.value(shape, "int8", steps=(x_scale, x_zero, 0))
+    how = {"dtype": "int8", "steps": (y_scale, y_zero, 0)}
+    y = sketch.do("MEAN", [x, sketch.const([1, 2])], (shape[0], shape[3]), **how)
+    data = sketch.file([x], [y])
+    q = np.random.default_rng(0).integers(-50, 60, shape).astype(np.int8)
+    ratio, count = np.float32(x_scale) / np.float32(y_scale), np.float32(shape[1] * shape[2])
+    sums = q.astype(np.int64).sum((1, 2)).astype(np.float32)
+    v = sums * (ratio / count) + np.float32(y_zero - x_zero * x_scale / y_scale)
+    wanted = np.clip(np.rint(v), -128, 127)
+    np.testing.assert_array_equal(litert(data, q), wanted)
+    reals = ((q.astype(np.float32) - x_zero) * np.float32(x_scale)).astype(np.float32)
+    (made,) = loaded(tmp_path, data).run({"t0": reals}).values()
+    away = np.abs(in_steps(made, sketch.tensors[y]).astype(int) - wanted)
+    assert away.max() <= 1
+    assert not away[np.abs(v - np.floor(v) - 0.5) > 1e-3].any()
+
+
 def test_weights_alone_of_8_bits_are_told(tmp_path: Path, clip: Any) -> None:
     sketch, x, y = clip_network()
     weight = sketch.tensors[sketch.operators[0]["inputs"][1]]

@@ -11,6 +11,7 @@ Read in this order; each knows only those above it.
 ``selection``    parts of a value: a window, other channels, the last frame
 ``budget``       how an attempt fails, and what all attempts together may cost
 ``building``     the graph while it is made
+``finding``      what numbers of elements mean: shifts, windows, several values, states
 ``reading``      one attempt: node after node, under one assumption; gives `Finished`
 ``scaling``      multiplications by constants
 ``windows``      convolutions and pools

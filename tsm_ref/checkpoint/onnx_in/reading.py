@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from tsm_ref.checkpoint.contents import FileState, shown
 from tsm_ref.checkpoint.finish import Step
 from tsm_ref.checkpoint.onnx_in.budget import Broken, Budget, NotUnderstood
-from tsm_ref.checkpoint.onnx_in.building import Building
+from tsm_ref.checkpoint.onnx_in.finding import Finding, Part
 from tsm_ref.checkpoint.onnx_in.guard import OnnxModel, OnnxNode
-from tsm_ref.checkpoint.onnx_in.in_space import explain_in_space
 from tsm_ref.checkpoint.onnx_in.moves import (
     FOLDS,
     MOVES,
@@ -30,7 +29,6 @@ from tsm_ref.checkpoint.onnx_in.moves import (
     permutation,
     target_shape,
 )
-from tsm_ref.checkpoint.onnx_in.selection import Selection, pieces, selection
 from tsm_ref.checkpoint.onnx_in.values import (
     ZERO,
     Base,
@@ -40,8 +38,6 @@ from tsm_ref.checkpoint.onnx_in.values import (
     Moved,
     View,
     Whole,
-    explain,
-    explain_state,
 )
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Node
@@ -70,25 +66,6 @@ Value = Any
 """An array (a constant), a `View`, a `Moved`, `Scores`, or a `Finishing`."""
 
 
-@dataclass(frozen=True)
-class State:
-    """A state of a file that runs frame by frame: its input, and the channels that it keeps."""
-
-    input: str
-    kept: Base
-    start: int
-    stop: int
-
-
-class Part(NamedTuple):
-    """Some channels of an input of the file, or a window of it, as an input of our graph."""
-
-    of: str
-    channels: tuple[int, int] | None = None
-    rows: tuple[int, int] | None = None
-    columns: tuple[int, int] | None = None
-
-
 class Finished(NamedTuple):
     """What a file turned out to be: the nodes that an output depends on, and all they need.
 
@@ -106,26 +83,21 @@ class Finished(NamedTuple):
     steps: Mapping[str, Rounded] = {}
 
 
-class Reading(Building):
+class Reading(Finding):
     """One attempt to read a model; `run` hands back what came of it."""
 
     def __init__(
         self, model: OnnxModel, layers: Mapping[str, Any], budget: Budget | None = None
     ) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model, budget or Budget(model.size))
         self.values: dict[str, Value] = dict(model.constants)
         self.scales: dict[str, tuple[View, float]] = {}
         self.means: dict[str, Base] = {}
-        self.frames: dict[str, Base] = {}
         self.flat: dict[tuple[str, str], Base] = {}
         self.integers: dict[str, tuple[Array, Array, int]] = {}
         self.steps: dict[str, Rounded] = {}
         self.done = 0
         self._layers = layers
-        self._states: list[State] = []
-        self._parts: dict[str, Part] = {}
-        self._budget = budget or Budget(model.size)
         self._readers = Counter(name for node in model.nodes for name in node.inputs)
 
     def add_input(self, name: str, base_shape: Shape, groups: tuple[tuple[str, ...], ...]) -> None:
@@ -177,8 +149,8 @@ class Reading(Building):
             return value
         if not isinstance(value, Moved):
             raise NotUnderstood(f"{reader} cannot read {shown(name)}")
-        view = self._explained(value.codes, name)
-        if view is None and self._repeats(value.codes):
+        view = self.explained(value.codes, name)
+        if view is None and self.repeats(value.codes):
             raise NotUnderstood(
                 f"{reader} reads some pixels several times ({shown(name)}): windows or crops that "
                 "are cut out of one picture and joined are not read; export the network for one"
@@ -201,7 +173,7 @@ class Reading(Building):
 
     def call(self, node: OnnxNode) -> Call:
         """The node with the opset of the file."""
-        return Call(node, self.model.opset, most=self._budget.one)
+        return Call(node, self.model.opset, most=self.budget.one)
 
     def only_reader(self, tensor: str) -> bool:
         """True where one node reads a tensor, and it is no output."""
@@ -294,204 +266,23 @@ class Reading(Building):
 
     def _codes(self, value: Value) -> Codes:
         """A value as numbers of elements; zeros are `ZERO`."""
-        checked(value.shape, self._budget.one)
+        checked(value.shape, self.budget.one)
         if isinstance(value, np.ndarray):
             if np.any(value):
                 raise NotUnderstood("joins a constant that is not zero to data")
             return np.broadcast_to(np.int64(ZERO), value.shape)
         if isinstance(value, Moved):
             return value.codes
-        self._budget.spend(prod(value.shape))
+        self.budget.spend(prod(value.shape))
         codes: Codes = value.codes()
         return codes
 
-    def _repeats(self, codes: Codes) -> bool:
-        """True where an element stands at several places."""
-        self._budget.spend(8 * codes.size)
-        used = np.sort(codes[codes != ZERO])
-        return bool((np.diff(used) == 0).any())
-
     def _spent(self, parts: list[Array]) -> list[Array]:
-        self._budget.spend(sum(part.size for part in parts if part.flags.owndata))
+        self.budget.spend(sum(part.size for part in parts if part.flags.owndata))
         return parts
 
     def _several(self, result: "Array | list[Array]") -> list[Array]:
         return [np.asarray(part) for part in (result if isinstance(result, list) else [result])]
-
-    def _explained(self, codes: Codes, name: str) -> View | None:
-        self._budget.spend(4 * codes.size)
-        high, low = int(codes.max()), int(codes[codes != ZERO].min())
-        base, lowest = self.owner(high), self.owner(low)
-        if base != lowest and (origin := self.origin(owners := self.owners(codes))):
-            return self._rounded_in_parts(codes, owners, origin, name)
-        if base != lowest:
-            return self._with_state(
-                codes, name, {base.name: base, lowest.name: lowest}
-            ) or self._joined(codes, name)
-        found = explain(codes, base)
-        if found is None and base.name in dict(self.model.inputs):
-            part, own = self._part(base, codes)
-            found = explain(own, part)
-            base = part if found else base
-        if found is None:
-            return self._crossed(codes, base, name) or self._selected(codes, base, name)
-        if any(found.d):
-            base = self.shifted(base, name, found.d, found.fill, found.segment)
-        return View(base, found.groups)
-
-    def _joined(self, codes: Codes, name: str) -> View | None:
-        """Values whose channels stand one behind the other, and their shift; None where none do."""
-        self._budget.spend(8 * codes.size)
-        parts = pieces(codes, [base.start for base in self.bases.values()])
-        bases = [self.owner(int(part.max())) for part in parts]
-        found = [explain(part, base) for part, base in zip(parts, bases, strict=True)]
-        known = [one for one in found if one is not None]
-        alike = {(one.groups, base.axes) for one, base in zip(known, bases, strict=False)}
-        kinds = {(one.fill, one.segment) for one in known if any(one.d)} or {("zero", 0)}
-        if not parts or len(known) < len(parts) or len(alike) > 1 or len(kinds) > 1:
-            return None
-        base = bases[0]
-        for i, other in enumerate(bases[1:], start=1):
-            base = self.joined(base, other, f"{name}.joined.{i}")
-        d, (fill, segment) = tuple(v for one in known for v in one.d), kinds.pop()
-        if any(d):
-            base = self.shifted(base, name, d, fill, segment)
-        return View(base, known[0].groups)
-
-    def _crossed(self, codes: Codes, base: Base, name: str) -> View | None:
-        """A value whose channels were moved along height and width; None where they were not."""
-        self._budget.spend(8 * codes.size)
-        found = explain_in_space(codes, base)
-        if found is None:
-            return None
-        dh, dw, fill = found.dh, found.dw, found.fill
-        moved = self.emit("SpatialShift", name, [base.name], dh=dh, dw=dw, fill=fill)
-        return View(moved, found.groups)
-
-    def _rounded_in_parts(
-        self, codes: Codes, bases: Sequence[Base], origin: Base, name: str
-    ) -> View | None:
-        """A shift whose folds were rounded each to steps of its own: the sum of all of them.
-
-        The shift comes first, as rounding moves nothing; then every rounding of it is zero but in
-        the channels that are rounded so, and nothing is lost in the sum.
-        """
-        moved, width = codes.copy(), origin.size["C"]
-        channels: list[set[int]] = []
-        for base in bases:
-            own = (codes >= base.start) & (codes < base.start + prod(base.shape))
-            moved[own] += origin.start - base.start
-            place = (codes[own] - base.start) // prod(base.shape[2:])
-            channels.append(set(np.unique(place % width).tolist()))
-        found = explain(moved, origin)
-        if found is None or sum(map(len, channels)) > width:
-            return None
-        value = origin
-        if any(found.d):
-            value = self.shifted(origin, name, found.d, found.fill, found.segment)
-        total: Base | None = None
-        for base, part in zip(bases, channels, strict=True):
-            made = self.rounded_like(value, base, origin, name)
-            kept = np.isin(np.arange(width), list(part)).astype(np.float32)
-            mask = self.parameter(f"{name}.part", kept.reshape(1, -1, *[1] * (len(base.shape) - 2)))
-            made = self.emit("Mul", f"{name}.part", [made.name, mask], base.axes)
-            total = (
-                made if total is None
-                else self.emit("Add", name, [total.name, made.name], base.axes)
-            )  # fmt: skip
-        steps = {self.steps_of(base) for base in bases}
-        if total is not None and len(steps) == 1:
-            total = self.rounded(total, f"{name}.whole", *steps.pop())
-        return None if total is None else View(total, found.groups)
-
-    def _selected(self, codes: Codes, base: Base, name: str) -> View | None:
-        """A window of pixels, channels in another order, or the last frame; None where neither."""
-        self._budget.spend(8 * codes.size)
-        found = selection(codes, base)
-        if found is None or not found.whole(base, "N"):
-            return None
-        last = base.size.get("T", 1) - 1
-        if last and found.places["T"] == (last,) and found.whole(base, "C"):
-            return self._last_frame(base, found, name)
-        if "T" in base.axes and not found.whole(base, "T"):
-            return None
-        spans = {letter: found.span(letter) for letter in "HW" if letter in base.axes}
-        if None in spans.values():
-            return None
-        if any(not found.whole(base, letter) for letter in spans):
-            base = self._windowed(base, found)
-        if not found.whole(base, "C"):
-            if len(base.shape) != 5:
-                return None
-            order = found.places["C"]
-            one_hot = np.eye(base.size["C"], dtype=np.float32)[list(order)]
-            weight = self.parameter(f"{name}.order", one_hot[:, :, None, None, None])
-            base = self.emit("Conv", f"{name}.channels", [base.name, weight])
-        return View(base, found.groups)
-
-    def _last_frame(self, base: Base, found: Selection, name: str) -> View | None:
-        """The last frame of rows of features or logits, as a consensus takes it."""
-        if any(base.size.get(letter, 1) > 1 for letter in "HW"):
-            return None
-        if base.axes == "NCTHW":
-            base = self.emit("Flatten", f"{name}.flat", [base.name])
-        made = self.emit("Consensus", name, [base.name], "NC", over="last")
-        self.frames[made.name] = base
-        return View(made, tuple(tuple(v for v in g if v in "NC") for g in found.groups))
-
-    def _windowed(self, base: Base, found: Selection) -> Base:
-        """A window of an input of the file; what was computed for all of it is for the window."""
-        if base.name in dict(self.model.inputs):
-            spans = {letter: found.span(letter) for letter in "HW"}
-            name = f"{base.name}[{spans['H']}, {spans['W']}]"
-            if name not in self._parts:
-                self._parts[name] = Part(base.name, None, spans["H"], spans["W"])
-                places = tuple(len(found.places[letter]) for letter in "HW")
-                self.value(name, (*base.shape[:3], *places))
-            return self.bases[name]
-        node = next(n for n in reversed(self.nodes) if n.name == base.name)
-        if node.op != "BatchNormalization" and not node.name.endswith(".channels"):
-            raise NotUnderstood(f"a window of {shown(base.name)} is taken, inside of the network")
-        before = self._windowed(self.bases[node.inputs[0]], found)
-        inputs = [before.name, *node.inputs[1:]]
-        return self.emit(node.op, f"{node.name}.window", inputs, **node.attrs)
-
-    def _part(self, base: Base, codes: Codes) -> tuple[Base, Codes]:
-        """Some channels of an input as an input of its own, and the numbers of its elements."""
-        width, place = base.shape[1], prod(base.shape[2:])
-        numbers = codes - base.start
-        channel = numbers // place % width
-        read = codes != ZERO
-        start = int(channel.min(where=read, initial=width))
-        stop = int(channel.max(where=read, initial=0)) + 1
-        name = f"{base.name}[{start}:{stop}]"
-        if name not in self._parts:
-            self._parts[name] = Part(base.name, (start, stop))
-            self.value(name, (base.shape[0], stop - start, *base.shape[2:]))
-        part = self.bases[name]
-        row = numbers // (place * width) * (stop - start) + channel - start
-        return part, np.where(read, part.start + row * place + numbers % place, ZERO)
-
-    def _with_state(self, codes: Codes, name: str, bases: Mapping[str, Base]) -> View | None:
-        """Numbers that join a state input with a value: a causal shift, one frame at a time."""
-        inputs = {entry for entry, _ in self.model.inputs}
-        for kept in bases.values():
-            for state in bases.values():
-                if kept is state or state.name not in inputs or kept.shape[2] != 1:
-                    continue
-                found = explain_state(codes, kept, state)
-                if found is not None:
-                    groups, channels = found
-                    d = tuple(int(c in channels) for c in range(kept.shape[1]))
-                    base = self.shifted(kept, name, d, "zero", 0)
-                    start, stop = channels[0], channels[-1] + 1
-                    if stop - start != len(channels) or any(
-                        (s.kept, s.start) == (kept, start) for s in self._states
-                    ):
-                        raise NotUnderstood(f"the state {shown(state.name)} keeps a strange past")
-                    self._states.append(State(state.name, kept, start, stop))
-                    return View(base, groups)
-        return None
 
     # The result
 
@@ -509,13 +300,13 @@ class Reading(Building):
         read = frozenset(live)
         parameters = {name: w for name, w in self.parameters.items() if name in read}
         return Finished(
-            tuple(nodes[::-1]), parameters, outputs, states, self._parts, read, self.steps
+            tuple(nodes[::-1]), parameters, outputs, states, self.parts, read, self.steps
         )
 
     def _handed_on(self) -> tuple[FileState, ...]:
         """The states, each with the output that hands it on."""
         found = []
-        for state in self._states:
+        for state in self.states:
             wanted = state.kept.codes()[:, state.start : state.stop].reshape(-1)
             shape = next(s for n, s in self.model.inputs if n == state.input)
             for name in self.model.outputs:
