@@ -9,6 +9,7 @@ import argparse
 import os
 import re
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
@@ -16,14 +17,19 @@ from typing import NoReturn
 from conformance import commands
 from conformance.testees.parse import KINDS
 from tsm_ref.errors import TsmError
-from tsm_ref.system.terminal import ReaderGone, tell
+from tsm_ref.system.memory import peak, shown
+from tsm_ref.system.terminal import ReaderGone, add_loudness, heed, is_verbose, tell
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = parser().parse_args(argv)
+    heed(arguments)
+    begin = time.perf_counter()
     try:
         code: int = arguments.command(arguments)
+        if is_verbose():
+            tell(f"took {time.perf_counter() - begin:.2f} s, at most {shown(peak())}")
     except TsmError as error:
         if os.environ.get("TSM_DEBUG") == "1":
             raise
@@ -38,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = f"a bug of the judge: {type(error).__name__}: {error}"
         tell(f"tsm-conformance: {words} (TSM_DEBUG=1 shows where)")
         return commands.JUDGE_BROKE
+    finally:
+        heed()
     return code
 
 
@@ -111,6 +119,8 @@ def parser() -> argparse.ArgumentParser:
     mutants.add_argument("--output", metavar="FILE", help="write the kill matrix as JSON")
     mutants.add_argument("--names", action="store_true", help="how many are named, and how rightly")
     mutants.set_defaults(command=commands.mutants_command)
+    for verb in verbs.choices.values():
+        add_loudness(verb)
     return p
 
 

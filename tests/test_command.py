@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,9 @@ import pytest
 
 from tsm_ref import errors
 from tsm_ref.command import BLAS_THREADS, INTERRUPTED, Parser, guarded, limit_blas, number, positive
+from tsm_ref.kernels import notice
+from tsm_ref.subcommands import COMMANDS, PARTS, parser_of
+from tsm_ref.system.terminal import tell
 
 
 def _raise(error: BaseException) -> None:
@@ -192,3 +196,41 @@ def test_number_takes_plain_and_finite_ones_only(text: str) -> None:
 @pytest.mark.parametrize(("text", "value"), [("2", 2), ("0.5", 0.5), (".5", 0.5), ("1e3", 1000)])
 def test_number_takes_what_people_write(text: str, value: float) -> None:
     assert number(text) == value
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *PARTS])
+def test_every_command_can_say_less_and_more(name: str) -> None:
+    made = parser_of(name)
+    groups = [action for action in made._actions if isinstance(action, argparse._SubParsersAction)]
+    for each in [parser for group in groups for parser in group.choices.values()] or [made]:
+        known = {option for action in each._actions for option in action.option_strings}
+        assert {"-q", "--quiet", "-v", "--verbose"} <= known, each.prog
+
+
+def test_quiet_is_without_warnings_and_verbose_tells_time_and_memory(capsys) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        def work() -> None:
+            Parser(prog="x").parse_args(arguments)
+            tell("warning: mind this")
+            with warnings.catch_warnings():
+                warnings.simplefilter("always")
+                warnings.warn("and that", stacklevel=1)
+            with notice.compiling("kernel"):
+                pass
+            tell("error: not hidden")
+
+        code = guarded(work)
+        return code, capsys.readouterr().err
+
+    code, usual = run()
+    assert code == 0
+    assert usual.splitlines()[:2] == ["warning: mind this", "warning: and that"]
+    assert usual.splitlines()[-1] == "error: not hidden"
+    assert "compiling kernels" in usual
+    assert run("-q") == (0, "error: not hidden\n")
+    code, more = run("-v")
+    assert re.fullmatch(r"took \d+\.\d\d s, at most \d[\d.]* [MG]B", more.splitlines()[-1])
+    assert run() == (0, usual)  # nothing stays as it was asked for
+    code, said = run("-q", "-v")
+    assert code == 2
+    assert "not allowed with argument" in said

@@ -6,16 +6,27 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tsm_ref.errors import TsmError, UsageError
 from tsm_ref.kernels import notice
-from tsm_ref.system.terminal import ReaderGone, printable, say, tell
+from tsm_ref.system.memory import peak, shown
+from tsm_ref.system.terminal import (
+    ReaderGone,
+    add_loudness,
+    heed,
+    is_quiet,
+    is_verbose,
+    printable,
+    say,
+    tell,
+)
 
 __all__ = [
     "INTERRUPTED",
@@ -43,7 +54,17 @@ INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, and where help is."""
+    """Says in one line what is wrong, and where help is; has ``-q`` and ``-v``, and heeds them."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        add_loudness(self)
+
+    def parse_args(self, *arguments: Any, **more: Any) -> Any:
+        """As any parser; from now on as much is told as the options ask for."""
+        options = super().parse_args(*arguments, **more)
+        heed(options)
+        return options
 
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError` instead of printing the usage."""
@@ -110,8 +131,12 @@ def guarded(run: Callable[[], int | None]) -> int:
     said where the reader of stdout went away, as other programs say nothing then.
     """
     with _command_line() as interrupted:
+        begin = time.perf_counter()
         try:
-            return run() or 0
+            code = run() or 0
+            if is_verbose():
+                tell(f"took {time.perf_counter() - begin:.2f} s, at most {shown(peak())}")
+            return code
         except KeyboardInterrupt:
             tell("interrupted")
             return INTERRUPTED
@@ -152,7 +177,8 @@ def _command_line() -> Iterator[list[int]]:
         raise KeyboardInterrupt
 
     show_warning, handler = warnings.showwarning, signal.getsignal(signal.SIGINT)
-    hide = notice.show() if sys.stderr is not None else None
+    heed()
+    hide = notice.show(unless=is_quiet) if sys.stderr is not None else None
     warnings.showwarning = lambda message, *rest, **more: tell(f"warning: {message}")
     ours = threading.current_thread() is threading.main_thread()
     if ours and handler is signal.default_int_handler:
@@ -165,3 +191,4 @@ def _command_line() -> Iterator[list[int]]:
         warnings.showwarning = show_warning
         if hide is not None:
             hide()
+        heed()

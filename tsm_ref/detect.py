@@ -17,7 +17,6 @@ from tsm_ref.options import (
     add_limits,
     add_model,
     add_partial,
-    add_quiet,
     add_version,
     carried_out,
     load_model,
@@ -67,7 +66,6 @@ def parser() -> argparse.ArgumentParser:
     add("--save-video", metavar="OUT.mp4", help="the video again, with its boxes")
     add("--stream", metavar="SOURCE", help="a video file, camera:N, or - for a pipe")
     add_partial(made)
-    add_quiet(made)
     add_limits(made)
     add_version(made)
     return made

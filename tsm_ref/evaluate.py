@@ -20,7 +20,6 @@ from tsm_ref.options import (
     add_flow,
     add_model,
     add_partial,
-    add_quiet,
     add_run,
     add_version,
     by_option,
@@ -59,7 +58,6 @@ def parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="go on with a run that was cut off (with --output)")
     add_run(made)
     add_partial(made)
-    add_quiet(made)
     add_flow(made)
     add_facts(made)
     add_version(made)

@@ -21,7 +21,6 @@ from tsm_ref.options import (
     add_limits,
     add_model,
     add_partial,
-    add_quiet,
     add_version,
     carried_out,
     recipe_of,
@@ -61,7 +60,6 @@ def parser() -> argparse.ArgumentParser:
     add("--json", action="store_true", help="what was measured, as one JSON object")
     add("--storage", choices=("float32", "float16"), default="float32", help="of the weights")
     add_partial(made)
-    add_quiet(made)
     look = made.add_argument_group("what the network sees, in the fit and ever after")
     look.add_argument(
         "--sampling",

@@ -18,7 +18,6 @@ from tsm_ref.options import (
     add_limits,
     add_model,
     add_partial,
-    add_quiet,
     add_run,
     add_sampling,
     add_version,
@@ -89,9 +88,6 @@ def parser() -> argparse.ArgumentParser:
     add("--fps", type=number, metavar="N", help="frames a second of folders of pictures")
     add("--top", type=positive, default=5, metavar="K", help="classes to show (default: 5)")
     add("--json", action="store_true", help="one JSON object per line: per video, or per frame")
-    amount = made.add_mutually_exclusive_group()
-    add_quiet(amount)
-    amount.add_argument("-v", "--verbose", action="store_true", help="more about each of many")
     _add_batch(made)
     _add_pictures(made)
     _add_features(made)

@@ -14,6 +14,7 @@ from tsm_ref import __version__
 from tsm_ref.command import limit_blas, number, positive, say, size
 from tsm_ref.errors import TsmError, UsageError
 from tsm_ref.system import isolated, memory
+from tsm_ref.system.terminal import heed
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
     from tsm_ref.batch import Recipe
@@ -27,7 +28,6 @@ __all__ = [
     "add_model",
     "add_partial",
     "add_precision",
-    "add_quiet",
     "add_run",
     "add_sampling",
     "add_version",
@@ -135,11 +135,6 @@ def add_run(made: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
     add("--scheduler", metavar="ADDRESS", help="of Dask, as tcp://host:8786, or local")
 
 
-def add_quiet(made: "argparse.ArgumentParser | argparse._MutuallyExclusiveGroup") -> None:
-    """Say nothing but results and errors."""
-    made.add_argument("-q", "--quiet", action="store_true", help="no warnings, no progress")
-
-
 def add_facts(made: argparse.ArgumentParser) -> None:
     """Single facts about the model, each on its own."""
     add = made.add_argument_group("single facts about the model, instead of its profile's")
@@ -184,6 +179,7 @@ def limited(
     rest = [argument for argument in arguments if argument != "--isolate"]
     room = isolated.OVERHEAD + (options.max_memory or memory.available() // 2)
     code = isolated.run(module, rest, isolated.Limits(memory=room))
+    heed()  # the child has said what there is to say of time and memory
     if said := isolated.ended(code):
         raise kind(f"the process that read the files {said}: one of them is not what it says")
     return code

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tsm_ref.errors import TsmError
+from tsm_ref.system import memory
 
 _STARTED = time.perf_counter()
 
@@ -42,14 +43,7 @@ def compare(answer: Any, expected: Any) -> float:
 
 def peak_memory() -> float:
     """The largest resident memory that this process has had, in MB of 2^20 bytes."""
-    try:
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 1024
-    except (OSError, IndexError):
-        import resource
-
-        unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return memory.peak() / 2**20
 
 
 def pin(cores: list[int]) -> None:

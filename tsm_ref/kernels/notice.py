@@ -112,9 +112,12 @@ class ProgressLine:
         self.stream.flush()
 
 
-def show(stream: TextIO | None = None) -> Callable[[], None]:
+def show(
+    stream: TextIO | None = None, unless: Callable[[], bool] = lambda: False
+) -> Callable[[], None]:
     """Show people what is compiled, on standard error unless told otherwise.
 
-    For command lines; returns the function that ends it.
+    For command lines; returns the function that ends it. Nothing is shown while ``unless()``.
     """
-    return listen(ProgressLine(stream or sys.stderr))
+    line = ProgressLine(stream or sys.stderr)
+    return listen(lambda event: None if unless() else line(event))

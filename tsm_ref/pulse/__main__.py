@@ -44,7 +44,6 @@ def parser() -> argparse.ArgumentParser:
     add("--plot", metavar="OUT.svg|png", help="the wave and its rates over time")
     add("--stream", metavar="SOURCE", help="a video file, camera:N, or - for a pipe")
     add("--allow-partial", action="store_true", help="use what decodes of a damaged video")
-    add("-q", "--quiet", action="store_true", help="no warnings")
     add_facts(made)
     add_limits(made)
     add_version(made)

@@ -44,7 +44,6 @@ def parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=8000, metavar="N", help="0 is any (default: %(default)s)")
     add("--allow-host", action="append", default=[], metavar="NAME",
         help="a name by which it may be called, and whose pages may ask")  # fmt: skip
-    add("-v", "--verbose", action="store_true", help="a line on stderr for each request")
     limits = made.add_argument_group("how much is allowed").add_argument
     limits("--max-bytes", type=size, default=256 << 20, metavar="SIZE",
            help="the largest file (default: 256M)")  # fmt: skip

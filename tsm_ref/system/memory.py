@@ -7,11 +7,12 @@ the user allows more: ``--max-memory``, or the variable ``TSM_REF_MAX_MEMORY``, 
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 
 from tsm_ref.errors import CheckpointError, TsmError
 
-__all__ = ["allow", "allowed", "available", "check", "shown"]
+__all__ = ["allow", "allowed", "available", "check", "peak", "shown"]
 
 VARIABLE = "TSM_REF_MAX_MEMORY"
 SMALLEST = 2 << 30
@@ -79,6 +80,19 @@ def available() -> int:
         if limit != resource.RLIM_INFINITY:
             sizes.append(limit)
     return min(sizes)
+
+
+def peak() -> int:
+    """Bytes of the largest resident memory that this process has had; 0 where nobody counts."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    with contextlib.suppress(ImportError):
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return 0
 
 
 def allowed() -> int:

@@ -6,6 +6,7 @@ letters in another order. So all that is printed goes through `printable`: by `s
 the command lines.
 """
 
+import argparse
 import os
 import re
 import sys
@@ -13,13 +14,54 @@ from contextlib import suppress
 
 from tsm_ref.errors import WriteError
 
-__all__ = ["ReaderGone", "printable", "say", "tell"]
+__all__ = [
+    "ReaderGone",
+    "add_loudness",
+    "heed",
+    "is_quiet",
+    "is_verbose",
+    "printable",
+    "say",
+    "tell",
+]
 
 COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 """The only sequences that a coloured line may have: those that rich writes."""
 
 _CREDENTIALS = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://)[^/\s]*@")
 """What stands between the scheme and the host of an address."""
+
+
+_asked = argparse.Namespace()
+"""What the command line of this process asked for; see `heed`."""
+
+
+def add_loudness(parser: argparse.ArgumentParser) -> None:
+    """Add ``-q`` and ``-v``, which every command line has: less on stderr, and more."""
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("-q", "--quiet", action="store_true", help="no warnings, no progress")
+    amount.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="more of each input or request, and the time and memory of all",
+    )
+
+
+def heed(options: argparse.Namespace | None = None) -> None:
+    """From now on, say as much as these options ask for; as usual for None."""
+    global _asked
+    _asked = options or argparse.Namespace()
+
+
+def is_quiet() -> bool:
+    """Whether no warnings and no progress are to be told."""
+    return bool(getattr(_asked, "quiet", False))
+
+
+def is_verbose() -> bool:
+    """Whether more is to be told than usual."""
+    return bool(getattr(_asked, "verbose", False))
 
 
 class ReaderGone(WriteError):
@@ -63,8 +105,11 @@ def say(text: str, *, colour: bool = False) -> None:
 def tell(text: str) -> None:
     """Write a message of one line to stderr; a message that nobody takes is no error.
 
+    Where the command line asked for quiet (`heed`), what begins with "warning:" is not written.
     Whose name and password stand in an address is not said: messages end up in logs.
     """
+    if is_quiet() and text.startswith("warning:"):
+        return
     with suppress(OSError):
         if sys.stderr is not None:
             message = _CREDENTIALS.sub(r"\1***@", " ".join(text.split()))
