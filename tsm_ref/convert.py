@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     size.add_argument(
         "--lookahead", choices=("zero", "past"), help="no delay: another network, less accurate"
     )
-    add_limits(made)
+    add_limits(made, videos=False)
     add_version(made)
     return made
 

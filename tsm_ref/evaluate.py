@@ -20,9 +20,11 @@ from tsm_ref.options import (
     add_flow,
     add_model,
     add_partial,
+    add_patience,
     add_run,
     add_version,
     by_option,
+    patient,
     recipe_of,
     versions,
 )
@@ -58,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="go on with a run that was cut off (with --output)")
     add_run(made)
     add_partial(made)
+    add_patience(add)
     add_flow(made)
     add_facts(made)
     add_version(made)
@@ -72,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> None:
     made = parser()
     options = made.parse_args(arguments)
-    with by_option(made):
+    with by_option(made), patient(options):
         _main(options)
 
 

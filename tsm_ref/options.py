@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from tsm_ref import __version__
 from tsm_ref.command import limit_blas, number, positive, say, size
-from tsm_ref.errors import TsmError, UsageError
-from tsm_ref.system import isolated, memory
-from tsm_ref.system.terminal import heed
+from tsm_ref.errors import TsmError, UsageError, VideoError
+from tsm_ref.system import isolated, memory, patience
+from tsm_ref.system.terminal import heed, tell
 
 if TYPE_CHECKING:  # imported late: the number of threads has to be set before NumPy is
     from tsm_ref.batch import Recipe
@@ -27,6 +27,7 @@ __all__ = [
     "add_limits",
     "add_model",
     "add_partial",
+    "add_patience",
     "add_precision",
     "add_run",
     "add_sampling",
@@ -36,6 +37,7 @@ __all__ = [
     "facts_of",
     "limited",
     "load_model",
+    "patient",
     "recipe_of",
     "versions",
 ]
@@ -158,11 +160,41 @@ def add_facts(made: argparse.ArgumentParser) -> None:
     add.add_argument("--weights", metavar="NAME", help="which set of weights of a file: ema, ...")
 
 
-def add_limits(made: argparse.ArgumentParser) -> None:
-    """What files of strangers may do to us."""
+def add_limits(made: argparse.ArgumentParser, *, videos: bool = True) -> None:
+    """What files of strangers may do to us; those that are `videos` may not hang, either."""
     add = made.add_argument_group("files of strangers").add_argument
     add("--max-memory", type=size, metavar="SIZE", help="what one run may take, such as 8G")
     add("--isolate", action="store_true", help="read them in a process that may be lost")
+    if videos:
+        add_patience(add)
+
+
+def add_patience(add: Callable[..., Any]) -> None:
+    """How long a decoder may hang."""
+    add(
+        "--patience",
+        type=number,
+        default=patience.LIMIT,
+        metavar="S",
+        help="seconds for one step of a decoder, then it is given up (default: 120)",
+    )
+
+
+@contextmanager
+def patient(options: argparse.Namespace) -> Iterator[None]:
+    """End this process, with one line, where a decoder hangs for longer than `add_patience`."""
+
+    def end(said: str) -> None:
+        tell(f"error: {said}")
+        os._exit(VideoError.exit_code)
+
+    patience.let(options.patience)
+    stop = patience.watch(end)
+    try:
+        yield
+    finally:
+        stop()
+        patience.let(patience.LIMIT)
 
 
 def limited(
@@ -202,7 +234,7 @@ def carried_out(
     limit_blas(options.threads)
     code = limited(options, module, given, kind)
     if code is None:
-        with by_option(made):
+        with by_option(made), patient(options):
             work(options)
     return code
 

@@ -11,15 +11,19 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 from tsm_ref.batch.lists import Clip
 from tsm_ref.batch.recipe import Outcome, Recipe, stamp_of
 from tsm_ref.errors import UsageError, WriteError
 from tsm_ref.model import Model
 from tsm_ref.profile import Profile
+from tsm_ref.system import patience
 
 __all__ = ["outcomes"]
 
+PATIENCE = 5.0
+"""Seconds that a process has to end when its pool is broken."""
 _loaded: tuple[Recipe, Model, Profile] | None = None
 """What this worker process runs; set once, when it starts."""
 
@@ -71,10 +75,17 @@ def _side_by_side(
 
 def _alone(recipe: Recipe, clip: Clip) -> Iterator[Outcome]:
     pool = _pool(recipe, 1)
+    processes: list[Any] = []
     try:
-        yield pool.submit(_one, clip).result()
+        coming = pool.submit(_one, clip)
+        processes = list(pool._processes.values())
+        yield coming.result()
     except BrokenProcessPool:
         said = "the process that read it died: too little memory, or a fault in a decoder"
+        for process in processes:
+            process.join(PATIENCE)
+            if process.exitcode == patience.STUCK:
+                said = patience.sentence(patience.limit())
         yield Outcome(clip.path, stamp_of(clip.path), error=said, code=3)
     finally:
         _stop(pool)
@@ -85,7 +96,7 @@ def _pool(recipe: Recipe, workers: int) -> ProcessPoolExecutor:
         workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start,
-        initargs=(recipe.alone(),),
+        initargs=(recipe.alone(), patience.limit()),
     )
 
 
@@ -99,9 +110,14 @@ def _stop(pool: ProcessPoolExecutor) -> None:
         process.join()
 
 
-def _start(recipe: Recipe) -> None:
-    """Load the model. Ctrl-C is for the process that started this one, whose end is this one's."""
+def _start(recipe: Recipe, seconds: float) -> None:
+    """Load the model. Ctrl-C is for the process that started this one, whose end is this one's.
+
+    A decoder that takes more `seconds` for one step ends this process, too.
+    """
     global _loaded
+    patience.let(seconds)
+    patience.watch(lambda said: os._exit(patience.STUCK))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _loaded = (recipe, *recipe.load())

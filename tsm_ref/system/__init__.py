@@ -6,4 +6,5 @@
 - `isolated`: a child process with limits.
 - `amx`: whether this process may use the tiles of AMX.
 - `memory`: how much memory one run may take.
+- `patience`: how long one step of a library may take.
 """

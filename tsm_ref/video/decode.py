@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tsm_ref.errors import MissingDependency, VideoError
+from tsm_ref.system import patience
 from tsm_ref.video.clock import Clock
 from tsm_ref.video.containers import DEMUXERS, check_path, check_structure, refusal
 from tsm_ref.video.kept import Kept
@@ -71,7 +72,8 @@ class VideoFile:
         self._from_memory = False
         self._av = _import_av()
         self._painter = Painter(self._av)
-        if os.path.isfile(self._name) and (missing := check_structure(self._name)):
+        self._lies = os.path.isfile(self._name)  # what comes live may let us wait
+        if self._lies and (missing := check_structure(self._name)):
             self._damaged(f"the file is cut, {missing} bytes are missing at its end")
         with self._av.logging.Capture(local=True):  # a file that may not be one is no damage yet
             self._container = self._open()
@@ -93,11 +95,13 @@ class VideoFile:
 
     def _open(self) -> Any:
         with _translated(self._av, self._name):
-            return self._av.open(
-                self._input(),
-                options={"max_pixels": str(2 * self._max_pixels)},  # room for a decoder's padding
-                container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
-                metadata_errors="replace",
+            return self._bounded(
+                lambda: self._av.open(
+                    self._input(),
+                    options={"max_pixels": str(2 * self._max_pixels)},  # and a decoder's padding
+                    container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
+                    metadata_errors="replace",
+                )
             )
 
     def _input(self) -> Any:
@@ -227,10 +231,14 @@ class VideoFile:
 
     def _watched(self, call: Callable[[], T]) -> T:
         """What FFmpeg gives; damage that it logs meanwhile counts as damage that it tells."""
-        result, errors = self._log.heard(call)
+        result, errors = self._log.heard(lambda: self._bounded(call))
         if errors:
             self._damaged(f"a part of the video is damaged ({errors[0]})", kind="logged")
         return result
+
+    def _bounded(self, call: Callable[[], T]) -> T:
+        """What a call gives; of a file it may take no longer than the process has patience."""
+        return patience.bounded(self._name, call) if self._lies else call()
 
     def __iter__(self) -> Iterator[Frame]:
         for index, time, pixels in self.shown():
