@@ -13,13 +13,13 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from llvmlite import binding as llvm
 from llvmlite import ir
 
-from tsm_ref.kernels import integer_tile
-from tsm_ref.kernels.integer_tile import TileArguments
+from tsm_ref.kernels import half_tile, half_units, integer_tile
 from tsm_ref.kernels.integer_units import UNITS, Unit
 from tsm_ref.kernels.vector import FLOAT, INT, Emitter
 
@@ -33,6 +33,12 @@ PROCESSORS = {
     "pairs (AVX2)": ("haswell", "arrow_lake", 0x7),
 }
 """Of each unit: the processor that is compiled for, the one that runs it, its vector registers."""
+
+HALVES = {
+    "AMX": ("sapphirerapids", "sapphire_rapids", 0x600E7),
+    "AVX512-BF16": ("cooperlake", "sapphire_rapids", 0xE7),
+}
+"""The same of units of bfloat16."""
 
 SETTINGS = """\
 cpu: model={model}, ips=100000000, reset_on_triple_fault=0
@@ -52,13 +58,13 @@ pytestmark = [
 ]
 
 
-def machine_code(unit: Unit, processor: str) -> bytes:
-    """An object file with the function ``tiles`` of a unit."""
-    module = ir.Module()
-    types = [INT] * (len(TileArguments._fields) - 2) + [FLOAT] * 2
+def machine_code(kind: ModuleType, unit: Unit, processor: str) -> bytes:
+    """An object file with the function ``tiles`` of a unit of `integer_tile` or `half_tile`."""
+    module, arguments = ir.Module(), kind.TileArguments
+    types = [INT] * (len(arguments._fields) - 2) + [FLOAT] * 2
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), "tiles")
     builder = ir.IRBuilder(function.append_basic_block())
-    integer_tile.write_tiles(Emitter(builder), unit, TileArguments(*function.args))
+    kind.write_tiles(Emitter(builder), unit, arguments(*function.args))
     builder.ret_void()
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
@@ -76,20 +82,34 @@ def test_one_wrong_bit_of_each_result_is_found(tmp_path):
     assert wrong_of("VNNI (AVX2)", tmp_path, mistake=1) == ["3", "3", "3"]
 
 
-def wrong_of(name: str, tmp_path: Path, mistake: int = 0) -> list[str]:
-    """How many results of a unit are wrong: of three draws, of each in three forms."""
-    unit = next(unit for unit in UNITS if unit.name == name)
-    processor, model, registers = PROCESSORS[name]
-    (tmp_path / "unit.o").write_bytes(machine_code(unit, processor))
+@pytest.mark.parametrize("name", HALVES)
+def test_tiles_of_bfloat16_are_right_on_an_emulated_processor(name, tmp_path):
+    assert wrong_of(name, tmp_path, half_tile) == ["0", "0", "0"]
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_one_wrong_result_of_bfloat16_is_found(name, tmp_path):
+    assert wrong_of(name, tmp_path, half_tile, mistake=1) == ["2", "2", "2"]
+
+
+def wrong_of(
+    name: str, tmp_path: Path, kind: ModuleType = integer_tile, mistake: int = 0
+) -> list[str]:
+    """How many results of a unit are wrong: of three draws, of each in all forms."""
+    units, processors = (UNITS, PROCESSORS) if kind is integer_tile else (half_units.UNITS, HALVES)
+    check = "tiles" if kind is integer_tile else "halves"
+    unit = next(unit for unit in units if unit.name == name)
+    processor, model, registers = processors[name]
+    (tmp_path / "unit.o").write_bytes(machine_code(kind, unit, processor))
     shape = {"LANES": unit.lanes, "GROUP": unit.group, "ROWS": unit.rows, "VECTORS": unit.vectors,
              "DEPTH": unit.depth, "MISTAKE": mistake}  # fmt: skip
     plain = ["-ffreestanding", "-fPIE", "-fno-stack-protector", "-mno-red-zone", "-O1"]
     settled = [*plain, "-mno-avx", "-fcf-protection=none", "-fno-asynchronous-unwind-tables"]
     for command in (
         ["gcc", "-c", f"-DXCR={registers}", HERE / "start.S", "-o", "start.o"],
-        ["gcc", "-c", *settled, *(f"-D{k}={v}" for k, v in shape.items()), HERE / "tiles.c"],
+        ["gcc", "-c", *settled, *(f"-D{k}={v}" for k, v in shape.items()), HERE / f"{check}.c"],
         ["ld", "-m", "elf_x86_64", "-T", HERE / "rom.ld", "-nostdlib", "--no-dynamic-linker",
-         "start.o", "tiles.o", "unit.o", "-o", "rom.elf"],
+         "start.o", f"{check}.o", "unit.o", "-o", "rom.elf"],
         ["objcopy", "-O", "binary", "rom.elf", "rom.bin"],
     ):  # fmt: skip
         subprocess.run(command, cwd=tmp_path, check=True)

@@ -19,12 +19,16 @@ OURS = ("numba", "numpy")
 """The engines of this package."""
 
 
-def open_ours(engine: str, workload: Workload, folder: Path, threads: int) -> Runner:
+def open_ours(
+    engine: str, workload: Workload, folder: Path, threads: int, precision: str = "float32"
+) -> Runner:
     """Open a workload on one of our engines, with the weights that lie in a folder."""
-    return as_runner(our_model(engine, workload, folder, threads), workload.online)
+    return as_runner(our_model(engine, workload, folder, threads, precision), workload.online)
 
 
-def our_model(engine: str, workload: Workload, folder: Path, threads: int) -> Model:
+def our_model(
+    engine: str, workload: Workload, folder: Path, threads: int, precision: str = "float32"
+) -> Model:
     """A workload as a model, with the weights that lie in a folder."""
 
     def weights() -> Mapping[str, Array]:
@@ -37,7 +41,8 @@ def our_model(engine: str, workload: Workload, folder: Path, threads: int) -> Mo
         placement=workload.placement,
         preprocess=replace(base.preprocess, crop=(workload.size, workload.size)),
     )
-    return Model(workload.graph(), weights, profile, engine=engine, threads=threads)
+    how: dict[str, Any] = {"engine": engine, "threads": threads, "precision": precision}
+    return Model(workload.graph(), weights, profile, **how)
 
 
 def as_runner(model: Model, online: bool) -> Runner:

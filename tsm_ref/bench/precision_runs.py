@@ -31,10 +31,7 @@ Array = NDArray[Any]
 _CALIBRATION = (1, 2, 3, 4)
 _CHECK = (11, 12, 13, 14)
 """Seeds of the clips that choose the steps, and of those that measure."""
-_LACKING = {
-    **dict.fromkeys(OURS, "it computes in float32 or int8; bfloat16 it does not have"),
-    "onnxruntime": "its kernels for processors have no bfloat16",
-}
+_LACKING = {"onnxruntime": "its kernels for processors have no bfloat16"}
 
 
 def prepare(request: Mapping[str, Any]) -> None:
@@ -135,6 +132,17 @@ def _timed(
     return pairs
 
 
+def _named(runner: Runner, engine: str, precision: str) -> Runner:
+    """The same runner, which says what multiplies bfloat16."""
+    if precision != "bfloat16":
+        return runner
+    if engine == "numpy":
+        return replace(runner, version="tsm_ref, rounding for float32")
+    from tsm_ref.kernels import half_units
+
+    return replace(runner, version=f"tsm_ref, on {half_units.UNIT.name}")
+
+
 def _opened(request: Mapping[str, Any], work: Workload, folder: Path) -> Runner:
     engine, precision, threads = (request[name] for name in ("engine", "precision", "threads"))
     by_itself = request["by_itself"]
@@ -142,7 +150,8 @@ def _opened(request: Mapping[str, Any], work: Workload, folder: Path) -> Runner:
         raise UsageError(_LACKING[engine])
     if engine in OURS:
         if precision != "int8":
-            return open_ours(engine, work, folder / "float32", threads)
+            runner = open_ours(engine, work, folder / "float32", threads, precision)
+            return _named(runner, engine, precision)
         model = load(folder / "int8" / "network.h5", engine=engine, threads=threads)
         return as_runner(model, work.online)
     files = folder / ("int8" if precision == "int8" else "float32")

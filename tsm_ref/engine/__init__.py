@@ -19,6 +19,7 @@ The engines are imported when one is made, so that NumPy alone is enough where N
 """
 
 import importlib.util
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -81,7 +82,7 @@ def make_engine(
     if precision == "bfloat16":
         graph, weights = in_bfloat16(graph, weights)
     if name == "auto":
-        name = "numba" if _compiles() and precision == "float32" else "numpy"
+        name = "numba" if _compiles() else "numpy"
     if name == "numpy":
         from tsm_ref.engine.on_numpy.engine import NumpyEngine
 
@@ -93,7 +94,12 @@ def make_engine(
 
         return LoopsEngine(graph, weights)
     if any(node.attrs.get("precision") == "bfloat16" for node in graph.nodes):
-        raise UsageError("the engine 'numba' has no bfloat16; 'numpy' rounds to it, slowly")
+        from tsm_ref.engine.on_numba.halves import HalvesEngine
+        from tsm_ref.kernels import half_units
+
+        if not half_units.UNIT.needs:
+            warnings.warn(half_units.SLOW, stacklevel=2)
+        return HalvesEngine(graph, weights, threads)
     if graph.quantised:
         from tsm_ref.engine.on_numba.whole_numbers import WholeNumbersEngine
 

@@ -16,8 +16,12 @@
     elementwise        sums, products, gates and copies, value by value
     activation         tanh, sigmoid and others that are not clamps
     integer_units      what multiplies whole numbers, and which of it this processor has
+    half_units         what multiplies bfloat16, and which of it this processor has
+    half_tile          bfloat16: the tile
+    half_pack          what it reads, rounded
+    half_conv          convolutions of bfloat16
     integer_tile       quantised layers: the tile, and how a sum becomes a byte
-    integer_amx        its products by the tiles of AMX
+    amx                its products by the tiles of AMX
     integer_bytes      its products of bytes where there is no VNNI
     integer_pack       what such tiles read, from where a shift finds it
     integer_conv       convolutions of whole numbers

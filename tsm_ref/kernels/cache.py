@@ -2,7 +2,7 @@
 
 Numba notices a change in the file of a compiled function, but not in the files of the functions
 it calls. So the folder is named after a hash of all the sources of this package, of the versions
-of Numba, llvmlite and NumPy, and of the processor and the unit that are compiled for: another
+of Numba, llvmlite and NumPy, and of the processor and the units that are compiled for: another
 version of anything is another folder. Each file is written under a temporary name and renamed, so
 two processes may fill the folder at once. No other user can write there, nor into the folders
 above.
@@ -25,6 +25,7 @@ from llvmlite import binding as llvm
 from numba.core import config as numba_config
 from numba.core.ccallback import CFunc
 
+from tsm_ref.kernels import half_units
 from tsm_ref.kernels.integer_units import UNIT
 from tsm_ref.kernels.store import KernelCache, NoCache
 from tsm_ref.system import private
@@ -44,7 +45,7 @@ def fingerprint() -> str:
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     target = (config.CPU_NAME or llvm.get_host_cpu_name(), config.CPU_FEATURES)
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2])
-    digest.update(repr((versions, target, UNIT.name)).encode())
+    digest.update(repr((versions, target, UNIT.name, half_units.UNIT.name)).encode())
     return digest.hexdigest()[:16]
 
 

@@ -209,12 +209,14 @@ def pad_planes(
 
 
 def runs_of(
-    outputs: tuple[int, int, int], strides: tuple[int, int, int], row_bytes: int, flat: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    outputs: tuple[int, int, int], strides: tuple[int, int, int], row_bytes: int, flat: bool,
+    columns: int = COLUMNS, item: int = 1,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
     """The runs of all panels over outputs (T, H, W), and where those of each panel begin.
 
     `row_bytes` are those of a row of an input plane; `flat` says that rows follow each other
-    without a gap in input and output, so that a plane is one row.
+    without a gap in input and output, so that a plane is one row. A panel has `columns`, an input
+    `item` bytes.
 
     >>> runs, begins = runs_of((2, 1, COLUMNS // 2), (1, 1, 1), COLUMNS // 2, flat=True)
     >>> begins.tolist()
@@ -230,10 +232,10 @@ def runs_of(
             column = 0
             while column < width:
                 place = (t * height + row) * width + column
-                if place % COLUMNS == 0 and place:
+                if place % columns == 0 and place:
                     begins.append(len(found))
-                inside = place % COLUMNS
-                offset = row * strides[1] * row_bytes + column * strides[2]
+                inside = place % columns
+                offset = row * strides[1] * row_bytes + column * strides[2] * item
                 found.append((inside, t * strides[0], offset))
-                column += min(CHUNK, COLUMNS - inside, width - column)
+                column += min(CHUNK, columns - inside, width - column)
     return np.array(found, np.int64), np.array([*begins, len(found)], np.int64)

@@ -10,7 +10,7 @@ multiplies lane by lane, and adds the products of a group into one sum of 32 bit
 - ``pairs``: two numbers of 16 bits (``vpmaddwd``; any processor). Inputs are ``x - x_zero_point``.
 - ``quads``: four of 8 bits, unsigned inputs with signed weights (``vpdpbusd``: VNNI). Inputs are
   stored with 128 added where they are signed, and the bias knows it.
-- ``tiles``: up to 16 quads (``tdpbsud``: AMX), see `tsm_ref.kernels.integer_amx`.
+- ``tiles``: up to 16 quads (``tdpbsud``: AMX), see `tsm_ref.kernels.amx`.
 - ``bytes``: quads without VNNI, by products that saturate, of weights with which they never do: see
   `tsm_ref.kernels.integer_bytes`.
 
@@ -29,8 +29,8 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 from numba import types
 
+from tsm_ref.kernels.amx import Products
 from tsm_ref.kernels.cache import machine_code
-from tsm_ref.kernels.integer_amx import Products
 from tsm_ref.kernels.integer_bytes import accumulate
 from tsm_ref.kernels.integer_units import PAIRS, UNIT, Unit
 from tsm_ref.kernels.vector import (
@@ -89,8 +89,10 @@ class _Writer:
 
     def write(self) -> None:
         emit, unit, to = self.emit, self.unit, self.arguments
-        products = Products(emit, unit, partial(dot, emit, unit)) if unit.depth > 1 else None
-        if products is not None:
+        products = None
+        if unit.depth > 1:
+            how = (partial(dot, emit, unit), self.values, self.sums)
+            products = Products(emit, unit, "tdpbsud", *how)
             products.begin(to.steps)
         state = (to.weights, to.bias, to.factor, to.y)
         bases = [emit.bytes_at(value) for value in state]

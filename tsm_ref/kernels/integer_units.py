@@ -6,6 +6,7 @@ forbids it: ``-AMX``.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llvmlite import binding as llvm
@@ -86,12 +87,16 @@ def usable(unit: Unit) -> bool:
         return False
     if not unit.needs:
         return unit.group == 2 or HOST.lanes >= 8
-    if config.CPU_NAME is not None or config.CPU_FEATURES is not None:
-        return False
-    return _has(unit) and (unit.depth == 1 or not amx.refusal())
+    return native() and has(unit) and (unit.depth == 1 or not amx.refusal())
 
 
-def _has(unit: Unit) -> bool:
+def native() -> bool:
+    """Whether Numba compiles for this very processor."""
+    return config.CPU_NAME is None and config.CPU_FEATURES is None
+
+
+def has(unit: Unit) -> bool:
+    """Whether this processor has what a unit needs."""
     features = llvm.get_host_cpu_features()
     return unit.lanes == HOST.lanes and all(features.get(name, False) for name in unit.needs)
 
@@ -102,7 +107,7 @@ def refused() -> str:
     >>> isinstance(refused(), str)
     True
     """
-    return amx.refusal() if _has(AMX) else ""
+    return amx.refusal() if has(AMX) else ""
 
 
 def detect() -> Unit:
@@ -113,18 +118,21 @@ def detect() -> Unit:
     >>> detect().group in (2, 4)
     True
     """
-    asked = os.environ.get(VARIABLE, "")
+    return chosen(VARIABLE, UNITS, [unit for unit in UNITS if usable(unit)])
+
+
+def chosen(variable: str, units: Sequence[Unit], here: Sequence[Unit]) -> Unit:
+    """The first unit that can run here, of those that a variable of the environment leaves."""
+    asked = os.environ.get(variable, "")
     name = asked.removeprefix("-")
-    if asked and name not in {unit.name for unit in UNITS}:
-        known = ", ".join(unit.name for unit in UNITS)
-        raise UsageError(f"{VARIABLE} (={asked!r}) must be one of {known}, or one with a minus")
-    here = [unit for unit in UNITS if usable(unit)]
-    if asked:
-        here = [unit for unit in here if (unit.name == name) == (asked == name)]
-    if not here:
-        known = ", ".join(unit.name for unit in UNITS if usable(unit))
-        raise UsageError(f"{VARIABLE} (={asked!r}) leaves no unit: here there are {known}")
-    return here[0]
+    if asked and name not in {unit.name for unit in units}:
+        known = ", ".join(unit.name for unit in units)
+        raise UsageError(f"{variable} (={asked!r}) must be one of {known}, or one with a minus")
+    left = [unit for unit in here if not asked or (unit.name == name) == (asked == name)]
+    if not left:
+        known = ", ".join(unit.name for unit in here)
+        raise UsageError(f"{variable} (={asked!r}) leaves no unit: here there are {known}")
+    return left[0]
 
 
 UNIT = detect()

@@ -68,7 +68,7 @@ def summary_lines(
     yield f"{name}: {graph.name} on the {engine.name} engine"
     width = max(len(node.name) for node in graph.nodes)
     kind = max(18, *(len(node.op) for node in graph.nodes))
-    types = "  computes in" if graph.quantised else ""
+    types = "  computes in" if graph.quantised or units else ""
     yield (
         f"{'node':{width}}  {'op':{kind}}  {'output':20}  {'parameters':>10}  "
         f"{'multiply-adds':>14}{types}"
@@ -108,8 +108,22 @@ def _precision(graph: Graph, node: Node) -> str:
 
 
 def _computes(graph: Graph, node: Node, units: Mapping[str, str]) -> str:
-    unit = units.get(node.name)
-    return f"{_precision(graph, node)}{f' on {unit}' if unit else ''}"
+    if graph.quantised:
+        unit = units.get(node.name)
+        return f"{_precision(graph, node)}{f' on {unit}' if unit else ''}"
+    unit = _unit_of(graph, node, units) if node.op == "Conv" else None
+    return f"bfloat16 on {unit}" if unit else "float32"
+
+
+def _unit_of(graph: Graph, conv: Node, units: Mapping[str, str]) -> str | None:
+    """The unit of a convolution that carries the name of what the engine has fused into it."""
+    node, readers = conv, graph.consumers.get(conv.name, ())
+    while node.name not in units:
+        if len(readers) != 1 or readers[0].op == "Conv":
+            return None
+        node = readers[0]
+        readers = graph.consumers.get(node.name, ())
+    return units[node.name]
 
 
 def _streaming(graph: Graph) -> str:

@@ -3,10 +3,11 @@
    Compiled with the LANES, GROUP, ROWS, VECTORS and DEPTH of one unit, whose code is `tiles`: where
    it takes several steps at once, the weights of these lie row by row. Every result
    is written to port 0xE9: how many values are wrong, of which there must be none but a MISTAKE. */
-#include <stdint.h>
 #include <xmmintrin.h>
 
-enum { COLUMNS = LANES * VECTORS, BEHIND = 64, FORMS = 3, WHOLE = 0, REAL = 1 };
+#include "check.h"
+
+enum { FORMS = 3, WHOLE = 0, REAL = 1 };
 
 extern void tiles(int64_t x, int64_t weights, int64_t steps, int64_t tiles, int64_t bias,
                   int64_t factor, int64_t y, int64_t y_row, int64_t form, int64_t zero, float low,
@@ -25,25 +26,6 @@ typedef int16_t weight;
 #define BIAS ((int32_t *)0x400000)
 #define FACTOR ((float *)0x410000)
 #define Y ((uint8_t *)0x420000)
-/* The image is read only: what changes has an address of its own (rom.ld refuses all other). */
-#define STATE (*(uint32_t *)0x4F0000)
-
-static uint32_t drawn(void) { return (STATE = STATE * 1664525u + 1013904223u) >> 8; }
-
-static void put(char c) { __asm__ volatile("outb %0, %1" ::"a"(c), "Nd"((uint16_t)0xE9)); }
-static void put_number(long n) {
-  char digits[20];
-  int i = 0;
-  do digits[i++] = '0' + n % 10; while (n /= 10);
-  while (i) put(digits[--i]);
-}
-
-static long weight_at(int row, int step, int steps) {
-  int chunks = (steps + DEPTH - 1) / DEPTH, size = steps / chunks;
-  long chunk = (long)(row / ROWS * chunks + step / size) * ROWS + row % ROWS;
-  return (chunk * size + step % size) * GROUP;
-}
-
 static int32_t sum(int row, int column, int steps) {
   uint32_t acc = BIAS[row];
   for (int s = 0; s < steps; s++)
@@ -62,8 +44,6 @@ static int right(int form, long at, int row, int32_t acc) {
 }
 
 /* `ends`: most numbers are the largest there are, so that whatever can saturate does. */
-static const int STEPS[] = {1, DEPTH > 1 ? 13 : 17, 3 * 11};
-
 static long wrong(int steps, int count, int ends) {
   int rows = count * ROWS;
   long found = 0;
@@ -89,14 +69,4 @@ static long wrong(int steps, int count, int ends) {
     for (int i = 0; i < BEHIND; i++) found += Y[size + i] != 0xAA;
   }
   return found;
-}
-
-void check(void) {
-  STATE = 12345;
-  put('[');
-  for (int ends = 0; ends < 3; ends++) {
-    put_number(wrong(STEPS[ends], 1 + ends, ends));
-    put(ends < 2 ? ' ' : ']');
-  }
-  for (;;) __asm__ volatile("hlt");
 }

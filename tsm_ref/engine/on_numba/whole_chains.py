@@ -144,7 +144,7 @@ def inverted(engine: Packer, chain: Sequence[Node], arrays: Mapping[str, Array])
     block = integer_inverted.IntegerInverted(
         inputs=kept.address(_inputs(first, source, weight, y.shape[1])),
         input_blocks=inputs,
-        input_row=0 if flat else sh * source.width,
+        input_row=0 if flat else sh * source.row_bytes,
         input_stride=sw,
         flip=source.flip,
         expand=layers[0],

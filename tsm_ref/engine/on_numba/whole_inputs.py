@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tsm_ref.engine.on_numpy.frames import ShiftedFrames, folds
 from tsm_ref.graph import Node
 from tsm_ref.kernels import integer_pack
-from tsm_ref.kernels.integer_units import UNIT
+from tsm_ref.kernels.integer_units import UNIT, Unit
 from tsm_ref.reference import quantised
 
 __all__ = ["Source", "Work", "ends", "flip_of", "less_zero"]
@@ -56,39 +56,47 @@ def ends(node: Node) -> dict[str, Any]:
 
 
 class Source:
-    """Where a layer reads its input: in place, or in a copy with the zero point around it."""
+    """Where a layer reads its input: in place, or in a copy with the zero point around it.
+
+    `unit` is what it is packed for, `slack` are the bytes behind it that may be read.
+    """
 
     def __init__(
-        self, node: Node, x: Array, kernel: Sequence[int], flat: bool, multiple: int = 1
-    ) -> None:
-        self._node, self._x, self._kernel = node, x, tuple(kernel)
+        self, node: Node, x: Array, kernel: Sequence[int], flat: bool, multiple: int = 1,
+        unit: Unit = UNIT, slack: int = integer_pack.SLACK,
+    ) -> None:  # fmt: skip
+        self._node, self._x, self._kernel, self._unit = node, x, tuple(kernel), unit
         self.flip = flip_of(x)
-        self.zero = node.attr("x_zero_point") + self.flip
+        zero_point = node.attrs.get("x_zero_point", 0)
+        self._zero_byte = zero_point & 255
+        self.zero = zero_point + self.flip
         channels, frames, height, width = x.shape
         pads = node.attr("pads")
-        zero = np.uint8(node.attr("x_zero_point") & 255)
         self._padded: Array | None = None
         if not flat:
             more = (-height % multiple, -width % multiple)
             self._sides = (pads[1], pads[2], pads[4] + more[0], pads[5] + more[1])
             above, left, below, right = self._sides
             shape = (channels, frames, above + height + below, left + width + right)
-            size = int(np.prod(shape))
-            self._memory = np.zeros(size + integer_pack.SLACK, np.uint8)
+            size = int(np.prod(shape)) * x.itemsize
+            self._memory = np.zeros(size + slack, np.uint8)
             self._padded = self._memory[:size].view(x.dtype).reshape(shape)
         self.values = x if self._padded is None else self._padded
-        self.width = self.values.shape[3]
-        plane = self.values.shape[2] * self.width
-        self._nothing = np.full(plane + integer_pack.SLACK, zero, np.uint8)
+        self.row_bytes = self.values.shape[3] * x.itemsize
+        plane = self.values.shape[2] * self.row_bytes
+        self._nothing = np.full(plane + slack, self._zero_byte, np.uint8)
 
     def fill(self) -> Work | None:
         """What copies the input into the padding, where there is one."""
         if self._padded is None:
             return None
         channels, frames, height, width = self._x.shape
-        where = (self._x.ctypes.data, channels * frames, height, width, self._padded.ctypes.data)
-        zero = self._node.attr("x_zero_point") & 255
-        run = partial(integer_pack.pad_planes, *where, self._sides, zero)
+        item = self._x.itemsize
+        above, left, below, right = self._sides
+        where = (self._x.ctypes.data, channels * frames, height, width * item)
+        sides = (above, left * item, below, right * item)
+        to = self._padded.ctypes.data
+        run = partial(integer_pack.pad_planes, *where, to, sides, self._zero_byte)
         return Work(run, channels * frames, keeps=self)
 
     def frames(self) -> NDArray[np.int64]:
@@ -114,12 +122,12 @@ class Source:
         """The channel and the tap of every k, in the order of the weights."""
         dt, dh, dw = self._node.attr("dilations")
         found = [
-            (channel, t * dt, row * dh * self.width + column * dw)
+            (channel, t * dt, row * dh * self.row_bytes + column * dw * self._x.itemsize)
             for channel in range(width)
             for t in range(self._kernel[0])
             for row in range(self._kernel[1])
             for column in range(self._kernel[2])
         ]
-        count, size = UNIT.chunks(len(found))
-        found += [(-1, 0, 0)] * (count * size * UNIT.group - len(found))
+        count, size = self._unit.chunks(len(found))
+        found += [(-1, 0, 0)] * (count * size * self._unit.group - len(found))
         return np.array(found, np.int64)

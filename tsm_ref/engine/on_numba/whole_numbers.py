@@ -70,7 +70,12 @@ class WholeNumbersEngine(NumpyEngine):
     @property
     def table(self) -> Mapping[str, StepMaker]:
         """What computes each op."""
-        return {op: partial(self._step, MAKERS.get(op)) for op in STEPS}
+        return {op: partial(self._step, self.makers.get(op)) for op in STEPS}
+
+    @property
+    def makers(self) -> "Mapping[str, Maker]":
+        """What has a kernel, in some cases or in all."""
+        return MAKERS
 
     def fallbacks(self) -> list[str]:
         """Nodes that the NumPy engine computes, in the plans made so far."""
@@ -146,7 +151,7 @@ def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Ar
     source = Source(node, x, kernel, flat)
     joined = flat and not any(node.attr("d")) and st == kernel[0] == 1
     shape = (1, y.shape[1] * y.shape[2], y.shape[3]) if joined else y.shape[1:]
-    layer = _planned(engine, node, inputs, y, source, (shape, (st, sh, sw), source.width, flat))
+    layer = _planned(engine, node, inputs, y, source, (shape, (st, sh, sw), source.row_bytes, flat))
     run = partial(integer_conv.run_integer_convolution, layer)
     return Work(run, layer.panels, source.fill(), source, integer_units.UNIT.name)
 
@@ -219,7 +224,7 @@ def _winograd(
     x, weight, scale, bias = inputs
     source = Source(node, x, weight.shape[2:], flat=False, multiple=form.size)
     tiles, strides = (y.shape[1], *form.tiles(*y.shape[2:])), (1, form.size, form.size)
-    runs, begins = integer_pack.runs_of(tiles, strides, source.width, flat=False)
+    runs, begins = integer_pack.runs_of(tiles, strides, source.row_bytes, flat=False)
     weights = engine.packed(
         node,
         f"winograd {form.size}",
@@ -236,7 +241,7 @@ def _winograd(
         factor=integer_conv.pack_rows(factor_of(node, scale), 1),
         y=y.reshape(len(y), -1).view(np.uint8),
         width=y.shape[3],
-        row_bytes=source.width,
+        row_bytes=source.row_bytes,
         flip=source.flip,
         input_zero=source.zero,
         **ends(node),

@@ -1,10 +1,10 @@
-"""Products of whole numbers by the tiles of AMX: 16 x 16 sums, up to 64 inputs at a time.
+"""Products by the tiles of AMX: 16 x 16 sums, of 64 whole numbers or 32 of bfloat16 at a time.
 
-A tile of `integer_tile` is four tiles of sums here, two by two, in the registers 0 to 3. One chunk
-of k is a matrix of weights, ``[16 rows][steps][4]`` in a register (4 and 5, for two times 16 rows),
-and one of inputs, ``[steps][16 columns][4]`` (6 and 7): just as both are packed. A layer is cut
-into chunks of the same number of steps, which is the height of the one and the width of the other,
-so that hardly anything is filled up with zeros.
+A tile of `integer_tile` or of `half_tile` is four tiles of sums here, two by two, in the registers
+0 to 3. One chunk of k is a matrix of weights, ``[16 rows][steps][4 bytes]`` in a register (4 and 5,
+for two times 16 rows), and one of inputs, ``[steps][16 columns][4 bytes]`` (6 and 7): just as both
+are packed. A layer is cut into chunks of the same number of steps, which is the height of the one
+and the width of the other, so that hardly anything is filled up with zeros.
 
 Registers have no shape before it is loaded, and that is done for each panel: no thread has to be
 prepared. They are released behind it, as the system would have to save them otherwise.
@@ -16,7 +16,7 @@ from typing import Any
 from llvmlite import ir
 
 from tsm_ref.kernels.integer_units import Unit
-from tsm_ref.kernels.vector import BYTE, FLOAT, INT, INT32, Emitter, Value
+from tsm_ref.kernels.vector import BYTE, FLOAT, INT, Emitter, Value
 
 TILE = 16
 """Rows of a tile of sums, and its columns."""
@@ -31,10 +31,17 @@ Dot = Callable[[Value, Value, Value], Value]
 
 
 class Products:
-    """Writes the products of whole tiles into memory, at `sums`: int32 [rows][columns]."""
+    """Writes the products of whole tiles into memory, at `sums`: [rows][columns] of 32 bits.
 
-    def __init__(self, emit: Emitter, unit: Unit, dot: Dot) -> None:
+    `instruction` multiplies two tiles; `dot` stands for it where the unit is ordinary instructions,
+    over vectors of `values` and of sums of the LLVM type `kind`.
+    """
+
+    def __init__(
+        self, emit: Emitter, unit: Unit, instruction: str, dot: Dot, values: Any, kind: Any
+    ) -> None:
         self.emit, self.unit, self.dot = emit, unit, dot
+        self.instruction, self.values, self.kind = instruction, values, kind
         self.own = bool(unit.needs)  # else: ordinary instructions
         self.row_bytes = 4 * unit.columns
         self.sums = self._memory(unit.rows * self.row_bytes)
@@ -97,7 +104,7 @@ class Products:
         if self.own:
             self._each_sum(lambda tile, _: self._call("tilezero", tile))
             return
-        zeros = ir.Constant(ir.VectorType(INT32, unit.lanes), [0] * unit.lanes)
+        zeros = ir.Constant(self.kind, [0] * unit.lanes)
         with emit.loop(emit.integer(unit.rows * unit.vectors)) as part:
             offset = emit.times(part.index, 4 * unit.lanes)
             emit.builder.store(zeros, emit.pointer(self.sums, offset, zeros.type))
@@ -118,7 +125,7 @@ class Products:
             self._move("tileloadd64", 6 + i, emit.move(x, emit.integer(LINE * i)))
         for tile in range(4):
             row, column = divmod(tile, 2)
-            self._call("tdpbsud", tile, 4 + row, 6 + column)
+            self._call(self.instruction, tile, 4 + row, 6 + column)
 
     def _move(self, name: str, tile: int, place: Value) -> None:
         self._call(name, tile, place, self.emit.integer(self.row_bytes))
@@ -129,9 +136,7 @@ class Products:
         self.emit.builder.call(self.emit.function(f"llvm.x86.{name}", VOID, kinds), values)
 
     def _emulate(self, x: Value, weights: Value) -> None:
-        emit, unit = self.emit, self.unit
-        values = ir.VectorType(BYTE, 4 * unit.lanes)
-        kind = ir.VectorType(INT32, unit.lanes)
+        emit, unit, values, kind = self.emit, self.unit, self.values, self.kind
         with emit.loop(emit.integer(unit.rows), self.sums, weights) as row:
             start = [emit.load(row.state[0], 4 * unit.lanes * v, kind) for v in range(unit.vectors)]
             with emit.loop(self.size, x, row.state[1], *start) as step:
