@@ -135,10 +135,14 @@ def pack_taps(weight: Array) -> NDArray[np.int16]:
 # Finishing sums
 
 
-def _finished(emit: Emitter, sums: Sequence[Value], scales: Sequence[Value], *ends: Value) -> Value:
+def _finished(
+    emit: Emitter, sums: Sequence[Value], scales: Sequence[Value], ends: Sequence[Value],
+    rectified: bool,
+) -> Value:  # fmt: skip
     """The results of a pixel as numbers of 16 bits, in the order of the channels.
 
-    The ends are (zero point, least, largest result), all of bytes without a sign.
+    The ends are (zero point, least, largest result), all of bytes without a sign; of what is
+    `rectified` the first two are 0.
     """
     builder = emit.builder
     whole = [
@@ -152,6 +156,10 @@ def _finished(emit: Emitter, sums: Sequence[Value], scales: Sequence[Value], *en
             builder.add(_clamped(emit, joined(emit, whole), low, high), zero), _SHORTS
         )
     zero, low, high = (splat(emit, end, _SHORTS) for end in ends)
+    if rectified:
+        pack = emit.function("llvm.x86.avx2.packusdw", _SHORTS, [_SUMS] * 2)
+        value = builder.call(pack, whole)
+        return builder.select(builder.icmp_unsigned("<", high, value), high, value)
     pack = emit.function("llvm.x86.avx2.packssdw", _SHORTS, [_SUMS] * 2)
     add = emit.function("llvm.sadd.sat.v16i16", _SHORTS, [_SHORTS] * 2)
     return _clamped(emit, builder.call(add, [builder.call(pack, whole), zero]), low, high)
@@ -183,7 +191,7 @@ def _read(emit: Emitter, kind: Any, base: Value, offset: Value | int = 0) -> Val
 # The 1x1 convolution
 
 
-def _products(to: Any) -> Any:
+def _products(to: Any, rectified: bool = False) -> Any:
     """The kernel of one block of outputs; a result is stored as a vector of the type `to`."""
 
     def write(
@@ -207,7 +215,8 @@ def _products(to: Any) -> Any:
             sums = k.next[1:]
             scales = [emit.load(factor, 4 * LANES * part) for part in range(PARTS)]
             for i, offset in enumerate(where[PIXELS:]):
-                result = _finished(emit, sums[i * PARTS : (i + 1) * PARTS], scales, *ends)
+                own = sums[i * PARTS : (i + 1) * PARTS]
+                result = _finished(emit, own, scales, ends, rectified)
                 if to != _SHORTS:
                     result = emit.builder.trunc(result, to)
                 _store(emit, result, y, offset)
@@ -227,16 +236,17 @@ def _step(emit: Emitter, totals: list[Value], xs: Sequence[Value], at: Value, w:
             totals[i * PARTS + part] = dot(emit, UNIT, totals[i * PARTS + part], value, own)
 
 
-products, products_to_bytes = _products(_VALUES), _products(_BYTES)
+products, rectified_products = (_products(_VALUES, rectified) for rectified in (False, True))
+products_to_bytes = _products(_BYTES)
 """``products(x, steps, weights, bias, factor, y, places, tiles, *ends)``: a block of outputs at
 some tiles of `PIXELS` pixels, from `steps` groups of k. `places` are rows of offsets: of the
-pixels in x, then in y."""
+pixels in x, then in y. What is rectified has the zero point and the least result 0."""
 
 
 # The depthwise convolution
 
 
-def _taps(stride: int) -> Any:
+def _taps(stride: int, rectified: bool) -> Any:
     """The kernel of one row of one block: `OUTPUTS` pixels at a time."""
 
     def write(
@@ -253,7 +263,7 @@ def _taps(stride: int) -> Any:
             sums = [_row_sums(emit, rows, weights, starts[part], part, stride)
                     for part in range(PARTS)]  # fmt: skip
             for i in range(OUTPUTS):
-                result = _finished(emit, [own[i] for own in sums], scales, *ends)
+                result = _finished(emit, [own[i] for own in sums], scales, ends, rectified)
                 if GROUP == 4:
                     result = emit.builder.trunc(result, _BYTES)
                 _store(emit, result, out, emit.times(pixel, i))
@@ -296,7 +306,8 @@ def _row_sums(
     return found
 
 
-taps_near, taps_apart = _taps(1), _taps(2)
+taps_near, taps_apart = _taps(1, rectified=False), _taps(2, rectified=False)
+rectified_taps_near, rectified_taps_apart = _taps(1, rectified=True), _taps(2, rectified=True)
 """``taps_near(x, row, weights, bias, factor, y, pixel, turns, *ends)``: `turns` times `OUTPUTS`
 pixels of a row, `pixel` bytes apart in y, from the first of three input rows that are `row` bytes
 apart; strides are 1 and 2."""

@@ -31,6 +31,9 @@ from tsm_ref.kernels.integer_blocks import (
     gather_near,
     products,
     products_to_bytes,
+    rectified_products,
+    rectified_taps_apart,
+    rectified_taps_near,
     scatter,
     scatter_sum,
     taps_apart,
@@ -205,12 +208,15 @@ def _gather(layer: IntegerInverted, t: int, start: int, stop: int, x: int) -> No
 @compiled()
 def _expand(layer: IntegerInverted, block: int, x: int, rows: int, y: int) -> None:
     """Expand some hidden rows of one block to an address."""
-    own = layer.expand
-    products(
-        x, own.steps, own.weights + block * own.block, own.bias + block * 4 * CHANNELS,
-        own.factor + block * 4 * CHANNELS, y, layer.places,
-        (rows * layer.hidden[1] + PIXELS - 1) // PIXELS, own.zero, own.low, own.high,
-    )  # fmt: skip
+    own, weights = layer.expand, layer.expand.weights + block * layer.expand.block
+    bias, factor = own.bias + block * 4 * CHANNELS, own.factor + block * 4 * CHANNELS
+    tiles = (rows * layer.hidden[1] + PIXELS - 1) // PIXELS
+    if own.zero == own.low == 0:
+        rectified_products(x, own.steps, weights, bias, factor, y, layer.places, tiles, own.zero,
+                           own.low, own.high)  # fmt: skip
+    else:
+        products(x, own.steps, weights, bias, factor, y, layer.places, tiles, own.zero, own.low,
+                 own.high)  # fmt: skip
 
 
 @compiled()
@@ -223,7 +229,14 @@ def _middle(layer: IntegerInverted, block: int, hidden: int, rows: int, y: int) 
     turns = (width + OUTPUTS - 1) // OUTPUTS
     for row in range(rows):
         x = hidden + row * layer.stride * row_bytes
-        if layer.stride == 1:
+        if own.zero == own.low == 0:
+            if layer.stride == 1:
+                rectified_taps_near(x, row_bytes, weights, bias, factor, y, pixel, turns, own.zero,
+                                    own.low, own.high)  # fmt: skip
+            else:
+                rectified_taps_apart(x, row_bytes, weights, bias, factor, y, pixel, turns,
+                                     own.zero, own.low, own.high)  # fmt: skip
+        elif layer.stride == 1:
             taps_near(x, row_bytes, weights, bias, factor, y, pixel, turns, own.zero, own.low,
                       own.high)  # fmt: skip
         else:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
     not integer_blocks.TRIED, reason="layers are not joined on this unit"
 )
 
-ZERO = {"uint8": 117, "int8": -9}
+ZERO = {"uint8": 117, "int8": -9, "rectified": 0}
 SCALE = 0.03
 
 
@@ -28,13 +28,14 @@ def network(
     """(graph, weights): quantise, expand, depthwise, project, and add what was quantised."""
 
     def layer(i, name, **attrs):
-        ends = {"low": ZERO[dtypes[i]] - 90, "high": ZERO[dtypes[i]] + 100}
+        ends = {"low": max(ZERO[dtypes[i]] - 90, -128), "high": ZERO[dtypes[i]] + 100}
         known = {**steps("x", SCALE, ZERO[dtypes[i - 1]]), **made(i), **ends}
         source = ("q", "expand", "depthwise")[i - 1]
         return Node(name, "QLinearConv", (source, f"w{i}", f"s{i}", f"b{i}"), {**known, **attrs})
 
     def made(i):
-        return {"dtype": dtypes[i], **steps("y", SCALE, ZERO[dtypes[i]])}
+        dtype = "uint8" if dtypes[i] == "rectified" else dtypes[i]
+        return {"dtype": dtype, **steps("y", SCALE, ZERO[dtypes[i]])}
 
     side = kernel // 2
     nodes = [
@@ -64,6 +65,8 @@ def network(
 SIGNED = {"dtypes": ("int8", "int8", "int8", "int8"), "add": "first"}
 MIXED = {"dtypes": ("uint8", "int8", "uint8", "int8"), "add": "second"}
 
+RECTIFIED = {"dtypes": ("uint8", "rectified", "rectified", "uint8")}
+
 BLOCKS = {
     "plain": ((3, 9, 11), {}),
     "added": ((3, 9, 11), {"add": "first"}),
@@ -71,6 +74,8 @@ BLOCKS = {
     "mixed": ((2, 9, 11), MIXED),
     "stride 2": ((3, 9, 12), {"stride": 2}),
     "stride 2, even": ((2, 8, 12), {"stride": 2, "pads": (0, 0, 1, 1)}),
+    "rectified": ((2, 9, 11), RECTIFIED),
+    "rectified, stride 2": ((2, 9, 12), {"stride": 2, "pads": (0, 0, 1, 1), **RECTIFIED}),
     "no padding": ((2, 8, 12), {"pads": (0, 0, 0, 0)}),
     "stem": ((2, 13, 18), {"channels": 3, "kernel": 3, "step": 2, "outputs": 5}),
     "3x3, signed": ((2, 9, 7), {"kernel": 3, **SIGNED}),
