@@ -5,9 +5,10 @@
 - `l2_blocks`, `l3_networks`, `l4_architectures`: blocks and networks
 - `l4_residual`, `l4_pictures`, `l4_clips`, `l4_faces`, `l4_objects`: the families of networks
 - `l5_frames`, `l6_film`: frames, pixels, a video file
-- `streaming`: frame by frame; `quantised`: layers of 8-bit numbers; `refusals`: invalid input
+- `streaming`: frame by frame; `refusals`: invalid input
+- `quantised_values`, `quantised_layers`, `quantised_networks`: layers of 8-bit numbers
 - `sizes`, `memory`: the same operations at sizes and in kinds of memory where faults live
-- `_questions`, `_families`: what several of them ask
+- `_questions`, `_families`, `_quantised`: what several of them ask
 
 A module registers its cases when it is imported; `all_cases` imports every one.
 """
@@ -38,7 +39,9 @@ MODULES = (
     "l5_frames",
     "l6_film",
     "streaming",
-    "quantised",
+    "quantised_values",
+    "quantised_layers",
+    "quantised_networks",
     "sizes",
     "memory",
     "refusals",

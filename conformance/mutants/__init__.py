@@ -14,7 +14,9 @@ from conformance.mutants import (
     networks,
     objects,
     pools,
-    quantised,
+    quantised_networks,
+    quantised_sums,
+    quantised_values,
     refusals,
     shifts,
     sizes,
@@ -29,7 +31,8 @@ from conformance.testees.in_process import InProcess
 
 MODULES = (
     *(shifts, layers, pools, networks, families, objects),
-    *(sizes, streams, quantised, video, refusals),
+    *(sizes, streams, quantised_values, quantised_sums, quantised_networks),
+    *(video, refusals),
 )
 
 MUTANTS: Mapping[str, Mutant] = {
