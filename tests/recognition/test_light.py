@@ -7,6 +7,7 @@ import tsm_ref
 from tsm_ref.checkpoint import weights_folder
 from tsm_ref.recognition import light
 from tsm_ref.recognition.light import BLANK, RELIT, evenly_lit, judged, shows_nothing
+from tsm_ref.recognition.render import as_table
 
 RATE, FRAMES = 25, 150
 T = np.arange(FRAMES)[:, None, None, None]
@@ -49,7 +50,7 @@ LIGHTS = {
 
 def moves(model, clip):
     found = model.recognize(np.clip(clip + 0.5, 0, 255).astype(np.uint8), fps=RATE)
-    return {s.label for s in found.segments} - {"static"}, found
+    return {s.label for s in found.segments} - {"static", "unsure"}, found
 
 
 @pytest.mark.parametrize("seconds", [0.4, 1.5, 3.3, 5.0])
@@ -80,7 +81,11 @@ def test_snow_shows_no_move_and_it_is_said(model):
     snow = np.random.default_rng(0).integers(0, 256, (FRAMES, 64, 64, 1)).repeat(3, 3)
     named, found = moves(model, snow)
     assert named == set()
-    assert found.predictions[0].probability == pytest.approx(1 / 9)
+    assert found.predictions[0].probability == pytest.approx(1 / len(model.labels))
+    assert found.labels == ("unsure",)
+    assert {segment.label for segment in found.segments} == {"unsure"}
+    assert as_table(found).startswith("unsure, perhaps ")
+    assert "unsure, perhaps" in repr(found)
     assert any(BLANK in warning for warning in found.warnings)
 
 

@@ -55,3 +55,26 @@ def test_real_clips_hold_still_and_moving_windows(shared_data):
     assert clip.cut.any()
     assert clip.windows("still")
     assert clip.windows("handheld")
+
+
+@pytest.mark.parametrize("label", motion.MOVES)
+def test_a_motion_of_the_footage_makes_another_label_or_none(label):
+    move = np.zeros((7, 4))
+    move[:, motion.AXIS[label]] = motion.SIGN[label] * 0.02 / motion.RMS[motion.AXIS[label]]
+    shake = np.zeros((7, 4))
+    shake[:, 0] = [0.03, -0.03, 0.03, -0.03, 0.03, -0.03, 0.0]
+    other = np.roll(move, 1, axis=1)
+    assert footage.clear_label(move) == label
+    assert footage.clear_label(move + other) is None
+    assert footage.clear_label(move + shake) is None
+    assert footage.clear_label(shake) == motion.HANDHELD
+    assert footage.clear_label(move * 0.05) == motion.STATIC
+    assert footage.clear_label(move * 0.1) is None
+    assert footage.clear_label(-move) == motion.REVERSE[label]
+
+
+def test_own_motion_is_summed_over_the_stride(still_clip):
+    own = np.tile([0.001, 0.0, 0.0, 0.0], (29, 1))
+    clip = footage.Footage("drift", still_clip.frames, own, still_clip.cut)
+    np.testing.assert_allclose(clip.motion(2, 3), np.tile([0.003, 0, 0, 0], (7, 1)))
+    assert not clip.motion(2, 0).any()

@@ -36,6 +36,7 @@ ROWS = {
     "still / medium": "- medium",
     "still / fast": "- fast",
     "handheld": "live footage, handheld",
+    "handheld / as seen": "- where both motions together are clear, by these",
     "own motion": "real camera work (agreement)",
 }
 

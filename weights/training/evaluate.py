@@ -152,6 +152,10 @@ def sections(
         said = f(np.stack([c.frames for c in part]))
         truth = np.array([c.label for c in part])
         yield group, score(said, truth)
+        clear = np.array([c.seen is not None for c in part])
+        if group == "handheld" and clear.any():
+            seen = np.array([c.seen for c in part if c.seen is not None])
+            yield "handheld / as seen", score(said[clear], folded(seen))
         for key in ("speed", "footage"):
             for value in sorted({getattr(c, key) for c in part}):
                 m = np.array([getattr(c, key) == value for c in part])

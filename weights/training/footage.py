@@ -95,6 +95,13 @@ class Footage:
         calm = drift <= motion.STATIC_MAX / 2 and tremble <= motion.STATIC_MAX * 2
         return "still" if calm else "handheld"
 
+    def motion(self, first: int, stride: int) -> Array:
+        """The footage's own velocities (T - 1, 4) in one window, in units of the whole frame."""
+        if not stride:
+            return np.zeros((motion.FRAMES - 1, 4))
+        last = first + stride * (motion.FRAMES - 1)
+        return self.own[first:last].reshape(-1, stride, 4).sum(1)
+
     def windows(self, group: str) -> list[tuple[int, int]]:
         """First frame and stride of every window of a group; a frozen one never advances."""
         if group == "frozen":
@@ -107,6 +114,24 @@ class Footage:
         ]
 
 
+def clear_label(velocity: Array) -> int | None:
+    """The label of what a camera did at velocities (n, 4), None where that can be disputed.
+
+    Clear is a mean speed of half of SPEED_MIN or more, twice that of any other component and not
+    lost in the shake; a shake of SPEED_MIN or more that goes nowhere; or nearly no motion at all.
+    """
+    speed = motion.speed(velocity)
+    mean, shake = np.abs(speed.mean(0)), math.sqrt((speed**2).sum(1).mean())
+    second, main = np.sort(mean)[-2:]
+    if main <= motion.STATIC_MAX and shake <= 4 * motion.STATIC_MAX:
+        return motion.STATIC
+    if main <= 0.25 * shake and shake > motion.SPEED_MIN:
+        return motion.HANDHELD
+    if main >= motion.SPEED_MIN / 2 and main >= 2 * second and main > 0.7 * shake:
+        return motion.class_of(velocity.mean(0) * motion.SPEED_MAX / main)
+    return None
+
+
 @dataclass
 class Case:
     """One virtual move: its frames (T, S, S, 3), its label and where it comes from."""
@@ -116,6 +141,7 @@ class Case:
     footage: str
     group: str  # frozen, still or handheld
     speed: str
+    seen: int | None = None  # the label of the virtual and the footage's own motion together
 
 
 def inside(
@@ -162,7 +188,8 @@ def virtual_move(
             look(frame, cx, cy, m * extent[0], m * extent[1], phi, SUPERSAMPLE, out[t])
         if shows_motion(out[motion.FRAMES // 2]):
             frames = np.clip(out + 0.5, 0, 255).astype(np.uint8)
-            return Case(frames, label, footage.name, group, speed)
+            own = footage.motion(first, stride) / (share, share, 1, 1)
+            return Case(frames, label, footage.name, group, speed, clear_label(velocity + own))
     return None
 
 

@@ -6,7 +6,7 @@ Names and layout follow torchvision's ResNet, so that the state dict loads elsew
 import torch
 from torch import Tensor, nn
 
-from .motion import CLASSES, FRAMES
+from .motion import CLEAN, FRAMES
 
 FOLD_DIV = 4
 
@@ -73,7 +73,7 @@ class CameraNet(nn.Module):
         widths: tuple[int, ...] = (16, 32, 64),
         depths: tuple[int, ...] = (1, 2, 2),
         stem_stride: int = 2,
-        classes: int = len(CLASSES),
+        classes: int = CLEAN,
     ) -> None:
         super().__init__()
         self.arch = {

@@ -157,7 +157,7 @@ def save(net: CameraNet, args: argparse.Namespace, facts: dict[str, Any], where:
         },
         "head": "global average pool per frame, linear per frame, mean of the logits over frames",
         "parameters": sum(v.size for k, v in arrays.items() if "running" not in k),
-        "bn_eps": 1e-5, "classes": motion.CLASSES, "seed": args.seed, **facts,
+        "bn_eps": 1e-5, "classes": motion.CLASSES[: args.classes], "seed": args.seed, **facts,
     }  # fmt: skip
     (where / f"{args.mode}.json").write_text(json.dumps(meta, indent=1) + "\n")
     torch.save({"state": net.state_dict(), "arch": net.arch}, where / f"{args.mode}.pt")
@@ -185,7 +185,7 @@ def run(args: argparse.Namespace) -> None:
     clips, val = Clips(args.data), Clips([args.val])
     named = np.flatnonzero(val.y >= 0)[: args.val_count]
     xv, yv = np.concatenate(val.x)[named], val.y[named]  # copies in memory
-    net = CameraNet(args.mode, tuple(args.widths), tuple(args.depths))
+    net = CameraNet(args.mode, tuple(args.widths), tuple(args.depths), classes=args.classes)
     if args.start:
         begin_from(net, known_weights(args.start))
     net = net.to(memory_format=torch.channels_last)
@@ -254,6 +254,10 @@ def main() -> None:
     ap.add_argument("--threads", type=int, default=1)
     ap.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64])
     ap.add_argument("--depths", type=int, nargs="+", default=[1, 2, 2])
+    ap.add_argument(
+        "--classes", type=int, default=motion.CLEAN, choices=range(2, len(motion.CLASSES) + 1),
+        help="so many of the classes, from the first",
+    )  # fmt: skip
     ap.add_argument("--phases", default="32:4000,64:6000")
     ap.add_argument("--size", type=int, default=64, help="frame size at inference")
     ap.add_argument("--batch", type=int, default=32)
