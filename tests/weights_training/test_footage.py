@@ -63,7 +63,7 @@ def test_a_motion_of_the_footage_makes_another_label_or_none(label):
     move[:, motion.AXIS[label]] = motion.SIGN[label] * 0.02 / motion.RMS[motion.AXIS[label]]
     shake = np.zeros((7, 4))
     shake[:, 0] = [0.03, -0.03, 0.03, -0.03, 0.03, -0.03, 0.0]
-    other = np.roll(move, 1, axis=1)
+    other = np.roll(motion.speed(move), 1, axis=1) / motion.RMS
     assert footage.clear_label(move) == label
     assert footage.clear_label(move + other) is None
     assert footage.clear_label(move + shake) is None
