@@ -297,8 +297,9 @@ OPS: Mapping[str, Op] = {
     "SpatialShift": Op(
         ("x",),
         spatial_shift_shape,
-        {"dh": REQUIRED, "dw": REQUIRED, "fill": "zero"},
+        {"dh": REQUIRED, "dw": REQUIRED, "fill": "zero", "x_zero_point": 0},
         in_time=FRAME,
+        **_MOVES,
     ),
     "FrameTuple": Op(
         ("x",),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import tsm_ref
-from tsm_ref.checkpoint import weights_folder
+from tsm_ref.checkpoint import export_onnx, weights_folder
+from tsm_ref.engine import make_engine
 from tsm_ref.engine.oracle import run_oracle
 from tsm_ref.errors import TsmError, UsageError, VideoError
 from tsm_ref.model import Model
@@ -148,3 +149,31 @@ def test_the_function_and_the_module_of_its_name_are_both_called_the_same():
     made = tsm_ref.quantize(model, clips_for(model, 1), keep=(), timed=False)
     assert isinstance(made, Model)
     assert len(layers_of(made.graph)) == 0
+
+
+def test_a_shift_along_height_and_width_is_one_of_whole_numbers(tmp_path):
+    model = tsm_ref.build(
+        "resnet18", num_classes=5, segments=2, spatial_shift=8, causal=True, engine="numpy"
+    )
+    rng = np.random.default_rng(0)
+    clips = [{"x": x} for x in rng.standard_normal((3, 1, 3, 2, 32, 32)).astype(np.float32)]
+    made = quantize(model, clips, keep=(), equalise=False, timed=False)
+    ops = [node.op for node in made.graph.nodes]
+    assert (ops.count("SpatialShift"), ops.count("QuantizeLinear")) == (8, 1)
+    assert "DequantizeLinear" not in ops
+    for node in made.graph.select("SpatialShift"):
+        assert node.attr("x_zero_point") == made.graph.types[node.name].zero_point
+    expected = made(clips[0]["x"])
+    for engine in ("loops", "numba"):
+        twin = make_engine(made.graph, made.weights, engine)
+        assert np.array_equal(twin.run(clips[0])[made.graph.outputs[0]], expected), engine
+    oracle = run_oracle(made.graph, made.weights, clips[0], np.float32)
+    assert np.allclose(oracle[made.graph.outputs[0]], expected, rtol=0, atol=1e-6)
+    ort = pytest.importorskip("onnxruntime")
+    path = tmp_path / "m.onnx"
+    export_onnx(made.graph, made.weights, path, sizes={"N": 1, "T": 2, "H": 32, "W": 32})
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, clips[0])
+    assert np.allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())

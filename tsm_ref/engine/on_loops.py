@@ -63,7 +63,10 @@ def _shift(node: Node, x: Array) -> Array:
 
 def _spatial_shift(node: Node, y: Array, x: Array) -> Array:
     dh, dw = (np.array(node.attrs[name], np.int64) for name in ("dh", "dw"))
-    return loops.spatial_shift(x, dh, dw, _FILLS[node.attr("fill")])
+    zero = node.attr("x_zero_point") if _whole(x) else 0
+    wide = x.astype(np.int16) - np.int16(zero) if zero else x
+    found = loops.spatial_shift(wide, dh, dw, _FILLS[node.attr("fill")])
+    return (found + np.int16(zero)).astype(x.dtype) if zero else found
 
 
 def _whole(x: Array) -> bool:

@@ -223,8 +223,8 @@ _RULES: Mapping[str, Rule] = {
     "FrameTuple": lambda f, node, x: f.moved(x, lambda v: ref.frame_tuple(v, node.attrs["frames"])),
     "Linear": lambda f, node, x, weight, bias=None: f.linear(x, weight, bias),
     "TemporalShift": _moved(_temporal_shift),
-    "SpatialShift": lambda f, node, x: f.spatial_shift(
-        x, node.attrs["dh"], node.attrs["dw"], node.attr("fill")
+    "SpatialShift": _moved(
+        lambda f, node, x: f.spatial_shift(x, node.attrs["dh"], node.attrs["dw"], node.attr("fill"))
     ),
     "Consensus": lambda f, node, x: f.consensus(x, node.attr("over")),
     "AttentionMask": lambda f, node, x: f.attention_mask(x),

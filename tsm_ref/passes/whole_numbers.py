@@ -28,7 +28,10 @@ __all__ = ["Rounded", "lowered", "whole_numbers"]
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
 
-MOVES = ("MaxPool", "TemporalShift", "Flatten", "Squeeze")
+SHIFTS = ("TemporalShift", "SpatialShift")
+"""Ops that fill with zero, which whole numbers have as their zero point."""
+
+MOVES = ("MaxPool", *SHIFTS, "Flatten", "Squeeze")
 """Ops that give some of their values, or zero: the same for whole numbers."""
 
 CLAMPS = ("Relu", "Clip")
@@ -117,7 +120,7 @@ class _Pass:
         elif node.op in MOVES and node.inputs[0] in self.whole:
             x, steps = self.whole[node.inputs[0]]
             attrs = dict(node.attrs)
-            if node.op == "TemporalShift":
+            if node.op in SHIFTS:
                 attrs["x_zero_point"] = steps.zero_point
             moved = Node(f"{node.name}.quantised", node.op, (x,), attrs)
             self._add(moved)

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from tsm_ref.graph import Graph, Node, ValueType
 from tsm_ref.ops_table import ACTIVATIONS
-from tsm_ref.passes.whole_numbers import CLAMPS, MEANS, MOVES, PAIRS, WITH_WEIGHTS, whole_numbers
+from tsm_ref.passes.whole_numbers import (
+    CLAMPS,
+    MEANS,
+    MOVES,
+    PAIRS,
+    SHIFTS,
+    WITH_WEIGHTS,
+    whole_numbers,
+)
 from tsm_ref.quantization.ranges import Seen
 from tsm_ref.reference.quantised import combined_scale
 
@@ -191,7 +199,7 @@ class _Placing:
     def _moved(self, node: Node) -> None:
         name, steps = self.whole[node.inputs[0]]
         attrs = dict(node.attrs)
-        if node.op == "TemporalShift":
+        if node.op in SHIFTS:
             attrs["x_zero_point"] = steps.zero_point
         made = node.name
         if made in self.kept:

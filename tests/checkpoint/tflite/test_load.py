@@ -149,6 +149,17 @@ def test_whole_numbers_are_those_of_litert_with_xnnpack(
             assert away <= (operator["op"] == "MEAN")
 
 
+def test_rows_of_two_rows_are_no_clips_of_two_frames(tmp_path: Path) -> None:
+    """The first axis of pictures might be time, but for the mean that leaves their columns."""
+    sketch = Sketch()
+    x = sketch.value((64, 2, 2, 8))
+    y = sketch.do("MEAN", [x, sketch.const([1, 2])], (64, 8))
+    model = loaded(tmp_path, sketch.file([x], [y]))
+    given = np.random.default_rng(0).normal(size=(64, 2, 2, 8)).astype(np.float32)
+    (made,) = model.run({"t0": given}).values()
+    np.testing.assert_allclose(made, given.mean((1, 2)), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(64, 2, 2, 3), (32, 3, 3, 3), (16, 7, 7, 3)])
 @pytest.mark.parametrize("steps", [((0.05, 3), (0.05, 3)), ((0.05, 3), (0.031, -7))])
 def test_how_litert_rounds_a_mean(tmp_path: Path, shape: Any, steps: Any) -> None:

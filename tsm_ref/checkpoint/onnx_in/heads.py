@@ -99,6 +99,8 @@ def _mean(
     name = node.outputs[0] + suffix
     base = _averaged(reading, node, source.base, wide, gone, name if factor == 1 else f"{name}.of")
     result = View(base, _kept(groups, base))
+    if prod(result.shape) != prod(base.shape):
+        raise NotUnderstood(f"the node {node} averages over time, and leaves places beside it")
     return result if factor == 1 else scaled(reading, name, result, factor)
 
 

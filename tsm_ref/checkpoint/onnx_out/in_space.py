@@ -2,13 +2,15 @@
 
 from itertools import groupby
 
+import numpy as np
+
 from tsm_ref.checkpoint.onnx_out.writer import Writer
-from tsm_ref.graph import Node
+from tsm_ref.graph import Node, ValueType
 
 LAST = 2**31 - 1
 
 
-def spatial_shift(writer: Writer, node: Node) -> None:
+def spatial_shift(writer: Writer, node: Node, kind: ValueType) -> None:
     """Lengthen every frame on its four sides by what the fill says, and cut every fold out late.
 
     Frames are (N*T, C, H, W); a fold that is shifted by (dh, dw) starts so much earlier.
@@ -18,7 +20,7 @@ def spatial_shift(writer: Writer, node: Node) -> None:
     dh = [_bounded(v, height, fill) for v in node.attrs["dh"]]
     dw = [_bounded(v, width, fill) for v in node.attrs["dw"]]
     reach = max(map(abs, dh)), max(map(abs, dw))
-    larger = _enlarged(writer, node, writer.rows[x], (height, width), reach, fill)
+    larger = _enlarged(writer, node, kind, (height, width), reach)
     parts, start = [], 0
     for (down, right), run in groupby(zip(dh, dw, strict=True)):
         stop = start + len(list(run))
@@ -38,19 +40,19 @@ def _bounded(d: int, size: int, fill: str) -> int:
 
 
 def _enlarged(
-    writer: Writer,
-    node: Node,
-    rows: str,
-    sizes: tuple[int, int],
-    reach: tuple[int, int],
-    fill: str,
+    writer: Writer, node: Node, kind: ValueType, sizes: tuple[int, int], reach: tuple[int, int]
 ) -> str:
+    rows, fill = writer.rows[node.inputs[0]], node.attr("fill")
     if not any(reach):
         return rows
     if fill != "circular":
         pads = writer.ints(0, 0, *reach, 0, 0, *reach)
+        inputs = [rows, pads]
+        if kind.quantised and fill == "zero":
+            zero = np.array(kind.zero_point, kind.dtype)
+            inputs.append(writer.tensor(f"{kind.dtype} {zero}", zero))
         mode = "constant" if fill == "zero" else "edge"
-        return writer.step("Pad", [rows, pads], node.name, mode=mode)
+        return writer.step("Pad", inputs, node.name, mode=mode)
     for axis, size, by in zip((2, 3), sizes, reach, strict=True):
         if by:
             along = writer.ints(axis)

@@ -297,10 +297,6 @@ def _non_local(writer: Writer, node: Node, weights: Weights) -> None:
     writer.from_natural(node.name, writer.step("Reshape", [turned, target], node.name))
 
 
-def _spatial_shift(writer: Writer, node: Node, weights: Weights) -> None:
-    spatial_shift(writer, node)
-
-
 RULES: Mapping[str, Rule] = {
     "Conv": _conv,
     "BatchNormalization": _batch_norm,
@@ -323,7 +319,6 @@ RULES: Mapping[str, Rule] = {
     "Squeeze": _squeeze,
     "Linear": _linear,
     **dict.fromkeys(DYNAMIC, _dynamic),
-    "SpatialShift": _spatial_shift,
     "FrameTuple": _frame_tuple,
     "Consensus": _consensus,
     "AttentionMask": _attention_mask,
@@ -345,6 +340,9 @@ TYPED: Mapping[str, Callable[[Writer, Node, Weights, Types], None]] = {
         writer, node.name, node.inputs[0], types[node.inputs[0]]
     ),
     "LookUp": look_up,
+    "SpatialShift": lambda writer, node, weights, types: spatial_shift(
+        writer, node, types[node.name]
+    ),
     "TemporalShift": lambda writer, node, weights, types: temporal_shift(
         writer, node, types[node.name]
     ),

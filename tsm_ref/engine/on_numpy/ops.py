@@ -236,7 +236,7 @@ def _temporal_shift(node: Node, inputs: Sequence[Array], y: Array) -> Step:
 
 def _spatial_shift(node: Node, inputs: Sequence[Array], y: Array) -> Step:
     """Copies of the channels that move alike; what comes from beyond the edge is zero."""
-    x, fill = inputs[0], node.attr("fill")
+    x, fill, zero = inputs[0], node.attr("fill"), node.attr("x_zero_point")
     if fill != "zero":
         sources = [
             _from(np.array(node.attrs[name]), size, fill)
@@ -255,7 +255,7 @@ def _spatial_shift(node: Node, inputs: Sequence[Array], y: Array) -> Step:
         start = stop
 
     def step() -> None:
-        y.fill(0)
+        y.fill(zero)
         for target, source in copies:
             np.copyto(target, source)
 
