@@ -197,6 +197,8 @@ def test_a_model_of_a_relative_path_can_be_saved_from_elsewhere(
 def test_save_refuses_what_cannot_be(small: Model, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="int8"):
         tsm_ref.save(small, tmp_path / "m.h5", storage="int8")
+    with pytest.raises(UsageError, match=r"m\.ONNX: `save` writes HDF5.*tsm_ref\.convert"):
+        tsm_ref.save(small, tmp_path / "m.ONNX")
     with pytest.raises(WriteError, match=r"no-such.m\.h5: "):
         tsm_ref.save(small, tmp_path / "no-such" / "m.h5")
     with pytest.raises(WriteError, match="zero byte"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tsm_ref import checkpoint as files
-from tsm_ref.errors import CheckpointError, TsmError
+from tsm_ref.errors import CheckpointError, TsmError, UsageError
 from tsm_ref.model.file_form import FileForm
 from tsm_ref.model.kept_weights import KeptWeights
 from tsm_ref.model.meaning import Labels, meant_as
@@ -16,6 +16,9 @@ from tsm_ref.model.model import Model
 from tsm_ref.profile import Profile
 
 __all__ = ["load", "save"]
+
+OTHERS = frozenset({".onnx", ".safetensors", ".tflite", ".keras", ".pt", ".pth", ".pdparams"})
+"""Endings of other formats: a file of ours that is called so would mislead whoever opens it."""
 
 
 def load(
@@ -79,7 +82,8 @@ def save(
     ``storage`` is "float32" or "float16"; ``extra`` are free notes such as a licence, which are
     written beside those of the model.
 
-    Raises `UsageError` for another storage, `WriteError` where the file cannot be written.
+    Raises `UsageError` for another storage and for the ending of another format, which
+    `tsm_ref.convert` may write; `WriteError` where the file cannot be written.
 
     >>> import tempfile, tsm_ref
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -87,6 +91,11 @@ def save(
     ...     load(f"{folder}/mine.h5", profile=None, engine="numpy").sha256 == digest
     True
     """
+    if (ending := Path(path).suffix.lower()) in OTHERS:
+        raise UsageError(
+            f"{path}: `save` writes HDF5, which should not be called {ending}; save it as .h5, "
+            "and see `python -m tsm_ref.convert --help` for other formats"
+        )
     weights, notes = model.weights, {**model.notes, **(extra or {})}
     try:
         return files.save(path, model.graph, weights, model.profile, storage=storage, extra=notes)
