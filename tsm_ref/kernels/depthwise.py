@@ -1,9 +1,8 @@
 """Depthwise convolution on the blocked layout: one filter for each channel, 16 at a time.
 
-The weights of a block of channels stay in registers, as many as there are, while the kernel passes
-over rows of output pixels. Where the input rows of an output row lie is a table, so they may be
-rows of a padded plane or of a ring of rows. Behind a temporal shift another table says by how much
-the plane of a frame is elsewhere.
+The sums of neighbouring pixels stay in registers while a row of the filters passes over them. Where
+the input rows of an output row lie is a table, so they may be rows of a padded plane or of a ring
+of rows. Behind a temporal shift another table says by how much the plane of a frame is elsewhere.
 """
 
 from collections.abc import Sequence
@@ -135,41 +134,50 @@ def _write_rows(size: int, stride: int) -> Any:
         """Write all rows of one block of channels."""
         lower, upper = emit.splat(low), emit.splat(high)
         whole, rest = emit.divide(width, _ACROSS)
+        source, target = emit.bytes_at(x), emit.bytes_at(y)
         for part in range(0, PIXEL, emit.bytes):
             start = emit.load(emit.bytes_at(bias), part)
-            taps = [emit.load(emit.bytes_at(weights), tap * PIXEL + part) for tap in range(size**2)]
-
-            def pixels(across: int, inputs: Sequence[Value], out: Value, part: int = part,
-                       taps: Sequence[Value] = taps, start: Value = start) -> None:  # fmt: skip
-                sums = [start] * across
-                for v, line in enumerate(inputs):
-                    for column in range((across - 1) * stride + size):
-                        value = emit.load(line, column * PIXEL + part)
-                        for u in range(size):
-                            i, outside = divmod(column - u, stride)
-                            if not outside and 0 <= i < across:
-                                sums[i] = emit.fma(value, taps[size * v + u], sums[i])
-                for i, total in enumerate(sums):
-                    emit.store(emit.clamp(total, lower, upper), out, i * PIXEL + part)
-
+            filters = emit.bytes_at(emit.add(weights, part))
             with emit.loop(row_count) as over:
                 row = emit.move(emit.bytes_at(table), emit.times(over.index, 8 * (size + 1)))
-                offsets = [emit.load(row, 8 * i, INT) for i in range(size + 1)]
-                lines = [emit.move(emit.bytes_at(x), offset) for offset in offsets[:-1]]
-                out = emit.move(emit.bytes_at(y), offsets[-1])
+                out = emit.move(target, emit.add(emit.load(row, 8 * size, INT), part))
+                here = emit.move(source, emit.integer(part))
+
+                def pixels(across: int, at: Value, row: Value = row, out: Value = out,
+                           here: Value = here, start: Value = start,
+                           filters: Value = filters) -> None:  # fmt: skip
+                    sums = _sums(emit, size, stride, here, row, filters, [start] * across, at)
+                    for i, total in enumerate(sums):
+                        emit.store(emit.clamp(total, lower, upper), emit.move(out, at), i * PIXEL)
+
                 with emit.when(emit.nonzero(whole)), emit.loop(whole) as over_tiles:
-                    i = emit.times(over_tiles.index, _ACROSS * PIXEL)
-                    pixels(_ACROSS, _moved(emit, lines, i, stride), emit.move(out, i))
+                    pixels(_ACROSS, emit.times(over_tiles.index, _ACROSS * PIXEL))
                 done = emit.times(whole, _ACROSS * PIXEL)
                 with emit.when(emit.nonzero(rest)), emit.loop(rest) as over_pixels:
-                    i = emit.add(done, emit.times(over_pixels.index, PIXEL))
-                    pixels(1, _moved(emit, lines, i, stride), emit.move(out, i))
+                    pixels(1, emit.add(done, emit.times(over_pixels.index, PIXEL)))
 
     return rows
 
 
-def _moved(emit: Emitter, lines: Sequence[Value], offset: Value, stride: int) -> list[Value]:
-    return [emit.move(line, emit.times(offset, stride)) for line in lines]
+def _sums(
+    emit: Emitter, size: int, stride: int, x: Value, row: Value, weights: Value,
+    start: Sequence[Value], at: Value,
+) -> Sequence[Value]:  # fmt: skip
+    """Return the sums of neighbouring pixels over a window, one of its rows after the other."""
+    with emit.loop(emit.integer(size), *start) as over:
+        offset = emit.load(emit.move(row, emit.times(over.index, 8)), 0, INT)
+        line = emit.move(x, emit.add(offset, emit.times(at, stride)))
+        taps = emit.move(weights, emit.times(over.index, size * PIXEL))
+        factors = [emit.load(taps, u * PIXEL) for u in range(size)]
+        sums = list(over.state)
+        for column in range((len(sums) - 1) * stride + size):
+            value = emit.load(line, column * PIXEL)
+            for u, factor in enumerate(factors):
+                i, outside = divmod(column - u, stride)
+                if not outside and 0 <= i < len(sums):
+                    sums[i] = emit.fma(value, factor, sums[i])
+        over.next = sums
+    return over.next
 
 
 _rows_1_1, _rows_1_2 = _write_rows(1, 1), _write_rows(1, 2)
