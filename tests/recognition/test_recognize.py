@@ -129,6 +129,25 @@ def test_only_the_frames_of_open_windows_are_held() -> None:
     assert 5 <= most <= 10
 
 
+@pytest.mark.parametrize("most", [0, 3, 1000])
+def test_frames_of_windows_that_nobody_wants_need_not_be_made(most: int) -> None:
+    made: list[int] = []
+
+    def convert(frame: np.ndarray) -> np.ndarray:
+        made.append(int(frame[0, 0]))
+        return frame
+
+    windows = sliding_windows(np.arange(100) / 10, 5, window=1.0, stride=1.0)
+    sure = np.arange(len(windows)) % 2 == 1
+    shown = ((i, i / 10, lambda i=i: np.full((1, 1), i)) for i in range(100))
+    for row, frames in WindowCutter(shown, windows, convert, ~sure, most):
+        for _ in range(2 * sure[row]):
+            assert frames().ravel().tolist() == windows.indices[row].tolist()
+    assert len(made) == len(set(made))
+    assert set(made) >= set(windows.indices[sure].ravel())
+    assert len(made) == {0: 50, 3: 25 + 5 * 2, 1000: 25}[most]
+
+
 def test_windows_report_progress(camera: Model) -> None:
     told: list[tuple[int, int]] = []
     recognize(camera, SAMPLES / "zoom_in.mp4", progress=lambda *done: told.append(done))

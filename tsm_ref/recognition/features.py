@@ -186,7 +186,7 @@ def _pixels(
         return
     with closing(clip.open()) as source:
         for row, pixels in WindowCutter(known.checked(convert.shown(source)), windows, convert):
-            yield row, pixels, updated(known.info, source)
+            yield row, pixels(), updated(known.info, source)
 
 
 def as_npz(

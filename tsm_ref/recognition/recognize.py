@@ -357,11 +357,13 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
     with closing(clip.open()) as source:
         convert = prepared(model, spec, known)
         shown = known.checked(convert.shown(source))
-        cutter = WindowCutter(shown, made.windows, convert)
+        waiting = convert.most_waiting(source)
+        cutter = WindowCutter(shown, made.windows, convert, made.rung > 0, waiting)
         with closing(Ahead(iter(cutter), model.threads > 1)) as cut:
             while (each := clock.timed("decode", lambda: next(cut, None))) is not None:
-                row, pixels = each
+                row, frames = each
                 if verdict.needs(row):
+                    pixels = clock.timed("decode", frames)
                     with alone() if cut.late else nullcontext():
                         logits[row], notes[row] = light.judged(pixels, run, rest, aimless)
                     verdict.hear(row, heads.first(heads.chances(logits[row])))

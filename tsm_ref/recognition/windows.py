@@ -5,9 +5,11 @@ short enough. So windows of several lengths are run, a `Ladder`, and every momen
 from the shortest window that is sure that something happens.
 """
 
+import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -237,31 +239,67 @@ Shown = Iterable[tuple[int, float, Callable[[], Array]]]
 
 
 class WindowCutter:
-    """Windows as they are decoded: the row of each, and its preprocessed frames (T, V, h, w, 3).
+    """Windows as they are decoded: the row of each, and what makes its frames (T, V, h, w, 3).
 
     The windows stand in the order in which they end. Only frames that a coming window needs are
-    held.
+    held. Those whose windows are all `unsure` wait as they were decoded, up to `most` of them, for
+    pixels that can be made that late: their windows may not be wanted after all.
     """
 
-    def __init__(self, shown: Shown, windows: Windows, convert: Callable[[Array], Array]):
+    def __init__(
+        self,
+        shown: Shown,
+        windows: Windows,
+        convert: Callable[[Array], Array],
+        unsure: Array | None = None,
+        most: int = 0,
+    ):
         self._shown, self._indices, self._convert = shown, windows.indices, convert
+        sure = windows.indices if unsure is None else windows.indices[~unsure]
+        self._sure, self._most, self._one = set(sure.ravel().tolist()), most, threading.Lock()
         self.decoded = 0
 
-    def __iter__(self) -> Iterator[tuple[int, Array]]:
+    def __iter__(self) -> Iterator[tuple[int, Callable[[], Array]]]:
         wanted = set(np.unique(self._indices).tolist())
         rows = deque(enumerate(self._indices.tolist()))
         needed = deque(np.minimum.accumulate(self._indices[::-1, 0])[::-1].tolist())
-        kept: dict[int, Array] = {}
+        kept: dict[int, _Frame] = {}
+        waiting: deque[int] = deque()
         for index, _, pixels in self._shown:
             self.decoded = index + 1
             if index in wanted:
-                kept[index] = self._convert(pixels())
+                kept[index] = _Frame(pixels, self._convert, self._one)
+                waiting.append(index)
+                if index in self._sure or len(waiting) > self._most:
+                    kept[waiting.pop() if index in self._sure else waiting.popleft()].pixels()
             while rows and index >= rows[0][1][-1]:
                 row, shows = rows.popleft()
-                yield row, np.stack([kept[i] for i in shows])
+                yield row, partial(_stacked, [kept[i] for i in shows])
                 needed.popleft()
                 oldest = needed[0] if needed else index
                 kept = {i: image for i, image in kept.items() if i >= oldest}
+                while waiting and waiting[0] < oldest:
+                    waiting.popleft()
+
+
+class _Frame:
+    """A frame that is made small once, when it is first asked for."""
+
+    def __init__(
+        self, pixels: Callable[[], Array], convert: Callable[[Array], Array], one: threading.Lock
+    ) -> None:
+        self._make: Callable[[], Array] | None = lambda: convert(pixels())
+        self._one, self._small = one, np.empty(0, np.uint8)
+
+    def pixels(self) -> Array:
+        with self._one:  # what makes pixels serves one thread at a time
+            if self._make is not None:
+                self._small, self._make = self._make(), None
+        return self._small
+
+
+def _stacked(frames: Sequence[_Frame]) -> Array:
+    return np.stack([frame.pixels() for frame in frames])
 
 
 def timeline(

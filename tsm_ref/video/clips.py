@@ -18,6 +18,10 @@ class Showing(Protocol):
     """A clip that is read: a `FrameSource` whose pixels are made only where they are wanted."""
 
     @property
+    def patient(self) -> bool:
+        """Whether the pixels of a frame can also be made after the next is taken."""
+
+    @property
     def interlaced(self) -> bool:
         """True once a picture of two fields was found."""
 

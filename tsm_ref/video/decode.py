@@ -48,6 +48,8 @@ PARTIAL = "a whole file is accepted, or what decodes of this one with allow_part
 class VideoFile:
     """A `FrameSource` over one file: open, iterate once, close (or use it in a ``with``)."""
 
+    patient = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],

@@ -227,6 +227,8 @@ class FlowOf:
 class _FlowShowing:
     """Frames of flow, each computed when its pixels are asked for."""
 
+    patient = False
+
     def __init__(self, source: Showing, flow: Callable[[Grey, Grey], Pixels]) -> None:
         self._source, self._flow = source, flow
         self._known: dict[int, Pixels] = {}

@@ -21,6 +21,8 @@ from tsm_ref.video.transforms import resize_and_crop, takes_planes
 __all__ = ["Small", "read_frames", "read_wanted", "surveyed", "updated"]
 
 T = TypeVar("T")
+_MOST_WAITING = 1 << 26
+"""Bytes, at two a pixel, of the pictures that may wait as they were decoded."""
 Convert = Callable[[Any], NDArray[Any]]
 
 
@@ -41,10 +43,17 @@ class Small:
 
     def shown(self, source: Showing) -> Iterator[tuple[int, float, Callable[[], Any]]]:
         """The frames of the video as they are wanted."""
+        return source.shown_in_planes() if self._from_planes else source.shown()
+
+    def most_waiting(self, source: Showing) -> int:
+        """How many frames may wait as they were decoded, and need not be made small at once."""
+        room = _MOST_WAITING // (2 * self.info.width * self.info.height)
+        return room if self._from_planes and source.patient else 0
+
+    @property
+    def _from_planes(self) -> bool:
         size = self.info.height, self.info.width
-        if self.compiled and takes_planes(*size, self.spec, self._aspect):
-            return source.shown_in_planes()
-        return source.shown()
+        return self.compiled and takes_planes(*size, self.spec, self._aspect)
 
     @property
     def _aspect(self) -> float:

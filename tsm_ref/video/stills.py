@@ -83,7 +83,7 @@ def is_frames(name: str) -> bool:
 class Slides:
     """A `Showing` of pictures that are made one at a time, each at its second."""
 
-    interlaced = damaged = False
+    patient = interlaced = damaged = False
 
     def __init__(
         self, times: Sequence[float], picture: Callable[[int], Pixels], warnings: dict[str, None]
