@@ -98,7 +98,7 @@ def make_engine(
         from tsm_ref.kernels import half_units
 
         if not half_units.UNIT.needs:
-            warnings.warn(half_units.SLOW, stacklevel=2)
+            warnings.warn(half_units.SLOW, stacklevel=4)  # who loads or builds a model
         return HalvesEngine(graph, weights, threads)
     if graph.quantised:
         from tsm_ref.engine.on_numba.whole_numbers import WholeNumbersEngine
