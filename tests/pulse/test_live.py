@@ -63,7 +63,7 @@ def test_the_rate_is_followed_when_it_changes() -> None:
 
 def test_a_stream_without_a_face_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        import_module("tsm_ref.pulse.measure"), "detector", lambda model: lambda pixels: None
+        import_module("tsm_ref.pulse.measure"), "detector", lambda model: lambda pixels: []
     )
     with pytest.raises(VideoError, match="no face"):
         list(LivePulse(reader()).run(coming(face_video(72, 30, 4), 30)))

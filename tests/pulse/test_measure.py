@@ -137,12 +137,13 @@ def test_windows_that_tell_nothing(window: float, stride: float) -> None:
         measure(reader(), face_video(72, 30, 1), region=WHOLE, fps=30, window=window, stride=stride)
 
 
-def found_in(monkeypatch: pytest.MonkeyPatch, first: int | None) -> Model:
-    """A detector that sees a face in the frame of that number, counted from 0."""
+def found_in(monkeypatch: pytest.MonkeyPatch, first: int | None, more: int = 0) -> Model:
+    """A detector that sees a face in the frame of that number, counted from 0, and smaller ones."""
     looked = iter(range(10**6))
 
-    def find(pixels: Any) -> regions.Region | None:
-        return regions.Region(6, 6, 24, 24) if next(looked) == first else None
+    def find(pixels: Any) -> list[regions.Region]:
+        faces = [regions.Region(6, 6, 24, 24), *[regions.Region(0, 0, 8, 8)] * more]
+        return faces if next(looked) == first else []
 
     monkeypatch.setattr(import_module("tsm_ref.pulse.measure"), "detector", lambda model: find)
     return reader()
@@ -152,6 +153,14 @@ def test_no_face_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     model = found_in(monkeypatch, None)
     with pytest.raises(VideoError, match="there is no face in the first frames: give its place"):
         measure(model, face_video(72, 30, 4), fps=30)
+
+
+def test_of_several_faces_the_widest_is_followed_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = measure(found_in(monkeypatch, 0, more=2), face_video(72, 30, 12), fps=30)
+    assert found.region == regions.Region(0, 0, 36, 36)
+    assert found.found == "1.5 times the face at 0.00 s, the widest of 3"
 
 
 def test_a_face_that_comes_later_is_followed_from_there(monkeypatch: pytest.MonkeyPatch) -> None:

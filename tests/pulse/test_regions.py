@@ -1,5 +1,6 @@
 """Regions: what is accepted, and what detectors say."""
 
+import os
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -52,12 +53,12 @@ def cascades(tmp_path: Any) -> SimpleNamespace:
     return SimpleNamespace(haarcascades=str(tmp_path))
 
 
-def test_the_largest_face_is_taken_and_cut_off_at_the_edges(monkeypatch, cascades) -> None:
+def test_the_widest_face_comes_first_and_all_are_cut_off(monkeypatch, cascades) -> None:
     boxes = np.array([[5, 5, 10, 10], [60, 30, 40, 40]])
     monkeypatch.setitem(sys.modules, "cv2", fake(boxes, data=cascades))
-    assert detector()(PICTURE) == Region(60, 30, 20, 30)
+    assert detector()(PICTURE) == [Region(60, 30, 20, 30), Region(5, 5, 10, 10)]
     monkeypatch.setitem(sys.modules, "cv2", fake((), data=cascades))
-    assert detector()(PICTURE) is None
+    assert detector()(PICTURE) == []
 
 
 def test_without_opencv_or_its_detector_the_way_out_is_told(monkeypatch, tmp_path) -> None:
@@ -77,3 +78,19 @@ def test_a_model_of_yunet_that_is_none(tmp_path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"no network")
     with pytest.raises(UsageError, match=r"is no YuNet of OpenCV"):
         detector(str(tmp_path / "bad.onnx"))
+
+
+@pytest.mark.parametrize("kind", ["haar", "yunet"])
+def test_the_detectors_that_are_really_there(kind: str) -> None:
+    """Nothing is a face in noise, or in a picture smaller than any; of any size and shape."""
+    cv2 = pytest.importorskip("cv2")
+    model = os.environ.get("TSM_REF_YUNET") if kind == "yunet" else None
+    if kind == "yunet" and model is None:
+        pytest.skip("no model of YuNet: TSM_REF_YUNET is not set")
+    if kind == "haar" and not hasattr(cv2, "CascadeClassifier"):
+        with pytest.raises(UsageError, match="brings no face detector"):
+            detector()
+        return
+    find, noise = detector(model), np.random.default_rng(7)
+    for size in ((37, 53), (300, 400), (301, 377)):
+        assert find(noise.integers(0, 256, (*size, 3), np.uint8)) == []

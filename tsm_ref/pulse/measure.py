@@ -100,13 +100,14 @@ class Watched:
         find = None if self.region else detector(self.face_model)
         for looked, frame in enumerate(frames):
             if self.region is None and find is not None:
-                face = find(frame.pixels)
-                if face is None:
+                faces = find(frame.pixels)
+                if not faces:
                     if looked + 1 < LOOKED_AT:
                         continue
                     break
-                self.region = face.larger(LARGER, *frame.pixels.shape[:2])
-                self.found = f"{LARGER:g} times the face at {frame.time:.2f} s"
+                self.region = faces[0].larger(LARGER, *frame.pixels.shape[:2])
+                several = f", the widest of {len(faces)}" if len(faces) > 1 else ""
+                self.found = f"{LARGER:g} times the face at {frame.time:.2f} s{several}"
             assert self.region is not None
             yield frame.time, shrunk(self.region.cut(frame.pixels), self.size)
         if self.region is None:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,8 +71,8 @@ class Region(NamedTuple):
         return Region(left, top, right - left, bottom - top)
 
 
-def detector(model: str | None = None) -> Callable[[Pixels], Region | None]:
-    """What finds the largest face of a picture, RGB uint8 (H, W, 3), or None.
+def detector(model: str | None = None) -> Callable[[Pixels], list[Region]]:
+    """What finds the faces of a picture, RGB uint8 (H, W, 3), the widest first.
 
     OpenCV's Haar cascade for frontal faces, which comes with OpenCV 3 and 4; with the ``model`` of
     its YuNet, an ONNX file, that one. Raises `MissingDependency` without OpenCV, `UsageError` where
@@ -95,37 +96,40 @@ def detector(model: str | None = None) -> Callable[[Pixels], Region | None]:
     return _haar(cv2, cascade)
 
 
-def _haar(cv2: Any, cascade: str) -> Callable[[Pixels], Region | None]:
+def _haar(cv2: Any, cascade: str) -> Callable[[Pixels], list[Region]]:
     classifier = cv2.CascadeClassifier(cascade)
 
-    def find(pixels: Pixels) -> Region | None:
+    def find(pixels: Pixels) -> list[Region]:
         boxes = classifier.detectMultiScale(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
-        return _largest(np.reshape(boxes, (-1, 4)), pixels)
+        return _inside(np.reshape(boxes, (-1, 4)), pixels)
 
     return find
 
 
-def _yunet(cv2: Any, model: str) -> Callable[[Pixels], Region | None]:
+def _yunet(cv2: Any, model: str) -> Callable[[Pixels], list[Region]]:
     if not os.path.isfile(model):
         raise UsageError(f"`face_model` (={model!r}): there is no such file")
     try:
+        with suppress(AttributeError):
+            log = cv2.utils.logging  # errors alone: OpenCV 5 warns of its own engine
+            log.setLogLevel(log.LOG_LEVEL_ERROR)
         network = cv2.FaceDetectorYN.create(model, "", (320, 320))
     except (cv2.error, AttributeError) as error:
         reason = str(error).strip().splitlines()[-1][:200]
         raise UsageError(f"`face_model` (={model!r}) is no YuNet of OpenCV: {reason}") from None
 
-    def find(pixels: Pixels) -> Region | None:
+    def find(pixels: Pixels) -> list[Region]:
         network.setInputSize((pixels.shape[1], pixels.shape[0]))
         _, rows = network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
-        return None if rows is None else _largest(rows[:, :4], pixels)
+        return [] if rows is None else _inside(rows[:, :4], pixels)
 
     return find
 
 
-def _largest(boxes: NDArray[Any], pixels: Pixels) -> Region | None:
-    """The widest of (x, y, w, h) that has something inside the picture, cut off at its edges."""
+def _inside(boxes: NDArray[Any], pixels: Pixels) -> list[Region]:
+    """Those of (x, y, w, h) that have something inside the picture, cut off at its edges."""
     height, width = pixels.shape[:2]
     corners = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
     inside = np.clip(corners, 0, [width, height, width, height]).astype(int)
     found = [Region(x, y, r - x, b - y) for x, y, r, b in inside.tolist() if r > x and b > y]
-    return max(found, key=lambda region: region.width, default=None)
+    return sorted(found, key=lambda region: -region.width)
