@@ -148,7 +148,7 @@ def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Ar
     if sw > 2:
         return None
     flat = kernel[1:] == (1, 1) and (sh, sw) == (1, 1) and not any(node.attr("pads"))
-    source = Source(node, x, kernel, flat)
+    source = Source(node, x, kernel, flat=not any(node.attr("pads")))
     joined = flat and not any(node.attr("d")) and st == kernel[0] == 1
     shape = (1, y.shape[1] * y.shape[2], y.shape[3]) if joined else y.shape[1:]
     layer = _planned(engine, node, inputs, y, source, (shape, (st, sh, sw), source.row_bytes, flat))
