@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+import tsm_ref
 from tsm_ref.checkpoint import export_onnx, export_onnx_stream, load_checkpoint
 from tsm_ref.checkpoint.onnx_out.export import DELAY_KEY
 from tsm_ref.checkpoint.onnx_out.rules import RULES, TYPED
@@ -482,3 +483,22 @@ def test_the_judge_itself_is_right_about_a_shift() -> None:
     np.testing.assert_array_equal(y[:, 1, :3], x[:, 1, 1:].astype(np.float64))
     assert not y[:, 1, 3].any()
     assert not y[:, 5].any()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_shifts_in_time_and_in_space_come_back_together(tmp_path: Path, causal: bool) -> None:
+    model = tsm_ref.build(
+        "resnet18", num_classes=5, segments=4, spatial_shift=8, causal=causal, engine="numpy"
+    )
+    export_onnx(model.graph, model.weights, tmp_path / "m.onnx", sizes={"T": 4, "H": 64, "W": 64})
+    again = tsm_ref.load(tmp_path / "m.onnx", engine="numpy")
+    for op in ("TemporalShift", "SpatialShift"):
+        found, wanted = (
+            [
+                {k: n.attr(k) for k in ("d", "dh", "dw", "fill") if k in n.rule.attrs}
+                for n in graph.select(op)
+            ]
+            for graph in (again.graph, model.graph)
+        )
+        assert found == wanted
+        assert len(found) == 8

@@ -111,6 +111,8 @@ class Finding(Building):
         if found is None:
             return None
         dh, dw, fill = found.dh, found.dw, found.fill
+        if any(found.in_time[0]):
+            base = self.shifted(base, f"{name}.in_time", *found.in_time)
         moved = self.emit("SpatialShift", name, [base.name], dh=dh, dw=dw, fill=fill)
         return View(moved, found.groups)
 

@@ -4,7 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tsm_ref.checkpoint.onnx_in.values import ZERO, Base, Codes, layouts
+from tsm_ref.checkpoint.onnx_in.values import (
+    ZERO,
+    Base,
+    Codes,
+    layouts,
+    read_frames,
+    shift_in_time,
+)
 from tsm_ref.checkpoint.views import Groups
 
 __all__ = ["Crossed", "explain_in_space"]
@@ -14,12 +21,16 @@ FILLS = ("zero", "replicate", "circular")
 
 @dataclass(frozen=True)
 class Crossed:
-    """What numbers mean: a value of our graph, its channels moved by rows and columns."""
+    """What numbers mean: a value of our graph, its channels moved by rows and columns.
+
+    `in_time` is the shift (d, fill, segment) in front of that, which may move nothing.
+    """
 
     groups: Groups
     dh: tuple[int, ...]
     dw: tuple[int, ...]
     fill: str
+    in_time: tuple[tuple[int, ...], str, int]
 
 
 def explain_in_space(codes: Codes, base: Base) -> Crossed | None:
@@ -36,24 +47,36 @@ def explain_in_space(codes: Codes, base: Base) -> Crossed | None:
         split = codes.reshape([base.size[letter] for letter in order])
         turned = split.transpose([order.index(letter) for letter in base.axes])
         for fill in FILLS:
-            dh, dw = _distances(turned[0, :, 0], own[0, :, 0], fill)
-            if np.array_equal(turned, _moved(own, dh, dw, fill)):
-                return Crossed(groups, tuple(dh.tolist()), tuple(dw.tolist()), fill)
+            dh, dw, source = _distances(turned[0], own[0], fill)
+            earlier = read_frames(own, source)
+            if np.array_equal(turned, _moved(earlier, dh, dw, fill)):
+                in_time = shift_in_time(earlier, base)
+                if in_time is not None:
+                    return Crossed(groups, tuple(dh.tolist()), tuple(dw.tolist()), fill, in_time)
     return None
 
 
-def _distances(codes: Codes, own: Codes, fill: str) -> tuple[Codes, Codes]:
-    """By how much each channel was moved, if it was, by what stands in one place of it."""
-    height, width = codes.shape[1:]
-    dh, dw = np.full(len(codes), height), np.zeros(len(codes), np.int64)
-    for channel, (plane, numbers) in enumerate(zip(codes, own, strict=True)):
-        inside = np.argwhere(plane != ZERO)
+def _distances(codes: Codes, own: Codes, fill: str) -> tuple[Codes, Codes, Codes]:
+    """By how much each channel (C, T, H, W) was moved, if it was, and the frames that it reads.
+
+    One place of each channel tells; who asks compares all of them.
+    """
+    channels, frames, height, width = codes.shape
+    dh, dw = np.full(channels, height), np.zeros(channels, np.int64)
+    source = np.tile(np.arange(frames), (channels, 1))
+    for channel, (planes, numbers) in enumerate(zip(codes, own, strict=True)):
+        inside = np.argwhere((planes != ZERO).any(axis=0))
         if not len(inside):
             continue
         h, w = (height // 2, width // 2) if fill != "zero" else inside[0]
-        row, column = divmod(int(plane[h, w] - numbers[0, 0]), width)
+        read = planes[:, h, w]
+        if not (read != ZERO).any():
+            continue
+        frame, place = np.divmod(read - numbers[0, 0, 0], height * width)
+        row, column = divmod(int(place[read != ZERO][0]), width)
         dh[channel], dw[channel] = h - row, w - column
-    return dh, dw
+        source[channel] = np.where(read == ZERO, ZERO, frame.clip(0, frames - 1))
+    return dh, dw, source
 
 
 def _moved(own: Codes, dh: Codes, dw: Codes, fill: str) -> Codes:

@@ -202,7 +202,7 @@ def explain(codes: Codes, base: Base) -> Explained | None:
         rest = [letter for letter in base.axes if letter not in order]
         full = split.reshape(*split.shape, *[1] * len(rest))
         names = order + rest
-        found = _shift(full.transpose([names.index(letter) for letter in base.axes]), base)
+        found = shift_in_time(full.transpose([names.index(letter) for letter in base.axes]), base)
         if found is not None:
             return Explained(groups, *found)
     return None
@@ -228,7 +228,7 @@ def _with_narrow(groups: Groups, shape: Shape, narrow: list[str]) -> Groups:
     return tuple(reversed(filled))
 
 
-def _shift(codes: Codes, base: Base) -> tuple[tuple[int, ...], str, int] | None:
+def shift_in_time(codes: Codes, base: Base) -> tuple[tuple[int, ...], str, int] | None:
     """The shift that makes these numbers, in the axes of the value, out of its own."""
     own = base.codes()
     if np.array_equal(codes, own):
@@ -242,7 +242,7 @@ def _shift(codes: Codes, base: Base) -> tuple[tuple[int, ...], str, int] | None:
     for segment in (0, *(s for s in range(2, frames) if frames % s == 0)):
         for fill in ("zero", "replicate", "circular"):
             d = _shift_of(source, fill, segment or frames)
-            if d is not None and np.array_equal(codes, _read(own, source)):
+            if d is not None and np.array_equal(codes, read_frames(own, source)):
                 return d, fill, segment
     return None
 
@@ -285,7 +285,7 @@ def _shift_of(source: Codes, fill: str, segment: int) -> tuple[int, ...] | None:
     return None if None in found else tuple(d for d in found if d is not None)
 
 
-def _read(own: Codes, source: Codes) -> Codes:
+def read_frames(own: Codes, source: Codes) -> Codes:
     """The numbers of a value whose channel c reads frame ``source[c, t]`` at time t."""
     channels = np.arange(own.shape[1])[:, None]
     result = own[:, channels, source]
