@@ -138,3 +138,11 @@ def test_other_labels_have_no_class_for_rest_until_it_is_named():
     assert profile.with_changes(labels=("a", "b"), no_event="b").no_event_index == 1
     with pytest.raises(ValueError, match="no_event"):
         PROFILES["mit"].with_changes(no_event="still")
+
+
+def test_own_names_for_the_classes_of_a_model_that_has_one_for_rest():
+    names = [f"class {k}" for k in range(9)]
+    profile = tsm_ref.load("camera-motion", engine="numpy", labels=names).profile
+    assert (profile.labels, profile.no_event, profile.sure) == (tuple(names), "", 0.0)
+    names[0] = "static"
+    assert tsm_ref.load("camera-motion", engine="numpy", labels=names).profile.no_event_index == 0

@@ -54,7 +54,7 @@ def meant_as(
         if wrong := _wrong_labels(found.graph, meant):
             raise UsageError(f"the labels do not fit: the model {wrong}")
         return replace(found, profile=meant)
-    return replace(found, profile=replace(meant, labels=names or found.profile.labels))
+    return replace(found, profile=meant.with_changes(labels=names or found.profile.labels))
 
 
 def _of_heads(labels: Labels | None) -> dict[str, tuple[str, ...]]:
