@@ -58,7 +58,9 @@ pytestmark = [
 ]
 
 
-def machine_code(kind: ModuleType, unit: Unit, processor: str) -> bytes:
+def machine_code(
+    kind: ModuleType, unit: Unit, processor: str, family: str = "x86_64", features: str = ""
+) -> bytes:
     """An object file with the function ``tiles`` of a unit of `integer_tile` or `half_tile`."""
     module, arguments = ir.Module(), kind.TileArguments
     types = [INT] * (len(arguments._fields) - 2) + [FLOAT] * 2
@@ -68,9 +70,16 @@ def machine_code(kind: ModuleType, unit: Unit, processor: str) -> bytes:
     builder.ret_void()
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
-    machine = target.create_target_machine(cpu=processor, opt=3, reloc="pic")
+    target = llvm.Target.from_triple(f"{family}-unknown-linux-gnu")
+    machine = target.create_target_machine(processor, features, opt=3, reloc="pic")
     return bytes(machine.emit_object(llvm.parse_assembly(str(module))))
+
+
+def shape_of(unit: Unit, mistake: int) -> list[str]:
+    """What a check is compiled with."""
+    shape = {"LANES": unit.lanes, "GROUP": unit.group, "ROWS": unit.rows, "VECTORS": unit.vectors,
+             "DEPTH": unit.depth, "MISTAKE": mistake}  # fmt: skip
+    return [f"-D{name}={value}" for name, value in shape.items()]
 
 
 @pytest.mark.parametrize("name", PROCESSORS)
@@ -101,13 +110,11 @@ def wrong_of(
     unit = next(unit for unit in units if unit.name == name)
     processor, model, registers = processors[name]
     (tmp_path / "unit.o").write_bytes(machine_code(kind, unit, processor))
-    shape = {"LANES": unit.lanes, "GROUP": unit.group, "ROWS": unit.rows, "VECTORS": unit.vectors,
-             "DEPTH": unit.depth, "MISTAKE": mistake}  # fmt: skip
     plain = ["-ffreestanding", "-fPIE", "-fno-stack-protector", "-mno-red-zone", "-O1"]
     settled = [*plain, "-mno-avx", "-fcf-protection=none", "-fno-asynchronous-unwind-tables"]
     for command in (
         ["gcc", "-c", f"-DXCR={registers}", HERE / "start.S", "-o", "start.o"],
-        ["gcc", "-c", *settled, *(f"-D{k}={v}" for k, v in shape.items()), HERE / f"{check}.c"],
+        ["gcc", "-c", *settled, *shape_of(unit, mistake), HERE / f"{check}.c"],
         ["ld", "-m", "elf_x86_64", "-T", HERE / "rom.ld", "-nostdlib", "--no-dynamic-linker",
          "start.o", f"{check}.o", "unit.o", "-o", "rom.elf"],
         ["objcopy", "-O", "binary", "rom.elf", "rom.bin"],

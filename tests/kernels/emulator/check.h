@@ -3,12 +3,25 @@
 
 enum { COLUMNS = LANES * VECTORS, BEHIND = 64 };
 
+#ifdef HOSTED /* as a program of a system, where the processor alone is emulated */
+#include <stdio.h>
+static _Alignas(64) uint8_t memory[0x300000];
+#define AT(place) (memory + (place) - 0x200000)
+static void put(char c) { putchar(c); }
+static void stop(void) {}
+#else
 /* The image is read only: what changes has an address of its own (rom.ld refuses all other). */
-#define STATE (*(uint32_t *)0x4F0000)
+#define AT(place) (place)
+static void put(char c) { __asm__ volatile("outb %0, %1" ::"a"(c), "Nd"((uint16_t)0xE9)); }
+static void stop(void) {
+  for (;;) __asm__ volatile("hlt");
+}
+#endif
+
+#define STATE (*(uint32_t *)AT(0x4F0000))
 
 static uint32_t drawn(void) { return (STATE = STATE * 1664525u + 1013904223u) >> 8; }
 
-static void put(char c) { __asm__ volatile("outb %0, %1" ::"a"(c), "Nd"((uint16_t)0xE9)); }
 static void put_number(long n) {
   char digits[20];
   int i = 0;
@@ -35,5 +48,9 @@ void check(void) {
     put_number(wrong(STEPS[kind], 1 + kind, kind));
     put(kind < 2 ? ' ' : ']');
   }
-  for (;;) __asm__ volatile("hlt");
+  stop();
 }
+
+#ifdef HOSTED
+int main(void) { check(); }
+#endif

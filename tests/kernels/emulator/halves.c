@@ -10,11 +10,11 @@ enum { FORMS = 2 };
 extern void tiles(int64_t x, int64_t weights, int64_t steps, int64_t tiles, int64_t bias,
                   int64_t residual, int64_t y, int64_t y_row, float low, float high);
 
-#define X ((uint16_t *)0x200000)
-#define W ((uint16_t *)0x300000)
-#define BIAS ((float *)0x400000)
-#define RESIDUAL ((float *)0x410000)
-#define Y ((float *)0x480000)
+#define X ((uint16_t *)AT(0x200000))
+#define W ((uint16_t *)AT(0x300000))
+#define BIAS ((float *)AT(0x400000))
+#define RESIDUAL ((float *)AT(0x410000))
+#define Y ((float *)AT(0x480000))
 
 typedef union { uint32_t bits; float value; } word;
 
