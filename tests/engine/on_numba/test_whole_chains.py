@@ -140,6 +140,16 @@ def test_what_others_look_into_is_not_joined():
     assert joined(graph.with_outputs(["project", "sum"]), weights) == [["q"], whole[:3], ["sum"]]
 
 
+@pytest.mark.parametrize("add", ["", "first"])
+def test_one_hidden_channel_is_no_depthwise_convolution(add, rng):
+    graph, weights = network(hidden=1, add=add)
+    assert ["expand", "depthwise", "project"] not in [nodes[:3] for nodes in joined(graph, weights)]
+    x = clip(graph, (3, 9, 11), rng)
+    (expected,) = NumpyEngine(graph, weights).run(x).values()
+    (found,) = WholeNumbersEngine(graph, weights).run(x).values()
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_factors_that_could_leave_32_bits_are_not_joined(rng):
     graph, weights = network()
     weights["s2"][5] = 1.0

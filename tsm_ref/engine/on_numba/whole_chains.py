@@ -92,7 +92,7 @@ def _is_depthwise(node: Node, weights: Mapping[str, Array]) -> bool:
     weight, strides, pads = weights[node.inputs[1]], node.attr("strides"), node.attr("pads")
     return bool(
         weight.shape[1:] == (1, 1, 3, 3)
-        and node.attr("group") == len(weight)
+        and node.attr("group") == len(weight) > 1  # one channel is packed as any convolution
         and strides[0] == 1
         and strides[1] == strides[2] <= 2
         and node.attr("dilations") == (1, 1, 1)
