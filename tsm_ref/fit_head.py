@@ -248,6 +248,7 @@ def _facts(
         "layer": options.layer or head_input(model.graph),
         "penalty": options.penalty,
         "seed": options.seed,
+        "precision": model.precision,
         "model": {"name": model.name, "sha256": model.sha256, "digest": model.digest()},
         "versions": versions(),
     }
@@ -278,6 +279,7 @@ def _save(
     said = (
         f"{facts['accuracy']:.1%} ({low:.1%} to {high:.1%}) of {facts['clips']} clips that the "
         f"head had not seen, by {facts['folds']}-fold cross-validation"
+        + (", in bfloat16" if model.precision == "bfloat16" else "")
     )
     meant = profile.with_changes(labels=tuple(classes), no_event="", measured=said)
     extra = {"card": _card(facts, said), "fit": json.dumps(facts)}

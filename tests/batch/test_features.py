@@ -72,6 +72,16 @@ def test_nothing_is_found_for_another_layer_sampling_or_file(model, tmp_path: Pa
     assert made.sha256 == features.features_of(model, CLIPS[1].path).sha256
 
 
+def test_nothing_is_found_for_another_precision(model, tmp_path: Path) -> None:
+    half = tsm_ref.load("camera-motion", engine="numpy", precision="bfloat16")
+    found = []
+    for each in (model, half):
+        extractor = Extractor(each, each.profile, cache=str(tmp_path / "kept"))
+        found += [made for _, made in extractor.each(CLIPS[:1], never)]
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    assert not np.array_equal(found[0].clips, found[1].clips)
+
+
 def test_a_spoiled_cache_is_made_again(model, tmp_path: Path) -> None:
     extractor = Extractor(model, model.profile, cache=str(tmp_path))
     ((_, first),) = extractor.each(CLIPS[:1], never)

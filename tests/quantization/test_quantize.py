@@ -138,6 +138,9 @@ def test_what_cannot_be_is_refused(clips, options, kind, sentence):
 def test_what_is_quantised_stays_as_it_is():
     model = tsm_ref.build("resnet18", num_classes=2, engine="numpy")
     made = quantize(model, clips_for(model, 1), keep=(), timed=False)
+    half = tsm_ref.build("resnet18", num_classes=2, engine="numpy", precision="bfloat16")
+    with pytest.raises(TsmError, match="in float32, which 8 bits are held against"):
+        quantize(half, [])
     with pytest.raises(TsmError, match="is quantised already"):
         quantize(made, clips_for(model, 1))
 

@@ -40,6 +40,25 @@ def test_json_fits_its_schema(tour: Recognition) -> None:
     assert [s["label"] for s in tree["segments"]][1] == "pan right"
 
 
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("camera-motion", "float32"), ("camera-motion", "bfloat16"), ("camera-motion-int8", "int8")],
+)
+def test_an_answer_says_its_precision_and_that_of_its_accuracy(name: str, precision: str) -> None:
+    how: dict[str, Any] = {"precision": "bfloat16"} if precision == "bfloat16" else {}
+    model = tsm_ref.load(name, engine="numpy", **how)
+    result = recognize(model, SAMPLES / "zoom_in.mp4")
+    tree = json.loads(as_json(result))
+    jsonschema.validate(tree, SCHEMA)
+    half = precision == "bfloat16"
+    assert tree["model"]["precision"] == precision
+    measured = tree["model"]["profile"]["measured"]
+    assert measured.startswith("not measured in bfloat16; in float32 it was: 99") is half
+    assert measured.endswith(model.profile.measured)
+    assert ("on numpy in bfloat16: " in as_table(result)) is half
+    assert ("measured       not measured in bfloat16" in model.summary()) is half
+
+
 def test_json_of_another_policy_fits_its_schema() -> None:
     model = tsm_ref.load("camera-motion", engine="numpy")
     profile = sampled(model.profile, policy="twice")

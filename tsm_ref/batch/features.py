@@ -90,6 +90,7 @@ class Extractor:
             "stamp": stamp_of(path),
             "model": self.model.digest(),
             "engine": self.model.engine.name,
+            "precision": self.model.precision,
             "layer": self.layer,
             "sampling": profile["sampling"],
             "preprocess": profile["preprocess"],

@@ -69,6 +69,7 @@ def as_json(
         "model": {
             "name": model.name,
             "sha256": model.sha256,
+            "precision": model.precision,
             "trained": trained,
             "labels": list(model.labels),
             "profile": model.profile.as_dict(labels=False),

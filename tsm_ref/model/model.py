@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tsm_ref.engine import Engine, make_engine
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph
-from tsm_ref.model.described import as_html, facts_of
+from tsm_ref.model.described import as_html, facts_of, measured_in
 from tsm_ref.model.features import FeatureNetworks
 from tsm_ref.model.file_form import FileForm
 from tsm_ref.model.kept_weights import KeptWeights, plain_numbers
@@ -135,8 +135,8 @@ class Model:
 
     @property
     def precision(self) -> str:
-        """What the convolutions multiply in: "float32", or "bfloat16" where that was asked for."""
-        return str(self._options["precision"])
+        """What convolutions multiply in: "float32", "bfloat16" if asked, "int8" if quantised."""
+        return "int8" if self.graph.quantised else str(self._options["precision"])
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -334,9 +334,9 @@ class Model:
 
         ``shapes`` are those of the inputs; one clip of the profile's size unless given.
         """
-        lines = summary_lines(
-            self.name, self.graph, self.engine, shapes or self.input_shapes(), self.profile.measured
-        )
+        measured = measured_in(self.precision, self.profile.measured)
+        inputs = shapes or self.input_shapes()
+        lines = summary_lines(self.name, self.graph, self.engine, inputs, measured)
         return "\n".join(
             [*lines, f"takes          {self._takes()}", f"gives          {self._gives()}"]
         )

@@ -63,6 +63,7 @@ class Pulse:
     path: str
     info: VideoInfo
     model: str
+    precision: str
     recipe: Recipe
     chosen: str
     depth: int
@@ -169,6 +170,7 @@ def measure(
         path=str(clip) if not isinstance(clip, np.ndarray) else "array",
         info=info,
         model=model.name,
+        precision=model.precision,
         recipe=made,
         chosen=chosen,
         depth=depth,

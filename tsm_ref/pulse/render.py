@@ -93,6 +93,7 @@ def as_json(found: Pulse) -> str:
         "region": {"box": list(found.region), "found": found.found},
         "model": {
             "name": found.model,
+            "precision": found.precision,
             "preprocessing": found.recipe.name,
             "chosen": found.chosen,
             "frame_depth": found.depth,

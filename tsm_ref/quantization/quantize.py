@@ -71,8 +71,9 @@ def quantize(
     ``keep`` are layers that stay float32 (None: those where that pays).
 
     The result is a `Model` whose ``notes`` have a `Report` as JSON, under "quantisation". Raises
-    `UsageError` without clips, for an unknown method or layer or a model that is quantised already,
-    and as `tsm_ref.recognition.recognize` for a clip that cannot be read.
+    `UsageError` without clips, for an unknown method or layer, for a model that is quantised
+    already or computes in bfloat16, and as `tsm_ref.recognition.recognize` for a clip that cannot
+    be read.
 
     >>> import tsm_ref
     >>> from tsm_ref.checkpoint import weights_folder
@@ -85,6 +86,8 @@ def quantize(
         raise UsageError(f"`method` (={method!r}) must be one of {', '.join(METHODS)}")
     if model.graph.quantised:
         raise UsageError(f"the model {model.name!r} is quantised already")
+    if model.precision != "float32":
+        raise UsageError(f"load the model {model.name!r} in float32, which 8 bits are held against")
     if model.form is not None and (model.form.finish or model.form.states):
         raise UsageError(
             f"the model {model.name!r} is more than its network: convert it to .h5 first"

@@ -211,6 +211,7 @@ def as_npz(
             for name in ("start", "end", "times", "indices")
         },
         "model": np.array(model.name),
+        "precision": np.array(model.precision),
         "layer": np.array(layer or head_input(model.graph)),
         "profile": np.array(profile.to_json()),
         "digest": np.array(model.digest()),

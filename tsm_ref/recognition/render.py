@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tsm_ref.model.described import measured_in
 from tsm_ref.recognition.recognize import Recognition
 from tsm_ref.recognition.windows import NONE, UNSURE
 from tsm_ref.system.terminal import printable
@@ -70,13 +71,15 @@ def as_tree(result: Recognition) -> dict[str, Any]:
 
 
 def _model(result: Recognition) -> dict[str, Any]:
-    model = result.model
+    model, profile = result.model, result.profile
     return {
         "name": model.name,
         "sha256": model.sha256,
         "engine": model.engine.name,
+        "precision": model.precision,
         "output": model.output,
-        "profile": result.profile.as_dict(labels=False),
+        "profile": profile.as_dict(labels=False)
+        | {"measured": measured_in(model.precision, profile.measured)},
     }
 
 
@@ -173,8 +176,9 @@ def _lines(result: Recognition, colour: bool) -> Iterator[str]:
         yield from _tables(seen, next(iter(seen.heads)), colour)
     yield ""
     model, timing = result.model, result.timing
+    how = model.engine.name + (" in bfloat16" if model.precision == "bfloat16" else "")
     yield (
-        f"{printable(model.name)} on {model.engine.name}: {np.unique(result.indices).size} of "
+        f"{printable(model.name)} on {how}: {np.unique(result.indices).size} of "
         f"{result.video.frame_count} frames in {timing['total']:.2f} s "
         f"(network {timing['run']:.2f} s{_compiled(timing['compile'])})"
     )

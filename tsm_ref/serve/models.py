@@ -69,6 +69,7 @@ class Served:
             "name": self.model.name,
             "sha256": self.model.sha256,
             "engine": self.model.engine.name,
+            "precision": self.model.precision,
             "classes": list(self.model.labels),
             "segments": self.profile.sampling.segments,
             "sampling": self.profile.sampling.policy,

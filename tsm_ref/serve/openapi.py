@@ -171,12 +171,14 @@ HEALTH: Tree = {
 MODEL: Tree = {
     "type": "object",
     "required": [
-        *("name", "sha256", "engine", "classes", "segments", "sampling", "streams", "warnings"),
+        *("name", "sha256", "engine", "precision", "classes", "segments", "sampling", "streams"),
+        "warnings",
     ],
     "properties": {
         "name": TEXT,
         "sha256": TEXT,
         "engine": TEXT,
+        "precision": {"enum": ["float32", "bfloat16", "int8"]},
         "classes": TEXTS,
         "segments": {"type": "integer", "minimum": 1},
         "sampling": TEXT,

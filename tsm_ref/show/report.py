@@ -85,7 +85,9 @@ def _summary(clips: Sequence[Shown], good: Sequence[Shown]) -> str:
     tree = good[0].result or {}
     total = sum(clip.result["timing"]["total"] for clip in good if clip.result)
     words = [f"{len(good)} of {len(clips)} recognised" if len(clips) > 1 else "recognised"]
-    words += [f"{tree['model']['name']} on {tree['model']['engine']}", f"{total:.2f} s"]
+    model = tree["model"]
+    half = " in bfloat16" if model["precision"] == "bfloat16" else ""
+    words += [f"{model['name']} on {model['engine']}{half}", f"{total:.2f} s"]
     if tree["model"]["profile"]["measured"]:
         words.append(f"measured accuracy of the model: {tree['model']['profile']['measured']}")
     return f'<p class="soft">{" · ".join(_text(word) for word in words)}</p>'
