@@ -19,8 +19,13 @@ COMPILED = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Gemm", "Relu
 """Ops for which the Numba engine has kernels of its own."""
 
 
-STEPS = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul")
-"""Ops whose node tests give scales and zero points as inputs, or hold types that are refused."""
+STEPS = (
+    *("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"),
+    *("DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"),
+)
+"""Ops whose node tests give scales and zero points as inputs, or hold types that are refused, or
+are half of what is one layer here: a rounding at run time and the product of whole numbers.
+"""
 
 
 @cache

@@ -123,8 +123,8 @@ def read_list(path: str, *, root: str | None = None) -> list[Clip]:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = Path(folder, "val.txt").write_text("some clip.mp4 3\nother.mp4 5\n")
-    ...     read_list(f"{folder}/val.txt")
-    [Clip(path='some clip.mp4', label='3'), Clip(path='other.mp4', label='5')]
+    ...     [(clip.path, clip.label) for clip in read_list(f"{folder}/val.txt")]
+    [('some clip.mp4', '3'), ('other.mp4', '5')]
     """
     try:
         clips = _parsed(_text(path))

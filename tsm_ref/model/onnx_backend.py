@@ -139,6 +139,9 @@ FORMS: Mapping[str, tuple[tuple[str, Form], ...]] = {
         ("in training", lambda n, a, s: len(n.input) > 2),
         ("with its mask", lambda n, a, s: len(n.output) > 1),
     ),
+    "DynamicQuantizeLinear": (
+        ("whose values nobody multiplies", lambda n, a, s: n.output[0] in s),
+    ),
     "GatherND": (("with batch dimensions", lambda n, a, s: bool(a.get("batch_dims"))),),
     "Gemm": (
         ("with its data transposed", lambda n, a, s: bool(a.get("transA"))),
