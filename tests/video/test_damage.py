@@ -30,10 +30,10 @@ FORMATS: dict[str, dict[str, object]] = {
 }
 
 
-def moving() -> list[np.ndarray]:
+def moving(count: int = 60) -> list[np.ndarray]:
     """Pictures with much detail, so that a destroyed block is a part of few of them."""
-    wide = np.random.default_rng(1).integers(0, 256, (64, 220, 3), dtype=np.uint8)
-    return [np.ascontiguousarray(wide[:, 2 * i : 2 * i + 96]) for i in range(60)]
+    wide = np.random.default_rng(1).integers(0, 256, (64, 100 + 2 * count, 3), dtype=np.uint8)
+    return [np.ascontiguousarray(wide[:, 2 * i : 2 * i + 96]) for i in range(count)]
 
 
 def destroyed(path: Path, share: float, length: int = 3000) -> Path:
@@ -112,6 +112,38 @@ def test_what_precedes_the_first_key_picture_is_no_damage(make_clip: Make) -> No
         assert 15 < len(list(source)) < 35
         assert not source.damaged
         assert any("begins in the middle" in warning for warning in source.warnings)
+
+
+@pytest.mark.parametrize(
+    ("codec", "few", "long"),
+    [
+        ("libx264", {"g": "12"}, {"g": "250"}),
+        ("libx265", {"x265-params": "keyint=12:log-level=none"}, {"x265-params": "keyint=250"}),
+        ("mpeg2video", {"g": "12"}, {"g": "250"}),
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_capture_may_begin_anywhere(
+    make_clip: Make, codec: str, few: dict[str, str], long: dict[str, str], threads: int
+) -> None:
+    """In open groups of pictures, and further before a key picture than FFmpeg looks ahead."""
+    if codec not in av.codecs_available:
+        pytest.skip(f"no {codec} in this FFmpeg")
+    for count, options, least in ((80, few, 40), (400, long, 120)):
+        clip = moving(count)
+        path = make_clip("a.ts", clip, codec=codec, pix_fmt="yuv420p", codec_options=options)
+        with frames(path) as whole:
+            last = list(whole)[-1].pixels
+        with av.open(str(path)) as container:
+            begin = [packet.pos for packet in container.demux(video=0)][28]
+        path.write_bytes(path.read_bytes()[begin:])
+        with frames(path, threads=threads) as source:
+            shown = list(source)
+        assert least <= len(shown) < count
+        np.testing.assert_array_equal(shown[-1].pixels, last)
+        assert source.warnings == (
+            "the video begins in the middle: what precedes a key picture is left out",
+        )
 
 
 def test_two_files_do_not_hear_each_other(make_clip: Make) -> None:

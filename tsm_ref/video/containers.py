@@ -8,7 +8,10 @@ ought to be, which is the only sign of a Matroska file that was cut in the middl
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tsm_ref.errors import VideoError
 from tsm_ref.video.boxes import FIRST_BOXES, MAX_UNLISTED, promised_end, unlisted_samples
@@ -24,6 +27,9 @@ DEMUXERS = (
     "h264,hevc,m4v,mpegvideo,mjpeg,yuv4mpegpipe"
 )
 """The same list under FFmpeg's names: none of them opens a second file."""
+
+PARTIAL = "a whole file is accepted, or what decodes of this one with allow_partial"
+"""What is accepted instead of a damaged file, for error messages."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _MANIFESTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"<SMIL", b"[playlist]")
@@ -114,6 +120,30 @@ def check_structure(path: str | os.PathLike[str]) -> int:
         else:
             promised = 0
     return max(0, promised - length)
+
+
+@contextmanager
+def opening(av: Any, name: str) -> Iterator[None]:
+    """FFmpeg's refusal to open a file, as a sentence about that file."""
+    try:
+        yield
+    except (av.FFmpegError, UnicodeError):
+        raise VideoError(refusal(name)) from None
+
+
+def video_stream(av: Any, container: Any) -> Any:
+    """The first video of an open container that is no picture attached to sound."""
+    streams = list(container.streams)
+    attached = int(av.stream.Disposition.attached_pic)
+    videos = [s for s in streams if s.type == "video" and not int(s.disposition) & attached]
+    if not streams:
+        raise VideoError(f"the file names no stream, only a header is there: {PARTIAL}")
+    if not videos:
+        kinds = ", ".join(sorted({stream.type for stream in streams}))
+        raise VideoError(f"there is no video in it, only {kinds}: a video stream is needed")
+    if videos[0].codec_context is None:
+        raise VideoError("its video codec is not known to the installed FFmpeg")
+    return videos[0]
 
 
 def _head(path: str, count: int) -> bytes:

@@ -8,15 +8,14 @@ bits, alpha and HDR are warnings.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tsm_ref.errors import MissingDependency, VideoError
 from tsm_ref.system import patience
+from tsm_ref.video import containers
 from tsm_ref.video.clock import Clock
-from tsm_ref.video.containers import DEMUXERS, check_path, check_structure, refusal
+from tsm_ref.video.containers import DEMUXERS
 from tsm_ref.video.kept import Kept
 from tsm_ref.video.log import Log, reason
 from tsm_ref.video.pictures import Look, Painter
@@ -41,8 +40,6 @@ _CLOCK_JUMPS = 0x0200
 
 _NOTICED = "crccheck+bitstream+buffer"
 """What a decoder looks for besides what stops it: checksums, and what the format forbids."""
-
-PARTIAL = "a whole file is accepted, or what decodes of this one with allow_partial"
 
 
 class VideoFile:
@@ -75,13 +72,13 @@ class VideoFile:
         self._av = _import_av()
         self._painter = Painter(self._av)
         self._lies = os.path.isfile(self._name)  # what comes live may let us wait
-        if self._lies and (missing := check_structure(self._name)):
+        if self._lies and (missing := containers.check_structure(self._name)):
             self._damaged(f"the file is cut, {missing} bytes are missing at its end")
         with self._av.logging.Capture(local=True):  # a file that may not be one is no damage yet
             self._container = self._open()
         self._log = Log(self._av, workers=threads > 1)
         try:
-            self.stream = self._video_stream()
+            self.stream = containers.video_stream(self._av, self._container)
             context = self.stream.codec_context
             self._check_size(context.width, context.height)
             context.options = {"max_pixels": str(2 * max_pixels), "err_detect": _NOTICED}
@@ -93,10 +90,10 @@ class VideoFile:
             raise
 
     def _checked(self, path: str | os.PathLike[str], regular: bool) -> str:
-        return check_path(path, regular=regular)
+        return containers.check_path(path, regular=regular)
 
     def _open(self) -> Any:
-        with _translated(self._av, self._name):
+        with containers.opening(self._av, self._name):
             return self._bounded(
                 lambda: self._av.open(
                     self._input(),
@@ -162,12 +159,7 @@ class VideoFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def packets(self) -> Iterator[Any]:
@@ -220,6 +212,8 @@ class VideoFile:
             return known
         if not packet.size and packet.dts is not None:
             return []  # the picture before is shown on; a decoder would take it for the end
+        if self._headless and packet.size:
+            return []  # a decoder that never saw them also leaves out what leans on them later
         try:
             pictures: list[Any] = self._watched(packet.decode)
         except self._av.FFmpegError as error:
@@ -232,9 +226,12 @@ class VideoFile:
         return pictures
 
     def _watched(self, call: Callable[[], T]) -> T:
-        """What FFmpeg gives; damage that it logs meanwhile counts as damage that it tells."""
+        """What FFmpeg gives; damage that it logs meanwhile counts as damage that it tells.
+
+        But not before the first packet of a capture, whose parser may lack what preceded it.
+        """
         result, errors = self._log.heard(lambda: self._bounded(call))
-        if errors:
+        if errors and (self._begun or not self._clock_jumps):
             self._damaged(f"a part of the video is damaged ({errors[0]})", kind="logged")
         return result
 
@@ -274,7 +271,7 @@ class VideoFile:
                 if index == self._max_frames:
                     return
         if index == 0:
-            raise VideoError(f"no picture of the video decodes: {PARTIAL}")
+            raise VideoError(f"no picture of the video decodes: {containers.PARTIAL}")
         for repair in self.clock.repairs:
             self.warn(repair.sentence)
         if holes := self.clock.timeline().holes:
@@ -341,19 +338,6 @@ class VideoFile:
             self.warn(message)
         return look
 
-    def _video_stream(self) -> Any:
-        streams = list(self._container.streams)
-        attached = int(self._av.stream.Disposition.attached_pic)
-        videos = [s for s in streams if s.type == "video" and not int(s.disposition) & attached]
-        if not streams:
-            raise VideoError(f"the file names no stream, only a header is there: {PARTIAL}")
-        if not videos:
-            kinds = ", ".join(sorted({stream.type for stream in streams}))
-            raise VideoError(f"there is no video in it, only {kinds}: a video stream is needed")
-        if videos[0].codec_context is None:
-            raise VideoError("its video codec is not known to the installed FFmpeg")
-        return videos[0]
-
     def _check_size(self, width: int, height: int) -> None:
         if width * height > self._max_pixels:
             raise VideoError(
@@ -366,7 +350,7 @@ class VideoFile:
         if self._headless:
             return
         if not self._partial:
-            raise VideoError(f"{what}: {PARTIAL}")
+            raise VideoError(f"{what}: {containers.PARTIAL}")
         self.damaged = True
         if (kind or what) not in self._told:
             self._told.add(kind or what)
@@ -411,12 +395,3 @@ def _import_av() -> Any:
     except ImportError:
         raise MissingDependency("av", "decode a video") from None
     return av
-
-
-@contextmanager
-def _translated(av: Any, name: str) -> Iterator[None]:
-    """FFmpeg's refusal to open a file, as a sentence about that file."""
-    try:
-        yield
-    except (av.FFmpegError, UnicodeError):
-        raise VideoError(refusal(name)) from None

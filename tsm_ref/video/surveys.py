@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from tsm_ref.errors import VideoError
 from tsm_ref.video.clock import Timeline
-from tsm_ref.video.decode import MAX_PIXELS, PARTIAL, VideoFile
+from tsm_ref.video.containers import PARTIAL
+from tsm_ref.video.decode import MAX_PIXELS, VideoFile
 from tsm_ref.video.pictures import Look
 from tsm_ref.video.source import VideoInfo
 
