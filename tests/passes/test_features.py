@@ -13,7 +13,7 @@ from tsm_ref.models import (
     build_resnet,
     random_weights,
 )
-from tsm_ref.passes.features import features, head_input, layers
+from tsm_ref.passes.features import features, head_input, layers, with_heads
 from tsm_ref.profile import ShiftRule
 
 
@@ -91,3 +91,9 @@ def test_the_answer_is_no_layer() -> None:
     assert layers(graph) == ("fc",)
     with pytest.raises(UsageError, match="no layer of frames"):
         features(graph, "share")
+
+
+@pytest.mark.parametrize("name", ["", " ", 1])
+def test_a_head_has_a_name(graph: Graph, name: object) -> None:
+    with pytest.raises(UsageError, match=f"the head {name!r} must have a name"):
+        with_heads(graph, {name: 2})  # type: ignore[dict-item]

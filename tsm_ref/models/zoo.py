@@ -168,17 +168,29 @@ def options_of(architecture: str) -> dict[str, Any]:
 
 
 def check_options(architecture: str, given: Mapping[str, Any]) -> None:
-    """Raise `UsageError` for an option that an architecture has not, or for text as a number."""
+    """Raise `UsageError` for an option that an architecture has not, or of another kind."""
     known = options_of(architecture)
     for name, value in given.items():
         if name not in known:
             more = f"; beside those of all, it has {', '.join(known)}" if known else ""
             raise UsageError(f"cannot build {architecture!r}: it has no option {name!r}{more}")
-        if isinstance(known[name], int | float) and not isinstance(value, int | float):
-            raise UsageError(
-                f"cannot build {architecture!r}: `{name}` (={value!r}) must be a number, as "
-                f"{known[name]}"
-            )
+        if wanted := _wanted(known[name], value):
+            what = f"`{name}` (={value!r})"
+            raise UsageError(f"cannot build {architecture!r}: {what} must be {wanted}")
+
+
+def _wanted(default: Any, value: Any) -> str:
+    """Return what an option with such a default must be; empty where the value is that."""
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else "True or False"
+    if isinstance(default, int):
+        least = min(default, 1)
+        fits = type(value) is int and least <= value < 2**31
+        return "" if fits else f"a whole number of {least} to {2**31 - 1}, as {default}"
+    if isinstance(default, float):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return "" if number and 0 <= value < float("inf") else f"a number, as {default}"
+    return ""
 
 
 def build_graph(

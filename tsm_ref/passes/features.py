@@ -65,7 +65,8 @@ def with_heads(graph: Graph, heads: Mapping[str, int], layer: str | None = None)
     """The graph up to a layer with several heads behind it, as verb and noun of EPIC-Kitchens.
 
     ``heads`` are the names of the outputs and how many classes each has; the parameters are called
-    "verb.weight", "verb.bias" and so on. Raises `UsageError` for a name that the graph has already.
+    "verb.weight", "verb.bias" and so on. Raises `UsageError` for a name that is blank
+    or that the graph has already.
 
     >>> from tsm_ref.models import RESNETS, build_resnet
     >>> graph = build_resnet(RESNETS["resnet18"], num_classes=5)
@@ -75,6 +76,8 @@ def with_heads(graph: Graph, heads: Mapping[str, int], layer: str | None = None)
     cut = features(graph, layer)
     taken = {*cut.parameters, *cut.node, *(entry.name for entry in cut.inputs)}
     for name in heads:
+        if not isinstance(name, str) or not name.strip():
+            raise UsageError(f"the head {name!r} must have a name, and one that is not blank")
         if {name, f"{name} per frame", f"{name}.weight", f"{name}.bias"} & taken:
             raise UsageError(f"the head {name!r} has the name of something else in the network")
     named = {name: (f"{name} per frame", classes) for name, classes in heads.items()}
