@@ -141,7 +141,14 @@ def test_a_list_without_labels(capsys, tmp_path: Path) -> None:
     (tmp_path / "val.txt").write_text("a.mp4\nb.mp4\n")
     code, _, err = run(capsys, str(tmp_path / "val.txt"))
     assert code == 2
-    assert "a.mp4: the list gives no label" in err
+    assert "a.mp4: the list gives no label; one is needed per clip\n" in err
+
+
+def test_a_list_of_several_labels_for_a_model_of_one_says_how_it_is_read(capsys, tmp_path) -> None:
+    (tmp_path / "val.csv").write_text("path,labels\na.mp4,static;pan left\n")
+    code, _, err = run(capsys, str(tmp_path / "val.csv"))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "one is needed per clip, or --multi-label, as it has a column 'labels'" in err
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_heads_come_from_csv_and_json(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("path,split\na.mp4,val\n", "a.mp4: the list gives no labels; a column `labels`"),
+        ("path,split\na.mp4,val\n", "a.mp4: the list gives no labels; a column 'labels'"),
         ("path,labels\na.mp4,walk;swim\n", "a.mp4: the label 'swim' is no class of the model"),
         ("path,labels\na.mp4,walk;3\n", "a.mp4: the label '3' is no class of the model, which ha"),
         ("path,labels\na.mp4,walk;0\n", "a.mp4: the label '0' is given twice"),

@@ -92,7 +92,9 @@ def truth(clips: Sequence[Clip], labels: Sequence[str], classes: int) -> dict[st
     found = {}
     for clip in clips:
         if clip.label is None:
-            raise UsageError(f"{clip.path}: the list gives no label; one is needed per clip")
+            several = "labels" in dict(clip.cells)
+            more = ", or --multi-label, as it has a column 'labels'" if several else ""
+            raise UsageError(f"{clip.path}: the list gives no label; one is needed per clip{more}")
         found[clip.path] = class_of(clip.path, clip.label, labels, classes)
     return found
 

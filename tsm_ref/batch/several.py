@@ -118,7 +118,7 @@ def truth_of_labels(
         column = next((name for name in COLUMNS if name in cells), None)
         if column is None and clip.label is None:
             raise UsageError(
-                f"{clip.path}: the list gives no labels; a column `labels` is needed, with ; "
+                f"{clip.path}: the list gives no labels; a column 'labels' is needed, with ; "
                 "between them"
             )
         cell = cells[column] if column is not None else str(clip.label)
