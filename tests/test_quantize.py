@@ -46,7 +46,12 @@ def test_the_samples_are_taken_on_request_and_it_says_so(tmp_path: Path, capsys)
         (["camera-motion", "out.h5", "--samples", "--keep", "odd"], 2, "no layer 'odd'"),
         (["no-such", "out.h5", "--samples"], 4, "there is no model and no file 'no-such'"),
         (["camera-motion", "out.h5", "--clips", "text.txt"], 3, "no-such.mp4"),
-        (["camera-motion", "no/folder/out.h5", "--samples", *FAST], 5, "no/folder/out.h5"),
+        (
+            ["camera-motion", "no/folder/out.h5", "--samples"],
+            5,
+            "no/folder/out.h5: its folder is not",
+        ),
+        (["camera-motion", "folder.h5", "--samples"], 5, "the output is a directory"),
     ],
 )
 def test_what_cannot_be_ends_with_one_line(
@@ -54,6 +59,9 @@ def test_what_cannot_be_ends_with_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text("no-such.mp4\n")
+    Path("folder.h5").mkdir()
+    if code == 5:
+        monkeypatch.setattr("tsm_ref.model.load", lambda *a, **k: pytest.fail("work was begun"))
     assert main([*arguments, "--engine", "numpy"]) == code
     said = capsys.readouterr().err
     assert sentence in said

@@ -83,6 +83,7 @@ def _carry_out(options: argparse.Namespace) -> None:
 
     if Path(options.output).suffix.lower() not in (".h5", ".hdf5"):
         raise UsageError(f"{options.output}: the ending must be .h5")
+    _check_target(options.output, options.model)
     clips = _clips(options)
     model = load(
         options.model,
@@ -92,7 +93,6 @@ def _carry_out(options: argparse.Namespace) -> None:
         threads=options.threads,
         **facts_of(options),
     )
-    _check_target(options.output, options.model)
     keep = None if options.keep is None else [name for name in options.keep if name != "none"]
     found = quantize(
         model,
@@ -130,8 +130,13 @@ def _clips(options: argparse.Namespace) -> list[str]:
 
 
 def _check_target(target: str, source: str) -> None:
+    """See before minutes of work that its result can be written; raises `WriteError`."""
     if os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source):
         raise WriteError(f"{target}: the output is the input; another name is needed")
+    if os.path.isdir(target):
+        raise WriteError(f"{target}: the output is a directory; a file name is needed")
+    if not os.path.isdir(os.path.dirname(target) or "."):
+        raise WriteError(f"{target}: its folder is not there")
 
 
 class _Callable(ModuleType):
