@@ -12,6 +12,7 @@ the same for ends that are whole numbers, and `fits` sees to it that nothing lea
 32 bits in between.
 """
 
+import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -54,7 +55,8 @@ elif UNIT.bytes:
     UNIT = integer_units.PAIRS
 """What multiplies here."""
 
-TRIED = UNIT.lanes < 16 and not UNIT.needs
+_X86 = platform.machine() in ("x86_64", "AMD64")
+TRIED = _X86 and UNIT.lanes < 16 and not UNIT.needs
 """Whether the code for this unit ever ran: where it did not, layers are carried out one by one."""
 
 GROUP = UNIT.group

@@ -102,3 +102,21 @@ def test_a_layer_in_kernels_is_within_the_bound_of_the_oracle(name, frames, rng)
         assert engine.fallbacks() == []
     assert_within(results[0], expected)
     assert results[0].tobytes() == results[1].tobytes()
+
+
+@pytest.mark.parametrize("size", [9, 14, 20, 28])
+def test_what_has_no_kernel_is_the_same_on_two_threads(size, rng):
+    """Groups that fill no blocks: sums of a BLAS depend on how many threads it may use."""
+    made = node("FusedConv", "x", "w", "b", group=2, pads=(1, 1, 1) * 2)
+    graph = Graph(
+        "grouped", (Input("x", ("N", 66, "T", "H", "W")),), (made,), (made.name,),
+        {"w": (66, 33, 3, 3, 3), "b": (66,)},
+    )  # fmt: skip
+    weights = random_weights(graph)
+    x = rng.standard_normal((1, 66, 4, size, size)).astype(np.float32)
+    results = []
+    for threads in (1, 2):
+        engine = NumbaEngine(graph, weights, threads)
+        results.append(engine.run({"x": x})[made.name].tobytes())
+        assert engine.fallbacks() == [made.name]
+    assert results[0] == results[1]
