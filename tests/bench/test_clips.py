@@ -25,3 +25,19 @@ def test_the_command_prints_a_line_for_each_file(capsys: pytest.CaptureFixture[s
     assert found["path"] == CLIP
     assert main(["--clip", "missing.mp4"]) == 3
     assert "missing.mp4: no such file" in capsys.readouterr().err
+
+
+def test_a_file_is_timed_beside_opencv_and_onnxruntime() -> None:
+    pytest.importorskip("cv2")
+    pytest.importorskip("onnxruntime")
+    times = measure_clip(CLIP, rounds=2)
+    assert times.peer is not None
+    assert times.peer > 0
+    assert times.peer_agrees == 1
+    assert "100 %" in as_lines([times])[1]
+
+
+def test_without_them_there_is_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsm_ref.bench.clip_peer.find_spec", lambda name: None)
+    times = measure_clip(CLIP, rounds=1)
+    assert (times.peer, times.peer_ratio, times.peer_agrees) == (None, None, None)

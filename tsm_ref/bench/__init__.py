@@ -15,6 +15,7 @@
     precisions  int8 beside float32 and bfloat16, speed beside accuracy
     precision_runs  their files, and one measurement of one of them
     clips       video files from end to end, beside PyAV that only decodes
+    clip_peer   the same files by PyAV, OpenCV and ONNX Runtime
     report      the table and the JSON document
     paper       the measurements of the paper, beside its numbers
     roofline    the limits of this machine, times per layer, a plot
