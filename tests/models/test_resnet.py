@@ -327,5 +327,7 @@ def test_a_stream_with_crosses_gives_the_bits_of_the_clip(causal, rng):
 
 @pytest.mark.parametrize("parts", [3, -1, 8.0, True])
 def test_a_cross_of_fewer_than_four_parts_is_refused(parts):
-    with pytest.raises(UsageError, match=r"`spatial_shift` .* must be the parts of the channels"):
+    with pytest.raises(
+        UsageError, match=r"`spatial_shift` .* must be (the parts of the channels|a whole number)"
+    ):
         tsm_ref.build("resnet18", spatial_shift=parts)
