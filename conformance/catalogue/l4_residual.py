@@ -3,18 +3,22 @@
 from typing import Any
 
 from conformance.catalogue._families import Clip, family, network
+from conformance.questions.arrays import Array
 from conformance.questions.case import Problem, Setting
 from conformance.questions.data import normal
 
 RELATIONS = ((0, 1, 2, 3), (0, 1, 2), (0, 2, 3), (1, 2, 3), (0, 1), (0, 3), (1, 3))
 """All frames, and three tuples of each number down to two: TRN's multi-scale head for 4 frames."""
 
+SHORT: dict[str, Any] = {"block": "basic", "blocks": (1, 1), "width": 8}
+"""Two blocks of two convolutions."""
+
 
 def residual(
     s: Setting,
     architecture: str,
     *,
-    clip: Clip = (2, 5, 40, 48),
+    clip: Clip | Array = (2, 5, 40, 48),
     block: str = "bottleneck",
     blocks: tuple[int, ...] = (1, 2),
     width: int = 4,
@@ -82,15 +86,7 @@ def resnext(s: Setting) -> Problem:
 def optical_flow(s: Setting) -> Problem:
     """A ResNet of optical flow: ten channels, five pairs of horizontal and vertical motion."""
     clip = normal(s.rng, (2, 10, 4, 40, 48))
-    attributes = {
-        "block": "basic",
-        "blocks": [1, 1],
-        "width": 8,
-        "classes": 6,
-        "shifted": True,
-        "placement": s.conventions.placement,
-    }
-    return network(s, "resnet_flow", clip, attributes)
+    return residual(s, "resnet_flow", clip=clip, **SHORT)
 
 
 @family(
@@ -112,15 +108,10 @@ def spatial_shift(s: Setting) -> Problem:
 )
 def trn(s: Setting) -> Problem:
     """TRN: what is said of tuples of frames instead of an average, behind a ResNet."""
-    head = {"relations": [list(r) for r in RELATIONS], "hidden": 12, "bottleneck": 10}
-    clip = normal(s.rng, (2, 3, 4, 40, 48))
-    attributes = {
-        "block": "basic",
-        "blocks": [1, 1],
-        "width": 8,
-        "classes": 6,
-        "shifted": False,
-        "placement": s.conventions.placement,
-        **head,
+    head: dict[str, Any] = {
+        "relations": [list(r) for r in RELATIONS],
+        "hidden": 12,
+        "bottleneck": 10,
     }
-    return network(s, "resnet_trn", clip, attributes)
+    clip = normal(s.rng, (2, 3, 4, 40, 48))
+    return residual(s, "resnet_trn", clip=clip, shifted=False, **SHORT, **head)

@@ -105,7 +105,7 @@ def test_it_is_saved_and_loaded(tmp_path) -> None:
     [
         ({"num_classes": {"verb": 2, "noun": 3}}, "are made of different features"),
         ({"num_classes": 2, "head": "trn"}, "are made of different features"),
-        ({"num_classes": 2, "bins": 0}, "`bins` \\(=0\\) must be a whole number of 1"),
+        ({"num_classes": 2, "bins": 0}, "`bins` \\(=0\\) must be a whole number from 1"),
         ({"num_classes": 0}, "`num_classes` \\(=0\\)"),
         ({"num_classes": 2, "depth": 3}, "no option 'depth'; beside those of all, it has proposal"),
     ],

@@ -88,11 +88,19 @@ def test_the_nearest_is_named_however_it_is_written(name, near):
     ("name", "options", "said"),
     [
         ("resnet18", {"clases": 3}, "no option 'clases'; beside those of all, it has non_local"),
-        ("mobilenetv2", {"width": "a"}, "`width` \\(='a'\\) must be a number, as 1.0"),
-        ("mobilenetv2", {"epsilon": -1.0}, "`epsilon` \\(=-1.0\\) must be a number, as 1e-05"),
+        (
+            "mobilenetv2",
+            {"width": "a"},
+            "`width` \\(='a'\\) must be a number from 0 \\(it is 1.0 unless",
+        ),
+        (
+            "mobilenetv2",
+            {"epsilon": -1.0},
+            "`epsilon` \\(=-1.0\\) must be a number from 0 \\(it is 1e-05 unless",
+        ),
         ("mobilenetv2", {"expand_first": 2}, "`expand_first` \\(=2\\) must be True or False"),
-        ("resnet18", {"in_channels": 0}, "`in_channels` \\(=0\\) must be a whole number of 1 to"),
-        ("ts-can", {"hidden": 2.5}, "`hidden` \\(=2.5\\) must be a whole number of 1 to"),
+        ("resnet18", {"in_channels": 0}, "`in_channels` \\(=0\\) must be a whole number from 1 to"),
+        ("ts-can", {"hidden": 2.5}, "`hidden` \\(=2.5\\) must be a whole number from 1 to"),
         ("resnet18", {"spatial_shift": -1}, "`spatial_shift` \\(=-1\\) must be a whole number"),
         ("ts-can", {"width": 1.0}, "no option 'width'; beside those of all, it has heads"),
     ],

@@ -28,6 +28,7 @@
     integer_winograd   3x3 with fewer multiplications, and still exact
     integer_depthwise  depthwise, plane by plane
     integer_blocks     channels in blocks of 16: what a fused block of layers works on
+    integer_planes     planes made into such blocks, and back
     integer_inverted   expand, depthwise and project of MobileNetV2 in whole numbers, in one pass
     integer_pool       the largest of every window
     integer_values     sums, products, tables, means, and rounding to 8 bits

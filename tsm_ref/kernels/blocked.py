@@ -95,6 +95,23 @@ class Layout:
         inside = (y + self.before) * self.row + (x + self.before) * self.pixel
         return self.start(frame) + block * self.block + inside
 
+    def steps(self, name: str) -> dict[str, int]:
+        """Return the fields of a plan that say how to walk through planes of the array `name`.
+
+        >>> Layout(frames=2, channels=20, height=3, width=4).steps("x")
+        {'x_slots': 2, 'x_frame': 1536, 'x_block': 768, 'x_row': 256}
+        """
+        slots = self.slots or self.frames
+        steps = {"slots": slots, "frame": self.frame, "block": self.block, "row": self.row}
+        return {f"{name}_{field}": step for field, step in steps.items()}
+
+    def moves(self, planes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how far planes at given offsets, [frame][block], are from where they lie here."""
+        starts = [self.start(frame) for frame in range(len(planes))]
+        own = np.array(starts, np.int64)[:, None] + np.arange(self.blocks) * self.block
+        far: NDArray[np.int64] = planes - own
+        return far
+
     def inside(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return the view of a blocked `array` without its border."""
         rows = slice(self.before, self.before + self.height)

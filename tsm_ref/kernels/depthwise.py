@@ -106,8 +106,7 @@ def plan_depthwise(
     """
     rows = depthwise_rows(x, y, stride, size, pads)
     if planes is not None:
-        own = np.array([x.start(frame) for frame in range(y.frames)])
-        fields["moves"] = planes - own[:, None] - np.arange(x.blocks) * x.block
+        fields["moves"] = x.moves(planes)
     return planned(
         DEPTHWISE,
         **{"low": -np.inf, "high": np.inf, **fields},

@@ -5,6 +5,7 @@ read again and again. Where the planes of the first operand lie may be told by a
 temporal shift is such an operation, too.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -78,8 +79,7 @@ def plan_elementwise(
     """
     blocks = x.blocks
     if planes is not None:
-        own = np.array([x.start(frame) for frame in range(y.frames)])
-        fields["moves"] = planes - own[:, None] - np.arange(blocks) * x.block
+        fields["moves"] = x.moves(planes)
     if z is not None:
         fields |= {
             "splat": int(z.channels == 1),
@@ -99,14 +99,8 @@ def plan_elementwise(
         blocks=blocks,
         height=y.height,
         width=y.width,
-        x_slots=x.slots or x.frames,
-        y_slots=y.slots or y.frames,
-        x_frame=x.frame,
-        x_block=x.block,
-        x_row=x.row,
-        y_frame=y.frame,
-        y_block=y.block,
-        y_row=y.row,
+        **x.steps("x"),
+        **y.steps("y"),
     )
     plan.record["x"] += x.at()
     plan.record["y"] += y.at()
@@ -115,7 +109,12 @@ def plan_elementwise(
     return plan
 
 
-def _write_row(kind: int, *, splat: bool = False) -> Any:
+Formula = Callable[[Emitter, Value, Callable[..., Value]], Value]
+
+
+def _write_row(formula: Formula, *, splat: bool = False) -> Any:
+    """The formula gets a vector of x, and what reads one of z, so many bytes further on."""
+
     @generated(address, address, address, count, count, real, real)
     def row(
         emit: Emitter, x: Value, z: Value, y: Value, width: Value, z_pixel: Value, low: Value,
@@ -125,43 +124,41 @@ def _write_row(kind: int, *, splat: bool = False) -> Any:
         lower, upper = emit.splat(low), emit.splat(high)
         source, other, result = emit.bytes_at(x), emit.bytes_at(z), emit.bytes_at(y)
         with emit.loop(width) as over:
-            at, beside = emit.times(over.index, PIXEL), emit.builder.mul(over.index, z_pixel)
-            here, second, out = (
-                emit.move(source, at), emit.move(other, beside), emit.move(result, at)
-            )  # fmt: skip
+            at = emit.times(over.index, PIXEL)
+            here, out = emit.move(source, at), emit.move(result, at)
+            beside = emit.move(other, emit.builder.mul(over.index, z_pixel))
             for part in range(0, PIXEL, emit.bytes):
-                value = emit.load(here, part)
-                if kind != COPY_OF:
-                    given = (
-                        emit.splat(emit.load(second, 0, FLOAT))
-                        if splat
-                        else emit.load(second, part)
-                    )
-                if kind == SUM:
-                    value = emit.plus(value, given)
-                elif kind == PRODUCT:
-                    value = emit.product(value, given)
-                elif kind == SCALED:
-                    value = emit.fma(value, given, emit.load(second, PIXEL + part))
-                elif kind == MASKED:
-                    half = emit.builder.fdiv(emit.constant(0.5), given)
-                    value = emit.product(value, half)
+
+                def read(further: int = 0, part: int = part, beside: Value = beside) -> Value:
+                    if splat:
+                        return emit.splat(emit.load(beside, further, FLOAT))
+                    return emit.load(beside, further + part)
+
+                value = formula(emit, emit.load(here, part), read)
                 emit.store(emit.clamp(value, lower, upper), out, part)
 
     return row
 
 
-_copied = _write_row(COPY_OF)
-_sum, _sum_of_one = _write_row(SUM), _write_row(SUM, splat=True)
-_product, _product_of_one = _write_row(PRODUCT), _write_row(PRODUCT, splat=True)
-_scaled, _masked = _write_row(SCALED), _write_row(MASKED, splat=True)
+def _plus(emit: Emitter, x: Value, z: Callable[..., Value]) -> Value:
+    return emit.plus(x, z())
+
+
+def _times(emit: Emitter, x: Value, z: Callable[..., Value]) -> Value:
+    return emit.product(x, z())
+
+
+_copied = _write_row(lambda emit, x, z: x)
+_sum, _sum_of_one = _write_row(_plus), _write_row(_plus, splat=True)
+_product, _product_of_one = _write_row(_times), _write_row(_times, splat=True)
+_scaled = _write_row(lambda emit, x, z: emit.fma(x, z(), z(PIXEL)))
+_masked = _write_row(
+    lambda emit, x, z: emit.product(x, emit.builder.fdiv(emit.constant(0.5), z())), splat=True
+)
 
 
 def run_elementwise(layers: NDArray[Any], index: int, first: int, last: int) -> None:
-    """Compute planes ``first .. last - 1`` of a planned `ELEMENTWISE`: of every frame, each block.
-
-    Whoever writes one row after the other reads each operand once.
-    """
+    """Compute planes ``first .. last - 1`` of an `ELEMENTWISE`: of every frame, each block."""
     layer = layers[index]
     low, high, width = layer.low, layer.high, layer.width
     for plane in range(first, last):

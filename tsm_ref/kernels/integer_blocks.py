@@ -5,8 +5,8 @@ a vector is one pixel: taps of a depthwise convolution are other pixels, and its
 Values are bytes without a sign (signed ones have 128 added), in the type in which
 `tsm_ref.kernels.integer_tile` multiplies: 16 bits where it multiplies pairs, 8 where quads.
 
-Here are the four kernels: `gather` makes blocks from planes, `products` is the 1x1 convolution,
-`taps` the depthwise one, and `scatter` writes planes again. Results are finished as
+Here are `products`, the 1x1 convolution, and `taps`, the depthwise one; how blocks are made from
+planes stands in `tsm_ref.kernels.integer_planes`. Results are finished as
 `tsm_ref.engine.exact` says (steps 2 and 3), with clamps after the rounding instead of before it:
 the same for ends that are whole numbers, and `fits` sees to it that nothing leaves the range of
 32 bits in between.
@@ -21,14 +21,12 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from tsm_ref.kernels import integer_units
-from tsm_ref.kernels.integer_pack import read_bytes
 from tsm_ref.kernels.integer_tile import (
     SHORT,
     dot,
     nearest,
     pair_products,
     picked,
-    rounded,
     splat,
 )
 from tsm_ref.kernels.vector import (
@@ -40,7 +38,6 @@ from tsm_ref.kernels.vector import (
     address,
     count,
     generated,
-    real,
 )
 
 Array = NDArray[Any]
@@ -76,9 +73,9 @@ LANES, PARTS = UNIT.lanes, CHANNELS // UNIT.lanes
 ORDER = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15] if LANES == 8 else list(range(16))
 """The channels of a block in its vectors of sums: as AVX2, whose halves stay apart, unpacks."""
 
-_SHORTS, _BYTES = ir.VectorType(SHORT, CHANNELS), ir.VectorType(BYTE, CHANNELS)
-_VALUES = _BYTES if GROUP == 4 else _SHORTS
-_SUMS = ir.VectorType(INT32, LANES)
+SHORTS, BYTES = ir.VectorType(SHORT, CHANNELS), ir.VectorType(BYTE, CHANNELS)
+VALUES = BYTES if GROUP == 4 else SHORTS
+SUMS = ir.VectorType(INT32, LANES)
 
 TAPS = ((0, 3), (1, 4), (2, 5), (6, 7), (8, -1), (-1, 6), (7, 8))
 """The pairs of taps of a 3x3 kernel, row by row, that `taps` multiplies by: two rows of a column;
@@ -148,22 +145,22 @@ def _finished(
     """
     builder = emit.builder
     whole = [
-        nearest(emit, emit.product(builder.sitofp(total, emit.vector), scale), _SUMS)
+        nearest(emit, emit.product(builder.sitofp(total, emit.vector), scale), SUMS)
         for total, scale in zip(sums, scales, strict=True)
     ]
     if LANES != 8:
         zero, low, high = (splat(emit, end, ir.VectorType(INT32, CHANNELS)) for end in ends)
         low, high = builder.sub(low, zero), builder.sub(high, zero)
         return builder.trunc(
-            builder.add(_clamped(emit, joined(emit, whole), low, high), zero), _SHORTS
+            builder.add(_clamped(emit, joined(emit, whole), low, high), zero), SHORTS
         )
-    zero, low, high = (splat(emit, end, _SHORTS) for end in ends)
+    zero, low, high = (splat(emit, end, SHORTS) for end in ends)
     if rectified:
-        pack = emit.function("llvm.x86.avx2.packusdw", _SHORTS, [_SUMS] * 2)
+        pack = emit.function("llvm.x86.avx2.packusdw", SHORTS, [SUMS] * 2)
         value = builder.call(pack, whole)
         return builder.select(builder.icmp_unsigned("<", high, value), high, value)
-    pack = emit.function("llvm.x86.avx2.packssdw", _SHORTS, [_SUMS] * 2)
-    add = emit.function("llvm.sadd.sat.v16i16", _SHORTS, [_SHORTS] * 2)
+    pack = emit.function("llvm.x86.avx2.packssdw", SHORTS, [SUMS] * 2)
+    add = emit.function("llvm.sadd.sat.v16i16", SHORTS, [SHORTS] * 2)
     return _clamped(emit, builder.call(add, [builder.call(pack, whole), zero]), low, high)
 
 
@@ -182,11 +179,13 @@ def _clamped(emit: Emitter, value: Value, low: Value, high: Value) -> Value:
     return builder.select(builder.icmp_signed("<", high, above), high, above)
 
 
-def _store(emit: Emitter, value: Value, base: Value, offset: Value | int = 0) -> None:
+def store(emit: Emitter, value: Value, base: Value, offset: Value | int = 0) -> None:
+    """Store a vector wherever it may lie."""
     emit.builder.store(value, emit.pointer(base, offset, value.type), align=1)
 
 
-def _read(emit: Emitter, kind: Any, base: Value, offset: Value | int = 0) -> Value:
+def read(emit: Emitter, kind: Any, base: Value, offset: Value | int = 0) -> Value:
+    """Load a value of a kind from wherever it may lie."""
     return emit.builder.load(emit.pointer(base, offset, kind), align=1)
 
 
@@ -205,7 +204,7 @@ def _products(to: Any, rectified: bool = False) -> Any:
             (row,) = tile.state
             where = [emit.load(row, 8 * i, INT) for i in range(2 * PIXELS)]
             sums = [
-                _read(emit, _SUMS, bias, 4 * LANES * part)
+                read(emit, SUMS, bias, 4 * LANES * part)
                 for _ in range(PIXELS)
                 for part in range(PARTS)
             ]
@@ -219,9 +218,9 @@ def _products(to: Any, rectified: bool = False) -> Any:
             for i, offset in enumerate(where[PIXELS:]):
                 own = sums[i * PARTS : (i + 1) * PARTS]
                 result = _finished(emit, own, scales, ends, rectified)
-                if to != _SHORTS:
+                if to != SHORTS:
                     result = emit.builder.trunc(result, to)
-                _store(emit, result, y, offset)
+                store(emit, result, y, offset)
             tile.next = [emit.move(row, emit.integer(16 * PIXELS))]
 
     return kernel(address, count, *[address] * 5, count, count, count, count)(write)
@@ -230,16 +229,16 @@ def _products(to: Any, rectified: bool = False) -> Any:
 def _step(emit: Emitter, totals: list[Value], xs: Sequence[Value], at: Value, w: Value) -> None:
     """Add the products of one group of k to the sums of all pixels."""
     kind = ir.VectorType(BYTE if GROUP == 4 else SHORT, LANES * GROUP)
-    factors = [_read(emit, kind, w, 4 * LANES * part) for part in range(PARTS)]
+    factors = [read(emit, kind, w, 4 * LANES * part) for part in range(PARTS)]
     for i, x in enumerate(xs):
-        scalar = _read(emit, INT32, x, at)
-        value = emit.builder.bitcast(splat(emit, scalar, _SUMS), kind)
+        scalar = read(emit, INT32, x, at)
+        value = emit.builder.bitcast(splat(emit, scalar, SUMS), kind)
         for part, own in enumerate(factors):
             totals[i * PARTS + part] = dot(emit, UNIT, totals[i * PARTS + part], value, own)
 
 
-products, rectified_products = (_products(_VALUES, rectified) for rectified in (False, True))
-products_to_bytes = _products(_BYTES)
+products, rectified_products = (_products(VALUES, rectified) for rectified in (False, True))
+products_to_bytes = _products(BYTES)
 """``products(x, steps, weights, bias, factor, y, places, tiles, *ends)``: a block of outputs at
 some tiles of `PIXELS` pixels, from `steps` groups of k. `places` are rows of offsets: of the
 pixels in x, then in y. What is rectified has the zero point and the least result 0."""
@@ -258,7 +257,7 @@ def _taps(stride: int, rectified: bool) -> Any:
         weights, bias, factor = map(emit.bytes_at, (weights, bias, factor))
         x, y = emit.bytes_at(x), emit.bytes_at(y)
         scales = [emit.load(factor, 4 * LANES * part) for part in range(PARTS)]
-        starts = [_read(emit, _SUMS, bias, 4 * LANES * part) for part in range(PARTS)]
+        starts = [read(emit, SUMS, bias, 4 * LANES * part) for part in range(PARTS)]
         with emit.loop(turns, x, y) as turn:
             place, out = turn.state
             rows = [place, emit.move(place, row), emit.move(place, emit.times(row, 2))]
@@ -267,8 +266,8 @@ def _taps(stride: int, rectified: bool) -> Any:
             for i in range(OUTPUTS):
                 result = _finished(emit, [own[i] for own in sums], scales, ends, rectified)
                 if GROUP == 4:
-                    result = emit.builder.trunc(result, _BYTES)
-                _store(emit, result, out, emit.times(pixel, i))
+                    result = emit.builder.trunc(result, BYTES)
+                store(emit, result, out, emit.times(pixel, i))
             turn.next = [emit.move(place, emit.integer(OUTPUTS * stride * PIXEL)),
                          emit.move(out, emit.times(pixel, OUTPUTS))]  # fmt: skip
 
@@ -285,12 +284,12 @@ def _row_sums(
     both = [half * CHANNELS + lane for lane in lanes for half in range(2)]
 
     def pixel(row: int, column: int) -> Value:
-        value = _read(emit, _VALUES, rows[row], column * PIXEL)
-        return builder.zext(value, _SHORTS) if GROUP == 4 else value
+        value = read(emit, VALUES, rows[row], column * PIXEL)
+        return builder.zext(value, SHORTS) if GROUP == 4 else value
 
     def product(pair: Value, which: int) -> Value:
         place = 4 * (which * CHANNELS + part * LANES)
-        factor = _read(emit, ir.VectorType(SHORT, 2 * LANES), weights, place)
+        factor = read(emit, ir.VectorType(SHORT, 2 * LANES), weights, place)
         return pair_products(emit, pair, factor)
 
     columns = (OUTPUTS - 1) * stride + 3
@@ -313,120 +312,3 @@ rectified_taps_near, rectified_taps_apart = _taps(1, rectified=True), _taps(2, r
 """``taps_near(x, row, weights, bias, factor, y, pixel, turns, *ends)``: `turns` times `OUTPUTS`
 pixels of a row, `pixel` bytes apart in y, from the first of three input rows that are `row` bytes
 apart; strides are 1 and 2."""
-
-
-# To blocks, and back to planes
-
-
-@kernel(address, count, count)
-def fill(emit: Emitter, x: Value, pixels: Value, value: Value) -> None:
-    """Set pixels of a block that follow each other, at least one, to one value."""
-    x, same = emit.bytes_at(x), splat(emit, value, _VALUES)
-    with emit.loop(pixels) as turn:
-        _store(emit, same, x, emit.times(turn.index, PIXEL))
-
-
-@kernel(address, address, count)
-def copy(emit: Emitter, x: Value, y: Value, pixels: Value) -> None:
-    """Copy pixels of a block that follow each other, at least one."""
-    x, y = emit.bytes_at(x), emit.bytes_at(y)
-    with emit.loop(pixels) as turn:
-        at = emit.times(turn.index, PIXEL)
-        _store(emit, _read(emit, _VALUES, x, at), y, at)
-
-
-def _transposed(emit: Emitter, rows: Sequence[Value]) -> list[Value]:
-    """Sixteen rows of sixteen bytes, turned."""
-    found = list(rows)
-    for _ in range(4):
-        turned: list[Value] = []
-        for a, b in zip(found[:8], found[8:], strict=True):
-            for half in (0, 8):
-                lanes = [side + lane for lane in range(half, half + 8) for side in (0, 16)]
-                turned.append(picked(emit, a, b, lanes))
-        found = turned
-    return found
-
-
-def _gather(stride: int) -> Any:
-    def write(
-        emit: Emitter,
-        places: Value,
-        offset: Value,
-        flip: Value,
-        y: Value,
-        pixel: Value,
-        turns: Value,
-    ) -> None:
-        places = emit.bytes_at(places)
-        with emit.loop(turns, offset, emit.bytes_at(y)) as turn:
-            at, out = turn.state
-            rows = [
-                read_bytes(emit, emit.add(emit.load(places, 8 * k, INT), at), stride)
-                for k in range(CHANNELS)
-            ]
-            for i, value in enumerate(_transposed(emit, rows)):
-                plain = emit.builder.xor(value, splat(emit, flip, _BYTES))
-                if GROUP == 2:
-                    plain = emit.builder.zext(plain, _SHORTS)
-                _store(emit, plain, out, emit.times(pixel, i))
-            turn.next = [emit.add(at, CHANNELS * stride),
-                         emit.move(out, emit.times(pixel, CHANNELS))]  # fmt: skip
-
-    return kernel(address, count, count, address, count, count)(write)
-
-
-gather_near, gather_apart = _gather(1), _gather(2)
-"""``gather_near(places, offset, flip, y, pixel, turns)``: one block of `turns` times sixteen
-pixels, `pixel` bytes apart in y, from the sixteen addresses at `places` plus an offset; the bytes
-of a row are 1 or 2 apart."""
-
-
-@kernel(address, address, count, count, count)
-def scatter(emit: Emitter, x: Value, y: Value, row: Value, rows: Value, flip: Value) -> None:
-    """Write sixteen pixels of a block of bytes to the first `rows` planes, `row` bytes apart."""
-    y = emit.bytes_at(y)
-    for i, value in enumerate(_planes(emit, x)):
-        with emit.when(emit.less(emit.integer(i), rows)):
-            plain = emit.builder.xor(value, splat(emit, flip, _BYTES))
-            _store(emit, plain, y, emit.times(row, i))
-
-
-@kernel(
-    address, address, count, count, address, count, *[count, real] * 2, count, count, real, real
-)
-def scatter_sum(
-    emit: Emitter, x: Value, y: Value, row: Value, rows: Value, other: Value, other_row: Value,
-    x_zero: Value, x_factor: Value, other_zero: Value, other_factor: Value, flip: Value,
-    *ends: Value,
-) -> None:  # fmt: skip
-    """As `scatter`, with what lies in other planes added; see `integer_values.combine`."""
-    y, other = emit.bytes_at(y), emit.bytes_at(other)
-    left, right = emit.splat(x_factor), emit.splat(other_factor)
-    for i, value in enumerate(_planes(emit, x)):
-        with emit.when(emit.less(emit.integer(i), rows)):
-            more = _read(emit, _BYTES, other, emit.times(other_row, i))
-            more = emit.builder.xor(more, splat(emit, flip, _BYTES))
-            sums = [
-                emit.plus(emit.product(p, left), emit.product(q, right))
-                for p, q in zip(
-                    _reals(emit, value, x_zero), _reals(emit, more, other_zero), strict=True
-                )
-            ]
-            _store(emit, rounded(emit, sums, *ends), y, emit.times(row, i))
-
-
-def _planes(emit: Emitter, x: Value) -> list[Value]:
-    x = emit.bytes_at(x)
-    return _transposed(emit, [_read(emit, _BYTES, x, i * CHANNELS) for i in range(CHANNELS)])
-
-
-def _reals(emit: Emitter, values: Value, zero: Value) -> list[Value]:
-    """Bytes as vectors of float32, less the zero point."""
-    found = []
-    for part in range(PARTS):
-        own = picked(emit, values, values, range(part * LANES, (part + 1) * LANES))
-        wide = emit.builder.zext(own, _SUMS)
-        found.append(emit.builder.sitofp(emit.builder.sub(wide, splat(emit, zero, _SUMS)),
-                                         emit.vector))  # fmt: skip
-    return found

@@ -25,21 +25,23 @@ from tsm_ref.kernels.integer_blocks import (
     OUTPUTS,
     PIXEL,
     PIXELS,
-    copy,
-    fill,
-    gather_apart,
-    gather_near,
     products,
     products_to_bytes,
     rectified_products,
     rectified_taps_apart,
     rectified_taps_near,
-    scatter,
-    scatter_sum,
     taps_apart,
     taps_near,
 )
 from tsm_ref.kernels.integer_pack import copy_byte
+from tsm_ref.kernels.integer_planes import (
+    copy,
+    fill,
+    gather_apart,
+    gather_near,
+    scatter,
+    scatter_sum,
+)
 
 Array = NDArray[Any]
 

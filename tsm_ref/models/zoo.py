@@ -183,13 +183,14 @@ def _wanted(default: Any, value: Any) -> str:
     """Return what an option with such a default must be; empty where the value is that."""
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else "True or False"
+    kept = f"(it is {default} unless given)"
     if isinstance(default, int):
         least = min(default, 1)
         fits = type(value) is int and least <= value < 2**31
-        return "" if fits else f"a whole number of {least} to {2**31 - 1}, as {default}"
+        return "" if fits else f"a whole number from {least} to {2**31 - 1} {kept}"
     if isinstance(default, float):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return "" if number and 0 <= value < float("inf") else f"a number, as {default}"
+        return "" if number and 0 <= value < float("inf") else f"a number from 0 {kept}"
     return ""
 
 
