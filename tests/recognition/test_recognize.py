@@ -281,6 +281,14 @@ def test_a_window_that_was_asked_for_stays_and_its_repeats_are_said(
     )
 
 
+def test_a_window_longer_than_the_video_is_said(camera: Model, tmp_path: Path) -> None:
+    path = _rewritten(tmp_path / "short.mov", np.zeros((16, 48, 64, 3), np.uint8), rate=8)
+    said = "a window of 3 s is longer than the video of 2 s"
+    assert said in recognize(camera, path, profile=sampled(camera.profile, window=3.0)).warnings
+    for profile in (camera.profile, sampled(camera.profile, window=2.0)):
+        assert "longer" not in " ".join(recognize(camera, path, profile=profile).warnings)
+
+
 def test_the_network_sees_square_pixels(tmp_path: Path) -> None:
     """Half of the columns are left out, and the file says that a pixel is twice as wide."""
     model = tsm_ref.build("mobilenetv2", num_classes=4, width=0.35, engine="numpy")

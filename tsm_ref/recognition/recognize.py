@@ -238,6 +238,10 @@ def _noticed(seen: _Seen, asked: Sampling) -> tuple[str, ...]:
             f"a window of {asked.window:g} s holds fewer than {segments} frames: windows of "
             f"{seen.sampling.window:.4g} s are used"
         )
+    elif not asked.longest and 0 < (seen.info.duration or 0) < asked.window:
+        said.append(
+            f"a window of {asked.window:g} s is longer than the video of {seen.info.duration:.4g} s"
+        )
     if count < segments:
         said.append(
             f"the video has {count} frame{'s' * (count != 1)} and the model sees {segments}: "
