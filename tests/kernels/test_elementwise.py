@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tsm_ref.kernels.blocked import Layout, aligned, from_blocked, to_blocked
-from tsm_ref.kernels.elementwise import COPY_OF, MASKED, PRODUCT, SCALED, SUM, plan_elementwise
+from tsm_ref.kernels.elementwise import IDENTITY, MASKED, PRODUCT, SCALED, SUM, plan_elementwise
 from tsm_ref.kernels.program import ELEMENTWISE_STEP, Assembler, run
 
 SHAPE = (1, 36, 3, 5, 7)
@@ -51,8 +51,8 @@ def test_two_operands_are_what_numpy_computes(shape, kind, formula, parts, rng):
 def test_a_copy_is_the_value_with_its_nan(rng):
     x = rng.standard_normal(SHAPE).astype(np.float32)
     x[0, 3, 1, 2, 4], x[0, 35, 2, 4, 6] = np.nan, np.inf
-    assert computed(COPY_OF, x, parts=2).tobytes() == x.tobytes()
-    np.testing.assert_array_equal(computed(COPY_OF, x, low=0), np.maximum(x, 0))
+    assert computed(IDENTITY, x, parts=2).tobytes() == x.tobytes()
+    np.testing.assert_array_equal(computed(IDENTITY, x, low=0), np.maximum(x, 0))
 
 
 def test_gain_and_offset(rng):
@@ -76,4 +76,4 @@ def test_planes_are_read_where_they_are_said_to_be(rng):
     layout = Layout(3, 20, 4, 4, 1, 2)
     frames = np.array([layout.start(2 - t) for t in range(3)])
     turned = frames[:, None] + np.arange(2) * layout.block
-    assert computed(COPY_OF, x, planes=turned).tobytes() == x[:, :, ::-1].tobytes()
+    assert computed(IDENTITY, x, planes=turned).tobytes() == x[:, :, ::-1].tobytes()

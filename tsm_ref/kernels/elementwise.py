@@ -25,7 +25,7 @@ from tsm_ref.kernels.vector import (
     real,
 )
 
-COPY_OF, SUM, PRODUCT, SCALED, MASKED = range(5)
+IDENTITY, SUM, PRODUCT, SCALED, MASKED = range(5)
 """x; x + z; x * z; x * z + the 16 values behind z, of each block; x * (0.5 / z), z of 1 channel."""
 
 ELEMENTWISE = np.dtype(
@@ -148,7 +148,7 @@ def _times(emit: Emitter, x: Value, z: Callable[..., Value]) -> Value:
     return emit.product(x, z())
 
 
-_copied = _write_row(lambda emit, x, z: x)
+_identity = _write_row(lambda emit, x, z: x)
 _sum, _sum_of_one = _write_row(_plus), _write_row(_plus, splat=True)
 _product, _product_of_one = _write_row(_times), _write_row(_times, splat=True)
 _scaled = _write_row(lambda emit, x, z: emit.fma(x, z(), z(PIXEL)))
@@ -169,8 +169,8 @@ def run_elementwise(layers: NDArray[Any], index: int, first: int, last: int) -> 
         if layer.moves != 0:
             x += integer_at(layer.moves + 8 * plane)
         for _ in range(layer.height):
-            if layer.kind == COPY_OF:
-                _copied(x, x, y, width, 0, low, high)
+            if layer.kind == IDENTITY:
+                _identity(x, x, y, width, 0, low, high)
             elif layer.kind == SUM:
                 if layer.splat:
                     _sum_of_one(x, z, y, width, layer.z_pixel, low, high)

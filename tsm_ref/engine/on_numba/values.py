@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tsm_ref.engine.on_numba.lowering import Layer, limits_of
 from tsm_ref.engine.on_numba.pieces import Array, Piece, activated, kept, planes_of
@@ -10,7 +11,7 @@ from tsm_ref.engine.on_numba.site import Site
 from tsm_ref.graph import Node
 from tsm_ref.kernels import move
 from tsm_ref.kernels.blocked import PIXEL, Layout, aligned
-from tsm_ref.kernels.elementwise import COPY_OF, MASKED, PRODUCT, SCALED, SUM, plan_elementwise
+from tsm_ref.kernels.elementwise import IDENTITY, MASKED, PRODUCT, SCALED, SUM, plan_elementwise
 from tsm_ref.kernels.machine import BLOCK
 from tsm_ref.kernels.plans import planned
 from tsm_ref.kernels.pool import MEAN, plan_pool
@@ -26,14 +27,14 @@ def elementwise(site: Site, layer: Layer) -> list[Piece]:
         return _binary(site, layer)
     if node.op == "TemporalShift":
         planes, copies = planes_of(site, layer, site.layouts[layer.x])
-        return [*copies, *_planned(site, layer, COPY_OF, planes=planes)]
+        return [*copies, *_planned(site, layer, IDENTITY, planes=planes)]
     if node.op == "BatchNormalization":
         parameters = [site.weight(name) for name in node.inputs[1:]]
         return _planned(site, layer, SCALED, z=_gain_and_offset(node, *parameters))
     if node.op == "AttentionMask":
         return _mask(site, layer)
     low, high = limits_of(node)
-    pieces = _planned(site, layer, COPY_OF, low=low, high=high)
+    pieces = _planned(site, layer, IDENTITY, low=low, high=high)
     return activated(site, layer, pieces, node.op)
 
 
@@ -52,7 +53,7 @@ def concatenated(site: Site, layer: Layer) -> list[Piece]:
     pieces, first = [], 0
     for name in layer.node.inputs:
         x = site.layouts[name]
-        pieces += _planned(site, layer, COPY_OF, name, first * site.layouts[layer.name].block)
+        pieces += _planned(site, layer, IDENTITY, name, first * site.layouts[layer.name].block)
         first += x.blocks
     return pieces
 
@@ -80,16 +81,26 @@ def flattened(site: Site, layer: Layer) -> list[Piece]:
 
 
 def _planned(
-    site: Site, layer: Layer, kind: int, name: str = "", offset: int = 0, **fields: Any
+    site: Site,
+    layer: Layer,
+    kind: int,
+    name: str = "",
+    offset: int = 0,
+    *,
+    layout: Layout | None = None,
+    planes: NDArray[np.int64] | None = None,
+    **fields: Any,
 ) -> list[Piece]:
-    """An operation on the value `name`, or the first that is read, into that of the layer."""
+    """An operation on the value `name`, or the first that is read, into that of the layer.
+
+    `layout` is that of a second operand, whose address is the field ``z``.
+    """
     source = name or layer.x
-    z, planes = fields.pop("layout", None), fields.pop("planes", None)
     plan = plan_elementwise(
         kind,
         site.layouts[source],
         site.layouts[layer.name],
-        z,
+        layout,
         planes,
         x=site.blocked(source),
         y=site.blocked(layer.name) + offset,
