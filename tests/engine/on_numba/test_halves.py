@@ -177,3 +177,21 @@ def test_other_units_are_packed_for_rightly(other):
     environment = {**os.environ, **other, "TSM_REF_SLOW": ""}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout[-2000:]
+
+
+@pytest.mark.parametrize("size", [14, 20, 28])
+def test_what_has_no_kernel_is_the_same_on_two_threads(size, rng):
+    """Attention is products of a BLAS, whose sums depend on how many threads it may use."""
+    shape = ("N", 40, "T", "H", "W")
+    graph = Graph(
+        "attention", (Input("x", shape),),
+        (Node("y", "NonLocal", ("x", "x", "x"), {}), Node("end", "Conv", ("y", "w"), {})),
+        ("end",), {"w": (8, 40, 1, 1, 1)},
+    )  # fmt: skip
+    weights = {"w": rng.standard_normal((8, 40, 1, 1, 1)).astype(np.float32)}
+    x = rng.standard_normal((1, 40, 4, size, size)).astype(np.float32) / 4
+    results = [
+        HalvesEngine(*in_bfloat16(graph, weights), threads=threads).run({"x": x})["end"].tobytes()
+        for threads in (1, 2)
+    ]
+    assert results[0] == results[1]

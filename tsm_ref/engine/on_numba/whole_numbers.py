@@ -3,7 +3,7 @@
 Such a network is planned as the NumPy engine plans it, value by value and step by step; this room
 makes the steps. A convolution reads its input where it lies, or, where it has taps beside each
 other, a copy with the zero point around every frame. What has no kernel is a step of the NumPy
-engine. All of it is exact, so neither threads nor the cut of a clip can change a bit.
+engine, on one thread of the BLAS. So neither threads nor the cut of a clip can change a bit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -66,6 +66,11 @@ class WholeNumbersEngine(NumpyEngine):
         twin.crew, twin._left = Crew(self.crew.threads), dict(self._left)
         twin._units = dict(self._units)
         return twin
+
+    @property
+    def blas_threads(self) -> int:
+        """One: the sums of a product depend on how many there are."""
+        return 1
 
     @property
     def table(self) -> Mapping[str, StepMaker]:

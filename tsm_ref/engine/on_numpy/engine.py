@@ -82,6 +82,11 @@ class NumpyEngine:
         """The nodes of a graph in steps: here every node is one."""
         return [(node,) for node in graph.nodes]
 
+    @property
+    def blas_threads(self) -> int:
+        """How many threads a matrix product may take; its sums depend on their number."""
+        return self.threads
+
     def step(self, nodes: Sequence[Node], arrays: Mapping[str, Array]) -> Step:
         """What carries out the nodes of a step; `arrays` are their operands and the result."""
         (node,) = nodes
@@ -96,7 +101,7 @@ class NumpyEngine:
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for one batch of inputs, NCTHW; raises `GraphError` for bad shapes."""
-        with self.plans.turn, BlasThreads(self.threads):
+        with self.plans.turn, BlasThreads(self.blas_threads):
             return self._results(real_arrays(inputs))
 
     def _results(self, arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -39,7 +39,10 @@ class Maker(Protocol):
     """What makes the steps of a graph: an engine that runs it node by node; see `NumpyEngine`."""
 
     dtype: np.dtype[Any]
-    threads: int
+
+    @property
+    def blas_threads(self) -> int:
+        """How many threads a matrix product may take."""
 
     @property
     def weights(self) -> Mapping[str, Array]:
@@ -64,7 +67,7 @@ class NumpySteps:
         graph, dtype = line.step.graph, engine.dtype
         inputs = {entry.name: shapes[entry.name] for entry in graph.inputs}
         self.frames = next(iter(inputs.values()))[2]
-        self.threads = engine.threads
+        self.threads = engine.blas_threads
         self.places = place_states(line.step, shapes, dtype)
         joined = engine.joined(graph, shapes)
         known = [*inputs, *(nodes[-1].name for nodes in joined)]
