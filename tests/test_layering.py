@@ -64,7 +64,7 @@ INSIDE = {
     ),
     "passes": (
         "extents features fold_batch_norm whole_numbers windows",
-        "fuse half_precision relations streaming",
+        "fuse bfloat16 relations streaming",
         "optimize",
     ),
     "models": (

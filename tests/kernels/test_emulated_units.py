@@ -19,7 +19,7 @@ import pytest
 from llvmlite import binding as llvm
 from llvmlite import ir
 
-from tsm_ref.kernels import half_tile, half_units, integer_tile
+from tsm_ref.kernels import bfloat16_tile, bfloat16_units, integer_tile
 from tsm_ref.kernels.integer_units import UNITS, Unit
 from tsm_ref.kernels.vector import FLOAT, INT, Emitter
 
@@ -34,7 +34,7 @@ PROCESSORS = {
 }
 """Of each unit: the processor that is compiled for, the one that runs it, its vector registers."""
 
-HALVES = {
+BFLOAT16 = {
     "AMX": ("sapphirerapids", "sapphire_rapids", 0x600E7),
     "AVX512-BF16": ("cooperlake", "sapphire_rapids", 0xE7),
 }
@@ -61,7 +61,7 @@ pytestmark = [
 def machine_code(
     kind: ModuleType, unit: Unit, processor: str, family: str = "x86_64", features: str = ""
 ) -> bytes:
-    """An object file with the function ``tiles`` of a unit of `integer_tile` or `half_tile`."""
+    """An object file with the function ``tiles`` of a unit of `integer_tile` or `bfloat16_tile`."""
     module, arguments = ir.Module(), kind.TileArguments
     types = [INT] * (len(arguments._fields) - 2) + [FLOAT] * 2
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), "tiles")
@@ -91,22 +91,24 @@ def test_one_wrong_bit_of_each_result_is_found(tmp_path):
     assert wrong_of("VNNI (AVX2)", tmp_path, mistake=1) == ["3", "3", "3"]
 
 
-@pytest.mark.parametrize("name", HALVES)
+@pytest.mark.parametrize("name", BFLOAT16)
 def test_tiles_of_bfloat16_are_right_on_an_emulated_processor(name, tmp_path):
-    assert wrong_of(name, tmp_path, half_tile) == ["0", "0", "0"]
+    assert wrong_of(name, tmp_path, bfloat16_tile) == ["0", "0", "0"]
 
 
-@pytest.mark.parametrize("name", HALVES)
+@pytest.mark.parametrize("name", BFLOAT16)
 def test_one_wrong_result_of_bfloat16_is_found(name, tmp_path):
-    assert wrong_of(name, tmp_path, half_tile, mistake=1) == ["2", "2", "2"]
+    assert wrong_of(name, tmp_path, bfloat16_tile, mistake=1) == ["2", "2", "2"]
 
 
 def wrong_of(
     name: str, tmp_path: Path, kind: ModuleType = integer_tile, mistake: int = 0
 ) -> list[str]:
     """How many results of a unit are wrong: of three draws, of each in all forms."""
-    units, processors = (UNITS, PROCESSORS) if kind is integer_tile else (half_units.UNITS, HALVES)
-    check = "tiles" if kind is integer_tile else "halves"
+    units, processors = (
+        (UNITS, PROCESSORS) if kind is integer_tile else (bfloat16_units.UNITS, BFLOAT16)
+    )
+    check = "tiles" if kind is integer_tile else "bfloat16"
     unit = next(unit for unit in units if unit.name == name)
     processor, model, registers = processors[name]
     (tmp_path / "unit.o").write_bytes(machine_code(kind, unit, processor))

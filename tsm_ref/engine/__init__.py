@@ -29,7 +29,7 @@ from tsm_ref.engine.alone import alone
 from tsm_ref.engine.contract import Engine
 from tsm_ref.errors import MissingDependency, UsageError
 from tsm_ref.graph import Graph
-from tsm_ref.passes.half_precision import in_bfloat16
+from tsm_ref.passes.bfloat16 import in_bfloat16
 
 __all__ = ["ENGINES", "PRECISIONS", "Engine", "alone", "make_engine"]
 
@@ -63,7 +63,7 @@ def make_engine(
     ``name`` is one of `ENGINES`. ``threads`` is how many threads a run may take: those of the
     kernels of "numba", those of the BLAS library of "numpy" (`tsm_ref.engine.on_numpy.blas`);
     "loops" takes one. ``precision`` is one of `PRECISIONS`: "bfloat16" rounds what convolutions
-    multiply (see `tsm_ref.passes.half_precision`).
+    multiply (see `tsm_ref.passes.bfloat16`).
 
     Raises `UsageError` for an unknown name or less than one thread, `MissingDependency` where
     ``numba`` is asked for and not installed.
@@ -94,12 +94,12 @@ def make_engine(
 
         return LoopsEngine(graph, weights)
     if any(node.attrs.get("precision") == "bfloat16" for node in graph.nodes):
-        from tsm_ref.engine.on_numba.halves import HalvesEngine
-        from tsm_ref.kernels import half_units
+        from tsm_ref.engine.on_numba.bfloat16 import BFloat16Engine
+        from tsm_ref.kernels import bfloat16_units
 
-        if not half_units.UNIT.needs:
-            warnings.warn(half_units.SLOW, stacklevel=4)  # who loads or builds a model
-        return HalvesEngine(graph, weights, threads)
+        if not bfloat16_units.UNIT.needs:
+            warnings.warn(bfloat16_units.SLOW, stacklevel=4)  # who loads or builds a model
+        return BFloat16Engine(graph, weights, threads)
     if graph.quantised:
         from tsm_ref.engine.on_numba.whole_numbers import WholeNumbersEngine
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine.exact import factor_of
+from tsm_ref.engine.on_numpy.bfloat16 import rounded
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
-from tsm_ref.engine.on_numpy.halves import rounded
 from tsm_ref.engine.on_numpy.ops import Step, StepMaker
 from tsm_ref.graph import Node
 from tsm_ref.kernels import loops, loops_of_integers, loops_of_values

@@ -16,10 +16,10 @@
     elementwise        sums, products, gates and copies, value by value
     activation         tanh, sigmoid and others that are not clamps
     integer_units      what multiplies whole numbers, and which of it this processor has
-    half_units         what multiplies bfloat16, and which of it this processor has
-    half_tile          bfloat16: the tile
-    half_pack          what it reads, rounded
-    half_conv          convolutions of bfloat16
+    bfloat16_units     what multiplies bfloat16, and which of it this processor has
+    bfloat16_tile      bfloat16: the tile
+    bfloat16_pack      what it reads, rounded
+    bfloat16_conv      convolutions of bfloat16
     integer_tile       quantised layers: the tile, and how a sum becomes a byte
     amx                its products by the tiles of AMX
     integer_bytes      its products of bytes where there is no VNNI

@@ -1,10 +1,10 @@
 """Products by the tiles of AMX: 16 x 16 sums, of 64 whole numbers or 32 of bfloat16 at a time.
 
-A tile of `integer_tile` or of `half_tile` is four tiles of sums here, two by two, in the registers
-0 to 3. One chunk of k is a matrix of weights, ``[16 rows][steps][4 bytes]`` in a register (4 and 5,
-for two times 16 rows), and one of inputs, ``[steps][16 columns][4 bytes]`` (6 and 7): just as both
-are packed. A layer is cut into chunks of the same number of steps, which is the height of the one
-and the width of the other, so that hardly anything is filled up with zeros.
+A tile of `integer_tile` or of `bfloat16_tile` is four tiles of sums here, two by two, in the
+registers 0 to 3. One chunk of k is a matrix of weights, ``[16 rows][steps][4 bytes]`` in a register
+(4 and 5, for two times 16 rows), and one of inputs, ``[steps][16 columns][4 bytes]`` (6 and 7):
+just as both are packed. A layer is cut into chunks of the same number of steps, which is the height
+of the one and the width of the other, so that hardly anything is filled up with zeros.
 
 Registers have no shape before it is loaded, and that is done for each panel: no thread has to be
 prepared. They are released behind it, as the system would have to save them otherwise.

@@ -5,7 +5,7 @@
     fold_batch_norm   a batch norm disappears into the convolution before it
     fuse              shift, convolution, residual and activation become one node
     optimize          both, as every engine runs them first
-    half_precision    convolutions multiply numbers of bfloat16
+    bfloat16    convolutions multiply numbers of bfloat16
     whole_numbers     dequantize - layer - quantize becomes a layer of whole numbers
     streaming         a graph over clips becomes one over single frames, with state
     features          a graph cut in front of its head, or at any other layer

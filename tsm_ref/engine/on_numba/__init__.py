@@ -16,7 +16,7 @@ In the order in which a network passes through them::
     whole_inputs   where a quantised layer reads: in place, or in a padded copy
     whole_chains   quantised layers that are carried out as one: inverted residual blocks
     whole_numbers  quantised networks, by steps over the plain layout of the NumPy engine
-    halves         networks that multiply in bfloat16, in the same way
+    bfloat16       networks that multiply in it, in the same way
     crew           the threads that run a program together
     engine         keeps plans, runs clips
 """

@@ -6,7 +6,7 @@
     frames        reading frames through a shift
     activations   applied in place on a block of an output
     quantised     layers of whole numbers, exactly, from products of float32
-    halves        rounding to bfloat16
+    bfloat16      rounding to it
     ops           every other op, and the table of all
     steps         runs a step graph for streams
     blas          how many threads matrix products take

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from tsm_ref.engine.arena import lowest
 from tsm_ref.engine.on_numpy.activations import activation
+from tsm_ref.engine.on_numpy.bfloat16 import round_into
 from tsm_ref.engine.on_numpy.conv import conv_step
 from tsm_ref.engine.on_numpy.frames import ShiftedFrames, copy_frames
-from tsm_ref.engine.on_numpy.halves import round_into
 from tsm_ref.engine.on_numpy.quantised import QUANTISED
 from tsm_ref.graph import Node
 from tsm_ref.ops_table import ACTIVATIONS

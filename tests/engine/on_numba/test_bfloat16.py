@@ -10,12 +10,12 @@ import pytest
 
 import tsm_ref
 from tsm_ref.engine import make_engine
-from tsm_ref.engine.on_numba.halves import HalvesEngine
+from tsm_ref.engine.on_numba.bfloat16 import BFloat16Engine
 from tsm_ref.engine.oracle import run_oracle, run_with_bound
 from tsm_ref.graph import Graph, Input, Node
-from tsm_ref.kernels import half_units
-from tsm_ref.kernels.half_units import TILES, UNIT
-from tsm_ref.passes.half_precision import in_bfloat16
+from tsm_ref.kernels import bfloat16_units
+from tsm_ref.kernels.bfloat16_units import TILES, UNIT
+from tsm_ref.passes.bfloat16 import in_bfloat16
 from tsm_ref.reference.rounding import unit_roundoff
 
 SLOW = "ignore:this processor has no instruction for bfloat16"
@@ -159,8 +159,8 @@ def test_what_is_slower_than_float32_says_so():
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         engine = make_engine(graph, weights, "numba", precision="bfloat16")
-    slow = [] if UNIT.needs else [half_units.SLOW]
-    assert isinstance(engine, HalvesEngine)
+    slow = [] if UNIT.needs else [bfloat16_units.SLOW]
+    assert isinstance(engine, BFloat16Engine)
     assert [str(one.message) for one in said] == slow
     assert [remark for remark in engine.remarks() if not remark.startswith("AMX")] == slow
 
@@ -169,7 +169,7 @@ def test_what_is_slower_than_float32_says_so():
     os.environ.get("TSM_REF_SLOW") != "1", reason="minutes of work: set TSM_REF_SLOW=1"
 )
 @pytest.mark.parametrize(
-    "other", [{half_units.VARIABLE: TILES.name}, {"NUMBA_CPU_NAME": "nehalem"}], ids=str
+    "other", [{bfloat16_units.VARIABLE: TILES.name}, {"NUMBA_CPU_NAME": "nehalem"}], ids=str
 )
 def test_other_units_are_packed_for_rightly(other):
     """Everything here once more, packed as for AMX, and with short vectors."""
@@ -191,7 +191,7 @@ def test_what_has_no_kernel_is_the_same_on_two_threads(size, rng):
     weights = {"w": rng.standard_normal((8, 40, 1, 1, 1)).astype(np.float32)}
     x = rng.standard_normal((1, 40, 4, size, size)).astype(np.float32) / 4
     results = [
-        HalvesEngine(*in_bfloat16(graph, weights), threads=threads).run({"x": x})["end"].tobytes()
+        BFloat16Engine(*in_bfloat16(graph, weights), threads=threads).run({"x": x})["end"].tobytes()
         for threads in (1, 2)
     ]
     assert results[0] == results[1]

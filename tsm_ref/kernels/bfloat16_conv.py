@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.kernels.bfloat16_pack import COLUMNS, GROUP, PANEL_SLACK, STEP_BYTES, pack_bfloat16
+from tsm_ref.kernels.bfloat16_tile import call_bfloat16_tiles
+from tsm_ref.kernels.bfloat16_units import UNIT
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.half_pack import COLUMNS, GROUP, PANEL_SLACK, STEP_BYTES, pack_halves
-from tsm_ref.kernels.half_tile import call_half_tiles
-from tsm_ref.kernels.half_units import UNIT
 
 Array = NDArray[Any]
 
@@ -22,8 +22,8 @@ _WEIGHT_BYTES = 1 << 17
 _INFINITY = np.float32(np.inf)
 
 
-class HalfConvolution(NamedTuple):
-    """A layer, ready to run: what `run_half_convolution` reads."""
+class BFloat16Convolution(NamedTuple):
+    """A layer, ready to run: what `run_bfloat16_convolution` reads."""
 
     frames: NDArray[np.int64]  # see `integer_pack.pack`; offsets in bytes
     inputs: NDArray[np.int64]
@@ -49,7 +49,7 @@ class HalfConvolution(NamedTuple):
 
 @compiled()
 def _tiles(
-    layer: HalfConvolution, x: int, g: int, tile: int, count: int, panel: int, scratch: Array
+    layer: BFloat16Convolution, x: int, g: int, tile: int, count: int, panel: int, scratch: Array
 ) -> None:
     """Compute some tiles over a panel: to their place, or by way of `scratch` at the edges."""
     columns = min(COLUMNS, layer.columns - panel * COLUMNS)
@@ -59,14 +59,14 @@ def _tiles(
     steps, added = layer.weights.shape[2], len(layer.residual) > 0
     if whole:
         residual = layer.residual.ctypes.data + 4 * place if added else 0
-        call_half_tiles(
+        call_bfloat16_tiles(
             layer.code, x, layer.weights[g, tile:].ctypes.data, steps, whole,
             layer.bias[g, tile * ROWS :].ctypes.data, residual, layer.y.ctypes.data + 4 * place,
             4 * layer.columns, layer.low, layer.high,
         )  # fmt: skip
     if whole == count:
         return
-    call_half_tiles(
+    call_bfloat16_tiles(
         layer.code, x, layer.weights[g, tile + whole :].ctypes.data, steps, count - whole,
         layer.bias[g, (tile + whole) * ROWS :].ctypes.data, 0, scratch.ctypes.data, 4 * COLUMNS,
         -_INFINITY, _INFINITY,
@@ -85,7 +85,7 @@ def _tiles(
 
 
 @compiled()
-def run_half_convolution(layer: HalfConvolution, first: int, last: int) -> None:
+def run_bfloat16_convolution(layer: BFloat16Convolution, first: int, last: int) -> None:
     """Compute panels ``first .. last - 1`` of a layer."""
     groups, tiles, steps = *layer.bias.shape, len(layer.inputs) // GROUP
     tiles //= ROWS
@@ -98,7 +98,7 @@ def run_half_convolution(layer: HalfConvolution, first: int, last: int) -> None:
         end = min(begin + block, last)
         for g in range(groups):
             for panel in range(begin, end):
-                pack_halves(
+                pack_bfloat16(
                     layer.frames, layer.inputs, g * layer.group_inputs, layer.runs,
                     layer.begins[panel], layer.begins[panel + 1], layer.stride,
                     packed.ctypes.data + (panel - begin) * panel_bytes,

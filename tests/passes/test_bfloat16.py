@@ -13,7 +13,7 @@ from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models import build_mobilenet_v2, build_resnet, random_weights
 from tsm_ref.models.resnet import RESNETS
 from tsm_ref.passes import fold_batch_norm
-from tsm_ref.passes.half_precision import in_bfloat16
+from tsm_ref.passes.bfloat16 import in_bfloat16
 from tsm_ref.reference.rounding import bfloat16, unit_roundoff
 
 U32 = unit_roundoff(np.float32)

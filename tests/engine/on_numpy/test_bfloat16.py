@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tsm_ref.engine.on_numpy.halves import round_into, rounded
+from tsm_ref.engine.on_numpy.bfloat16 import round_into, rounded
 from tsm_ref.reference.rounding import bfloat16
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from llvmlite import ir
 from numpy.typing import NDArray
 
+from tsm_ref.kernels.bfloat16_units import UNIT
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.half_units import UNIT
 from tsm_ref.kernels.integer_pack import CHUNK
 from tsm_ref.kernels.integer_tile import picked
 from tsm_ref.kernels.vector import INT32, Emitter, Value, address, count, generated
@@ -81,7 +81,7 @@ _write_near, _write_every_other, _write_spaced = map(_generate, (_near, _every_o
 
 
 @compiled()
-def pack_halves(
+def pack_bfloat16(
     frames: NDArray[np.int64],
     inputs: NDArray[np.int64],
     first_channel: int,

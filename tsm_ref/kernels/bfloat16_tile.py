@@ -18,8 +18,8 @@ from llvmlite import ir
 from numba import types
 
 from tsm_ref.kernels.amx import Products
+from tsm_ref.kernels.bfloat16_units import AVX512, UNIT
 from tsm_ref.kernels.cache import machine_code
-from tsm_ref.kernels.half_units import AVX512, UNIT
 from tsm_ref.kernels.integer_units import Unit
 from tsm_ref.kernels.vector import (
     FLOAT,
@@ -183,7 +183,7 @@ _tiles = writer(UNIT)
 _SIGNATURE = types.void(*_TYPES)
 
 
-def half_tiles(
+def bfloat16_tiles(
     x: int, weights: int, steps: int, tiles: int, bias: int, residual: int, y: int, y_row: int,
     low: float, high: float,
 ) -> None:  # fmt: skip
@@ -193,9 +193,9 @@ def half_tiles(
 
 @cache
 def code() -> int:
-    """Return the address of the compiled `half_tiles`, for `call_half_tiles`."""
-    return machine_code(half_tiles, _SIGNATURE)
+    """Return the address of the compiled `bfloat16_tiles`, for `call_bfloat16_tiles`."""
+    return machine_code(bfloat16_tiles, _SIGNATURE)
 
 
-call_half_tiles = calls(_SIGNATURE)
-"""``call_half_tiles(code, *arguments)`` runs the tiles at an address."""
+call_bfloat16_tiles = calls(_SIGNATURE)
+"""``call_bfloat16_tiles(code, *arguments)`` runs the tiles at an address."""
