@@ -10,7 +10,7 @@ from tsm_ref.bench.peers import installed
 from tsm_ref.bench.precisions import PRECISIONS, QDQ_PEERS, Timed, lines, rows_of
 from tsm_ref.bench.runs import Settings
 from tsm_ref.bench.workloads import SMOKE
-from tsm_ref.kernels import bfloat16_units
+from tsm_ref.kernels.bfloat16 import units
 
 PRESENT = [peer for peer in QDQ_PEERS if peer in installed()]
 
@@ -44,7 +44,7 @@ def test_ours_runs_in_every_precision(rows):
     for row in one(rows, "numba", "bfloat16"):
         assert row["failed"] is None
         assert 1e-4 < row["rms"] < row["error"] < 0.05
-        assert row["version"] == f"tsm_ref, on {bfloat16_units.UNIT.name}"
+        assert row["version"] == f"tsm_ref, on {units.UNIT.name}"
 
 
 @pytest.mark.parametrize("peer", QDQ_PEERS)

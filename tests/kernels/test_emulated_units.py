@@ -19,8 +19,10 @@ import pytest
 from llvmlite import binding as llvm
 from llvmlite import ir
 
-from tsm_ref.kernels import bfloat16_tile, bfloat16_units, integer_tile
-from tsm_ref.kernels.integer_units import UNITS, Unit
+from tsm_ref.kernels.bfloat16 import tile as bfloat16_tile
+from tsm_ref.kernels.bfloat16 import units as bfloat16_units
+from tsm_ref.kernels.integer import tile as integer_tile
+from tsm_ref.kernels.integer.units import UNITS, Unit
 from tsm_ref.kernels.vector import FLOAT, INT, Emitter
 
 BOCHS = os.environ.get("TSM_REF_BOCHS", "")
@@ -61,7 +63,7 @@ pytestmark = [
 def machine_code(
     kind: ModuleType, unit: Unit, processor: str, family: str = "x86_64", features: str = ""
 ) -> bytes:
-    """An object file with the function ``tiles`` of a unit of `integer_tile` or `bfloat16_tile`."""
+    """An object file with the function ``tiles`` of a unit of `integer.tile` or `bfloat16.tile`."""
     module, arguments = ir.Module(), kind.TileArguments
     types = [INT] * (len(arguments._fields) - 2) + [FLOAT] * 2
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), "tiles")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.kernels.test_emulated_units import HERE, machine_code, shape_of
-from tsm_ref.kernels import integer_tile
-from tsm_ref.kernels.integer_units import UNITS
+from tsm_ref.kernels.integer import tile
+from tsm_ref.kernels.integer.units import UNITS
 
 QEMU = os.environ.get("TSM_REF_QEMU", "")
 COMPILER = "aarch64-linux-gnu-gcc"
@@ -46,7 +46,7 @@ def wrong_of(which: str, tmp_path: Path, mistake: int = 0) -> list[str]:
     """How many results are wrong: of three draws, of each in all forms."""
     name, processor, features, model = PROCESSORS[which]
     unit = next(unit for unit in UNITS if unit.name == name)
-    code = machine_code(integer_tile, unit, processor, "aarch64", features)
+    code = machine_code(tile, unit, processor, "aarch64", features)
     (tmp_path / "unit.o").write_bytes(code)
     source = [COMPILER, "-O1", "-static", "-DHOSTED", *shape_of(unit, mistake), HERE / "tiles.c"]
     subprocess.run([*source, "unit.o", "-o", "check"], cwd=tmp_path, check=True)

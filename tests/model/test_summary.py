@@ -3,7 +3,7 @@
 import tsm_ref
 from tests.quantised_networks import network
 from tsm_ref.engine import make_engine
-from tsm_ref.kernels import integer_units
+from tsm_ref.kernels.integer import units
 from tsm_ref.model.summary import summary_lines
 
 
@@ -51,9 +51,9 @@ def test_summary_tells_what_each_layer_computes_in() -> None:
 def test_summary_tells_the_unit_and_why_it_is_not_a_better_one(monkeypatch) -> None:
     graph, weights = network()
     engine = make_engine(graph, weights, "numba")
-    monkeypatch.setattr(integer_units, "refused", lambda: "Linux refuses it (error 1)")
+    monkeypatch.setattr(units, "refused", lambda: "Linux refuses it (error 1)")
     lines = list(summary_lines("mine", graph, engine, {"x": (1, 3, 4, 13, 11)}))
     said = {line.split()[0]: line.rpartition(" int8")[2] for line in lines}
-    assert said["logits"] == f" on {integer_units.UNIT.name}"
+    assert said["logits"] == f" on {units.UNIT.name}"
     assert said["max"] == ""
     assert "remark         AMX is not used: Linux refuses it (error 1)" in lines

@@ -138,9 +138,9 @@ def _named(runner: Runner, engine: str, precision: str) -> Runner:
         return runner
     if engine == "numpy":
         return replace(runner, version="tsm_ref, rounding for float32")
-    from tsm_ref.kernels import bfloat16_units
+    from tsm_ref.kernels.bfloat16 import units
 
-    return replace(runner, version=f"tsm_ref, on {bfloat16_units.UNIT.name}")
+    return replace(runner, version=f"tsm_ref, on {units.UNIT.name}")
 
 
 def _opened(request: Mapping[str, Any], work: Workload, folder: Path) -> Runner:

@@ -95,10 +95,10 @@ def make_engine(
         return LoopsEngine(graph, weights)
     if any(node.attrs.get("precision") == "bfloat16" for node in graph.nodes):
         from tsm_ref.engine.on_numba.bfloat16 import BFloat16Engine
-        from tsm_ref.kernels import bfloat16_units
+        from tsm_ref.kernels.bfloat16 import units
 
-        if not bfloat16_units.UNIT.needs:
-            warnings.warn(bfloat16_units.SLOW, stacklevel=4)  # who loads or builds a model
+        if not units.UNIT.needs:
+            warnings.warn(units.SLOW, stacklevel=4)  # who loads or builds a model
         return BFloat16Engine(graph, weights, threads)
     if graph.quantised:
         from tsm_ref.engine.on_numba.whole_numbers import WholeNumbersEngine

@@ -16,7 +16,8 @@ from tsm_ref.engine.on_numpy.bfloat16 import rounded
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.on_numpy.ops import Step, StepMaker
 from tsm_ref.graph import Node
-from tsm_ref.kernels import loops, loops_of_integers, loops_of_values
+from tsm_ref.kernels import loops, loops_of_values
+from tsm_ref.kernels.integer import loops as loops_of_integers
 from tsm_ref.kernels.loops import CIRCULAR, REPLICATE, ZERO
 from tsm_ref.ops_table import OPS, PARAMETER_ROLES
 from tsm_ref.reference.dynamic import F32, dynamic_steps

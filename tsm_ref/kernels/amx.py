@@ -1,6 +1,6 @@
 """Products by the tiles of AMX: 16 x 16 sums, of 64 whole numbers or 32 of bfloat16 at a time.
 
-A tile of `integer_tile` or of `bfloat16_tile` is four tiles of sums here, two by two, in the
+A tile of `integer.tile` or of `bfloat16.tile` is four tiles of sums here, two by two, in the
 registers 0 to 3. One chunk of k is a matrix of weights, ``[16 rows][steps][4 bytes]`` in a register
 (4 and 5, for two times 16 rows), and one of inputs, ``[steps][16 columns][4 bytes]`` (6 and 7):
 just as both are packed. A layer is cut into chunks of the same number of steps, which is the height
@@ -15,7 +15,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from tsm_ref.kernels.integer_units import Unit
+from tsm_ref.kernels.integer.units import Unit
 from tsm_ref.kernels.vector import BYTE, FLOAT, INT, Emitter, Value
 
 TILE = 16

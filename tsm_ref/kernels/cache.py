@@ -25,8 +25,8 @@ from llvmlite import binding as llvm
 from numba.core import config as numba_config
 from numba.core.ccallback import CFunc
 
-from tsm_ref.kernels import bfloat16_units
-from tsm_ref.kernels.integer_units import UNIT
+from tsm_ref.kernels.bfloat16 import units
+from tsm_ref.kernels.integer.units import UNIT
 from tsm_ref.kernels.store import KernelCache, NoCache
 from tsm_ref.system import private
 
@@ -45,7 +45,7 @@ def fingerprint() -> str:
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     target = (config.CPU_NAME or llvm.get_host_cpu_name(), config.CPU_FEATURES)
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2])
-    digest.update(repr((versions, target, UNIT.name, bfloat16_units.UNIT.name)).encode())
+    digest.update(repr((versions, target, UNIT.name, units.UNIT.name)).encode())
     return digest.hexdigest()[:16]
 
 

@@ -13,8 +13,8 @@ from tsm_ref.engine import make_engine
 from tsm_ref.engine.on_numba.bfloat16 import BFloat16Engine
 from tsm_ref.engine.oracle import run_oracle, run_with_bound
 from tsm_ref.graph import Graph, Input, Node
-from tsm_ref.kernels import bfloat16_units
-from tsm_ref.kernels.bfloat16_units import TILES, UNIT
+from tsm_ref.kernels.bfloat16 import units
+from tsm_ref.kernels.bfloat16.units import TILES, UNIT
 from tsm_ref.passes.bfloat16 import in_bfloat16
 from tsm_ref.reference.rounding import unit_roundoff
 
@@ -159,7 +159,7 @@ def test_what_is_slower_than_float32_says_so():
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         engine = make_engine(graph, weights, "numba", precision="bfloat16")
-    slow = [] if UNIT.needs else [bfloat16_units.SLOW]
+    slow = [] if UNIT.needs else [units.SLOW]
     assert isinstance(engine, BFloat16Engine)
     assert [str(one.message) for one in said] == slow
     assert [remark for remark in engine.remarks() if not remark.startswith("AMX")] == slow
@@ -169,7 +169,7 @@ def test_what_is_slower_than_float32_says_so():
     os.environ.get("TSM_REF_SLOW") != "1", reason="minutes of work: set TSM_REF_SLOW=1"
 )
 @pytest.mark.parametrize(
-    "other", [{bfloat16_units.VARIABLE: TILES.name}, {"NUMBA_CPU_NAME": "nehalem"}], ids=str
+    "other", [{units.VARIABLE: TILES.name}, {"NUMBA_CPU_NAME": "nehalem"}], ids=str
 )
 def test_other_units_are_packed_for_rightly(other):
     """Everything here once more, packed as for AMX, and with short vectors."""

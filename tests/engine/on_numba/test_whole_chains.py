@@ -11,11 +11,9 @@ from tests.quantised_networks import drawn, steps
 from tsm_ref.engine.on_numba.whole_numbers import WholeNumbersEngine
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.graph import Graph, Input, Node
-from tsm_ref.kernels import integer_blocks, integer_inverted
+from tsm_ref.kernels.integer import blocks, inverted
 
-pytestmark = pytest.mark.skipif(
-    not integer_blocks.TRIED, reason="layers are not joined on this unit"
-)
+pytestmark = pytest.mark.skipif(not blocks.TRIED, reason="layers are not joined on this unit")
 
 ZERO = {"uint8": 117, "int8": -9, "rectified": 0}
 SCALE = 0.03
@@ -118,7 +116,7 @@ def test_bands_of_any_height(case, rows, rng, monkeypatch):
     x = clip(graph, shape, rng)
     (expected,) = NumpyEngine(graph, weights).run(x).values()
     monkeypatch.setattr(
-        integer_inverted, "choose_rows", lambda blocks, hidden, size, *_: min(rows, size[0])
+        inverted, "choose_rows", lambda blocks, hidden, size, *_: min(rows, size[0])
     )
     (found,) = WholeNumbersEngine(graph, weights).run(x).values()
     np.testing.assert_array_equal(found, expected)

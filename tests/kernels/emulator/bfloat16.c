@@ -1,4 +1,4 @@
-/* Holds tiles of bfloat16 (tsm_ref.kernels.bfloat16_tile) to plain sums, without a system.
+/* Holds tiles of bfloat16 (tsm_ref.kernels.bfloat16.tile) to plain sums, without a system.
 
    Compiled as tiles.c. A draw is of small whole numbers, whose sums every order gives, or of any
    numbers: then a sum has to be within its bound of that in float64, and with vdpbf16ps, whose order

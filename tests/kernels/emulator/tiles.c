@@ -1,4 +1,4 @@
-/* Holds tiles of whole numbers (tsm_ref.kernels.integer_tile) to plain sums, with or without a system.
+/* Holds tiles of whole numbers (tsm_ref.kernels.integer.tile) to plain sums, with or without a system.
 
    Compiled with the LANES, GROUP, ROWS, VECTORS and DEPTH of one unit, whose code is `tiles`: where
    it takes several steps at once, the weights of these lie row by row. It says how many values are

@@ -20,15 +20,10 @@ from tsm_ref.engine.on_numpy.activations import activation
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.on_numpy.ops import Step
 from tsm_ref.graph import Graph, Node
-from tsm_ref.kernels import (
-    bfloat16_conv,
-    bfloat16_pack,
-    bfloat16_tile,
-    bfloat16_units,
-    integer_conv,
-    integer_pack,
-)
-from tsm_ref.kernels.bfloat16_units import UNIT
+from tsm_ref.kernels.bfloat16 import conv, pack, tile, units
+from tsm_ref.kernels.bfloat16.units import UNIT
+from tsm_ref.kernels.integer.conv import pack_tiles
+from tsm_ref.kernels.integer.pack import runs_of
 from tsm_ref.ops_table import Shape
 
 __all__ = ["BFloat16Engine"]
@@ -74,9 +69,9 @@ class BFloat16Engine(WholeNumbersEngine):
 
     def remarks(self) -> list[str]:
         """What multiplies, if it is not the instruction that bfloat16 is there for."""
-        refusal = bfloat16_units.refused()
+        refusal = units.refused()
         found = [f"AMX is not used: {refusal}"] if refusal else []
-        return [*found, bfloat16_units.SLOW] if not UNIT.needs else found
+        return [*found, units.SLOW] if not UNIT.needs else found
 
 
 def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array) -> Work | None:
@@ -85,24 +80,24 @@ def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Ar
         return None
     kernel, (st, sh, sw), group = weight.shape[2:], node.attr("strides"), node.attr("group")
     flat = kernel[1:] == (1, 1) and (sh, sw) == (1, 1) and not any(node.attr("pads"))
-    source = Source(node, x, kernel, flat, unit=UNIT, slack=bfloat16_pack.slack(sw))
+    source = Source(node, x, kernel, flat, unit=UNIT, slack=pack.slack(sw))
     joined = flat and not any(node.attr("d")) and st == kernel[0] == 1
     shape = (1, y.shape[1] * y.shape[2], y.shape[3]) if joined else y.shape[1:]
-    places = (shape, (st, sh, sw), source.row_bytes, flat, bfloat16_pack.COLUMNS, x.itemsize)
-    runs, begins = integer_pack.runs_of(*places)
+    places = (shape, (st, sh, sw), source.row_bytes, flat, pack.COLUMNS, x.itemsize)
+    runs, begins = runs_of(*places)
     low, high = limits_of(node)
 
     def packed() -> Array:
-        matrix = bfloat16_conv.bits_of(weight).reshape(len(weight), -1)
-        return integer_conv.pack_tiles(matrix, group, UNIT)
+        matrix = conv.bits_of(weight).reshape(len(weight), -1)
+        return pack_tiles(matrix, group, UNIT)
 
-    layer = bfloat16_conv.BFloat16Convolution(
+    layer = conv.BFloat16Convolution(
         frames=source.addresses(),
         inputs=source.inputs(weight.shape[1]),
         runs=runs,
         begins=begins,
         weights=engine.packed(node, "bfloat16", packed),
-        bias=bfloat16_conv.pack_bias(bias, group),
+        bias=conv.pack_bias(bias, group),
         residual=residual[0].reshape(-1) if residual else np.empty(0, np.float32),
         y=y.reshape(-1),
         columns=int(np.prod(y.shape[1:])),
@@ -111,7 +106,7 @@ def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Ar
         stride=sw,
         low=np.float32(low),
         high=np.float32(high),
-        code=bfloat16_tile.code(),
+        code=tile.code(),
     )
-    run = partial(bfloat16_conv.run_bfloat16_convolution, layer)
+    run = partial(conv.run_bfloat16_convolution, layer)
     return Work(run, layer.panels, source.fill(), source, UNIT.name)

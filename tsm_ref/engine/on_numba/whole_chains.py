@@ -15,7 +15,7 @@ from tsm_ref.engine.arena import Steps
 from tsm_ref.engine.exact import factor_of
 from tsm_ref.engine.on_numba.whole_inputs import Source, Work, ends, flip_of, less_zero
 from tsm_ref.graph import Graph, Node
-from tsm_ref.kernels import integer_blocks, integer_inverted
+from tsm_ref.kernels.integer import blocks, inverted
 from tsm_ref.ops_table import Shape
 from tsm_ref.reference import quantised
 
@@ -37,7 +37,7 @@ class Packer(Protocol):
 
 def joined(graph: Graph, shapes: Mapping[str, Shape], weights: Mapping[str, Array]) -> Steps:
     """The nodes of a graph in steps: those of a chain at the place of its last one."""
-    chains = _chains(graph, shapes, weights) if integer_blocks.TRIED else {}
+    chains = _chains(graph, shapes, weights) if blocks.TRIED else {}
     inside = {node.name for chain in chains.values() for node in chain[:-1]}
     return [chains.get(n.name, (n,)) for n in graph.nodes if n.name not in inside]
 
@@ -80,7 +80,7 @@ def _is_convolution(node: Node, weights: Mapping[str, Array]) -> bool:
         node.op == "QLinearConv"
         and node.attr("dtype") != "float32"
         and weights[node.inputs[1]].dtype == np.int8
-        and integer_blocks.fits(factor_of(node, weights[node.inputs[2]]))
+        and blocks.fits(factor_of(node, weights[node.inputs[2]]))
     )
 
 
@@ -121,7 +121,7 @@ def _is_sum(node: Node, last: Node, shapes: Mapping[str, Shape]) -> bool:
     )
 
 
-def inverted(engine: Packer, chain: Sequence[Node], arrays: Mapping[str, Array]) -> Work:
+def inverted_block(engine: Packer, chain: Sequence[Node], arrays: Mapping[str, Array]) -> Work:
     """The work of a chain; `arrays` hold its operands and the result of its last node."""
     first, middle = chain[:2]
     x, y = arrays[first.inputs[0]], arrays[chain[-1].name]
@@ -130,18 +130,18 @@ def inverted(engine: Packer, chain: Sequence[Node], arrays: Mapping[str, Array])
     flat = _is_flat(first, weight)
     source, kept = Source(first, x, weight.shape[2:], flat), _Kept()
     hidden, stride, width = _hidden_size(first, x, weight), middle.attr("strides")[2], y.shape[3]
-    count, inputs = integer_blocks.blocks(len(weight)), integer_blocks.blocks(weight[0].size)
+    count, inputs = blocks.blocks(len(weight)), blocks.blocks(weight[0].size)
     strips = 1 if y.shape[1] >= engine.crew.threads else min(engine.crew.threads, y.shape[2])
-    rows = integer_inverted.choose_rows(count, hidden, y.shape[2:], stride, strips)
-    buffer = integer_inverted.buffer_of(hidden, width, pads[2], stride, rows)
+    rows = inverted.choose_rows(count, hidden, y.shape[2:], stride, strips)
+    buffer = inverted.buffer_of(hidden, width, pads[2], stride, rows)
     signed = (x.dtype == np.int8, bool(_flip(first)), bool(_flip(middle)))
     layers = [
         _layer(engine, node, arrays, sign, kept)
         for node, sign in zip(chain[:3], signed, strict=True)
     ]
-    pixel, channels = integer_blocks.PIXEL, integer_blocks.CHANNELS
-    tiles_of = integer_inverted.tiles_of
-    block = integer_inverted.IntegerInverted(
+    pixel, channels = blocks.PIXEL, blocks.CHANNELS
+    tiles_of = inverted.tiles_of
+    block = inverted.IntegerInverted(
         inputs=kept.address(_inputs(first, source, weight, y.shape[1])),
         input_blocks=inputs,
         input_row=0 if flat else sh * source.row_bytes,
@@ -170,8 +170,8 @@ def inverted(engine: Packer, chain: Sequence[Node], arrays: Mapping[str, Array])
         ),
         buffer=buffer,
     )  # fmt: skip
-    run = partial(integer_inverted.run_integer_inverted, block)
-    unit = f"fused, {integer_blocks.UNIT.name}"
+    run = partial(inverted.run_integer_inverted, block)
+    unit = f"fused, {blocks.UNIT.name}"
     return Work(run, block.panels, source.fill(), (source, arrays, kept), unit)
 
 
@@ -210,7 +210,7 @@ def _inputs(node: Node, source: Source, weight: Array, frames: int) -> Array:
     addresses, inputs = source.addresses(), source.inputs(weight.shape[1])
     inputs = inputs[inputs[:, 0] >= 0]
     channel, time, offset = np.pad(
-        inputs, ((0, -len(inputs) % integer_blocks.CHANNELS), (0, 0)), mode="edge"
+        inputs, ((0, -len(inputs) % blocks.CHANNELS), (0, 0)), mode="edge"
     ).T
     times = np.arange(frames)[:, None] * node.attr("strides")[0] + time
     return np.ascontiguousarray(addresses[channel, times] + offset)
@@ -218,19 +218,19 @@ def _inputs(node: Node, source: Source, weight: Array, frames: int) -> Array:
 
 def _layer(
     engine: Packer, node: Node, arrays: Mapping[str, Array], signed: bool, kept: _Kept
-) -> integer_inverted.Layer:
+) -> inverted.Layer:
     """A convolution as its kernel reads it; `signed` are its inputs."""
     weight, scale, bias = (arrays[name] for name in node.inputs[1:4])
     matrix, x_zero = weight.reshape(len(weight), -1), node.attr("x_zero_point") + 128 * signed
-    pack = integer_blocks.pack_products if node.attr("group") == 1 else integer_blocks.pack_taps
+    pack = blocks.pack_products if node.attr("group") == 1 else blocks.pack_taps
     weights = engine.packed(node, "blocks", lambda: pack(matrix))
     flip, (least, most) = _flip(node), quantised.limits(node.attr("dtype"))
-    return integer_inverted.Layer(
+    return inverted.Layer(
         weights=kept.address(weights),
         block=weights[0].nbytes,
         steps=weights.shape[1],
-        bias=kept.address(integer_blocks.ordered(less_zero(bias, matrix, x_zero))),
-        factor=kept.address(integer_blocks.ordered(factor_of(node, scale))),
+        bias=kept.address(blocks.ordered(less_zero(bias, matrix, x_zero))),
+        factor=kept.address(blocks.ordered(factor_of(node, scale))),
         zero=node.attr("y_zero_point") + flip,
         low=max(node.attr("low"), least) + flip,
         high=min(node.attr("high"), most) + flip,
@@ -242,10 +242,10 @@ def _flip(node: Node) -> int:
     return 128 if node.attr("dtype") == "int8" else 0
 
 
-def _sum(chain: Chain, arrays: Mapping[str, Array]) -> integer_inverted.Sum:
+def _sum(chain: Chain, arrays: Mapping[str, Array]) -> inverted.Sum:
     """What is added to the result of a convolution; nothing, if the chain ends with it."""
     if len(chain) == 3:
-        return integer_inverted.Sum(0, 0, 0, F32(0), 0, F32(0), 0, 0, F32(0), F32(0))
+        return inverted.Sum(0, 0, 0, F32(0), 0, F32(0), 0, 0, F32(0), F32(0))
     last, add = chain[2:]
     own, other = ("x", "other") if add.inputs[0] == last.name else ("other", "x")
     value = arrays[add.inputs[1 if own == "x" else 0]]
@@ -254,7 +254,7 @@ def _sum(chain: Chain, arrays: Mapping[str, Array]) -> integer_inverted.Sum:
         for role in (own, other)
     ]
     flip = flip_of(value)
-    return integer_inverted.Sum(
+    return inverted.Sum(
         place=value.ctypes.data,
         row=value.strides[0],
         x_zero=add.attr(f"{own}_zero_point") + _flip(last),

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from tsm_ref.engine.on_numpy.frames import ShiftedFrames, folds
 from tsm_ref.graph import Node
-from tsm_ref.kernels import integer_pack
-from tsm_ref.kernels.integer_units import UNIT, Unit
+from tsm_ref.kernels.integer import pack
+from tsm_ref.kernels.integer.units import UNIT, Unit
 from tsm_ref.reference import quantised
 
 __all__ = ["Source", "Work", "ends", "flip_of", "less_zero"]
@@ -63,7 +63,7 @@ class Source:
 
     def __init__(
         self, node: Node, x: Array, kernel: Sequence[int], flat: bool, multiple: int = 1,
-        unit: Unit = UNIT, slack: int = integer_pack.SLACK,
+        unit: Unit = UNIT, slack: int = pack.SLACK,
     ) -> None:  # fmt: skip
         self._node, self._x, self._kernel, self._unit = node, x, tuple(kernel), unit
         self.flip = flip_of(x)
@@ -96,7 +96,7 @@ class Source:
         where = (self._x.ctypes.data, channels * frames, height, width * item)
         sides = (above, left * item, below, right * item)
         to = self._padded.ctypes.data
-        run = partial(integer_pack.pad_planes, *where, to, sides, self._zero_byte)
+        run = partial(pack.pad_planes, *where, to, sides, self._zero_byte)
         return Work(run, channels * frames, keeps=self)
 
     def frames(self) -> NDArray[np.int64]:

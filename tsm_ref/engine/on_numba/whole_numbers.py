@@ -21,16 +21,7 @@ from tsm_ref.engine.on_numba.whole_inputs import Source, Work, ends, flip_of, le
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.on_numpy.ops import STEPS, Step, StepMaker
 from tsm_ref.graph import Graph, Node
-from tsm_ref.kernels import (
-    integer_conv,
-    integer_depthwise,
-    integer_pack,
-    integer_pool,
-    integer_tile,
-    integer_units,
-    integer_values,
-    integer_winograd,
-)
+from tsm_ref.kernels.integer import conv, depthwise, pack, pool, tile, units, values, winograd
 from tsm_ref.ops_table import Shape
 from tsm_ref.reference import quantised
 
@@ -92,7 +83,7 @@ class WholeNumbersEngine(NumpyEngine):
 
     def remarks(self) -> list[str]:
         """Why a better unit of the processor is not used, if one is not."""
-        refusal = integer_units.refused()
+        refusal = units.refused()
         return [f"AMX is not used: {refusal}"] if refusal else []
 
     def joined(self, graph: Graph, shapes: Mapping[str, Shape]) -> Steps:
@@ -103,7 +94,7 @@ class WholeNumbersEngine(NumpyEngine):
         """What carries out the nodes of a step."""
         if len(nodes) == 1:
             return super().step(nodes, arrays)
-        work = whole_chains.inverted(self, nodes, arrays)
+        work = whole_chains.inverted_block(self, nodes, arrays)
         self._units |= dict.fromkeys([node.name for node in nodes[:3]], work.unit)
         return self._shared(work)
 
@@ -157,29 +148,29 @@ def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Ar
     joined = flat and not any(node.attr("d")) and st == kernel[0] == 1
     shape = (1, y.shape[1] * y.shape[2], y.shape[3]) if joined else y.shape[1:]
     layer = _planned(engine, node, inputs, y, source, (shape, (st, sh, sw), source.row_bytes, flat))
-    run = partial(integer_conv.run_integer_convolution, layer)
-    return Work(run, layer.panels, source.fill(), source, integer_units.UNIT.name)
+    run = partial(conv.run_integer_convolution, layer)
+    return Work(run, layer.panels, source.fill(), source, units.UNIT.name)
 
 
 def _planned(
     engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array, source: Source,
     places: tuple[Any, ...],
-) -> integer_conv.IntegerConvolution:  # fmt: skip
+) -> conv.IntegerConvolution:  # fmt: skip
     _, weight, scale, bias = inputs
     group, outputs = node.attr("group"), len(weight)
     matrix = weight.reshape(outputs, -1)
-    packed = engine.packed(node, "tiles", lambda: integer_conv.pack_weights(matrix, group))
-    runs, begins = integer_pack.runs_of(*places)
-    bias = bias if integer_pack.GROUP == 2 else less_zero(bias, matrix, source.zero)
-    return integer_conv.IntegerConvolution(
+    packed = engine.packed(node, "tiles", lambda: conv.pack_weights(matrix, group))
+    runs, begins = pack.runs_of(*places)
+    bias = bias if pack.GROUP == 2 else less_zero(bias, matrix, source.zero)
+    return conv.IntegerConvolution(
         frames=source.addresses(),
         inputs=source.inputs(weight.shape[1]),
         runs=runs,
         begins=begins,
         weights=packed.data,
         starts=packed.starts,
-        bias=integer_conv.pack_rows(bias, group),
-        factor=integer_conv.pack_rows(factor_of(node, scale), group),
+        bias=conv.pack_rows(bias, group),
+        factor=conv.pack_rows(factor_of(node, scale), group),
         y=y.reshape(-1).view(np.uint8),
         columns=int(np.prod(y.shape[1:])),
         group_inputs=weight.shape[1],
@@ -187,9 +178,9 @@ def _planned(
         stride=places[1][2],
         flip=source.flip,
         input_zero=source.zero,
-        form=integer_tile.REAL if node.attr("dtype") == "float32" else integer_tile.WHOLE,
+        form=tile.REAL if node.attr("dtype") == "float32" else tile.WHOLE,
         **ends(node),
-        code=integer_tile.code(),
+        code=tile.code(),
     )
 
 
@@ -201,13 +192,13 @@ def _matmul(
     if weight.dtype != np.int8:
         return None
     attrs = {"strides": (1, 1, 1), "dilations": (1, 1, 1), "pads": (0,) * 6, "group": 1}
-    conv = Node(node.name, "QLinearConv", node.inputs, {**node.attrs, **attrs})
+    layer = Node(node.name, "QLinearConv", node.inputs, {**node.attrs, **attrs})
     places = (len(x), 1, 1, -1)
     five = (x.reshape(places), weight[:, :, None, None, None], scale, bias)
-    return _conv(engine, conv, five, y.reshape(len(y), 1, 1, -1))
+    return _conv(engine, layer, five, y.reshape(len(y), 1, 1, -1))
 
 
-def _form(node: Node, x: Array, weight: Array) -> integer_winograd.Form | None:
+def _form(node: Node, x: Array, weight: Array) -> winograd.Form | None:
     """How a layer can do with fewer multiplications, if it is a 3x3 convolution."""
     plain = (
         weight.shape[2:] == (1, 3, 3)
@@ -219,41 +210,41 @@ def _form(node: Node, x: Array, weight: Array) -> integer_winograd.Form | None:
         and min(weight.shape[:2]) >= 16
         and min(x.shape[2:]) >= 4
     )
-    return integer_winograd.chosen(weight[:, :, 0], x.shape[2:]) if plain else None
+    return winograd.chosen(weight[:, :, 0], x.shape[2:]) if plain else None
 
 
 def _winograd(
     engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array,
-    form: integer_winograd.Form,
+    form: winograd.Form,
 ) -> Work:  # fmt: skip
     x, weight, scale, bias = inputs
     source = Source(node, x, weight.shape[2:], flat=False, multiple=form.size)
     tiles, strides = (y.shape[1], *form.tiles(*y.shape[2:])), (1, form.size, form.size)
-    runs, begins = integer_pack.runs_of(tiles, strides, source.row_bytes, flat=False)
+    runs, begins = pack.runs_of(tiles, strides, source.row_bytes, flat=False)
     weights = engine.packed(
         node,
         f"winograd {form.size}",
-        lambda: integer_winograd.packed_weights(weight[:, :, 0], form),
+        lambda: winograd.packed_weights(weight[:, :, 0], form),
     )
-    layer = integer_winograd.IntegerWinograd(
+    layer = winograd.IntegerWinograd(
         frames=source.addresses(),
         runs=runs,
         begins=begins,
-        places=integer_winograd.places_of(runs, begins, y.shape[1:], form.size),
+        places=winograd.places_of(runs, begins, y.shape[1:], form.size),
         size=form.size,
         weights=weights,
-        bias=integer_conv.pack_rows(bias, 1),
-        factor=integer_conv.pack_rows(factor_of(node, scale), 1),
+        bias=conv.pack_rows(bias, 1),
+        factor=conv.pack_rows(factor_of(node, scale), 1),
         y=y.reshape(len(y), -1).view(np.uint8),
         width=y.shape[3],
         row_bytes=source.row_bytes,
         flip=source.flip,
         input_zero=source.zero,
         **ends(node),
-        code=integer_tile.code(integer_units.PAIRS),
+        code=tile.code(units.PAIRS),
     )
-    run = partial(integer_winograd.run_integer_winograd, layer)
-    return Work(run, layer.panels, source.fill(), source, f"winograd, {integer_units.PAIRS.name}")
+    run = partial(winograd.run_integer_winograd, layer)
+    return Work(run, layer.panels, source.fill(), source, f"winograd, {units.PAIRS.name}")
 
 
 def _is_depthwise(node: Node, x: Array, weight: Array) -> bool:
@@ -264,7 +255,7 @@ def _is_depthwise(node: Node, x: Array, weight: Array) -> bool:
         and node.attr("dtype") != "float32"
         and weight.shape[2] == strides[0] == 1
         and strides[1] == strides[2] <= 2
-        and weight.shape[3] == weight.shape[4] in integer_depthwise.KERNELS
+        and weight.shape[3] == weight.shape[4] in depthwise.KERNELS
         and node.attr("dilations") == (1, 1, 1)
         and pads[0] == pads[3] == 0
     )
@@ -274,11 +265,11 @@ def _depthwise(node: Node, inputs: Sequence[Array], y: Array) -> Work:
     x, weight, scale, bias = inputs
     source = Source(node, x, weight.shape[2:], flat=True)
     pads = node.attr("pads")
-    layer = integer_depthwise.IntegerDepthwise(
+    layer = depthwise.IntegerDepthwise(
         frames=source.addresses(),
         x_size=x.shape[2:],
         sides=(*pads[1:3], *pads[4:6]),
-        weights=integer_depthwise.pack_taps(weight[:, 0, 0]),
+        weights=depthwise.pack_taps(weight[:, 0, 0]),
         bias=less_zero(bias, weight.reshape(len(weight), -1), source.zero),
         factor=factor_of(node, scale),
         y=y.view(np.uint8),
@@ -288,7 +279,7 @@ def _depthwise(node: Node, inputs: Sequence[Array], y: Array) -> Work:
         input_zero=node.attr("x_zero_point") & 255,
         **ends(node),
     )
-    run = partial(integer_depthwise.run_integer_depthwise, layer)
+    run = partial(depthwise.run_integer_depthwise, layer)
     return Work(run, layer.panels, keeps=source, unit="pairs")
 
 
@@ -302,7 +293,7 @@ def _pair(op: int) -> Maker:
         if not a.shape == b.shape == y.shape:
             return None
         scales = [node.attr(name) for name in ("x_scale", "other_scale", "y_scale")]
-        if op == integer_values.ADD:
+        if op == values.ADD:
             factors = [quantised.combined_scale(scale, 1.0, scales[2]) for scale in scales[:2]]
         else:
             factors = [quantised.combined_scale(*scales), np.zeros((), np.float32)]
@@ -312,8 +303,8 @@ def _pair(op: int) -> Maker:
         ]
         rows = [_bytes(v) for v in (a, b, y)]
         return Work(
-            partial(integer_values.combine, op, *rows, *steps, *ends(node).values()),
-            integer_values.CUTS,
+            partial(values.combine, op, *rows, *steps, *ends(node).values()),
+            values.CUTS,
         )
 
     return make
@@ -326,7 +317,7 @@ def _quantize(
     if x.dtype != np.float32:
         return None
     how = (x.reshape(-1), np.float32(node.attr("y_scale")), _bytes(y), *ends(node).values())
-    return Work(partial(integer_values.quantize, *how), integer_values.CUTS)
+    return Work(partial(values.quantize, *how), values.CUTS)
 
 
 def _dequantize(
@@ -336,13 +327,13 @@ def _dequantize(
     if y.dtype != np.float32:
         return None
     how = (np.float32(node.attr("x_scale")), node.attr("x_zero_point"), y.reshape(-1))
-    return Work(partial(integer_values.dequantize, x.reshape(-1), *how), integer_values.CUTS)
+    return Work(partial(values.dequantize, x.reshape(-1), *how), values.CUTS)
 
 
 def _look_up(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array) -> Work:
     x, table = inputs
     by_byte = np.roll(table.view(np.uint8), 128 if x.dtype == np.int8 else 0)
-    return Work(partial(integer_values.look_up, _bytes(x), by_byte, _bytes(y)), integer_values.CUTS)
+    return Work(partial(values.look_up, _bytes(x), by_byte, _bytes(y)), values.CUTS)
 
 
 def _mean(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array) -> Work:
@@ -352,7 +343,7 @@ def _mean(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Ar
         np.float32(node.attr("y_scale")) * np.float32(places)
     )
     how = (x.reshape(-1, places), node.attr("x_zero_point"), np.float32(scale), _bytes(y))
-    return Work(partial(integer_values.mean, *how, *ends(node).values()), y.size)
+    return Work(partial(values.mean, *how, *ends(node).values()), y.size)
 
 
 def _max_pool(
@@ -367,7 +358,7 @@ def _max_pool(
         return None
     planes = [v.reshape(-1, *v.shape[2:]).view(np.uint8) for v in (x, y)]
     how = (kernel[1:], strides[1:], pads[1:3], flip_of(x))
-    return Work(partial(integer_pool.max_pool, *planes, *how), len(planes[0]))
+    return Work(partial(pool.max_pool, *planes, *how), len(planes[0]))
 
 
 def _bytes(x: Array) -> NDArray[np.uint8]:
@@ -379,8 +370,8 @@ MAKERS: Mapping[str, Maker] = {
     "DequantizeLinear": _dequantize,
     "QLinearConv": _conv,
     "QLinearMatMul": _matmul,
-    "QLinearAdd": _pair(integer_values.ADD),
-    "QLinearMul": _pair(integer_values.MULTIPLY),
+    "QLinearAdd": _pair(values.ADD),
+    "QLinearMul": _pair(values.MULTIPLY),
     "QLinearGlobalAveragePool": _mean,
     "LookUp": _look_up,
     "MaxPool": _max_pool,

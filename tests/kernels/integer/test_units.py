@@ -3,8 +3,8 @@
 import pytest
 
 from tsm_ref.errors import UsageError
-from tsm_ref.kernels import integer_units
-from tsm_ref.kernels.integer_units import (
+from tsm_ref.kernels.integer import units
+from tsm_ref.kernels.integer.units import (
     AMX,
     AVX2,
     AVX512,
@@ -28,12 +28,12 @@ def processor(monkeypatch):
     """Pretend to be on a processor: its vectors, its features, what the system refuses."""
 
     def pretend(machine, features=(), refusal="", asked=""):
-        monkeypatch.setattr(integer_units, "HOST", machine)
-        monkeypatch.setattr(integer_units.config, "CPU_NAME", None)
-        monkeypatch.setattr(integer_units.config, "CPU_FEATURES", None)
-        monkeypatch.setattr(integer_units.llvm, "get_host_cpu_features", lambda: dict(features))
-        monkeypatch.setattr(integer_units.amx, "refusal", lambda: refusal)
-        monkeypatch.setenv(integer_units.VARIABLE, asked)
+        monkeypatch.setattr(units, "HOST", machine)
+        monkeypatch.setattr(units.config, "CPU_NAME", None)
+        monkeypatch.setattr(units.config, "CPU_FEATURES", None)
+        monkeypatch.setattr(units.llvm, "get_host_cpu_features", lambda: dict(features))
+        monkeypatch.setattr(units.amx, "refusal", lambda: refusal)
+        monkeypatch.setenv(units.VARIABLE, asked)
 
     return pretend
 
@@ -58,13 +58,13 @@ def test_the_best_that_may_run_is_taken(machine, features, refusal, expected, pr
 
 def test_the_system_is_asked_for_nothing_that_the_processor_lacks(processor, monkeypatch):
     processor(SIXTEEN, {"avx512vnni": True})
-    monkeypatch.setattr(integer_units.amx, "refusal", lambda: pytest.fail("it was asked"))
+    monkeypatch.setattr(units.amx, "refusal", lambda: pytest.fail("it was asked"))
     assert detect() is VNNI
 
 
 def test_numba_compiling_for_another_processor_takes_what_needs_no_feature(processor, monkeypatch):
     processor(SIXTEEN, SERVER)
-    monkeypatch.setattr(integer_units.config, "CPU_NAME", "skylake-avx512")
+    monkeypatch.setattr(units.config, "CPU_NAME", "skylake-avx512")
     assert detect() is AVX512
 
 
@@ -94,9 +94,9 @@ def test_what_cannot_run_is_refused_in_one_line(asked, said, processor):
 
 def test_a_refusal_is_told_only_where_there_are_tiles(processor):
     processor(SIXTEEN, SERVER, "Linux refuses it (error 1)")
-    assert integer_units.refused() == "Linux refuses it (error 1)"
+    assert units.refused() == "Linux refuses it (error 1)"
     processor(EIGHT, {}, "Linux refuses it (error 1)")
-    assert integer_units.refused() == ""
+    assert units.refused() == ""
 
 
 def test_the_only_unit_cannot_be_forbidden(processor):

@@ -1,6 +1,6 @@
 """The units that multiply whole numbers, and which of them this processor's layers run on.
 
-A unit is an instruction, and the tile of `tsm_ref.kernels.integer_tile` that suits it. All give
+A unit is an instruction, and the tile of `tsm_ref.kernels.integer.tile` that suits it. All give
 the same bits. The variable ``TSM_REF_INTEGER_UNIT`` takes one by its name, or with a minus in front
 forbids it: ``-AMX``.
 """
@@ -52,7 +52,7 @@ class Unit:
 
     @property
     def bytes(self) -> bool:
-        """Whether tiles are streams; see `tsm_ref.kernels.integer_bytes`."""
+        """Whether tiles are streams; see `tsm_ref.kernels.integer.bytes`."""
         return self.name.startswith("bytes")
 
     def chunks(self, k: int) -> tuple[int, int]:

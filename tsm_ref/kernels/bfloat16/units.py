@@ -5,7 +5,7 @@ last bits of a sum, as `tsm_ref.reference.bounds` allows. ``TSM_REF_BFLOAT16_UNI
 one, as ``TSM_REF_INTEGER_UNIT`` does for whole numbers.
 """
 
-from tsm_ref.kernels.integer_units import Unit, chosen, has, native
+from tsm_ref.kernels.integer.units import Unit, chosen, has, native
 from tsm_ref.kernels.machine import HOST
 from tsm_ref.system import amx
 

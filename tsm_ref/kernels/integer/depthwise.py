@@ -1,6 +1,6 @@
 """Depthwise convolutions of whole numbers: sixteen neighbours of a row at once.
 
-Taps are multiplied in pairs, as in `tsm_ref.kernels.integer_tile`: two bytes of every output with
+Taps are multiplied in pairs, as in `tsm_ref.kernels.integer.tile`: two bytes of every output with
 two weights of 16 bits, into a sum of 32.
 """
 
@@ -12,14 +12,14 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer_pack import (
+from tsm_ref.kernels.integer.pack import (
     CHUNK,
     SLACK,
     interleaved,
     pad_plane,
     read_bytes,
 )
-from tsm_ref.kernels.integer_tile import SHORT, pair_products, picked, rounded, splat
+from tsm_ref.kernels.integer.tile import SHORT, pair_products, picked, rounded, splat
 from tsm_ref.kernels.vector import (
     FLOAT,
     INT32,
@@ -40,9 +40,9 @@ KERNELS = (3, 5)
 class IntegerDepthwise(NamedTuple):
     """A layer, ready to run: what `run_integer_depthwise` reads."""
 
-    frames: NDArray[np.int64]  # addresses, see `integer_pack.pack`
+    frames: NDArray[np.int64]  # addresses, see `pack.pack`
     x_size: tuple[int, int]  # of a frame
-    sides: tuple[int, int, int, int]  # what is put around it, see `integer_pack.pad_plane`
+    sides: tuple[int, int, int, int]  # what is put around it, see `pack.pad_plane`
     weights: NDArray[np.int16]  # of each channel, see `pack_taps`
     bias: NDArray[np.int32]  # of sums over bytes without a sign: the zero point is taken off
     factor: NDArray[np.float32]

@@ -7,8 +7,8 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer_pack import CHUNK, read_bytes
-from tsm_ref.kernels.integer_tile import splat
+from tsm_ref.kernels.integer.pack import CHUNK, read_bytes
+from tsm_ref.kernels.integer.tile import splat
 from tsm_ref.kernels.vector import BYTE, Emitter, Value, address, count, generated
 
 Array = NDArray[Any]

@@ -1,7 +1,7 @@
 """The inverted residual block in whole numbers, in one pass: expand, depthwise, project, add.
 
 The wide hidden layer is never written out: it is made in *bands* (some output rows of one frame),
-block by block of sixteen channels (`tsm_ref.kernels.integer_blocks`)::
+block by block of sixteen channels (`tsm_ref.kernels.integer.blocks`)::
 
     for each band
         gather what the new hidden rows depend on
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer_blocks import (
+from tsm_ref.kernels.integer.blocks import (
     CHANNELS,
     OUTPUTS,
     PIXEL,
@@ -33,8 +33,8 @@ from tsm_ref.kernels.integer_blocks import (
     taps_apart,
     taps_near,
 )
-from tsm_ref.kernels.integer_pack import copy_byte
-from tsm_ref.kernels.integer_planes import (
+from tsm_ref.kernels.integer.pack import copy_byte
+from tsm_ref.kernels.integer.planes import (
     copy,
     fill,
     gather_apart,
@@ -63,7 +63,7 @@ class Layer(NamedTuple):
 
 
 class Sum(NamedTuple):
-    """What is added to the result of a block, as `integer_values.combine` adds it."""
+    """What is added to the result of a block, as `values.combine` adds it."""
 
     place: int  # address of the planes of the other value
     row: int  # bytes from channel to channel

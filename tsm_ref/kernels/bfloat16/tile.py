@@ -8,7 +8,7 @@ A product of two numbers of bfloat16 has at most 16 significant bits, so float32
 One step takes a pair of k: ``vdpbf16ps`` (AVX512-BF16) adds the product of the second to a sum,
 then that of the first, and rounds both times; ``float32`` does just that with ordinary
 instructions. `tsm_ref.kernels.amx` takes up to 16 such steps, and sums first and second numbers up
-apart. Inputs and weights are packed as `tsm_ref.kernels.integer_tile` packs pairs.
+apart. Inputs and weights are packed as `tsm_ref.kernels.integer.tile` packs pairs.
 """
 
 from functools import cache
@@ -18,9 +18,9 @@ from llvmlite import ir
 from numba import types
 
 from tsm_ref.kernels.amx import Products
-from tsm_ref.kernels.bfloat16_units import AVX512, UNIT
+from tsm_ref.kernels.bfloat16.units import AVX512, UNIT
 from tsm_ref.kernels.cache import machine_code
-from tsm_ref.kernels.integer_units import Unit
+from tsm_ref.kernels.integer.units import Unit
 from tsm_ref.kernels.vector import (
     FLOAT,
     INT32,

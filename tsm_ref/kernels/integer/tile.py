@@ -12,7 +12,7 @@ multiplies lane by lane, and adds the products of a group into one sum of 32 bit
   stored with 128 added where they are signed, and the bias knows it.
 - ``tiles``: up to 16 quads (``tdpbsud``: AMX), see `tsm_ref.kernels.amx`.
 - ``bytes``: quads without VNNI, by products that saturate, of weights with which they never do: see
-  `tsm_ref.kernels.integer_bytes`.
+  `tsm_ref.kernels.integer.bytes`.
 
 None of these saturates: the products of a group fit into its sum, whatever they are.
 
@@ -31,8 +31,8 @@ from numba import types
 
 from tsm_ref.kernels.amx import Products
 from tsm_ref.kernels.cache import machine_code
-from tsm_ref.kernels.integer_bytes import accumulate
-from tsm_ref.kernels.integer_units import PAIRS, UNIT, Unit
+from tsm_ref.kernels.integer.bytes import accumulate
+from tsm_ref.kernels.integer.units import PAIRS, UNIT, Unit
 from tsm_ref.kernels.vector import (
     BYTE,
     FLOAT,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tsm_ref.kernels.integer_bytes import HEAD, LIMIT, pack_tile
+from tsm_ref.kernels.integer.bytes import HEAD, LIMIT, pack_tile
 
 STEP_BYTES = 64
 

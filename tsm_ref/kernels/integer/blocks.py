@@ -3,10 +3,10 @@
 A *block* holds for each pixel the values of `CHANNELS` neighbouring channels beside each other, so
 a vector is one pixel: taps of a depthwise convolution are other pixels, and its edges are whole.
 Values are bytes without a sign (signed ones have 128 added), in the type in which
-`tsm_ref.kernels.integer_tile` multiplies: 16 bits where it multiplies pairs, 8 where quads.
+`tsm_ref.kernels.integer.tile` multiplies: 16 bits where it multiplies pairs, 8 where quads.
 
 Here are `products`, the 1x1 convolution, and `taps`, the depthwise one; how blocks are made from
-planes stands in `tsm_ref.kernels.integer_planes`. Results are finished as
+planes stands in `tsm_ref.kernels.integer.planes`. Results are finished as
 `tsm_ref.engine.exact` says (steps 2 and 3), with clamps after the rounding instead of before it:
 the same for ends that are whole numbers, and `fits` sees to it that nothing leaves the range of
 32 bits in between.
@@ -20,8 +20,8 @@ import numpy as np
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from tsm_ref.kernels import integer_units
-from tsm_ref.kernels.integer_tile import (
+from tsm_ref.kernels.integer import units
+from tsm_ref.kernels.integer.tile import (
     SHORT,
     dot,
     nearest,
@@ -45,11 +45,11 @@ Array = NDArray[Any]
 CHANNELS = 16
 """Channels of a block."""
 
-UNIT = integer_units.UNIT
+UNIT = units.UNIT
 if UNIT.depth > 1:  # these kernels work vector by vector
-    UNIT = integer_units.VNNI if UNIT.needs else integer_units.QUADS
+    UNIT = units.VNNI if UNIT.needs else units.QUADS
 elif UNIT.bytes:
-    UNIT = integer_units.PAIRS
+    UNIT = units.PAIRS
 """What multiplies here."""
 
 _X86 = platform.machine() in ("x86_64", "AMD64")

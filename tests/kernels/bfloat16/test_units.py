@@ -2,8 +2,8 @@
 
 import pytest
 
-from tsm_ref.kernels import bfloat16_units
-from tsm_ref.kernels.bfloat16_units import AMX, AVX512, TILES, UNITS, WIDENED, usable
+from tsm_ref.kernels.bfloat16 import units
+from tsm_ref.kernels.bfloat16.units import AMX, AVX512, TILES, UNITS, WIDENED, usable
 from tsm_ref.kernels.machine import HOST
 
 SERVER = {"avx512bf16": True, "amx-tile": True, "amx-bf16": True}
@@ -19,18 +19,18 @@ SERVER = {"avx512bf16": True, "amx-tile": True, "amx-bf16": True}
     ],
 )
 def test_what_the_processor_has_and_the_system_permits(features, refusal, expected, monkeypatch):
-    monkeypatch.setattr(bfloat16_units, "native", lambda: True)
+    monkeypatch.setattr(units, "native", lambda: True)
     monkeypatch.setattr(
-        bfloat16_units, "has", lambda unit: all(features.get(name, False) for name in unit.needs)
+        units, "has", lambda unit: all(features.get(name, False) for name in unit.needs)
     )
-    monkeypatch.setattr(bfloat16_units.amx, "refusal", lambda: refusal)
+    monkeypatch.setattr(units.amx, "refusal", lambda: refusal)
     assert [unit for unit in UNITS if usable(unit)] == expected
-    assert bfloat16_units.refused() == (refusal if features.get("amx-bf16") else "")
+    assert units.refused() == (refusal if features.get("amx-bf16") else "")
 
 
 def test_kernels_for_another_processor_use_no_instruction_of_this_one(monkeypatch):
-    monkeypatch.setattr(bfloat16_units, "native", lambda: False)
-    monkeypatch.setattr(bfloat16_units, "has", lambda unit: True)
+    monkeypatch.setattr(units, "native", lambda: False)
+    monkeypatch.setattr(units, "has", lambda unit: True)
     assert [unit for unit in UNITS if usable(unit)] == [WIDENED, TILES]
 
 

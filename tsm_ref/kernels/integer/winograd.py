@@ -24,8 +24,8 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer_conv import pack_tiles
-from tsm_ref.kernels.integer_pack import (
+from tsm_ref.kernels.integer.conv import pack_tiles
+from tsm_ref.kernels.integer.pack import (
     CHUNK,
     COLUMNS,
     PANEL_SLACK,
@@ -33,8 +33,8 @@ from tsm_ref.kernels.integer_pack import (
     copy_byte,
     interleaved,
 )
-from tsm_ref.kernels.integer_tile import SHORT, SUM, call_tiles, picked, rounded, splat
-from tsm_ref.kernels.integer_units import PAIRS, UNIT
+from tsm_ref.kernels.integer.tile import SHORT, SUM, call_tiles, picked, rounded, splat
+from tsm_ref.kernels.integer.units import PAIRS, UNIT
 from tsm_ref.kernels.vector import (
     FLOAT,
     INT32,
@@ -130,7 +130,7 @@ SIX = Form(
 class IntegerWinograd(NamedTuple):
     """A layer, ready to run: what `run_integer_winograd` reads."""
 
-    frames: NDArray[np.int64]  # see `integer_pack.pack`
+    frames: NDArray[np.int64]  # see `pack.pack`
     runs: NDArray[np.int64]
     begins: NDArray[np.int64]
     places: NDArray[np.int64]  # of each run, see `places_of`

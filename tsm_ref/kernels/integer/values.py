@@ -11,7 +11,7 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer_tile import rounded, splat
+from tsm_ref.kernels.integer.tile import rounded, splat
 from tsm_ref.kernels.machine import HOST
 from tsm_ref.kernels.vector import BYTE, INT32, Emitter, Value, address, count, generated, real
 

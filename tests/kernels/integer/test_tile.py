@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from numba import types
 
-from tsm_ref.kernels import integer_tile
 from tsm_ref.kernels.cache import machine_code
-from tsm_ref.kernels.integer_conv import pack_weights
-from tsm_ref.kernels.integer_tile import REAL, SUM, WHOLE, TileArguments, call_tiles
-from tsm_ref.kernels.integer_units import PAIRS, PORTABLE, TILES, UNIT, Unit
+from tsm_ref.kernels.integer import tile
+from tsm_ref.kernels.integer.conv import pack_weights
+from tsm_ref.kernels.integer.tile import REAL, SUM, WHOLE, TileArguments, call_tiles
+from tsm_ref.kernels.integer.units import PAIRS, PORTABLE, TILES, UNIT, Unit
 from tsm_ref.kernels.machine import HOST
 
 UNITS = {unit.name: unit for unit in (UNIT, PAIRS, PORTABLE, *([TILES] if HOST.lanes >= 8 else []))}
@@ -21,7 +21,7 @@ def unit(request):
 
 def run(unit: Unit, x, weights, bias, factor, form, zero=0, low=0.0, high=0.0):
     """The results (rows, columns) of packed inputs and weights."""
-    code = machine_code(body(integer_tile.writer(unit)), types.void(*integer_tile._TYPES))
+    code = machine_code(body(tile.writer(unit)), types.void(*tile._TYPES))
     tiles = weights.starts.size
     y = np.zeros(
         (tiles * unit.rows, unit.columns), {WHOLE: np.uint8, REAL: np.float32, SUM: np.int32}[form]

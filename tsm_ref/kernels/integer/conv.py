@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer_bytes import pack_tile
-from tsm_ref.kernels.integer_pack import COLUMNS, GROUP, PANEL_SLACK, STEP_BYTES, pack
-from tsm_ref.kernels.integer_tile import REAL, call_tiles
-from tsm_ref.kernels.integer_units import UNIT, Unit
+from tsm_ref.kernels.integer.bytes import pack_tile
+from tsm_ref.kernels.integer.pack import COLUMNS, GROUP, PANEL_SLACK, STEP_BYTES, pack
+from tsm_ref.kernels.integer.tile import REAL, call_tiles
+from tsm_ref.kernels.integer.units import UNIT, Unit
 
 Array = NDArray[Any]
 
@@ -30,7 +30,7 @@ _WEIGHT_BYTES = 1 << 17
 class IntegerConvolution(NamedTuple):
     """A layer, ready to run: what `run_integer_convolution` reads."""
 
-    frames: NDArray[np.int64]  # see `integer_pack.pack`
+    frames: NDArray[np.int64]  # see `pack.pack`
     inputs: NDArray[np.int64]
     runs: NDArray[np.int64]
     begins: NDArray[np.int64]  # where the runs of each panel begin
@@ -45,7 +45,7 @@ class IntegerConvolution(NamedTuple):
     stride: int  # between the inputs of neighbouring outputs
     flip: int  # 128 where the inputs are signed
     input_zero: int  # the zero point of inputs that were flipped
-    form: int  # see `integer_tile`
+    form: int  # see `tile`
     zero: int  # zero point, and the ends of a result before it is added
     low: np.float32
     high: np.float32

@@ -1,6 +1,6 @@
 """Convolutions of bfloat16: panels of inputs against tiles of weights, as for whole numbers.
 
-The loops are those of `tsm_ref.kernels.integer_conv`. Every output is one sum, in the order of k
+The loops are those of `tsm_ref.kernels.integer.conv`. Every output is one sum, in the order of k
 that its unit has: neither its panel nor its tile, neither blocks nor threads can change a bit.
 """
 
@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.kernels.bfloat16_pack import COLUMNS, GROUP, PANEL_SLACK, STEP_BYTES, pack_bfloat16
-from tsm_ref.kernels.bfloat16_tile import call_bfloat16_tiles
-from tsm_ref.kernels.bfloat16_units import UNIT
+from tsm_ref.kernels.bfloat16.pack import COLUMNS, GROUP, PANEL_SLACK, STEP_BYTES, pack_bfloat16
+from tsm_ref.kernels.bfloat16.tile import call_bfloat16_tiles
+from tsm_ref.kernels.bfloat16.units import UNIT
 from tsm_ref.kernels.cache import compiled
 
 Array = NDArray[Any]
@@ -25,7 +25,7 @@ _INFINITY = np.float32(np.inf)
 class BFloat16Convolution(NamedTuple):
     """A layer, ready to run: what `run_bfloat16_convolution` reads."""
 
-    frames: NDArray[np.int64]  # see `integer_pack.pack`; offsets in bytes
+    frames: NDArray[np.int64]  # see `pack.pack`; offsets in bytes
     inputs: NDArray[np.int64]
     runs: NDArray[np.int64]
     begins: NDArray[np.int64]  # where the runs of each panel begin

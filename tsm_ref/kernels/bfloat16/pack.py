@@ -1,6 +1,6 @@
 """Lays out what the tiles of bfloat16 read: panels of neighbouring outputs, rounded on the way.
 
-As `tsm_ref.kernels.integer_pack`, whose tables these are: the outputs of a panel come in runs, of
+As `tsm_ref.kernels.integer.pack`, whose tables these are: the outputs of a panel come in runs, of
 which `CHUNK` are written at a time, and a table of addresses says which frame each channel reads.
 Values are float32, two of which become a word of 32 bits: the first number of a pair in the lower
 half, the second in the upper.
@@ -12,10 +12,10 @@ import numpy as np
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from tsm_ref.kernels.bfloat16_units import UNIT
+from tsm_ref.kernels.bfloat16.units import UNIT
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer_pack import CHUNK
-from tsm_ref.kernels.integer_tile import picked
+from tsm_ref.kernels.integer.pack import CHUNK
+from tsm_ref.kernels.integer.tile import picked
 from tsm_ref.kernels.vector import INT32, Emitter, Value, address, count, generated
 
 COLUMNS, GROUP = UNIT.columns, UNIT.group
@@ -93,7 +93,7 @@ def pack_bfloat16(
 ) -> None:
     """Write one panel, the outputs of runs ``first .. last - 1``, to the address `out`.
 
-    The tables are those of `integer_pack.pack`, with offsets in bytes.
+    The tables are those of `pack.pack`, with offsets in bytes.
     """
     nothing = len(frames) - 1
     for step in range(len(inputs) // GROUP):

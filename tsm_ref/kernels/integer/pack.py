@@ -2,7 +2,7 @@
 
 The outputs of a layer are numbered through time, rows and columns; `COLUMNS` neighbours are a
 panel. Of every input that an output depends on (a channel at a tap: *k*), a panel holds the values
-of its outputs side by side, groups of k interleaved as `tsm_ref.kernels.integer_tile` reads them.
+of its outputs side by side, groups of k interleaved as `tsm_ref.kernels.integer.tile` reads them.
 
 The outputs of a panel come in *runs*: pieces of one output row, whose inputs are equally spaced in
 one input row. A run is written `CHUNK` outputs at a time; what is written too much belongs to
@@ -19,8 +19,8 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer_tile import SHORT, picked, splat
-from tsm_ref.kernels.integer_units import UNIT
+from tsm_ref.kernels.integer.tile import SHORT, picked, splat
+from tsm_ref.kernels.integer.units import UNIT
 from tsm_ref.kernels.vector import BYTE, Emitter, Value, address, count, generated
 
 CHUNK = 16

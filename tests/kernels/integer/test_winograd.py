@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tsm_ref.kernels import integer_winograd
-from tsm_ref.kernels.integer_pack import runs_of
-from tsm_ref.kernels.integer_units import UNIT
-from tsm_ref.kernels.integer_winograd import FOUR, SIX, chosen, transformed
+from tsm_ref.kernels.integer import winograd
+from tsm_ref.kernels.integer.pack import runs_of
+from tsm_ref.kernels.integer.units import UNIT
+from tsm_ref.kernels.integer.winograd import FOUR, SIX, chosen, transformed
 
 FORMS = pytest.mark.parametrize("form", [FOUR, SIX], ids=["2x2", "4x4"])
 
@@ -19,7 +19,7 @@ class Whole:
 
 def matrix(function, size, monkeypatch):
     """The matrix of a transform of vectors."""
-    monkeypatch.setattr(integer_winograd, "_times", lambda builder, value, factor: factor * value)
+    monkeypatch.setattr(winograd, "_times", lambda builder, value, factor: factor * value)
     return np.array(function(Whole, list(np.eye(size, dtype=np.int64))))
 
 
@@ -69,7 +69,7 @@ def test_places_cover_every_output_once(size, form):
     strides = (1, form.size, form.size)
     runs, begins = runs_of(grid, strides, form.size * grid[2] + 2, flat=False)
     seen = np.zeros(np.prod(outputs), int)
-    for at, count, rows in integer_winograd.places_of(runs, begins, outputs, form.size):
+    for at, count, rows in winograd.places_of(runs, begins, outputs, form.size):
         for row in range(rows):
             seen[at + row * outputs[2] : at + row * outputs[2] + count] += 1
     assert (seen == 1).all()

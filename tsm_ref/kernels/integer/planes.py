@@ -1,13 +1,13 @@
 """Between planes and blocks of sixteen channels, and what only moves blocks.
 
 `gather_near` and `gather_apart` make a block from planes, `scatter` writes planes again, and
-`scatter_sum` with what lies in other planes added; see `tsm_ref.kernels.integer_blocks`.
+`scatter_sum` with what lies in other planes added; see `tsm_ref.kernels.integer.blocks`.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from tsm_ref.kernels.integer_blocks import (
+from tsm_ref.kernels.integer.blocks import (
     BYTES,
     CHANNELS,
     GROUP,
@@ -21,8 +21,8 @@ from tsm_ref.kernels.integer_blocks import (
     read,
     store,
 )
-from tsm_ref.kernels.integer_pack import read_bytes
-from tsm_ref.kernels.integer_tile import picked, rounded, splat
+from tsm_ref.kernels.integer.pack import read_bytes
+from tsm_ref.kernels.integer.tile import picked, rounded, splat
 from tsm_ref.kernels.vector import INT, Emitter, Value, address, count, real
 
 
@@ -108,7 +108,7 @@ def scatter_sum(
     x_zero: Value, x_factor: Value, other_zero: Value, other_factor: Value, flip: Value,
     *ends: Value,
 ) -> None:  # fmt: skip
-    """As `scatter`, with what lies in other planes added; see `integer_values.combine`."""
+    """As `scatter`, with what lies in other planes added; see `values.combine`."""
     y, other = emit.bytes_at(y), emit.bytes_at(other)
     left, right = emit.splat(x_factor), emit.splat(other_factor)
     for i, value in enumerate(_planes(emit, x)):
