@@ -160,7 +160,13 @@ def test_another_processor_or_another_source_is_another_folder(tmp_path, monkeyp
     other = tmp_path / "cache.py"
     other.write_text("changed")
     monkeypatch.setattr(cache, "__file__", str(other))
-    assert cache.fingerprint() != before
+    assert (changed := cache.fingerprint()) != before
+    room = tmp_path / "integer"  # kernels have rooms below
+    room.mkdir()
+    (room / "kernel.py").write_text("new")
+    assert (inside := cache.fingerprint()) != changed
+    (room / "kernel.py").write_text("changed")
+    assert cache.fingerprint() not in (changed, inside)
 
 
 def test_the_users_folder_follows_the_platform(monkeypatch, tmp_path):

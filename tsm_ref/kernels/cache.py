@@ -41,8 +41,10 @@ def fingerprint() -> str:
     16
     """
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    here = Path(__file__).parent
+    for source in sorted(here.rglob("*.py")):
+        name = source.relative_to(here).as_posix()
+        digest.update(name.encode() + b"\0" + source.read_bytes() + b"\0")
     target = (config.CPU_NAME or llvm.get_host_cpu_name(), config.CPU_FEATURES)
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2])
     digest.update(repr((versions, target, UNIT.name, units.UNIT.name)).encode())
