@@ -102,6 +102,14 @@ def test_the_nearest_is_named_however_it_is_written(name, near):
         ("resnet18", {"in_channels": 0}, "`in_channels` \\(=0\\) must be a whole number from 1 to"),
         ("ts-can", {"hidden": 2.5}, "`hidden` \\(=2.5\\) must be a whole number from 1 to"),
         ("resnet18", {"spatial_shift": -1}, "`spatial_shift` \\(=-1\\) must be a whole number"),
+        (
+            "ts-can",
+            {"filters": 32},
+            "`filters` \\(=32\\) must be a sequence of 2 whole numbers from 1",
+        ),
+        ("ts-can", {"filters": (32, 64, 64)}, "must be a sequence of 2 whole numbers from 1"),
+        ("pp-lcnet", {"depths": (2, 2, 0, 2)}, "must be a sequence of 4 whole numbers from 1"),
+        ("ts-can", {"heads": "pulse"}, "`heads` \\(='pulse'\\) must be a sequence of names"),
         ("ts-can", {"width": 1.0}, "no option 'width'; beside those of all, it has heads"),
     ],
 )
@@ -117,3 +125,35 @@ def test_every_option_that_is_told_is_taken(name):
     classes = {"num_classes": 3} if family.classifies else {}
     shift = ShiftRule("none")
     assert build_graph(name, placement="none", shift=shift, **classes, **options_of(name)).nodes
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("big-small", {"heads": -1}, "`heads` \\(=-1\\) must be names, each with its numbers"),
+        ("big-small", {"heads": {}}, "`heads` \\(={}\\) must be names"),
+        ("big-small", {"heads": {"a": 0}}, "the head 'a' must have 1 or more numbers, not 0"),
+        ("mobilenetv2", {"same": [224]}, "`same` \\(=\\[224\\]\\) must be a height and a width"),
+        ("mobilenetv2", {"same": 224}, "`same` \\(=224\\) must be a height and a width"),
+        ("ts-can", {"size": 8}, "`size` \\(=8\\) is too small"),
+        ("efficient-phys", {"size": 3}, "`size` \\(=3\\) is too small"),
+        ("resnet18", {"non_local": 3}, "`non_local` \\(=3\\) must be a mode, or modes by block"),
+    ],
+)
+def test_an_option_that_makes_no_network_is_named(name, options, said):
+    family = ARCHITECTURES[name]
+    classes = {"num_classes": 3} if family.classifies else {}
+    with pytest.raises(ValueError, match=said):
+        build_graph(name, placement="none", shift=ShiftRule("none"), **classes, **options)
+
+
+def test_a_shift_that_moves_no_channel_of_any_layer_is_refused():
+    """The network would be called a TSM, and see no time."""
+    how = {"num_classes": 3, "placement": "blockres"}
+    with pytest.raises(
+        UsageError, match="`fold_div` \\(=3000\\) is more than any layer has channels"
+    ):
+        build_graph("resnet18", shift=ShiftRule("mit", 3000), **how)
+    with pytest.raises(UsageError, match="`spatial_shift` \\(=3000\\) is more than any layer has"):
+        build_graph("resnet18", shift=ShiftRule("mit"), spatial_shift=3000, **how)
+    assert build_graph("resnet18", shift=ShiftRule("mit", 512), **how).nodes

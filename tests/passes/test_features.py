@@ -64,6 +64,8 @@ def test_a_block_is_not_taken_for_one_whose_number_it_begins(graph) -> None:
 def test_a_layer_that_does_not_exist_is_answered_with_those_that_do(graph) -> None:
     with pytest.raises(UsageError, match=r"no layer 'features\.99'; the nearest are .*features\.9"):
         features(graph, "features.99")
+    with pytest.raises(UsageError, match=r"`layer` \(=3\) must be the name of a layer"):
+        features(graph, 3)
     with pytest.raises(UsageError, match=r"no layer 'x'; there are features\.0, .*features\.18, a"):
         features(graph, "x")
     with pytest.raises(UsageError, match="'consensus' has no features per frame"):

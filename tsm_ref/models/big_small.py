@@ -37,6 +37,12 @@ def build_big_small(
     >>> build_big_small().parameter_count
     2142478
     """
+    heads = HEADS if heads is None else heads
+    if not isinstance(heads, Mapping) or not heads:
+        raise ValueError(f"`heads` (={heads!r}) must be names, each with its numbers per frame")
+    for head, numbers in heads.items():
+        if type(numbers) is not int or numbers < 1:
+            raise ValueError(f"the head {head!r} must have 1 or more numbers, not {numbers!r}")
     rule = shift or ShiftRule("mtts_can", 3, "circular", segment=3)
     b = Builder(name)
     small = b.input("small", ("N", 3, "T", SIZES[1], SIZES[1]))
@@ -54,7 +60,7 @@ def build_big_small(
     return b.graph(
         [
             b.frame_head(x, head, hidden=hidden, numbers=numbers, plain=not i, activation="Relu")
-            for i, (head, numbers) in enumerate((heads or HEADS).items())
+            for i, (head, numbers) in enumerate(heads.items())
         ]
     )
 

@@ -4,6 +4,9 @@ The shift stands in front of the expanding 1x1 convolution of every inverted res
 and has a skip: features 3, 5, 6, 8, 9, 10, 12, 13, 15 and 16.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from tsm_ref.graph import Graph
 from tsm_ref.models.builder import Builder, Pads
 from tsm_ref.profile import ShiftRule
@@ -58,6 +61,8 @@ def build_mobilenet_v2(
     >>> build_mobilenet_v2(num_classes=27).parameter_count
     2258459
     """
+    if same is not None and not _is_size(same):
+        raise ValueError(f"`same` (={same!r}) must be a height and a width, in pixels")
     rule = shift or ShiftRule("mit")
     b = Builder(name, epsilon=epsilon)
     x = b.input("x", ("N", 3, "T", *(same or ("H", "W"))))
@@ -85,6 +90,12 @@ def build_mobilenet_v2(
     last = scaled_channels(1280, max(1.0, width))
     x = _conv_bn_relu6(b, x, f"features.{index + 1}", last, kernel=1)
     return b.graph([b.head(x, "classifier", num_classes)])
+
+
+def _is_size(sides: Any) -> bool:
+    """Whether these are a height and a width in pixels."""
+    pair = isinstance(sides, Sequence) and len(sides) == 2
+    return pair and all(type(side) is int and side > 0 for side in sides)
 
 
 def _pads(sides: tuple[int, int] | None, stride: int) -> Pads:

@@ -139,6 +139,8 @@ def build_resnet(
             f"`spatial_shift` (={spatial_shift!r}) must be the parts of the channels, 4 or more, "
             "or 0 for none"
         )
+    if not isinstance(non_local, str | Mapping | None):
+        raise ValueError(f"`non_local` (={non_local!r}) must be a mode, or modes by block")
     rule = ShiftRule("none") if placement == "none" else shift or ShiftRule("mit")
     b = Builder(name, epsilon=spec.epsilon)
     x = b.input("x", ("N", in_channels, "T", "H", "W"))

@@ -90,9 +90,12 @@ def dense_side(size: int, stages: int = 2) -> int:
     >>> dense_side(36), dense_side(72)
     (7, 16)
     """
+    side = size
     for _ in range(stages):
-        size = (size - 2) // 2
-    return size
+        side = (side - 2) // 2
+    if side < 1:
+        raise ValueError(f"`size` (={size}) is too small: nothing is left behind {stages} pools")
+    return side
 
 
 def _gated(b: Builder, x: str, seen: str, number: int) -> str:

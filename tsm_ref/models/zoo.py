@@ -191,7 +191,24 @@ def _wanted(default: Any, value: Any) -> str:
     if isinstance(default, float):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return "" if number and 0 <= value < float("inf") else f"a number from 0 {kept}"
+    if isinstance(default, tuple):
+        return "" if _alike(default, value) else f"{_sequence_like(default)} {kept}"
     return ""
+
+
+def _alike(default: tuple[Any, ...], value: Any) -> bool:
+    """Whether a value is a sequence such as an option is unless given: of sizes, or of names."""
+    if not isinstance(value, tuple | list):
+        return False
+    if isinstance(default[0], str):
+        return bool(value) and all(isinstance(name, str) and name.strip() for name in value)
+    sizes = all(type(size) is int and 1 <= size < 2**31 for size in value)
+    return sizes and len(value) == len(default)
+
+
+def _sequence_like(default: tuple[Any, ...]) -> str:
+    kind = "names" if isinstance(default[0], str) else f"{len(default)} whole numbers from 1"
+    return f"a sequence of {kind}"
 
 
 def build_graph(
@@ -205,7 +222,8 @@ def build_graph(
     """The graph of an architecture by name; `options` go to its builder (``width``, ``hidden``).
 
     Raises `UsageError` for an unknown name, a placement that the family does not have, and
-    ``num_classes`` where there are no classes, or not where there are.
+    ``num_classes`` where there are no classes, or not where there are, and a fold that no layer is
+    wide enough for.
 
     >>> build_graph("mobilenetv2", num_classes=27, placement="none", shift=ShiftRule()).name
     'tsn-mobilenetv2'
@@ -223,4 +241,20 @@ def build_graph(
         name = f"{'tsn' if placement == 'none' else 'tsm'}-{architecture}"
     if family.classifies:
         options["num_classes"] = num_classes
-    return family.build(placement=placement, shift=shift, name=name, **options)
+    graph = family.build(placement=placement, shift=shift, name=name, **options)
+    _check_moved(graph, family.shifts and placement != "none", shift, options)
+    return graph
+
+
+def _check_moved(graph: Graph, shifts: bool, shift: ShiftRule, options: Mapping[str, Any]) -> None:
+    """Raise `UsageError` where every fold is empty: the network would not see time, or space."""
+    ops = {node.op for node in graph.nodes}
+    asked = {"SpatialShift": options.get("spatial_shift", 0)}
+    if shifts and shift.rule != "none":
+        asked["TemporalShift"] = shift.divisor
+    for op, parts in asked.items():
+        if parts and op not in ops:
+            name = "fold_div" if op == "TemporalShift" else "spatial_shift"
+            raise UsageError(
+                f"`{name}` (={parts}) is more than any layer has channels: nothing would be shifted"
+            )

@@ -152,6 +152,8 @@ def _last_read(graph: Graph, value: str) -> str | None:
 
 def _found(graph: Graph, layer: str) -> str:
     """The value that a layer's name stands for."""
+    if not isinstance(layer, str):
+        raise UsageError(f"`layer` (={layer!r}) must be the name of a layer")
     known = layers(graph)
     inside = [name for name in known if name.startswith(f"{layer}.")]
     if layer in known:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.errors import CheckpointError
 from tsm_ref.model import Model
-from tsm_ref.passes.features import head_input
+from tsm_ref.passes.features import features, head_input
 from tsm_ref.profile import Profile
 from tsm_ref.recognition.inputs import check_takes_clips
 from tsm_ref.recognition.recognize import as_usage, prepared
@@ -87,6 +87,7 @@ def features_of(
     (6, 64)
     """
     check_takes_clips(model)
+    features(model.graph, layer)  # refused before anything is compiled
     profile = profile or model.profile
     check_memory(model, profile)
     clip = open_clip(path, fps=fps, allow_partial=allow_partial, threads=model.threads)
