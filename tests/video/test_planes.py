@@ -1,7 +1,7 @@
 """Planes in colour are FFmpeg's scaler's, and made small straight from planes they are the same."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tsm_ref.profile import PROFILES
 from tsm_ref.video import FileClip, Small, resize_and_crop
-from tsm_ref.video.planes import Planes, planes_of
+from tsm_ref.video.planes import Planes, _tone, planes_of
+from tsm_ref.video.resize import _pil_taps
 from tsm_ref.video.transforms import MMACTION2
 
 av = pytest.importorskip("av")
@@ -38,12 +40,22 @@ def noise(name: str, width: int, height: int, matrix: int = 2, span: int = 0) ->
     return picture
 
 
-def made_up(width: int, height: int, halved: int, spare: int, seed: int) -> Planes:
+LIMITED = (9539, 128, 13075, 16525, -3209, -6660)
+
+
+def made_up(
+    width: int,
+    height: int,
+    halved: int,
+    spare: int,
+    seed: int,
+    tone: Sequence[int] | NDArray[np.int32] = LIMITED,
+) -> Planes:
     random = np.random.default_rng(seed)
     few = height // 2 if halved else height
     shapes = [(height, width + spare), *[(few, -(-width // 2) + spare)] * 2]
     planes = [random.integers(0, 256, shape, np.uint8) for shape in shapes]
-    return Planes(*planes, width, halved, np.array([9539, 128, 13075, 16525, -3209, -6660], "i4"))
+    return Planes(*planes, width, halved, np.array(tone, np.int32))
 
 
 @on_x86
@@ -85,6 +97,35 @@ def test_small_from_planes_is_small_from_colours(
     np.testing.assert_array_equal(
         resize_and_crop(planes, spec, compiled=True), resize_and_crop(planes.rgb(), spec)
     )
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("matrix", [1, 2, 7, 9])
+def test_the_brightest_and_the_darkest_stay_within_a_byte(matrix: int, full: bool) -> None:
+    pytest.importorskip("numba")
+    planes = made_up(640, 8, 1, 0, matrix, _tone(matrix, full))
+    for plane in (planes.luma, planes.blue, planes.red):
+        plane[:] = np.where(plane > 127, 255, 0)
+        plane[:, :64] = np.arange(64) * 4  # ramps, whose means lie on every side of a half
+    spec = replace(STRETCHED, size=(4, 320))
+    np.testing.assert_array_equal(
+        resize_and_crop(planes, spec, compiled=True), resize_and_crop(planes.rgb(), spec)
+    )
+
+
+def test_weights_are_split_without_loss() -> None:
+    pytest.importorskip("numba")
+    from tsm_ref.kernels.planes import split
+
+    for size, target in ((1280, 64), (3840, 64), (60, 64), (2, 64), (1 << 16, 64), (65, 64)):
+        weights = _pil_taps(size, target)[1]
+        bits, parts, bounds = split(weights)
+        upper, rest = parts.reshape(target, 2, -1).astype(np.int64).swapaxes(0, 1)
+        whole = (upper << bits) + rest
+        np.testing.assert_array_equal(whole[:, : weights.shape[1]], weights)
+        assert not whole[:, weights.shape[1] :].any()
+        assert abs(rest).max(initial=0) <= 1 << bits >> 1
+        assert (bounds < 1 << 20).all()  # a fourth of what is rounded to one
 
 
 @pytest.mark.parametrize("spec", [MIT, replace(MIT, crops="ten"), STRETCHED, MMACTION2])

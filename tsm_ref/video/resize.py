@@ -116,23 +116,26 @@ def resize_planes(planes: Planes, height: int, width: int, *, box: Box) -> Pixel
 
     Shapes: result uint8 of the size of the `box`, in RGB.
     """
-    from tsm_ref.kernels.planes import across_planes
+    from tsm_ref.kernels.planes import COLOURS, across_planes
 
     rows, columns = planes.shape[:2]
     top, left, kept_rows, kept_columns = _inside(box, height, width)
     first, weights = _pil_taps(rows, height)
     first, weights = first[top : top + kept_rows], weights[top : top + kept_rows]
     low, high = int(first[0]), min(int(first[-1]) + weights.shape[1], rows)
+    low, high = low - low % 2, high + high % 2  # rows come in pairs
     kept = slice(left, left + kept_columns)
-    begins, shares = _pil_taps(columns, width)[0][kept], _split_taps(columns, width)[kept]
-    lines = np.empty((high - low, kept_columns, 3), np.uint8)
+    begins = _pil_taps(columns, width)[0][kept]
+    bits, parts, bounds = _split_taps(columns, width)
+    shares = bits, parts[kept], bounds[kept]
+    lines = np.empty((high - low, kept_columns, COLOURS), np.uint8)
     arrays, tone = (planes.luma, planes.blue, planes.red), planes.tone
     across_planes(arrays, columns, planes.halved, low, tone, begins, shares, _PIL_BITS, lines)
-    return _pass(lines, first - low, weights, 0, True)
+    return _pass(lines, first - low, weights, 0, True)[..., :3]
 
 
 @lru_cache(maxsize=64)
-def _split_taps(size: int, target: int) -> NDArray[np.int16]:
+def _split_taps(size: int, target: int) -> tuple[int, NDArray[np.int16], NDArray[np.int32]]:
     from tsm_ref.kernels.planes import split
 
     return split(_pil_taps(size, target)[1])
