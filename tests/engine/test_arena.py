@@ -2,12 +2,13 @@
 
 from itertools import combinations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import graphs
-from tsm_ref.engine.arena import ALIGNMENT, lifetimes, place, place_values
+from tsm_ref.engine.arena import ALIGNMENT, lifetimes, memory_of, place
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.models import RESNETS, build_mobilenet_v2, build_resnet, build_ts_can, random_weights
 from tsm_ref.passes import optimize
@@ -77,7 +78,7 @@ def test_no_two_live_values_of_a_network_overlap(drawn):
     found = fused.shapes(shapes)
     names = [*(entry.name for entry in fused.inputs), *(node.name for node in fused.nodes)]
     sizes = {name: 4 * _count(found[name][1:]) for name in names}
-    assert overlapping(sizes, lifetimes(fused), place_values(fused, sizes)) == []
+    assert overlapping(sizes, lifetimes(fused), place(sizes, lifetimes(fused))) == []
 
 
 def test_overlaps_would_be_seen():
@@ -90,14 +91,14 @@ def test_a_chain_needs_two_places_however_long_it_is():
     names = [f"v{i}" for i in range(50)]
     links = zip(names, ["x", *names], strict=False)
     graph = relus(*links, outputs=(names[-1],))
-    arena = place_values(graph, dict.fromkeys(["x", *names], 640))
+    arena = place(dict.fromkeys(["x", *names], 640), lifetimes(graph))
     assert arena.size == 2 * 640
 
 
 def test_an_output_is_never_written_over():
     graph = relus(("a", "x"), ("b", "a"), ("c", "b"), ("d", "c"), outputs=("a", "d"))
     sizes = dict.fromkeys("xabcd", 64)
-    arena = place_values(graph, sizes)
+    arena = place(sizes, lifetimes(graph))
     assert all(arena.offsets[name] != arena.offsets["a"] for name in "bcd")
 
 
@@ -121,7 +122,7 @@ def test_an_arena_is_much_smaller_than_its_values_together(graph, shapes, share)
     found = fused.shapes(shapes)
     names = [*(entry.name for entry in fused.inputs), *(node.name for node in fused.nodes)]
     sizes = {name: 4 * _count(found[name][1:]) for name in names}
-    arena = place_values(fused, sizes)
+    arena = place(sizes, lifetimes(fused))
     assert overlapping(sizes, lifetimes(fused), arena) == []
     assert arena.size < share * sum(sizes.values())
 
@@ -131,3 +132,16 @@ def _count(shape) -> int:
     for size in shape:
         result *= size
     return result
+
+
+def test_what_a_step_needs_besides_overlaps_nothing_that_lives_then():
+    graph = relus(("a", "x"), ("b", "a"), ("c", "b"), ("d", "c"), outputs=("d",))
+    shapes, steps = dict.fromkeys("xabcd", (1, 16)), [(node,) for node in graph.nodes]
+    memory = memory_of(graph, shapes, steps, np.dtype("float32"), {"b": 64, "d": 64})
+    for name, room in memory.rooms.items():
+        room[:] = 1
+        alive = [name, *graph.node[name].inputs]
+        assert not any(memory.values[other].any() for other in alive)
+        room[:] = 0
+    assert len(memory.rooms) == 2
+    assert memory.size == 3 * 64  # the rooms lie where values are dead

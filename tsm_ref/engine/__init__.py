@@ -103,7 +103,7 @@ def make_engine(
     if graph.quantised:
         from tsm_ref.engine.on_numba.whole_numbers import WholeNumbersEngine
 
-        return WholeNumbersEngine(graph, weights, threads)
+        return WholeNumbersEngine(graph, weights, threads, again)
     from tsm_ref.engine.on_numba.engine import NumbaEngine
 
     return NumbaEngine(graph, weights, threads, again)

@@ -5,14 +5,17 @@ value an offset in one block so that values alive at the same time never overlap
 values is used again. So a ResNet-50, whose values take 150 MB together, runs in about 40.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections import ChainMap
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.graph import Graph, Node
+from tsm_ref.ops_table import Shape
 
 Steps = Sequence[tuple[Node, ...]]
 """The nodes of a graph as they are carried out: those of a step as one."""
@@ -21,16 +24,32 @@ ALIGNMENT = 64
 """Bytes: one cache line, and one AVX-512 vector."""
 
 
-@dataclass(frozen=True)
-class ArenaMap:
-    """Byte offsets of values in one arena of `size` bytes."""
+Name = TypeVar("Name", bound=Hashable)
 
-    offsets: Mapping[str, int]
+
+@dataclass(frozen=True)
+class ArenaMap(Generic[Name]):
+    """Byte offsets of blocks in one arena of `size` bytes."""
+
+    offsets: Mapping[Name, int]
     size: int
 
     def arena(self) -> NDArray[np.uint8]:
         """The memory: zeros, with a cache line behind them that kernels may read."""
         return np.zeros(self.size + ALIGNMENT, np.uint8)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The arena of a plan as arrays, without the axis of the batch."""
+
+    values: Mapping[str, NDArray[Any]]  # the inputs, and what each step makes
+    rooms: Mapping[str, NDArray[np.uint8]]  # what a step needs besides, by what it makes
+    size: int  # of all in bytes
+
+    def beside(self, weights: Any) -> Mapping[str, NDArray[Any]]:
+        """The values and the weights by name; weights are looked up when they are asked for."""
+        return ChainMap(dict(self.values), weights)
 
 
 def dtype_of(graph: Graph, name: str, real: np.dtype[Any]) -> np.dtype[Any]:
@@ -63,30 +82,45 @@ def lifetimes(graph: Graph, steps: Steps | None = None) -> dict[str, tuple[int, 
     return {name: (born[name], last[name]) for name in born}
 
 
-def place_values(graph: Graph, sizes: Mapping[str, int], steps: Steps | None = None) -> ArenaMap:
-    """Place values of these byte sizes, the largest first, each in the lowest gap that is free.
+def memory_of(
+    graph: Graph, shapes: Mapping[str, Shape], steps: Steps, real: np.dtype[Any],
+    rooms: Mapping[str, int] | None = None,
+) -> Memory:  # fmt: skip
+    """Memory for a graph of these shapes, carried out in these steps.
 
-    (The greedy-by-size strategy of Pisarchyk and Lee 2020.) Those that no step makes, see
-    `lifetimes`, get no place.
+    ``rooms`` are bytes that a step needs while it runs, by the name of the value that it makes.
 
     >>> from tsm_ref.graph import Graph, Input, Node
-    >>> chain = [Node(n, "Relu", (x,)) for n, x in [("a", "x"), ("b", "a"), ("c", "b")]]
-    >>> graph = Graph("chain", (Input("x", ("N",)),), tuple(chain), ("c",), {})
-    >>> place_values(graph, {"a": 100, "b": 100, "c": 100}).size
-    256
+    >>> graph = Graph("g", (Input("x", ("N", 4)),), (Node("y", "Relu", ("x",)),), ("y",), {})
+    >>> shapes, steps = {"x": (1, 4), "y": (1, 4)}, [(graph.nodes[0],)]
+    >>> memory_of(graph, shapes, steps, np.dtype("float32")).values["y"].shape
+    (4,)
     """
+    names = [*(entry.name for entry in graph.inputs), *(nodes[-1].name for nodes in steps)]
+    types = {name: dtype_of(graph, name, real) for name in names}
+    sizes = {n: math.prod(shapes[n][1:]) * types[n].itemsize for n in names}
     alive = lifetimes(graph, steps)
-    return place({name: size for name, size in sizes.items() if name in alive}, alive)
+    at = {nodes[-1].name: step for step, nodes in enumerate(steps)}
+    blocks = {(n, False): size for n, size in sizes.items()}
+    blocks |= {(n, True): size for n, size in (rooms or {}).items()}
+    places = place(blocks, {(n, room): (at[n],) * 2 if room else alive[n] for n, room in blocks})
+    arena = places.arena()
+    found = {key: arena[places.offsets[key] :][:size] for key, size in blocks.items()}
+    values = {n: found[n, False].view(types[n]).reshape(shapes[n][1:]) for n in names}
+    return Memory(values, {n: found[n, True] for n in rooms or {}}, places.size)
 
 
-def place(sizes: Mapping[str, int], alive: Mapping[str, tuple[int, int]]) -> ArenaMap:
+def place(sizes: Mapping[Name, int], alive: Mapping[Name, tuple[int, int]]) -> ArenaMap[Name]:
     """Place blocks of these byte sizes, each needed from a first to a last step.
+
+    The largest first, each in the lowest gap that is free: the greedy-by-size strategy of
+    Pisarchyk and Lee (2020).
 
     >>> place({"a": 64, "b": 64, "c": 64}, {"a": (0, 1), "b": (1, 2), "c": (2, 3)}).size
     128
     """
-    placed: list[tuple[int, int, str]] = []
-    offsets: dict[str, int] = {}
+    placed: list[tuple[int, int, Name]] = []
+    offsets: dict[Name, int] = {}
     for name in sorted(sizes, key=lambda n: (-sizes[n], n)):
         first, last = alive[name]
         offset = 0

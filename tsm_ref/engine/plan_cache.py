@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Self, TypeVar
 
 from tsm_ref.engine.forking import renew_in_children
+from tsm_ref.system import memory
 
 __all__ = ["KEPT", "PlanCache"]
 
@@ -42,6 +43,7 @@ class PlanCache:
                 while len(known) >= KEPT:
                     del known[next(iter(known))]
                 known[key] = make()
+                memory.trim()  # what was needed to make it
             return known[key]
 
     def keys(self, kind: Hashable) -> list[Any]:

@@ -1,9 +1,10 @@
 """The weights of a model as its file had them, kept without the file and nearly without memory."""
 
+import itertools
 import math
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import IO, Any
 
 import numpy as np
@@ -34,6 +35,8 @@ class KeptWeights:
     def __init__(self, weights: Weights) -> None:
         plain = {name: plain_numbers(value) for name, value in weights.items()}
         self._kinds = {name: (value.dtype, value.shape) for name, value in plain.items()}
+        sizes = (value.nbytes + -value.nbytes % _ALIGNED for value in plain.values())
+        self._offsets = dict(zip(plain, itertools.accumulate(sizes, initial=0), strict=False))
         self._file: Any = None
         if sum(value.nbytes for value in plain.values()) >= _LARGE:
             self._file = _written(plain)
@@ -43,22 +46,38 @@ class KeptWeights:
         self._held = held
 
     def __call__(self) -> Weights:
-        """One array per name; those of large networks are read when they are looked at."""
+        """One array per name, made when it is looked at, each time anew."""
+        return _Reading(self._kinds, self._read)
+
+    def _read(self, name: str) -> Array:
         if self._held is not None:
-            return {name: value.copy() for name, value in self._held.items()}
-        found, offset = {}, 0
-        for name, (dtype, shape) in self._kinds.items():
-            size = math.prod(shape) * dtype.itemsize
-            found[name] = np.empty(shape, dtype)
-            if size:
-                mapped = np.memmap(self._file, dtype, "c", offset, shape)
-                found[name] = mapped.view(np.ndarray)
-            offset += size + -size % _ALIGNED
-        return found
+            return self._held[name].copy()
+        dtype, shape = self._kinds[name]
+        if not math.prod(shape):
+            return np.empty(shape, dtype)
+        return np.memmap(self._file, dtype, "c", self._offsets[name], shape).view(np.ndarray)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Go elsewhere with all values."""
         return KeptWeights, ({name: np.array(value) for name, value in self().items()},)
+
+
+class _Reading(Mapping[str, Array]):
+    """Names, and what reads the value of one; nothing is kept."""
+
+    def __init__(self, names: Collection[str], read: Callable[[str], Array]) -> None:
+        self._names, self._read = names, read
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def plain_numbers(values: Array) -> Array:

@@ -131,7 +131,7 @@ class Model:
     @cached_property
     def weights(self) -> Weights:
         """One array per name of ``graph.parameters``: float32, or the whole numbers of a layer."""
-        return self._get_weights()
+        return dict(self._get_weights())
 
     @property
     def precision(self) -> str:

@@ -6,13 +6,14 @@ the user allows more: ``--max-memory``, or the variable ``TSM_REF_MAX_MEMORY``, 
 """
 
 import contextlib
+import ctypes
 import os
 import sys
 from pathlib import Path
 
 from tsm_ref.errors import CheckpointError, TsmError
 
-__all__ = ["allow", "allowed", "available", "check", "peak", "shown"]
+__all__ = ["allow", "allowed", "available", "check", "peak", "shown", "trim"]
 
 VARIABLE = "TSM_REF_MAX_MEMORY"
 SMALLEST = 2 << 30
@@ -93,6 +94,13 @@ def peak() -> int:
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return 0
+
+
+def trim() -> None:
+    """Ask the C library to return freed memory to the system, where it can."""
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if give_back is not None:
+        give_back(0)
 
 
 def allowed() -> int:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tsm_ref.engine.on_numba.weights import PackedWeights
+from tsm_ref.engine.on_numba.weights import LentWeights, PackedWeights
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.kernels.conv import pack_weights
 
@@ -50,3 +50,25 @@ def test_with_a_source_only_small_originals_are_kept(rng):
     assert not reads
     assert (weights.get("large") == plain["large"]).all()
     assert len(reads) == 1
+
+
+def test_large_weights_are_lent_and_all_others_kept(rng):
+    given = {n: rng.integers(-9, 9, s).astype(np.int8) for n, s in SHAPES.items()}
+    given["made"] = given["large"].copy()
+    reads = []
+
+    def again():
+        reads.append(1)
+        return {name: value.copy() for name, value in given.items()}
+
+    lent = LentWeights({**given, "made": given["made"] + 1}, given, again)
+    assert list(lent) == [*SHAPES, "made"]
+    assert len(lent) == 3
+    assert lent["small"] is given["small"]
+    assert (lent["made"] == given["made"] + 1).all()
+    assert not reads
+    assert (lent["large"] == given["large"]).all()
+    assert lent["large"] is not lent["large"]
+    assert len(reads) == 3
+    with pytest.raises(KeyError):
+        lent["other"]

@@ -51,9 +51,11 @@ class BFloat16Engine(WholeNumbersEngine):
         """Every node is a step."""
         return NumpyEngine.joined(self, graph, shapes)
 
-    def step(self, nodes: Sequence[Node], arrays: Mapping[str, Array]) -> Step:
+    def step(
+        self, nodes: Sequence[Node], arrays: Mapping[str, Array], room: Array | None = None
+    ) -> Step:
         """A convolution, and behind it an activation that its kernel does not apply."""
-        run = super().step(nodes, arrays)
+        run = super().step(nodes, arrays, room)
         (node,) = nodes
         own = node.op == "FusedConv" and node.name in self._units
         if not own or node.attr("activation") in ("", "Relu", "Clip"):
@@ -80,7 +82,7 @@ def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Ar
         return None
     kernel, (st, sh, sw), group = weight.shape[2:], node.attr("strides"), node.attr("group")
     flat = kernel[1:] == (1, 1) and (sh, sw) == (1, 1) and not any(node.attr("pads"))
-    source = Source(node, x, kernel, flat, unit=UNIT, slack=pack.slack(sw))
+    source = Source(node, x, kernel, flat, unit=UNIT, slack=pack.slack(sw), room=engine.room)
     joined = flat and not any(node.attr("d")) and st == kernel[0] == 1
     shape = (1, y.shape[1] * y.shape[2], y.shape[3]) if joined else y.shape[1:]
     places = (shape, (st, sh, sw), source.row_bytes, flat, pack.COLUMNS, x.itemsize)

@@ -1,18 +1,18 @@
 """The weights of a network in the forms that kernels read, shared by all of its plans."""
 
-import ctypes
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
 from tsm_ref.graph import Graph
 from tsm_ref.kernels.conv import unpack_weights
+from tsm_ref.system import memory
 
 Array = NDArray[Any]
 
 _LARGE = 1 << 18  # bytes of weights that are not kept twice
+_LENT = 1 << 16  # bytes of weights that are worth being read again
 
 
 class PackedWeights:
@@ -40,7 +40,7 @@ class PackedWeights:
             if form.startswith("direct") or (self.again is not None and size >= _LARGE):
                 del self.plain[name]
                 if size >= _LARGE:
-                    _trim()
+                    memory.trim()
         return self.packed[key]
 
     def get(self, name: str) -> Array:
@@ -57,8 +57,32 @@ class PackedWeights:
         return self.plain[name]
 
 
-def _trim() -> None:
-    """Ask the C library to return freed memory to the system, where it can."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim is not None:
-        trim(0)
+class LentWeights(Mapping[str, Array]):
+    """The parameters of a graph; large ones are read ``again`` whenever they are looked at.
+
+    Those that differ from what was `given` for them are kept, as the small ones are.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Array],
+        given: Mapping[str, Array],
+        again: Callable[[], Mapping[str, Array]],
+    ) -> None:
+        self._again, self._names = again, tuple(weights)
+        self._kept = {
+            name: value
+            for name, value in weights.items()
+            if value is not given.get(name) or value.nbytes < _LENT
+        }
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._kept and name in self._names:
+            return self._again()[name]
+        return self._kept[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

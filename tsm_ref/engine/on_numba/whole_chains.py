@@ -31,6 +31,10 @@ class Packer(Protocol):
 
     crew: Any
 
+    @property
+    def room(self) -> Array | None:
+        """Memory for a copy of what a chain reads, if it needs one."""
+
     def packed(self, node: Node, form: str, make: Callable[[], Array]) -> Array:
         """The weights of a node as its kernel reads them: made once for all plans."""
 
@@ -128,7 +132,7 @@ def inverted_block(engine: Packer, chain: Sequence[Node], arrays: Mapping[str, A
     weight = arrays[first.inputs[1]]
     (_, sh, sw), pads = first.attr("strides"), middle.attr("pads")
     flat = _is_flat(first, weight)
-    source, kept = Source(first, x, weight.shape[2:], flat), _Kept()
+    source, kept = Source(first, x, weight.shape[2:], flat, room=engine.room), _Kept()
     hidden, stride, width = _hidden_size(first, x, weight), middle.attr("strides")[2], y.shape[3]
     count, inputs = blocks.blocks(len(weight)), blocks.blocks(weight[0].size)
     strips = 1 if y.shape[1] >= engine.crew.threads else min(engine.crew.threads, y.shape[2])

@@ -18,6 +18,11 @@ __all__ = ["Source", "Work", "ends", "flip_of", "less_zero"]
 Array = NDArray[Any]
 Kernel = Callable[[int, int], None]
 
+_MULTIPLE = 4
+"""What the sides of a copy may be rounded up to a multiple of."""
+_SLACK = 256
+"""Bytes behind a copy that may be read."""
+
 
 class Work(NamedTuple):
     """A node, ready to run: ``kernel(first, last)`` for all its pieces, after `before`."""
@@ -55,15 +60,33 @@ def ends(node: Node) -> dict[str, Any]:
     }
 
 
+def room_of(node: Node, x: Sequence[int], dtype: np.dtype[Any]) -> int:
+    """Bytes for the copy of an input (C, T, H, W) that `Source` makes for a convolution, at most.
+
+    >>> attrs = {"pads": (0, 1, 1, 0, 1, 1)}
+    >>> room_of(Node("y", "QLinearConv", ("x",), attrs), (2, 1, 4, 4), np.dtype("int8")) - 256
+    162
+    """
+    pads, (channels, frames, height, width) = node.attr("pads"), x
+    if not any(pads) or node.attr("group") == channels > 1:
+        return 0
+    rows, columns = (
+        length + pads[axis] + pads[axis + 3] + _MULTIPLE - 1
+        for axis, length in ((1, height), (2, width))
+    )
+    return int(channels * frames * rows * columns * dtype.itemsize + _SLACK)
+
+
 class Source:
     """Where a layer reads its input: in place, or in a copy with the zero point around it.
 
-    `unit` is what it is packed for, `slack` are the bytes behind it that may be read.
+    `unit` is what it is packed for, `slack` are the bytes behind it that may be read. A copy is
+    made in `room`, if that is large enough; see `room_of`.
     """
 
     def __init__(
         self, node: Node, x: Array, kernel: Sequence[int], flat: bool, multiple: int = 1,
-        unit: Unit = UNIT, slack: int = pack.SLACK,
+        unit: Unit = UNIT, slack: int = pack.SLACK, room: Array | None = None,
     ) -> None:  # fmt: skip
         self._node, self._x, self._kernel, self._unit = node, x, tuple(kernel), unit
         self.flip = flip_of(x)
@@ -79,8 +102,9 @@ class Source:
             above, left, below, right = self._sides
             shape = (channels, frames, above + height + below, left + width + right)
             size = int(np.prod(shape)) * x.itemsize
-            self._memory = np.zeros(size + slack, np.uint8)
-            self._padded = self._memory[:size].view(x.dtype).reshape(shape)
+            if room is None or len(room) < size + slack:
+                room = np.zeros(size + slack, np.uint8)
+            self._padded = room[:size].view(x.dtype).reshape(shape)
         self.values = x if self._padded is None else self._padded
         self.row_bytes = self.values.shape[3] * x.itemsize
         plane = self.values.shape[2] * self.row_bytes

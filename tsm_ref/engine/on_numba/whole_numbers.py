@@ -13,10 +13,11 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.engine.arena import Steps
+from tsm_ref.engine.arena import Steps, dtype_of
 from tsm_ref.engine.exact import factor_of
-from tsm_ref.engine.on_numba import whole_chains
+from tsm_ref.engine.on_numba import whole_chains, whole_inputs
 from tsm_ref.engine.on_numba.crew import Crew
+from tsm_ref.engine.on_numba.weights import LentWeights
 from tsm_ref.engine.on_numba.whole_inputs import Source, Work, ends, flip_of, less_zero
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.on_numpy.ops import STEPS, Step, StepMaker
@@ -44,8 +45,15 @@ class WholeNumbersEngine(NumpyEngine):
 
     name = "numba"
 
-    def __init__(self, graph: Graph, weights: Mapping[str, Array], threads: int = 1) -> None:
-        super().__init__(graph, weights, threads=threads)
+    def __init__(
+        self, graph: Graph, weights: Mapping[str, Array], threads: int = 1,
+        again: Callable[[], Mapping[str, Array]] | None = None,
+    ) -> None:  # fmt: skip
+        given = dict(weights)
+        super().__init__(graph, given, threads=threads)
+        if again is not None:
+            self.weights = LentWeights(self.weights, given, again)
+        self._room: Array | None = None
         self.crew = Crew(threads)
         self._packed: dict[tuple[str, str], Any] = {}
         self._left: dict[str, None] = {}
@@ -90,10 +98,28 @@ class WholeNumbersEngine(NumpyEngine):
         """The nodes of a graph in steps: inverted residual blocks are carried out as one."""
         return whole_chains.joined(graph, shapes, self.weights)
 
-    def step(self, nodes: Sequence[Node], arrays: Mapping[str, Array]) -> Step:
+    @property
+    def room(self) -> Array | None:
+        """Memory for a copy of what is read by the step that is being made, if it needs one."""
+        return self._room
+
+    def rooms(self, graph: Graph, steps: Steps, shapes: Mapping[str, Shape]) -> Mapping[str, int]:
+        """Bytes for the copies with padding that convolutions read."""
+        sizes: dict[str, int] = {}
+        for first, last in ((nodes[0], nodes[-1]) for nodes in steps):
+            if first.op in ("QLinearConv", "FusedConv"):
+                x = first.inputs[0]
+                dtype = dtype_of(graph, x, self.dtype)
+                sizes[last.name] = whole_inputs.room_of(first, shapes[x][1:], dtype)
+        return {name: size for name, size in sizes.items() if size}
+
+    def step(
+        self, nodes: Sequence[Node], arrays: Mapping[str, Array], room: Array | None = None
+    ) -> Step:
         """What carries out the nodes of a step."""
+        self._room = room
         if len(nodes) == 1:
-            return super().step(nodes, arrays)
+            return super().step(nodes, arrays, room)
         work = whole_chains.inverted_block(self, nodes, arrays)
         self._units |= dict.fromkeys([node.name for node in nodes[:3]], work.unit)
         return self._shared(work)
@@ -144,7 +170,7 @@ def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Ar
     if sw > 2:
         return None
     flat = kernel[1:] == (1, 1) and (sh, sw) == (1, 1) and not any(node.attr("pads"))
-    source = Source(node, x, kernel, flat=not any(node.attr("pads")))
+    source = Source(node, x, kernel, flat=not any(node.attr("pads")), room=engine.room)
     joined = flat and not any(node.attr("d")) and st == kernel[0] == 1
     shape = (1, y.shape[1] * y.shape[2], y.shape[3]) if joined else y.shape[1:]
     layer = _planned(engine, node, inputs, y, source, (shape, (st, sh, sw), source.row_bytes, flat))
@@ -218,7 +244,7 @@ def _winograd(
     form: winograd.Form,
 ) -> Work:  # fmt: skip
     x, weight, scale, bias = inputs
-    source = Source(node, x, weight.shape[2:], flat=False, multiple=form.size)
+    source = Source(node, x, weight.shape[2:], flat=False, multiple=form.size, room=engine.room)
     tiles, strides = (y.shape[1], *form.tiles(*y.shape[2:])), (1, form.size, form.size)
     runs, begins = pack.runs_of(tiles, strides, source.row_bytes, flat=False)
     weights = engine.packed(

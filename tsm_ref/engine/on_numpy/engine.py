@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tsm_ref.engine.arena import ArenaMap, Steps, dtype_of, place_values
+from tsm_ref.engine.arena import Memory, Steps, dtype_of, memory_of
 from tsm_ref.engine.inputs import real_arrays
 from tsm_ref.engine.on_numpy.blas import BlasThreads
 from tsm_ref.engine.on_numpy.ops import STEPS, Step, StepMaker
@@ -35,11 +35,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class _Plan:
-    """A graph bound to one input shape: views of the arena, and the steps over them."""
+    """A graph bound to one input shape: its memory, and the steps over it."""
 
-    arrays: Mapping[str, Array]
+    memory: Memory
     steps: Sequence[Step]
-    memory: ArenaMap
 
 
 class NumpyEngine:
@@ -67,7 +66,7 @@ class NumpyEngine:
         self.graph, optimized = optimize(graph, weights)
         self.dtype = np.dtype(dtype)
         self.threads = threads
-        self.weights = {
+        self.weights: Mapping[str, Array] = {
             name: value.astype(self.dtype) if value.dtype.kind == "f" else value
             for name, value in optimized.items()
         }
@@ -87,8 +86,17 @@ class NumpyEngine:
         """How many threads a matrix product may take; its sums depend on their number."""
         return self.threads
 
-    def step(self, nodes: Sequence[Node], arrays: Mapping[str, Array]) -> Step:
-        """What carries out the nodes of a step; `arrays` are their operands and the result."""
+    def rooms(self, graph: Graph, steps: Steps, shapes: Mapping[str, Shape]) -> Mapping[str, int]:
+        """Bytes of the arena that steps need while they run, by the names of their last nodes."""
+        return {}
+
+    def step(
+        self, nodes: Sequence[Node], arrays: Mapping[str, Array], room: Array | None = None
+    ) -> Step:
+        """What carries out the nodes of a step.
+
+        `arrays` are their operands and the result, `room` what `rooms` asks for.
+        """
         (node,) = nodes
         operands = [arrays[name] for name in node.inputs]
         return self.table[node.op](node, operands, arrays[node.name])
@@ -112,11 +120,11 @@ class NumpyEngine:
         results = {name: np.empty(outputs[name], self._dtype(name)) for name in self.graph.outputs}
         for n in range(batch):
             for name, value in arrays.items():
-                np.copyto(plan.arrays[name], value[n], casting="same_kind")
+                np.copyto(plan.memory.values[name], value[n], casting="same_kind")
             for step in plan.steps:
                 step()
             for name, result in results.items():
-                result[n] = plan.arrays[name]
+                result[n] = plan.memory.values[name]
         return results
 
     def plan(self, shapes: Mapping[str, Sequence[int]]) -> _Plan:
@@ -153,16 +161,8 @@ class NumpyEngine:
     def _make_plan(self, inputs: Mapping[str, Shape]) -> _Plan:
         shapes = self.graph.shapes(inputs)
         joined = self.joined(self.graph, shapes)
-        made: list[Any] = [*self.graph.inputs, *(nodes[-1] for nodes in joined)]
-        places = {entry.name: shapes[entry.name][1:] for entry in made}
-        sizes = {
-            name: int(np.prod(shape, dtype=np.int64)) * self._dtype(name).itemsize
-            for name, shape in places.items()
-        }
-        memory = place_values(self.graph, sizes, joined)
-        arena = memory.arena()
-        arrays = dict(self.weights)
-        for name, shape in places.items():
-            block = arena[memory.offsets[name] : memory.offsets[name] + sizes[name]]
-            arrays[name] = block.view(self._dtype(name)).reshape(shape)
-        return _Plan(arrays, [self.step(nodes, arrays) for nodes in joined], memory)
+        rooms = self.rooms(self.graph, joined, shapes)
+        memory = memory_of(self.graph, shapes, joined, self.dtype, rooms)
+        arrays = memory.beside(self.weights)
+        steps = [self.step(nodes, arrays, memory.rooms.get(nodes[-1].name)) for nodes in joined]
+        return _Plan(memory, steps)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.engine.arena import Steps, dtype_of, lowest, place_values
+from tsm_ref.engine.arena import Steps, lowest, memory_of
 from tsm_ref.engine.on_numpy.blas import BlasThreads
 from tsm_ref.engine.on_numpy.frames import folds
 from tsm_ref.engine.on_numpy.ops import Step
@@ -51,7 +51,12 @@ class Maker(Protocol):
     def joined(self, graph: Graph, shapes: Mapping[str, Shape]) -> Steps:
         """The nodes of a graph in steps."""
 
-    def step(self, nodes: Sequence[Node], arrays: Mapping[str, Array]) -> Step:
+    def rooms(self, graph: Graph, steps: Steps, shapes: Mapping[str, Shape]) -> Mapping[str, int]:
+        """Bytes that steps need while they run, by the names of their last nodes."""
+
+    def step(
+        self, nodes: Sequence[Node], arrays: Mapping[str, Array], room: Array | None = None
+    ) -> Step:
         """What carries out the nodes of a step."""
 
 
@@ -70,15 +75,8 @@ class NumpySteps:
         self.threads = engine.blas_threads
         self.places = place_states(line.step, shapes, dtype)
         joined = engine.joined(graph, shapes)
-        known = [*inputs, *(nodes[-1].name for nodes in joined)]
-        held = {name: dtype_of(graph, name, dtype) for name in known}
-        sizes = {n: int(np.prod(shapes[n][1:])) * held[n].itemsize for n in known}
-        memory = place_values(graph, sizes, joined)
-        arena = memory.arena()
-        self.arrays: dict[str, Array] = dict(engine.weights)
-        for name in known:
-            block = arena[memory.offsets[name] : memory.offsets[name] + sizes[name]]
-            self.arrays[name] = block.view(held[name]).reshape(shapes[name][1:])
+        memory = memory_of(graph, shapes, joined, dtype, engine.rooms(graph, joined, shapes))
+        self.arrays, operands = memory.values, memory.beside(engine.weights)
         self._inputs = list(inputs)
         self._steps: list[tuple[int, Callable[[], None] | None, _History | None, Node]] = []
         saved: set[tuple[str, str]] = set()
@@ -91,7 +89,8 @@ class NumpySteps:
                 saved.add(key)
                 self._steps.append((at, None, history, node))
             else:
-                self._steps.append((at, engine.step(nodes, self.arrays), None, node))
+                step = engine.step(nodes, operands, memory.rooms.get(node.name))
+                self._steps.append((at, step, None, node))
 
     def run(
         self, inputs: Mapping[str, Array], memory: Array, banks: NDArray[np.uint8], now: Statuses
