@@ -28,7 +28,7 @@ def drawn(name, rng, shape):
 
 @pytest.mark.parametrize("name", ["worst", "ends", "small", "normal"])
 @pytest.mark.parametrize("k", [1, 2, 37])
-@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("rows", [1, 2])
 def test_steps_stay_within_the_limit_and_add_up(name, k, rows, rng):
     tile = drawn(name, rng, (k, rows, 4))
     groups, weights = steps_of(pack_tile(tile, STEP_BYTES), rows)
@@ -44,5 +44,5 @@ def test_steps_stay_within_the_limit_and_add_up(name, k, rows, rng):
 
 
 def test_weights_like_those_of_a_network_need_few_steps_more(rng):
-    groups, _ = steps_of(pack_tile(drawn("normal", rng, (256, 4, 4)), STEP_BYTES), 4)
-    assert 128 <= len(groups) < 1.2 * 128
+    groups, _ = steps_of(pack_tile(drawn("normal", rng, (256, 2, 4)), STEP_BYTES), 2)
+    assert 128 <= len(groups) < 1.15 * 128

@@ -67,7 +67,8 @@ def test_places_cover_every_output_once(size, form):
     outputs = (3, size, size + 2)
     grid = (3, *form.tiles(size, size + 2))
     strides = (1, form.size, form.size)
-    runs, begins = runs_of(grid, strides, form.size * grid[2] + 2, flat=False)
+    row_bytes, columns = form.size * grid[2] + 2, winograd.COLUMNS
+    runs, begins = runs_of(grid, strides, row_bytes, flat=False, columns=columns)
     seen = np.zeros(np.prod(outputs), int)
     for at, count, rows in winograd.places_of(runs, begins, outputs, form.size):
         for row in range(rows):

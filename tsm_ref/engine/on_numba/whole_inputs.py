@@ -155,3 +155,14 @@ class Source:
         count, size = self._unit.chunks(len(found))
         found += [(-1, 0, 0)] * (count * size * self._unit.group - len(found))
         return np.array(found, np.int64)
+
+    def places(self, frames: int, groups: int, width: int) -> NDArray[np.int64]:
+        """The address of every k at frames of the outputs: (groups, frames, k).
+
+        A group reads `width` channels; what a run begins with is still to be added.
+        """
+        addresses, (channel, time, offset) = self.addresses(), self.inputs(width).T
+        times = np.arange(frames)[:, None] * self._node.attr("strides")[0] + time
+        first = np.arange(groups)[:, None, None] * width
+        found = addresses[np.where(channel < 0, -1, channel + first), times] + offset
+        return np.asarray(found, np.int64)

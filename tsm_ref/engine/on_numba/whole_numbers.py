@@ -173,7 +173,7 @@ def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Ar
     source = Source(node, x, kernel, flat=not any(node.attr("pads")), room=engine.room)
     joined = flat and not any(node.attr("d")) and st == kernel[0] == 1
     shape = (1, y.shape[1] * y.shape[2], y.shape[3]) if joined else y.shape[1:]
-    layer = _planned(engine, node, inputs, y, source, (shape, (st, sh, sw), source.row_bytes, flat))
+    layer = _planned(engine, node, inputs, y, source, (shape, (1, sh, sw), source.row_bytes, flat))
     run = partial(conv.run_integer_convolution, layer)
     return Work(run, layer.panels, source.fill(), source, units.UNIT.name)
 
@@ -189,8 +189,7 @@ def _planned(
     runs, begins = pack.runs_of(*places)
     bias = bias if pack.GROUP == 2 else less_zero(bias, matrix, source.zero)
     return conv.IntegerConvolution(
-        frames=source.addresses(),
-        inputs=source.inputs(weight.shape[1]),
+        places=source.places(places[0][0], group, weight.shape[1]),
         runs=runs,
         begins=begins,
         weights=packed.data,
@@ -199,7 +198,6 @@ def _planned(
         factor=conv.pack_rows(factor_of(node, scale), group),
         y=y.reshape(-1).view(np.uint8),
         columns=int(np.prod(y.shape[1:])),
-        group_inputs=weight.shape[1],
         group_outputs=outputs // group,
         stride=places[1][2],
         flip=source.flip,
@@ -246,7 +244,9 @@ def _winograd(
     x, weight, scale, bias = inputs
     source = Source(node, x, weight.shape[2:], flat=False, multiple=form.size, room=engine.room)
     tiles, strides = (y.shape[1], *form.tiles(*y.shape[2:])), (1, form.size, form.size)
-    runs, begins = pack.runs_of(tiles, strides, source.row_bytes, flat=False)
+    runs, begins = pack.runs_of(
+        tiles, strides, source.row_bytes, flat=False, columns=winograd.COLUMNS
+    )
     weights = engine.packed(
         node,
         f"winograd {form.size}",

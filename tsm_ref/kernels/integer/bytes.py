@@ -7,11 +7,11 @@ have 16 bits.
 
 Nothing can saturate if of the four weights whose products meet in 16 bits the positive ones add up
 to 128 at most, and the negative ones to -128 at least: 255 x 128 < 2^15. So two groups of k share a
-step only if that holds in all rows of a tile, and which two share one is chosen when weights are
-packed: any order of k gives the same sum. A group that breaks the rule by itself is halved: its
-inputs are multiplied twice, by weights that add up to its own. So all weights have a packing, and
-the larger they are the longer it is: up to twice as long, as is the case for none that training
-made.
+step only if that holds in all rows of a tile (of which there are only two for that reason), and
+which two share one is chosen when weights are packed: any order of k gives the same sum. A group
+that breaks the rule by itself is halved: its inputs are multiplied twice, by weights that add up to
+its own. So all weights have a packing, and the larger they are the longer it is: up to twice as
+long, as is the case for none that training made.
 
 A tile is a stream: how many steps it has (int32), 4 bytes of nothing, and of each step where both
 groups of k begin in a panel (two int32, in bytes) and their weights: [first or second][row][4].
@@ -60,24 +60,26 @@ def accumulate(
     with emit.loop(steps, emit.move(stream, emit.integer(HEAD)), *sums) as step:
         place, *totals = step.state
         starts = [builder.sext(emit.load(place, 4 * i, INT32), INT) for i in range(2)]
-        columns = [
-            [emit.load(emit.move(x, start), width * v, bytes_) for v in range(vectors)]
-            for start in starts
+        factors = [
+            [_factor(emit, place, HEAD + 4 * (i * rows + row), bytes_) for i in range(2)]
+            for row in range(rows)
         ]
-        for row in range(rows):
-            factors = []
-            for i in range(2):
-                four = emit.splat(emit.load(place, HEAD + 4 * (i * rows + row), FLOAT))
-                factors.append(builder.bitcast(four, bytes_))
-            for v in range(vectors):
+        for v in range(vectors):
+            columns = [emit.load(emit.move(x, start), width * v, bytes_) for start in starts]
+            for row in range(rows):
                 short = [
-                    builder.call(products, [own[v], factor])
-                    for own, factor in zip(columns, factors, strict=True)
+                    builder.call(products, [own, factor])
+                    for own, factor in zip(columns, factors[row], strict=True)
                 ]
                 wide = builder.call(pairs, [builder.add(*short), ones])
                 totals[row * vectors + v] = builder.add(totals[row * vectors + v], wide)
         step.next = [emit.move(place, emit.integer(HEAD + 8 * rows)), *totals]
     return step.next[0], step.next[1:]
+
+
+def _factor(emit: Emitter, place: Value, offset: int, kind: Any) -> Value:
+    """Four weights, over and over."""
+    return emit.builder.bitcast(emit.splat(emit.load(place, offset, FLOAT)), kind)
 
 
 @compiled()

@@ -30,8 +30,7 @@ _WEIGHT_BYTES = 1 << 17
 class IntegerConvolution(NamedTuple):
     """A layer, ready to run: what `run_integer_convolution` reads."""
 
-    frames: NDArray[np.int64]  # see `pack.pack`
-    inputs: NDArray[np.int64]
+    places: NDArray[np.int64]  # addresses of inputs: (groups, frames, k); see `pack.pack`
     runs: NDArray[np.int64]
     begins: NDArray[np.int64]  # where the runs of each panel begin
     weights: NDArray[np.uint8]  # see `PackedWeights`
@@ -40,7 +39,6 @@ class IntegerConvolution(NamedTuple):
     factor: NDArray[np.float32]
     y: NDArray[np.uint8]  # the bytes of the outputs
     columns: int  # outputs of a channel
-    group_inputs: int  # channels that a group reads
     group_outputs: int  # channels that it makes
     stride: int  # between the inputs of neighbouring outputs
     flip: int  # 128 where the inputs are signed
@@ -64,7 +62,7 @@ def _call(
     """Compute `count` whole tiles to the address `y`."""
     row, weights = tile * ROWS, layer.weights.ctypes.data + layer.starts[g, tile]
     call_tiles(
-        layer.code, x, weights, len(layer.inputs) // GROUP, count,
+        layer.code, x, weights, layer.places.shape[2] // GROUP, count,
         layer.bias[g, row:].ctypes.data, layer.factor[g, row:].ctypes.data, y, y_row, layer.form,
         layer.zero, layer.low, layer.high,
     )  # fmt: skip
@@ -97,7 +95,7 @@ def _tiles(
 @compiled()
 def run_integer_convolution(layer: IntegerConvolution, first: int, last: int) -> None:
     """Compute panels ``first .. last - 1`` of a layer."""
-    groups, tiles, steps = *layer.starts.shape, len(layer.inputs) // GROUP
+    groups, tiles, steps = *layer.starts.shape, layer.places.shape[2] // GROUP
     panel_bytes = steps * STEP_BYTES
     block = max(1, min(last - first, _PACKED_BYTES // panel_bytes))
     packed = np.empty(block * panel_bytes + PANEL_SLACK, np.uint8)
@@ -108,9 +106,9 @@ def run_integer_convolution(layer: IntegerConvolution, first: int, last: int) ->
         for g in range(groups):
             for panel in range(begin, end):
                 pack(
-                    layer.frames, layer.inputs, g * layer.group_inputs, layer.runs,
-                    layer.begins[panel], layer.begins[panel + 1], layer.stride, layer.flip,
-                    layer.input_zero, packed.ctypes.data + (panel - begin) * panel_bytes,
+                    layer.places[g], layer.runs, layer.begins[panel], layer.begins[panel + 1],
+                    layer.stride, layer.flip, layer.input_zero,
+                    packed.ctypes.data + (panel - begin) * panel_bytes,
                 )  # fmt: skip
             for tile in range(0, tiles, tile_block):
                 count = min(tile_block, tiles - tile)

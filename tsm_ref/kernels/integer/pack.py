@@ -8,8 +8,8 @@ The outputs of a panel come in *runs*: pieces of one output row, whose inputs ar
 one input row. A run is written `CHUNK` outputs at a time; what is written too much belongs to
 outputs that are written next, or to nobody. So inputs and panels have `SLACK` bytes behind them.
 
-Where an input lies is told by a table of addresses of frames: [channel][time]. A shift, or padding
-in time, is another address; a frame that is not there is a plane that holds the zero point.
+Where an input lies is told by a table of addresses: [frame of outputs][k]. A shift, or padding in
+time, is another address; a frame that is not there is a plane that holds the zero point.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tsm_ref.kernels.cache import compiled
 from tsm_ref.kernels.integer.tile import SHORT, picked, splat
 from tsm_ref.kernels.integer.units import UNIT
-from tsm_ref.kernels.vector import BYTE, Emitter, Value, address, count, generated
+from tsm_ref.kernels.vector import BYTE, INT, Emitter, Value, address, count, generated
 
 CHUNK = 16
 """Outputs of a run that are written at once."""
@@ -41,11 +41,9 @@ _SHORTS = ir.VectorType(SHORT, CHUNK)
 Places = NDArray[np.int64]
 
 RUN_FIELDS = ("column", "time", "offset")
-"""A row of the table of runs: its first column in the panel, the first input frame that it reads,
-and the byte of that frame's plane from which its first output reads its first tap."""
-
-INPUT_FIELDS = ("channel", "time", "offset")
-"""A row of the table of k: the channel, and the taps as frames and as bytes of a plane."""
+"""A row of the table of runs: its first column in the panel, its frame, and the byte of a plane
+from which its first output reads its first tap. The frame is that of the outputs where it finds
+addresses of inputs, as here; else the first one that is read."""
 
 
 def read_bytes(emit: Emitter, place: Value, stride: int) -> Value:
@@ -70,79 +68,69 @@ def centred(emit: Emitter, values: Value, flip: Value, zero: Value) -> Value:
     return emit.builder.sub(wide, splat(emit, zero, wide.type))
 
 
-def _generate(stride: int) -> Any:
-    def pairs(emit: Emitter, out: Value, flip: Value, zero: Value, *places: Value) -> None:
-        rows = [centred(emit, read_bytes(emit, place, stride), flip, zero) for place in places]
-        _store(emit, interleaved(emit, *rows), out)
+def _chunks(stride: int) -> Any:
+    """``f(places, frame, runs, count, out, steps, flip, zero)`` writes a panel.
 
-    def quads(emit: Emitter, out: Value, flip: Value, zero: Value, *places: Value) -> None:
-        rows = [read_bytes(emit, place, stride) for place in places]
+    It does so group of k after group, as a chunk may reach into the next group; `frame` bytes are
+    from the addresses of a frame to those of the next.
+    """
+
+    def pairs(emit: Emitter, rows: list[Value], flip: Value, zero: Value) -> Value:
+        return interleaved(emit, *(centred(emit, row, flip, zero) for row in rows))
+
+    def quads(emit: Emitter, rows: list[Value], flip: Value, zero: Value) -> Value:
         halves = [interleaved(emit, *rows[i : i + 2]) for i in (0, 2)]
         two = [emit.builder.bitcast(half, _SHORTS) for half in halves]
         four = emit.builder.bitcast(interleaved(emit, *two), ir.VectorType(BYTE, 4 * CHUNK))
-        _store(emit, emit.builder.xor(four, splat(emit, flip, four.type)), out)
+        return emit.builder.xor(four, splat(emit, flip, four.type))
 
-    types = [address, count, count, *[address] * GROUP]
-    return generated(*types)(quads if GROUP == 4 else pairs)
+    def write(
+        emit: Emitter, places: Value, frame: Value, runs: Value, count: Value, out: Value,
+        steps: Value, flip: Value, zero: Value,
+    ) -> None:  # fmt: skip
+        with emit.loop(steps, emit.bytes_at(places), emit.bytes_at(out)) as step:
+            at, to = step.state
+            with emit.loop(count, emit.bytes_at(runs)) as run:
+                (row,) = run.state
+                column, time, offset = (emit.load(row, 8 * i, INT) for i in range(3))
+                inputs = emit.move(at, emit.builder.mul(time, frame))
+                rows = [
+                    read_bytes(emit, emit.add(emit.load(inputs, 8 * i, INT), offset), stride)
+                    for i in range(GROUP)
+                ]
+                value = (quads if GROUP == 4 else pairs)(emit, rows, flip, zero)
+                where = emit.pointer(to, emit.times(column, 4), value.type)
+                emit.builder.store(value, where, align=1)
+                run.next = [emit.move(row, emit.integer(8 * len(RUN_FIELDS)))]
+            step.next = [emit.move(at, emit.integer(8 * GROUP)),
+                         emit.move(to, emit.integer(STEP_BYTES))]  # fmt: skip
+
+    return generated(address, count, address, count, address, count, count, count)(write)
 
 
 def _store(emit: Emitter, value: Value, out: Value) -> None:
     emit.builder.store(value, emit.pointer(emit.bytes_at(out), 0, value.type), align=1)
 
 
-_near, _apart = _generate(1), _generate(2)
-
-if GROUP == 4:
-
-    def _write(out: int, flip: int, zero: int, places: Places, stride: int) -> None:
-        """Write a chunk of a group of k; `places` are the addresses of its inputs."""
-        if stride == 1:
-            _near(out, flip, zero, places[0], places[1], places[2], places[3])
-        else:
-            _apart(out, flip, zero, places[0], places[1], places[2], places[3])
-
-else:
-
-    def _write(out: int, flip: int, zero: int, places: Places, stride: int) -> None:
-        """Write a chunk of a group of k; `places` are the addresses of its inputs."""
-        if stride == 1:
-            _near(out, flip, zero, places[0], places[1])
-        else:
-            _apart(out, flip, zero, places[0], places[1])
-
-
-_write = compiled(inline="always")(_write)
+_near, _apart = _chunks(1), _chunks(2)
 
 
 @compiled()
 def pack(
-    frames: NDArray[np.int64],
-    inputs: NDArray[np.int64],
-    first_channel: int,
-    runs: NDArray[np.int64],
-    first: int,
-    last: int,
-    stride: int,
-    flip: int,
-    zero: int,
-    out: int,
-) -> None:
+    places: Places, runs: NDArray[np.int64], first: int, last: int, stride: int, flip: int,
+    zero: int, out: int,
+) -> None:  # fmt: skip
     """Write one panel, the outputs of runs ``first .. last - 1``, to the address `out`.
 
-    `frames` (channels + 1, time) are addresses, those of its last row of frames without a value.
-    `inputs` (a multiple of `GROUP`, 3) are rows of `INPUT_FIELDS`, `runs` of `RUN_FIELDS`; a
-    channel of -1 stands for none. `first_channel` is added to the channels: that of a group.
+    `places` (frames of outputs, k) are addresses of inputs, k a multiple of `GROUP`; `runs` are
+    rows of `RUN_FIELDS`.
     """
-    nothing = len(frames) - 1
-    places = np.empty(GROUP, np.int64)
-    for step in range(len(inputs) // GROUP):
-        for run in range(first, last):
-            for i in range(GROUP):
-                k = step * GROUP + i
-                channel = inputs[k, 0] + first_channel if inputs[k, 0] >= 0 else nothing
-                frame = frames[channel, runs[run, 1] + inputs[k, 1]]
-                places[i] = frame + inputs[k, 2] + runs[run, 2]
-            _write(out + step * STEP_BYTES + 4 * runs[run, 0], flip, zero, places, stride)
+    frame, steps = 8 * places.shape[1], places.shape[1] // GROUP
+    of, begin = places.ctypes.data, runs[first:].ctypes.data
+    if stride == 1:
+        _near(of, frame, begin, last - first, out, steps, flip, zero)
+    else:
+        _apart(of, frame, begin, last - first, out, steps, flip, zero)
 
 
 @generated(address, address)

@@ -27,9 +27,7 @@ from tsm_ref.kernels.cache import compiled
 from tsm_ref.kernels.integer.conv import pack_tiles
 from tsm_ref.kernels.integer.pack import (
     CHUNK,
-    COLUMNS,
     PANEL_SLACK,
-    STEP_BYTES,
     copy_byte,
     interleaved,
 )
@@ -48,7 +46,8 @@ from tsm_ref.kernels.vector import (
 
 Array = NDArray[Any]
 
-ROWS = PAIRS.rows
+ROWS, COLUMNS = PAIRS.rows, PAIRS.columns
+_STEP_BYTES = 4 * COLUMNS
 
 _SUM_BYTES = 1 << 15  # of the tiles of rows that are transformed together
 _PACKED_BYTES = 1 << 18
@@ -311,7 +310,7 @@ def _transform(layer: IntegerWinograd, panel: int, out: int, point: int) -> None
             time, offset = layer.runs[run, 1], layer.runs[run, 2]
             first = layer.frames[2 * step, time] + offset
             second = layer.frames[min(2 * step + 1, channels), time] + offset
-            place = out + step * STEP_BYTES + 4 * layer.runs[run, 0]
+            place = out + step * _STEP_BYTES + 4 * layer.runs[run, 0]
             how = (place, point, layer.flip, layer.input_zero, layer.row_bytes, first, second)
             narrow = layer.width <= HALF * layer.size
             if layer.size == 2 and narrow:
@@ -373,7 +372,7 @@ def _finish(
 def run_integer_winograd(layer: IntegerWinograd, first: int, last: int) -> None:
     """Compute panels ``first .. last - 1`` of a layer."""
     points, tiles, steps = layer.weights.shape[:3]
-    point = steps * STEP_BYTES + PANEL_SLACK  # what is written too much is nobody's
+    point = steps * _STEP_BYTES + PANEL_SLACK  # what is written too much is nobody's
     panel_bytes = points * point
     block = max(1, min(last - first, _PACKED_BYTES // panel_bytes))
     packed = np.empty(block * panel_bytes, np.uint8)
