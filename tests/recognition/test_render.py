@@ -38,6 +38,9 @@ def test_json_fits_its_schema(tour: Recognition) -> None:
     assert len(tree["sampling"]["indices"]) == len(tree["sampling"]["times"])
     assert tree["model"]["profile"]["shift"]["rule"] == "online_double"
     assert [s["label"] for s in tree["segments"]][1] == "pan right"
+    times = [tree["input"]["duration"], tree["input"]["frame_rate"]]
+    times += [segment[edge] for segment in tree["segments"] for edge in ("start", "end")]
+    assert times == [round(number, 6) for number in times]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A block of a video file is destroyed: it is refused, or what decodes is used and that is said."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,6 +145,23 @@ def test_a_capture_may_begin_anywhere(
         assert source.warnings == (
             "the video begins in the middle: what precedes a key picture is left out",
         )
+
+
+@pytest.mark.parametrize("name", ["a.flv", "a.ts", "a.mkv"])
+def test_what_decodes_of_a_file_that_was_cut_does_not_depend_on_the_threads(
+    make_clip: Make, name: str
+) -> None:
+    """And is what FFmpeg decodes with one."""
+    path = make_clip(name, moving(), codec="libx264", **YUV)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 5])
+    expected = 0
+    with av.open(str(path)) as container:
+        for packet in container.demux(video=0):
+            with contextlib.suppress(av.FFmpegError):
+                expected += len(packet.decode())
+    for threads in (1, 2, 3):
+        with frames(path, allow_partial=True, threads=threads) as source:
+            assert len(list(source)) == expected
 
 
 def test_two_files_do_not_hear_each_other(make_clip: Make) -> None:

@@ -238,7 +238,7 @@ def test_a_changing_size_is_resized_to_the_first_and_said(make_clip: Make) -> No
         ("gray", None),
         ("yuv420p10le", "10 bits"),
         ("gray16le", "16 bits"),
-        ("yuva420p", "transparency"),
+        ("yuva420p", None),
         ("bgr0", None),
     ],
 )

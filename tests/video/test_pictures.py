@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tsm_ref.errors import VideoError
-from tsm_ref.video.pictures import Look, Orientation, Painter, picture_warnings
+from tsm_ref.video.pictures import Look, Orientation, Painter, picture_warnings, transparent
 
 IMAGE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
@@ -48,6 +48,54 @@ def test_the_matrix_comes_from_the_side_data() -> None:
     assert Orientation.of(Fake(side_data=[Data(matrix)])).degrees == 90
     assert Orientation.of(Fake(side_data=[Data(matrix[:8])])) == Orientation()
     assert Orientation.of(Fake(side_data=[])) == Orientation()
+
+
+@pytest.mark.parametrize(
+    ("matrix", "said"),
+    [
+        ((0, 0, 0, 0, 0, 0, 0, 0, 0), "leaves nothing of the picture"),
+        ((0, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30), "leaves nothing of the picture"),
+        ((1 << 16, 1 << 16, 0, 1 << 16, 1 << 16, 0, 0, 0, 1 << 30), "leaves nothing"),
+        ((-(1 << 31),) * 9, "leaves nothing of the picture"),
+        ((1 << 16, 1 << 15, 0, 0, 1 << 16, 0, 0, 0, 1 << 30), "not a multiple of 90"),
+        ((1 << 16, 0, 1 << 20, 0, 1 << 16, 0, 0, 0, 1 << 30), "not a multiple of 90"),
+        ((1 << 17, 0, 0, 0, 1 << 17, 0, 9 << 16, 0, 1 << 30), None),  # larger, and moved
+    ],
+)
+def test_a_matrix_that_is_none_of_the_eight_is_said(
+    matrix: tuple[int, ...], said: str | None
+) -> None:
+    class Data(bytes):
+        type = Fake(name="DISPLAYMATRIX")
+
+    plain = Fake(name="gray", components=[Fake(bits=8, is_alpha=False)])
+    picture = Fake(
+        side_data=[Data(struct.pack("=9i", *matrix))], format=plain, width=3, height=2, color_trc=1
+    )
+    look = Look.at(picture, None)
+    assert [said in text for text in look.warnings] == ([True] if said else [])
+    assert look.orientation.upright
+    np.testing.assert_array_equal(look.orientation.apply(IMAGE), IMAGE)
+
+
+@pytest.mark.parametrize("name", ["bgra", "rgba", "argb", "abgr", "yuva420p", "gbrap", "ya8"])
+def test_transparency_is_said_where_there_is_some(name: str) -> None:
+    av = pytest.importorskip("av")
+    image = np.full((6, 10, 4), 255, np.uint8)
+    opaque = av.VideoFrame.from_ndarray(image, format="rgba").reformat(format=name)
+    image[3, 7, 3] = 0
+    holed = av.VideoFrame.from_ndarray(image, format="rgba").reformat(format=name)
+    assert (transparent(opaque), transparent(holed)) == (False, True)
+    said: list[str] = []
+    painter, look = Painter(av, said.append), Look.at(opaque, None)
+    assert look.warnings == ()
+    for picture in (opaque, holed, holed, opaque):
+        painter.upright(picture, look)
+    assert said == [f"the transparency of {name} is dropped"] == list(Look.at(holed, None).warnings)
+
+
+def test_transparency_that_cannot_be_told_is_said() -> None:
+    assert transparent(Fake(format=Fake(name="rgba64le")))
 
 
 def test_size_follows_the_picture() -> None:
@@ -99,4 +147,4 @@ def test_a_picture_of_unknown_colours_is_a_bad_video() -> None:
     painter._scaler = Scaler()
     look = Look((2, 2), Orientation(), "yuv420p", Fraction(1), ())
     with pytest.raises(VideoError, match="cannot be turned into RGB"):
-        painter.upright(None, look)
+        painter.upright(Fake(format=Fake(name="yuv420p")), look)

@@ -9,7 +9,7 @@ import pytest
 from tests.video.conftest import picture
 from tsm_ref.errors import UsageError, VideoError
 from tsm_ref.live import open_source
-from tsm_ref.video import open_clip, read_wanted
+from tsm_ref.video import open_clip, read_wanted, stills
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -111,6 +111,52 @@ def test_an_animated_webp_is_shown_by_its_delays(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:400])
     with pytest.raises(VideoError):
         open_clip(path).survey()
+
+
+def test_an_animated_webp_is_decoded_once_where_it_is_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.webp"
+    images = [Image.fromarray(picture(i)) for i in range(4)]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=40, lossless=True)
+    loaded: list[int] = []
+    load = stills._load
+    monkeypatch.setattr(stills, "_load", lambda image, at: (loaded.append(at), load(image, at)))
+    for most, expected in ((stills.MOST_BYTES, [*range(4)]), (2 * 32 * 48 * 3, [*range(4), 2, 3])):
+        monkeypatch.setattr(stills, "MOST_BYTES", most)
+        clip = open_clip(path)
+        got = read_wanted(clip, clip.survey(), range(4))
+        np.testing.assert_array_equal(got.pixels, np.stack([picture(i) for i in range(4)]))
+        assert loaded == expected
+        loaded.clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "holed"),
+    [(name, holed) for name in ("a.webp", "a.apng", "clip") for holed in (None, 0, 2)]
+    + [("a.gif", None), ("a.gif", 0)],  # Pillow writes no later one into a GIF
+)
+def test_transparency_is_said_where_there_is_some(
+    tmp_path: Path, name: str, holed: int | None
+) -> None:
+    images = []
+    for i in range(4):
+        pixels = np.dstack([picture(i * 20), np.full((32, 48), 255, np.uint8)])
+        pixels[10:20, 5:30, 3] = 0 if i == holed else 255
+        images.append(Image.fromarray(pixels))
+    path = tmp_path / name
+    if name == "clip":
+        path.mkdir()
+        for i, image in enumerate(images):
+            image.save(path / f"{i}.png")
+    else:
+        how = {"lossless": True} if name == "a.webp" else {"disposal": 2}
+        kind = "PNG" if name == "a.apng" else None
+        more = {"save_all": True, "append_images": images[1:], "duration": 40, **how}
+        images[0].save(path, kind, **more)
+    clip = open_clip(path, fps=25 if name == "clip" else None)
+    said = read_wanted(clip, clip.survey(), range(4)).info.warnings
+    assert ["transparency" in text for text in said] == ([] if holed is None else [True])
 
 
 def test_an_array_is_a_clip() -> None:

@@ -48,8 +48,8 @@ def as_tree(result: Recognition) -> dict[str, Any]:
             "pixel_aspect": float(video.pixel_aspect),
             "interlaced": video.interlaced,
             "pixel_format": video.pixel_format,
-            "frame_rate": video.frame_rate,
-            "duration": video.duration,
+            "frame_rate": _rounded(video.frame_rate),
+            "duration": _rounded(video.duration),
             "frame_count": video.frame_count,
             "frames_decoded": result.frames_decoded,
             "repairs": [asdict(repair) for repair in video.repairs],
@@ -118,8 +118,16 @@ def _answer(result: Recognition, head: str) -> dict[str, Any]:
     return {
         "predictions": [asdict(prediction) for prediction in answer.predictions],
         "clips": list(_clips(result, head)),
-        "segments": [asdict(segment) for segment in answer.segments],
+        "segments": [
+            asdict(segment) | {"start": _rounded(segment.start), "end": _rounded(segment.end)}
+            for segment in answer.segments
+        ],
     }
+
+
+def _rounded(number: float | None) -> float | None:
+    """Seconds, or frames a second, to a millionth."""
+    return None if number is None else round(number, 6)
 
 
 def _clips(result: Recognition, head: str) -> Iterator[dict[str, Any]]:
@@ -130,8 +138,8 @@ def _clips(result: Recognition, head: str) -> Iterator[dict[str, Any]]:
         order = np.argsort(-chances, kind="stable").tolist()
         told = {*order[: len(whole)], *whole}
         yield {
-            "start": round(float(times.min()), 6),
-            "end": round(float(times.max()), 6),
+            "start": _rounded(float(times.min())),
+            "end": _rounded(float(times.max())),
             "top": [
                 {
                     "index": k,

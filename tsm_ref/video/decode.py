@@ -70,7 +70,7 @@ class VideoFile:
         self._kept: Kept | None = None
         self._from_memory = False
         self._av = _import_av()
-        self._painter = Painter(self._av)
+        self._painter = Painter(self._av, self.warn)
         self._lies = os.path.isfile(self._name)  # what comes live may let us wait
         if self._lies and (missing := containers.check_structure(self._name)):
             self._damaged(f"the file is cut, {missing} bytes are missing at its end")
@@ -83,7 +83,8 @@ class VideoFile:
             self._check_size(context.width, context.height)
             context.options = {"max_pixels": str(2 * max_pixels), "err_detect": _NOTICED}
             context.thread_count = threads
-            context.thread_type = "FRAME" if threads > 1 else "SLICE"
+            # Threads that each decode a picture give up what follows a damaged one at the end.
+            context.thread_type = "FRAME" if threads > 1 and not allow_partial else "SLICE"
             self.clock = self.new_clock()
         except BaseException:
             self.close()

@@ -2,7 +2,8 @@
 
 import math
 import struct
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Self
 
@@ -16,6 +17,14 @@ from tsm_ref.video.planes import Planes, planes_of
 _HDR_CURVES = {16: "PQ (SMPTE 2084)", 18: "HLG (ARIB STD-B67)"}  # ITU-T H.273, table 3
 
 
+_OPACITY = {
+    **dict.fromkeys(("bgra", "rgba"), (0, 4, 3)),
+    **dict.fromkeys(("abgr", "argb"), (0, 4, 0)),
+    **dict.fromkeys(("yuva420p", "yuva422p", "yuva444p", "gbrap"), (3, 1, 0)),
+    "ya8": (0, 2, 1),
+}
+"""Where a pixel says how opaque it is: the plane, the bytes of a pixel in it, and which of them."""
+
 MOST_ASPECT = 10
 """The most that a pixel may be wider than high, or higher than wide."""
 
@@ -25,7 +34,8 @@ class Orientation:
     """The nearest of the eight ways to lay a picture down: transposed, then mirrored.
 
     In other words: where `mirrored`, left and right change places, and then it is turned clockwise
-    by `degrees`, a multiple of 90. `inexact` says that the matrix itself is none of the eight.
+    by `degrees`, a multiple of 90. `inexact` says that the matrix itself is none of the eight, and
+    `void` that it would leave nothing of the picture, which is shown as it is stored.
     """
 
     transpose: bool = False
@@ -34,13 +44,14 @@ class Orientation:
     degrees: int = 0
     mirrored: bool = False
     inexact: bool = False
+    void: bool = False
 
     @classmethod
     def from_matrix(cls, a: float, b: float, c: float, d: float) -> Self:
         """The orientation of a display matrix that moves (x, y) to (a x + c y, b x + d y).
 
-        x points right and y down, as pixels do. Source: ISO/IEC 14496-12, 8.3.2, and FFmpeg's
-        display side data.
+        x points right and y down, as pixels do. How large it draws the picture does not matter.
+        Source: ISO/IEC 14496-12, 8.3.2, and FFmpeg's display side data.
 
         >>> Orientation.from_matrix(0, 1, -1, 0).degrees  # x goes down, y goes left
         90
@@ -48,6 +59,8 @@ class Orientation:
         >>> mirror.mirrored, mirror.degrees
         (True, 0)
         """
+        if a * d == b * c:
+            return cls(void=True)
         mirrored = a * d - b * c < 0
         transpose = abs(b) + abs(c) > abs(a) + abs(d)
         kept = (abs(b), abs(c)) if transpose else (abs(a), abs(d))
@@ -67,9 +80,15 @@ class Orientation:
         """The orientation of a decoded picture (an ``av.VideoFrame``), upright without a matrix."""
         for data in picture.side_data:
             if data.type.name == "DISPLAYMATRIX" and len(bytes(data)) == 36:
-                a, b, _, c, d = struct.unpack("=9i", bytes(data))[:5]
-                return cls.from_matrix(a, b, c, d)
+                a, b, u, c, d, v, *_ = struct.unpack("=9i", bytes(data))
+                found = cls.from_matrix(a, b, c, d)
+                return replace(found, inexact=found.inexact or bool(u or v))  # in perspective
         return cls()
+
+    @property
+    def upright(self) -> bool:
+        """Whether pictures are stored as they are shown."""
+        return not (self.transpose or self.flip_x or self.flip_y)
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height as shown.
@@ -110,7 +129,11 @@ class Look:
     def at(cls, picture: Any, pixel_aspect: Fraction | None) -> Self:
         """The look of a decoded picture whose stream names this shape of its pixels, or none."""
         turned, found = Orientation.of(picture), picture_warnings(picture)
-        if turned.inexact:
+        if turned.void:
+            found.append(
+                "the display matrix leaves nothing of the picture: it is shown as it is stored"
+            )
+        elif turned.inexact:
             found.append(
                 "the display rotation is not a multiple of 90 degrees: the nearest is used"
             )
@@ -140,25 +163,48 @@ def picture_warnings(picture: Any) -> list[str]:
     bits = max(component.bits for component in layout.components)
     if bits > 8:
         found.append(f"the samples of {bits} bits ({layout.name}) are rounded to 8")
-    if any(component.is_alpha for component in layout.components):
-        found.append(f"the transparency of {layout.name} is dropped")
+    if any(component.is_alpha for component in layout.components) and transparent(picture):
+        found.append(_dropped(layout.name))
     curve = _HDR_CURVES.get(int(getattr(picture, "color_trc", 0)))
     if curve is not None:
         found.append(f"the HDR transfer curve {curve} is kept as it is, without tone mapping")
     return found
 
 
+def transparent(picture: Any) -> bool:
+    """Whether some pixel of a picture with transparency lets through what is behind it.
+
+    True where that cannot be told; decoders give even opaque GIF files such pictures.
+    """
+    where = _OPACITY.get(picture.format.name)
+    if where is None:
+        return True
+    plane, step, first = where
+    bytes_of = picture.planes[plane]
+    rows = np.frombuffer(bytes_of, np.uint8).reshape(bytes_of.height, bytes_of.line_size)
+    return bool(rows[:, first : step * picture.width : step].min() < 255)
+
+
+def _dropped(name: str) -> str:
+    return f"the transparency of {name} is dropped"
+
+
 class Painter:
     """Turns decoded pictures into upright RGB, in one thread: FFmpeg's scaler is set up but once.
 
-    To set it up, with threads of its own, costs more than to scale a small picture.
+    To set it up, with threads of its own, costs more than to scale a small picture. What a picture
+    loses that the first did not is told to `warn`.
     """
 
-    def __init__(self, av: Any) -> None:
+    def __init__(self, av: Any, warn: Callable[[str], None] = lambda message: None) -> None:
         self._av, self._scaler = av, av.video.reformatter.VideoReformatter()
+        self._warn, self._opaque = warn, True
 
     def upright(self, picture: Any, look: Look) -> NDArray[np.uint8]:
         """A picture of the size of the first (H, W, 3); raises `VideoError` for unknown colours."""
+        if self._opaque and picture.format.name in _OPACITY and transparent(picture):
+            self._opaque = False
+            self._warn(_dropped(picture.format.name))
         try:
             rgb = self._scaler.reformat(picture, *look.coded, "rgb24", threads=1)
         except self._av.FFmpegError as error:
@@ -167,6 +213,6 @@ class Painter:
 
     def planes_or_upright(self, picture: Any, look: Look) -> Planes | NDArray[np.uint8]:
         """The planes of a picture where that is the same picture, else as `upright`."""
-        same = look.orientation == Orientation() and (picture.width, picture.height) == look.coded
+        same = look.orientation.upright and (picture.width, picture.height) == look.coded
         planes = planes_of(self._av, picture) if same else None
         return self.upright(picture, look) if planes is None else planes

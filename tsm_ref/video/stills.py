@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.errors import MissingDependency, UsageError, VideoError
 from tsm_ref.video.clips import Clip, FileClip
+from tsm_ref.video.kept import MOST_BYTES
 from tsm_ref.video.source import ASSUMED_RATE, Frame, Pixels, VideoInfo
 from tsm_ref.video.surveys import MAX_FRAMES, Survey
 
@@ -196,7 +197,9 @@ class FolderClip:
     def _picture(self, index: int) -> Pixels:
         file = self._files[index]
         try:
-            pixels = _read(file)
+            pixels, lost = _read(file)
+            if lost:
+                self._warn("the transparency of frames is dropped")
         except VideoError as error:
             if not self._partial or self._last is None:
                 raise
@@ -223,31 +226,40 @@ class FolderClip:
 
 
 class WebPClip(FileClip):
-    """A `Clip` in an animated WebP file, by its delays."""
+    """A `Clip` in an animated WebP file, by its delays; decoded once, if it is not too large."""
+
+    _known: Survey | None = None
+    _kept: dict[int, Pixels]
 
     def survey(self, *, decode: bool | None = None) -> Survey:
-        """What it holds; all of it is decoded once."""
-        delays, size, mode = [], (0, 0), ""
+        """What it holds; all of it is decoded."""
+        delays, size, mode, lost = [], (0, 0), "", False
+        self._kept = {}
         with _opened(Path(self._path)) as image:
             size, mode = image.size, image.mode
             for index in range(getattr(image, "n_frames", 1)):
                 if index >= MAX_FRAMES:
                     raise VideoError(f"it holds more than {MAX_FRAMES} frames, the most accepted")
                 _load(image, index)
+                lost = lost or _transparent(image)
+                if 3 * size[0] * size[1] * (len(self._kept) + 1) <= MOST_BYTES:
+                    self._kept[index] = np.asarray(image.convert("RGB"))
                 delays.append(max(int(image.info.get("duration", 0)), 0) / 1000 or 1 / ASSUMED_RATE)
         starts = np.cumsum([0.0, *delays])
         rate = len(delays) / float(starts[-1])
-        lost = ("the transparency of WebP is dropped",) if mode == "RGBA" else ()
-        info = _info(os.fspath(self._path), "webp", size, mode.lower(), len(delays), rate, lost)
-        self._times = starts[:-1]
-        return Survey(info, self._times, decoded=True)
+        said = ("the transparency of WebP is dropped",) if lost else ()
+        info = _info(os.fspath(self._path), "webp", size, mode.lower(), len(delays), rate, said)
+        self._known = Survey(info, starts[:-1], decoded=True)
+        return self._known
 
     def open(self) -> Any:
         """Show it from its first frame."""
-        times = self.survey().times
-        image = _pillow().open(self._path)
+        times = (self._known or self.survey()).times
+        image, kept = _pillow().open(self._path), self._kept
 
         def picture(index: int) -> Pixels:
+            if index in kept:
+                return kept.pop(index)
             _load(image, index)
             return np.asarray(image.convert("RGB"))
 
@@ -344,14 +356,21 @@ def _number(file: Path) -> int | None:
     return int(found[0]) if found else None
 
 
-def _read(file: Path) -> Pixels:
-    """A picture as RGB; samples of 16 bits lose the lower eight."""
+def _read(file: Path) -> tuple[Pixels, bool]:
+    """A picture as RGB, and whether that drops transparency; samples of 16 bits lose the lower."""
     with _opened(file) as image:
         _load(image, 0)
         if image.mode.startswith("I"):
             grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-            return np.repeat(grey[:, :, None], 3, axis=2)
-        return np.asarray(image.convert("RGB"))
+            return np.repeat(grey[:, :, None], 3, axis=2), False
+        return np.asarray(image.convert("RGB")), _transparent(image)
+
+
+def _transparent(image: Any) -> bool:
+    """Whether some pixel of a loaded picture lets through what is behind it."""
+    if not image.has_transparency_data:
+        return False
+    return bool(image.convert("RGBA").getchannel("A").getextrema()[0] < 255)
 
 
 def _opened(file: Path) -> Any:
