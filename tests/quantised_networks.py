@@ -11,8 +11,12 @@ def steps(role, scale, zero):
     return {f"{role}_scale": scale, f"{role}_zero_point": zero}
 
 
-def network(fill="zero", causal=False, dtype="uint8", channels=8):
-    """(graph, weights): clips (N, 3, T, H, W) to logits per frame (N, 5, T)."""
+def network(fill="zero", causal=False, dtype="uint8", channels=8, litert=False):
+    """(graph, weights): clips (N, 3, T, H, W) to logits per frame (N, 5, T).
+
+    ``litert``: sums and means are rounded as LiteRT does.
+    """
+    xnnpack, tflite = ({"rule": rule} if litert else {} for rule in ("xnnpack", "tflite"))
     zero = 7 if dtype == "uint8" else -20
     middle = {"dtype": dtype, **steps("y", 0.03, zero)}
     out = {"dtype": "int8", **steps("y", 0.05, 3)}
@@ -28,19 +32,19 @@ def network(fill="zero", causal=False, dtype="uint8", channels=8):
              {"d": d, "fill": fill, "x_zero_point": zero}),
         Node("conv", "QLinearConv", ("shift", "w1", "s1", "b1"), {**same, **x, **out}),
         Node("sum", "QLinearAdd", ("stem", "conv"),
-             {**x, **steps("other", 0.05, 3), **middle, "low": zero}),
+             {**x, **steps("other", 0.05, 3), **middle, "low": zero, **xnnpack}),
         Node("time", "QLinearConv", ("sum", "w2", "s2", "b2"),
              {"pads": (1, 0, 0, 1, 0, 0), "group": 2, **x, **out}),
         Node("max", "MaxPool", ("time",), {"kernel_shape": (3, 3, 3), "pads": (1, 1, 1) * 2}),
         Node("depth", "QLinearConv", ("max", "w3", "s3", "b3"),
              {**same, **add, **middle, "group": channels, "strides": (1, 2, 2)}),
         Node("mean", "QLinearAveragePool", ("depth",),
-             {"kernel_shape": (1, 2, 2), "pads": (0, 1, 1, 0, 0, 0), **x, **middle}),
-        Node("gate", "QLinearGlobalAveragePool", ("mean",), {**x, **out}),
+             {"kernel_shape": (1, 2, 2), "pads": (0, 1, 1, 0, 0, 0), **x, **middle, **tflite}),
+        Node("gate", "QLinearGlobalAveragePool", ("mean",), {**x, **out, **xnnpack}),
         Node("table", "LookUp", ("gate", "t"), middle),
         Node("product", "QLinearMul", ("mean", "table"),
              {**x, **steps("other", 0.03, zero), **out}),
-        Node("pool", "QLinearGlobalAveragePool", ("product",), {**add, **middle}),
+        Node("pool", "QLinearGlobalAveragePool", ("product",), {**add, **middle, **xnnpack}),
         Node("flat", "Flatten", ("pool",)),
         Node("hidden", "QLinearMatMul", ("flat", "w4", "s4", "b4"), {**x, **out}),
         Node("back", "DequantizeLinear", ("hidden",), add),

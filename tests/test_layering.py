@@ -58,7 +58,7 @@ INSIDE = {
         "_arrays",
         "_windows folds rounding",
         "detection ops pool quantised",
-        "dynamic shift",
+        "dynamic litert shift",
         "spatial",
         "blocks bounds",
     ),

@@ -94,6 +94,8 @@ SHAPES = [
     ("QLinearMul", [X, X], WHOLE | {"other_scale": 0.5}, X),
     ("QLinearAveragePool", [X], WHOLE | POOL, (2, 6, 8, 7, 5)),
     ("QLinearGlobalAveragePool", [X], WHOLE, (2, 6, 8, 1, 1)),
+    ("QLinearGlobalAveragePool", [X], WHOLE | {"rule": "xnnpack"}, (2, 6, 8, 1, 1)),
+    ("QLinearAdd", [X, X], WHOLE | {"other_scale": 0.5, "rule": "xnnpack"}, X),
     ("LookUp", [X, (256,)], {"dtype": "uint8"}, X),
     ("DynamicQuantizeConv", [X, (9, 6, 1, 3, 3), (9,)], PADS, (2, 9, 8, 14, 10)),
     ("DynamicQuantizeConv", [X, (9, 6, 1, 3, 3), (9,), (9,)], PADS, (2, 9, 8, 14, 10)),
@@ -118,6 +120,10 @@ def test_an_op_of_which_nothing_is_said_does_not_stream():
 
 
 REFUSED = [
+    ("QLinearAdd", [X, X], WHOLE | {"other_scale": 0.5, "rule": "tflite"}, "cannot be added by"),
+    ("QLinearAdd", [X, X], WHOLE | {"other_scale": 1e9, "rule": "xnnpack"}, "cannot be added by"),
+    ("QLinearAveragePool", [X], WHOLE | POOL | PADS | {"rule": "xnnpack"}, "without padding"),
+    ("QLinearGlobalAveragePool", [X], WHOLE | {"rule": "tflite", "y_scale": 9.0}, "in the steps"),
     ("Conv", [(2, 6, 8), (9, 6, 1, 3, 3)], {}, r"the input must be \(N, C, T, H, W\), not"),
     ("Conv", [X, (9, 6, 3, 3)], {}, "the weight must be"),
     ("Conv", [X, (9, 5, 1, 3, 3)], {}, "cannot read 6 channels"),

@@ -14,6 +14,9 @@ Attrs = Mapping[str, Any]
 REQUIRED: Any = object()
 """The default of an attribute that a node must give."""
 
+RULES = ("onnxruntime", "xnnpack", "tflite")
+"""Who rounds sums and means of whole numbers in this way."""
+
 
 def no_macs(inputs: Shapes, output: Shape, attrs: Attrs) -> int:
     """No products: an op that only moves, compares or adds."""
@@ -240,6 +243,32 @@ def quantised_linear_shape(inputs: Shapes, attrs: Attrs) -> Shape:
     output = linear_shape((x, weight, bias), attrs)
     _channel_scales(scale, weight)
     return output
+
+
+def whole_sum_shape(inputs: Shapes, attrs: Attrs) -> Shape:
+    """As `broadcast`; XNNPACK adds values whose scales are not too far from each other."""
+    rule = attrs.get("rule", RULES[0])
+    scales = [attrs[f"{role}_scale"] for role in ("x", "other")]
+    near = all(2.0**-10 <= scale / attrs["y_scale"] < 2.0**8 for scale in scales)
+    if rule == "tflite" or (rule == "xnnpack" and not near):
+        raise ValueError(f"values of the scales {scales} cannot be added by the rule {rule!r}")
+    return broadcast(inputs, attrs)
+
+
+def whole_pool_shape(inputs: Shapes, attrs: Attrs) -> Shape:
+    """That of a pool; not every rule knows padding, or steps of the result that are other ones."""
+    rule = attrs.get("rule", RULES[0])
+    padded = any(attrs.get("pads", ())) or attrs.get("ceil_mode", False)
+    if rule == "xnnpack" and padded:
+        raise ValueError("the rule 'xnnpack' is for means without padding")
+    if rule == "tflite" and (attrs.get("count_include_pad", False) or _rescales(attrs)):
+        raise ValueError("the rule 'tflite' is for means in the steps of what they are taken of")
+    return (pool_shape if "kernel_shape" in attrs else global_pool_shape)(inputs, attrs)
+
+
+def _rescales(attrs: Attrs) -> bool:
+    steps = [(attrs[f"{role}_scale"], attrs.get(f"{role}_zero_point", 0)) for role in ("x", "y")]
+    return steps[0] != steps[1]
 
 
 def dynamic_conv_shape(inputs: Shapes, attrs: Attrs) -> Shape:

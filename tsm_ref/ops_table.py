@@ -23,6 +23,7 @@ from tsm_ref.op_rules import (
     KEEPING,
     POOL_ATTRS,
     REQUIRED,
+    RULES,
     Attrs,
     Shape,
     Shapes,
@@ -54,6 +55,8 @@ from tsm_ref.op_rules import (
     softmax_shape,
     spatial_shift_shape,
     squeeze_shape,
+    whole_pool_shape,
+    whole_sum_shape,
     window_sizes,
 )
 
@@ -156,6 +159,7 @@ ATTRIBUTES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "max": _NUMBER,
     "dtype": _one_of(*INTEGERS, *REAL),
     "precision": _one_of("float32", "bfloat16"),
+    "rule": _one_of(*RULES),
     **dict.fromkeys(("x_scale", "other_scale", "y_scale"), _SCALE),
     **dict.fromkeys(("x_zero_point", "other_zero_point", "y_zero_point", "low", "high"), _BYTE),
 }
@@ -253,6 +257,8 @@ _DYNAMIC: dict[str, Any] = {
 _X: dict[str, Any] = {"x_scale": REQUIRED, "x_zero_point": 0}
 _Y: dict[str, Any] = {"dtype": REQUIRED, "y_scale": 1.0, "y_zero_point": 0}
 _CLAMP: dict[str, Any] = {"low": -128, "high": 255}
+_RULE: dict[str, Any] = {"rule": RULES[0]}
+_PAIR: dict[str, Any] = _X | {"other_scale": REQUIRED, "other_zero_point": 0} | _Y | _CLAMP
 
 OPS: Mapping[str, Op] = {
     "Conv": Op(
@@ -355,25 +361,17 @@ OPS: Mapping[str, Op] = {
         in_time=FRAME,
         **_SUMS,
     ),
-    **dict.fromkeys(
-        ("QLinearAdd", "QLinearMul"),
-        Op(
-            ("x", "other"),
-            broadcast,
-            _X | {"other_scale": REQUIRED, "other_zero_point": 0} | _Y | _CLAMP,
-            in_time=FRAME,
-            **_WHOLE,
-        ),
-    ),
+    "QLinearAdd": Op(("x", "other"), whole_sum_shape, _PAIR | _RULE, in_time=FRAME, **_WHOLE),
+    "QLinearMul": Op(("x", "other"), broadcast, _PAIR, in_time=FRAME, **_WHOLE),
     "QLinearAveragePool": Op(
         ("x",),
-        pool_shape,
-        POOL_ATTRS | {"count_include_pad": False} | _X | _Y | _CLAMP,
+        whole_pool_shape,
+        POOL_ATTRS | {"count_include_pad": False} | _X | _Y | _CLAMP | _RULE,
         in_time=WINDOW,
         **_WHOLE,
     ),
     "QLinearGlobalAveragePool": Op(
-        ("x",), global_pool_shape, _X | _Y | _CLAMP, in_time=FRAME, **_WHOLE
+        ("x",), whole_pool_shape, _X | _Y | _CLAMP | _RULE, in_time=FRAME, **_WHOLE
     ),
     "DynamicQuantizeConv": Op(
         ("x", "weight", "scale", "bias?"), dynamic_conv_shape, CONV_ATTRS, conv_macs, **_DYNAMIC
@@ -409,7 +407,9 @@ OPS: Mapping[str, Op] = {
                         ``low .. high``; real if ``dtype`` is float32. ``scale`` is that of the
                         weights, per output channel
 ``QLinearMatMul``       the same as a layer per frame: (N, C, T) -> (N, K, T)
-``QLinearAdd``, ...     as the op without ``QLinear``, from whole numbers to whole numbers
+``QLinearAdd``, ...     as the op without ``QLinear``, from whole numbers to whole numbers; sums and
+                        means are rounded by the ``rule`` of ONNX Runtime, or of LiteRT (that of
+                        ``xnnpack``, or its own; `tsm_ref.reference.litert`)
 ``DynamicQuantize...``  a layer of reals that rounds them to uint8 by the range of the clip, sums
                         whole numbers, and gives reals (`tsm_ref.reference.dynamic`)
 ``LookUp``              any function of one value: ``table[x - least value of its type]``

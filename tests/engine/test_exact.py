@@ -47,6 +47,33 @@ def test_a_stream_gives_what_the_clip_gives(engine, causal, fill):
     np.testing.assert_array_equal(found, made.run(x)["logits"].swapaxes(1, 2))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_sums_and_means_as_litert_rounds_them(engine, dtype):
+    graph, weights = network(dtype=dtype, litert=True)
+    graph = graph.with_outputs([node.name for node in graph.nodes if node.name != "shift"])
+    expected = run_oracle(graph, weights, clip(), np.float32)
+    found = make_engine(graph, weights, engine).run(clip())
+    plain = run_oracle(
+        network(dtype=dtype)[0].with_outputs(graph.outputs), weights, clip(), np.float32
+    )
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, name)
+    for name in ("sum", "mean", "gate"):  # as near as steps of whole numbers are
+        away = np.abs(expected[name].astype(int) - plain[name])
+        assert away.max() <= (2 if name == "gate" else 1)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_stream_of_what_litert_rounds(engine):
+    graph, weights = network(causal=True, litert=True)
+    made = make_engine(graph, weights, engine)
+    x, stream = clip(9), Stream(made, 2)
+    parts = [stream.steps(x["x"][:, :, t : t + 3]) for t in (0, 3, 6)] + [stream.flush()]
+    found = np.concatenate([part for part in parts if part is not None], axis=1)
+    np.testing.assert_array_equal(found, made.run(x)["logits"].swapaxes(1, 2))
+
+
 def test_a_shift_fills_with_the_zero_point():
     graph, weights = network()
     shifted = graph.with_outputs(["stem", "shift"])

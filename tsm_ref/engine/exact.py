@@ -16,7 +16,8 @@ of a ``QLinearConv`` has to compute, for every output channel c and place:
 
 A ``QLinearAdd`` behind it may be computed at once, from the 8-bit result of step 3: two products
 and a sum of float32, each rounded by itself (`tsm_ref.reference.quantised.qlinear_add`), then
-step 3 again. That is two roundings to 8 bits; leaving one out is another network.
+step 3 again. That is two roundings to 8 bits; leaving one out is another network. A ``rule`` of
+LiteRT replaces all of that (`tsm_ref.reference.litert`).
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tsm_ref.graph import Node
-from tsm_ref.reference import dynamic, quantised
+from tsm_ref.reference import dynamic, litert, quantised
 
 __all__ = ["FORMULAS", "factor_of"]
 
@@ -50,6 +51,12 @@ def _finished(node: Node, acc: Array, scale: Array) -> Array:
 def _requantized(node: Node, v: Array) -> Array:
     zero, dtype, low, high = (node.attr(n) for n in ("y_zero_point", "dtype", "low", "high"))
     return quantised.requantize(v, zero, dtype, low, high)
+
+
+def _with_zero(node: Node, v: Array) -> Array:
+    """As `_requantized`, of what has its zero point already (`tsm_ref.reference.litert`)."""
+    dtype, low, high = (node.attr(n) for n in ("dtype", "low", "high"))
+    return quantised.requantize(v, 0, dtype, low, high)
 
 
 def _steps(node: Node, role: str) -> tuple[float, int]:
@@ -83,16 +90,36 @@ def _pair(function: Formula) -> Formula:
     return apply
 
 
+_by_onnxruntime = _pair(quantised.qlinear_add)
+
+
+def _add(node: Node, x: Array, other: Array) -> Array:
+    if node.attr("rule") != "xnnpack":
+        return _by_onnxruntime(node, x, other)
+    steps = (_steps(node, role) for role in ("x", "other", "y"))
+    return _with_zero(node, litert.xnnpack_add(x, other, *steps))
+
+
 def _average_pool(node: Node, x: Array) -> Array:
-    kernel, stride = (node.attr(n) for n in ("kernel_shape", "strides"))
-    rest = (_pads(node), node.attr("ceil_mode"), node.attr("count_include_pad"))
-    how = (_steps(node, "x"), node.attr("y_scale"), kernel, stride, *rest)
-    return _requantized(node, quantised.qlinear_average(x, *how))
+    kernel, stride, ceil_mode = (node.attr(n) for n in ("kernel_shape", "strides", "ceil_mode"))
+    how = (kernel, stride, _pads(node), ceil_mode, node.attr("count_include_pad"))
+    return _mean(node, x, *how)
 
 
 def _global_average_pool(node: Node, x: Array) -> Array:
-    how = (_steps(node, "x"), node.attr("y_scale"), (1, *x.shape[3:]))
-    return _requantized(node, quantised.qlinear_average(x, *how))
+    return _mean(node, x, (1, *x.shape[3:]))
+
+
+def _mean(node: Node, x: Array, kernel: Any, *how: Any) -> Array:
+    """The means of windows by the rule that the node says."""
+    rule, steps = node.attr("rule"), _steps(node, "x")
+    if rule == "xnnpack":
+        v = litert.xnnpack_mean(x, steps, _steps(node, "y"), kernel, *how[:1])
+        return _with_zero(node, v)
+    if rule == "tflite":
+        return _with_zero(node, litert.tflite_mean(x, kernel, *how[:3]))
+    v = quantised.qlinear_average(x, steps, node.attr("y_scale"), kernel, *how)
+    return _requantized(node, v)
 
 
 def _dynamic_conv(
@@ -115,7 +142,7 @@ FORMULAS: Mapping[str, Formula] = {
     "DequantizeLinear": lambda node, x: quantised.dequantize_linear(x, *_steps(node, "x")),
     "QLinearConv": _conv,
     "QLinearMatMul": _matmul,
-    "QLinearAdd": _pair(quantised.qlinear_add),
+    "QLinearAdd": _add,
     "QLinearMul": _pair(quantised.qlinear_mul),
     "QLinearAveragePool": _average_pool,
     "QLinearGlobalAveragePool": _global_average_pool,

@@ -21,6 +21,7 @@ from tsm_ref.kernels.integer import loops as loops_of_integers
 from tsm_ref.kernels.loops import CIRCULAR, REPLICATE, ZERO
 from tsm_ref.ops_table import OPS, PARAMETER_ROLES
 from tsm_ref.reference.dynamic import F32, dynamic_steps
+from tsm_ref.reference.litert import add_factors, mean_terms
 from tsm_ref.reference.quantised import combined_scale, limits
 
 __all__ = ["LOOPS", "TABLE", "LoopsEngine"]
@@ -139,8 +140,9 @@ def _finish(node: Node, sums: Array, scale: Array, dims: Sequence[int]) -> Array
     return v if node.attr("dtype") == "float32" else _requantize(node, v)
 
 
-def _requantize(node: Node, v: Array) -> Array:
-    zero, dtype = node.attr("y_zero_point"), node.attrs["dtype"]
+def _requantize(node: Node, v: Array, zero: int | None = None) -> Array:
+    """Step 3; the zero point is that of the node, unless what is rounded has it already."""
+    zero, dtype = node.attr("y_zero_point") if zero is None else zero, node.attrs["dtype"]
     least, most = limits(dtype)
     low, high = max(least, node.attrs.get("low", least)), min(most, node.attrs.get("high", most))
     return loops_of_integers.requantize(v, zero, low, high).astype(dtype)
@@ -197,11 +199,20 @@ def _operands(y: Array, x: Array, other: Array) -> list[Array]:
 
 def _qlinear_add(node: Node, y: Array, x: Array, other: Array) -> Array:
     x, other = _operands(y, x, other)
+    if node.attr("rule") == "xnnpack":
+        return _xnnpack_add(node, x, other)
     scale = node.attr("y_scale")
     gains = [combined_scale(node.attr(f"{role}_scale"), 1.0, scale)[()] for role in ("x", "other")]
     zeros = (node.attr("x_zero_point"), node.attr("other_zero_point"))
     v = loops_of_integers.add(x, zeros[0], gains[0], other, zeros[1], gains[1])
     return _requantize(node, v)
+
+
+def _xnnpack_add(node: Node, x: Array, other: Array) -> Array:
+    factors = add_factors(*(node.attr(f"{role}_scale") for role in ("x", "other", "y")))
+    zeros = (node.attr("x_zero_point"), node.attr("other_zero_point"))
+    steps = loops_of_integers.add_by_shift(x, zeros[0], other, zeros[1], *factors)
+    return _requantize(node, steps)
 
 
 def _qlinear_mul(node: Node, y: Array, x: Array, other: Array) -> Array:
@@ -218,12 +229,26 @@ def _qlinear_average(node: Node, y: Array, x: Array) -> Array:
     else:
         names = ("kernel_shape", "strides", "pads", "count_include_pad")
         how = tuple(node.attr(name) for name in names)
-    sums, counts = loops_of_integers.average(x, node.attr("x_zero_point"), *how, _sizes(y))
+    rule = node.attr("rule")
+    zero = node.attr("x_zero_point") if rule == "onnxruntime" else 0
+    sums, counts = loops_of_integers.average(x, zero, *how, _sizes(y))
+    if rule == "tflite":
+        return _requantize(node, loops_of_integers.divide(sums, counts), zero=0)
+    if rule == "xnnpack":
+        return _xnnpack_mean(node, sums, counts)
     share = np.float32(node.attr("y_scale")) * counts.astype(np.float32)
     factors = np.broadcast_to(np.float32(node.attr("x_scale")) / share, sums.shape)
     # One mean per place, so every place is a channel of its own.
     v = loops_of_integers.scale_sums(sums.reshape(1, -1, 1), factors.reshape(-1))
     return _requantize(node, v.reshape(sums.shape))
+
+
+def _xnnpack_mean(node: Node, sums: Array, counts: Array) -> Array:
+    steps = ((node.attr(f"{role}_scale"), node.attr(f"{role}_zero_point")) for role in ("x", "y"))
+    factors, offsets = (np.broadcast_to(v, sums.shape) for v in mean_terms(counts, *steps))
+    v = loops_of_integers.scale_sums(sums.reshape(1, -1, 1), factors.reshape(-1))
+    moved = loops_of_integers.add_offsets(v, offsets.reshape(1, -1, 1))
+    return _requantize(node, moved.reshape(sums.shape), zero=0)
 
 
 def _quantize(node: Node, y: Array, x: Array) -> Array:

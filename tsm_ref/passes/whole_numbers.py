@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tsm_ref import reference as ref
 from tsm_ref.graph import Graph, Node, ValueType
 from tsm_ref.ops_table import ACTIVATIONS, SUMS
-from tsm_ref.reference import quantised
+from tsm_ref.reference import litert, quantised
 
 __all__ = ["Rounded", "lowered", "whole_numbers"]
 
@@ -47,6 +47,9 @@ MEANS = {
     "GlobalAveragePool": "QLinearGlobalAveragePool",
 }
 
+LITERT_RULES = {"ADD": "xnnpack", "MEAN": "xnnpack", "AVERAGE_POOL_2D": "tflite"}
+"""Who rounds a sum or a mean of TensorFlow Lite when LiteRT computes it."""
+
 
 @dataclass(frozen=True)
 class Rounded:
@@ -60,7 +63,10 @@ class Rounded:
 
 
 def whole_numbers(
-    graph: Graph, weights: Weights, rounded: Mapping[str, Rounded] | None = None
+    graph: Graph,
+    weights: Weights,
+    rounded: Mapping[str, Rounded] | None = None,
+    makers: Mapping[str, str] | None = None,
 ) -> tuple[Graph, dict[str, Array]]:
     """Let layers between quantised values compute with whole numbers; the rest stays as it is.
 
@@ -69,7 +75,9 @@ def whole_numbers(
     numbers; maxima and shifts are taken of the whole numbers; any other function of one value
     becomes a ``LookUp``. Values that are outputs, or that others read too, stay real. A ``Conv`` or
     ``Linear`` of quantised values is one of whole numbers if ``rounded`` knows how its weights and
-    its bias were rounded, the bias to steps of the product of both scales.
+    its bias were rounded, the bias to steps of the product of both scales. ``makers`` are the
+    operations of TensorFlow Lite that are rounded in a ``QuantizeLinear``, by its name: they follow
+    the rules of LiteRT (`tsm_ref.reference.litert`).
 
     >>> from tsm_ref.graph import Input
     >>> steps = {"y_scale": 0.5, "y_zero_point": 3, "dtype": "uint8"}
@@ -80,14 +88,17 @@ def whole_numbers(
     >>> [node.op for node in found.nodes]
     ['QuantizeLinear', 'LookUp']
     """
-    return lowered(graph, weights, rounded)[:2]
+    return lowered(graph, weights, rounded, makers)[:2]
 
 
 def lowered(
-    graph: Graph, weights: Weights, rounded: Mapping[str, Rounded] | None = None
+    graph: Graph,
+    weights: Weights,
+    rounded: Mapping[str, Rounded] | None = None,
+    makers: Mapping[str, str] | None = None,
 ) -> tuple[Graph, dict[str, Array], Mapping[str, tuple[str, ValueType]]]:
     """As `whole_numbers`, and the whole numbers behind each real value that has some, by name."""
-    work = _Pass(graph, dict(weights), rounded or {})
+    work = _Pass(graph, dict(weights), rounded or {}, makers or {})
     for node in graph.nodes:
         work.node(node)
     result = work.result()
@@ -101,6 +112,7 @@ class _Pass:
     graph: Graph
     weights: dict[str, Array]
     rounded: Mapping[str, Rounded]
+    makers: Mapping[str, str]
     nodes: dict[str, Node] = field(default_factory=dict)
     whole: dict[str, tuple[str, ValueType]] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
@@ -196,8 +208,18 @@ class _Pass:
             return
         low, high = _ends(chain, node)
         steps = {name: node.attr(name) for name in ("dtype", "y_scale", "y_zero_point")}
-        attrs = {**made.attrs, **steps, "low": low, "high": high}
+        attrs = {**made.attrs, **steps, **self._rule(made, node), "low": low, "high": high}
         self._add(replace(made, name=node.name, attrs=attrs))
+
+    def _rule(self, made: Node, node: Node) -> Mapping[str, str]:
+        """Who rounds a sum or a mean, if it is LiteRT."""
+        rule = LITERT_RULES.get(self.makers.get(node.name, ""))
+        if rule is None or made.op not in (PAIRS["Add"], *MEANS.values()):
+            return {}
+        scales = [made.attrs.get("x_scale"), made.attrs.get("other_scale"), node.attr("y_scale")]
+        if made.op == PAIRS["Add"] and not litert.adds(*scales):
+            return {}
+        return {"rule": rule}
 
     def _computed(self, maker: Node, node: Node) -> Node | None:
         """The op of whole numbers that stands for a real one, but for its last attributes."""
@@ -225,7 +247,9 @@ class _Pass:
             self.renamed[node.name] = x
             return
         table = f"{node.name}.table"
-        self.weights[table] = _table(dtype, steps, chain, node)
+        maker = self.makers.get(node.name, "")
+        found = _litert_table(dtype, steps, chain, node, maker)
+        self.weights[table] = _table(dtype, steps, chain, node) if found is None else found
         self._add(Node(node.name, "LookUp", (x, table), dict(node.attrs)))
 
     def _type_of(self, name: str) -> str:
@@ -279,10 +303,35 @@ _FUNCTIONS: Mapping[str, Any] = {
 }
 
 
+def _every(dtype: str) -> Array:
+    least, most = quantised.limits(dtype)
+    return np.arange(least, most + 1).astype(dtype)
+
+
+def _litert_table(
+    dtype: str, steps: ValueType, chain: Sequence[Node], node: Node, maker: str
+) -> Array | None:
+    """As `_table`, by the formula of LiteRT for an operation; None where that is ours."""
+    x, y = (steps.scale, steps.zero_point), (node.attr("y_scale"), node.attr("y_zero_point"))
+    how, alpha = (_every(dtype), x, y), 1.0
+    if maker == "LEAKY_RELU" and chain:
+        alpha = chain[0].attr("alpha")
+    if maker == "HARD_SWISH":
+        found = litert.tflite_hard_swish(*how)
+    elif maker in ("LEAKY_RELU", "QUANTIZE") and litert.converts(x[0], y[0], alpha):
+        found = litert.xnnpack_leaky_relu(*how, alpha)
+    elif maker in ("QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1"):
+        found = litert.tflite_rescale(*how)
+    else:
+        return None
+    least, most = quantised.limits(node.attr("dtype"))
+    low, high = _ends([n for n in chain if n.op in CLAMPS], node)
+    return np.clip(found, max(low, least), min(high, most)).astype(node.attr("dtype"))
+
+
 def _table(dtype: str, steps: ValueType, chain: Sequence[Node], node: Node) -> Array:
     """What every value of a type becomes; in float64, which no processor's exponential changes."""
-    least, most = quantised.limits(dtype)
-    values = np.arange(least, most + 1).astype(dtype)
+    values = _every(dtype)
     real = quantised.dequantize_linear(values, steps.scale, steps.zero_point).astype(np.float64)
     for activation in chain:
         real = _FUNCTIONS[activation.op](activation, real)

@@ -272,11 +272,33 @@ def qlinear_average(
     >>> qlinear_average(x, (0.5, 1), 0.25, kernel=3)
     array([[[4.]]], dtype=float32)
     """
-    x = _whole(x, "x", TYPES)
     x_scale, x_zero = x_steps
+    how = (kernel, stride, padding, ceil_mode, count_include_pad)
+    acc, count = window_sums(x, x_zero, *how)
+    return np.asarray(acc.astype(F32) * (F32(x_scale) / (F32(y_scale) * count.astype(F32))))
+
+
+def window_sums(
+    x: ArrayLike,
+    zero_point: int,
+    kernel: Size,
+    stride: Size = 1,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = False,
+) -> tuple[Array, Array]:
+    """The sums of ``x - zero_point`` over every window, and of how many places they are.
+
+    Shapes: x (N, C, ...) -> (N, C, ...) and (1, 1, ...), as `qlinear_average`.
+
+    >>> sums, counts = window_sums(np.array([[[1, 2, 6]]], np.uint8), 1, kernel=2, padding=1)
+    >>> sums.tolist(), counts.tolist()
+    ([[[0, 1, 6, 5]]], [[[1, 2, 2, 1]]])
+    """
+    x = _whole(x, "x", TYPES)
     where = windows(x.shape[2:], kernel, stride, padding, 1, ceil_mode)
     acc = np.zeros((*x.shape[:2], *where.out), np.int64)
-    for _, read in where.taps(where.pad(x.astype(np.int64) - x_zero, 0)):
+    for _, read in where.taps(where.pad(x.astype(np.int64) - zero_point, 0)):
         acc += read
     inside = where.pad(np.ones((1, 1, *x.shape[2:]), np.int64), 0)
     if count_include_pad:
@@ -286,7 +308,7 @@ def qlinear_average(
     count = np.zeros((1, 1, *where.out), np.int64)
     for _, read in where.taps(inside):
         count += read
-    return np.asarray(acc.astype(F32) * (F32(x_scale) / (F32(y_scale) * count.astype(F32))))
+    return acc, count
 
 
 def look_up(x: ArrayLike, table: ArrayLike) -> Array:

@@ -48,6 +48,17 @@ def test_what_is_read_back_gives_the_same_bits(tmp_path, dtype, fill) -> None:
     ]
 
 
+def test_what_litert_rounds_is_read_back_and_told(tmp_path) -> None:
+    graph, weights = network(litert=True)
+    with pytest.warns(UserWarning, match="4 sums and means are rounded as LiteRT does"):
+        export_onnx(graph, weights, tmp_path / "m.onnx", sizes=SIZES)
+    found = tsm_ref.load(tmp_path / "m.onnx", engine="numpy")
+    expected = NumpyEngine(graph, weights).run(clip())["logits"]
+    np.testing.assert_array_equal(found.run(clip())["logits"], expected)
+    rules = [node.attr("rule") for node in found.graph.nodes if "rule" in node.attrs]
+    assert rules == ["xnnpack", "tflite", "xnnpack", "xnnpack"]
+
+
 @pytest.mark.parametrize(("architecture", "causal"), [("resnet18", False), ("mobilenetv2", True)])
 def test_networks_survive_conversion_bit_for_bit(tmp_path, architecture, causal) -> None:
     model = small(architecture, causal)

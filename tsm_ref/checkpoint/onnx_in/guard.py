@@ -21,6 +21,9 @@ from tsm_ref.errors import CheckpointError, MissingDependency
 Array = NDArray[Any]
 Dim = int | str
 
+ROUNDED_AS = "tsm_ref.rounded_as/"
+"""What our own files keep under this and a name: which operation of LiteRT rounds to that value."""
+
 MAX_FILE = 2**31
 MAX_NODES = 100_000
 FIRST_OPSET = 7
@@ -63,6 +66,7 @@ class OnnxModel:
 
     ``inputs`` are those that a caller gives, with their declared sizes (a name where one is open);
     ``constants`` the initializers, half precision widened; ``storage`` names their types.
+    ``makers`` are the operations of TensorFlow Lite that made values of whole numbers, by name.
     """
 
     name: str
@@ -78,6 +82,7 @@ class OnnxModel:
     metadata: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
     sha256: str = ""
+    makers: Mapping[str, str] = field(default_factory=dict)
 
 
 def import_onnx() -> Any:
@@ -139,6 +144,11 @@ def model_of(
         storage="+".join(dict.fromkeys(reader.float_types)) or "float32",
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         metadata={entry.key: entry.value for entry in model.metadata_props},
+        makers={
+            entry.key.removeprefix(ROUNDED_AS): entry.value
+            for entry in model.metadata_props
+            if entry.key.startswith(ROUNDED_AS)
+        },
         size=model.ByteSize() + sum(values.nbytes for values in constants.values()),
     )
 

@@ -171,12 +171,12 @@ def _result(model: OnnxModel, assumption: Assumption, found: Finished) -> Import
         {name: w.shape for name, w in weights.items()},
     )
     made = Imported(graph, weights, inputs, outputs, found.states)
-    return _in_whole_numbers(made, found) if graph.quantised else made
+    return _in_whole_numbers(made, found, model.makers) if graph.quantised else made
 
 
-def _in_whole_numbers(made: Imported, found: Finished) -> Imported:
+def _in_whole_numbers(made: Imported, found: Finished, makers: Mapping[str, str]) -> Imported:
     """A network that computes with whole numbers where it can; its states are theirs."""
-    graph, weights, whole = lowered(made.graph, made.weights, found.steps)
+    graph, weights, whole = lowered(made.graph, made.weights, found.steps, makers)
     states = tuple(_of_whole(state, whole) for state in made.states)
     shifted = {node.inputs[0] for node in graph.select("TemporalShift")}
     if not shifted.issuperset(state.value for state in states):

@@ -1,12 +1,13 @@
 """Export of any graph of ours to ONNX: over clips, or one frame at a time with named state."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from tsm_ref.checkpoint.disk import StrPath, write_whole
-from tsm_ref.checkpoint.onnx_in.guard import import_onnx
+from tsm_ref.checkpoint.onnx_in.guard import ROUNDED_AS, import_onnx
 from tsm_ref.checkpoint.onnx_out.in_time import Validity
 from tsm_ref.checkpoint.onnx_out.rules import write_nodes
 from tsm_ref.checkpoint.onnx_out.writer import Writer
@@ -39,7 +40,8 @@ def export_onnx(
 
     ``sizes`` binds the named dimensions of the graph; the batch "N" stays open unless it is bound,
     all others must be ("T", "H", "W"; MIT's 8, 224 and 224 are no default here). Inputs and outputs
-    have the names, shapes and layout of the graph, NCTHW. A ``profile`` is kept in the file.
+    have the names, shapes and layout of the graph, NCTHW. A ``profile`` is kept in the file. What
+    is rounded as LiteRT does is a warning, as ONNX cannot say it: a runtime may be a step away.
 
     Raises `UsageError` for a dimension without size, for an opset below 14 or above the newest that
     the onnx package knows, and so the newest that is read, `GraphError`
@@ -70,7 +72,7 @@ def export_onnx(
     for name in graph.outputs:
         if writer.row_name(name) != name:
             writer.node("Identity", [writer.natural(name)], name)
-    data = writer.model(graph.name, inputs, outputs, _metadata(profile))
+    data = writer.model(graph.name, inputs, outputs, _metadata(profile, writer.makers))
     if path is not None:
         write_whole(path, data)
     return data
@@ -121,7 +123,7 @@ def export_onnx_stream(
     for i, (name, state) in enumerate(states.items()):
         writer.node("Identity", [kept[name]], f"state_out_{i}")
         outputs[f"state_out_{i}"] = (writer.batch, *_state_shape(writer, state))
-    metadata = _metadata(profile)
+    metadata = _metadata(profile, writer.makers)
     if validity is not None:
         inputs |= {VALID: (writer.batch,), f"state_in_{len(states)}": (writer.batch, step.delay)}
         outputs[f"state_out_{len(states)}"] = (writer.batch, step.delay)
@@ -185,5 +187,13 @@ def _checked(opset: int) -> int:
     return opset
 
 
-def _metadata(profile: Profile | None) -> dict[str, str]:
-    return {} if profile is None else {PROFILE_KEY: profile.to_json()}
+def _metadata(profile: Profile | None, makers: Mapping[str, str]) -> dict[str, str]:
+    """What is kept beside the graph: a profile, and what it cannot say of rounding."""
+    kept = {} if profile is None else {PROFILE_KEY: profile.to_json()}
+    if makers:
+        warnings.warn(
+            f"{len(makers)} sums and means are rounded as LiteRT does, which ONNX cannot say: "
+            "another runtime may be one step of 8 bits away in each",
+            stacklevel=3,
+        )
+    return kept | {ROUNDED_AS + name: maker for name, maker in makers.items()}

@@ -15,6 +15,7 @@ from tsm_ref.checkpoint.onnx_out.writer import Writer
 from tsm_ref.errors import GraphError, UsageError
 from tsm_ref.graph import Node, ValueType
 from tsm_ref.ops_table import OPS, SUMS
+from tsm_ref.passes.whole_numbers import LITERT_RULES
 from tsm_ref.reference.quantised import combined_scale, limits
 
 __all__ = ["REALS", "dequantized", "layer_of_reals", "look_up", "quantized"]
@@ -36,6 +37,9 @@ REALS: Mapping[str, str] = {
     "QLinearGlobalAveragePool": "GlobalAveragePool",
 }
 """The ops of whole numbers, and what they are of reals."""
+
+MAKERS = {(rule, maker == "ADD"): maker for maker, rule in LITERT_RULES.items()}
+"""The operations of LiteRT by their rule, and by whether they are sums."""
 
 
 def quantized(writer: Writer, name: str, real: str, steps: ValueType) -> None:
@@ -98,6 +102,9 @@ def layer_of_reals(
     rules[op](writer, Node(name, op, tuple(inputs), attrs), weights)
     if steps.quantised:
         quantized(writer, node.name, _clamped(writer, node, name, rules, weights), steps)
+        rounded_as = MAKERS.get((node.attrs.get("rule", ""), node.op == "QLinearAdd"))
+        if rounded_as:
+            writer.makers[writer.rows[node.name]] = rounded_as
 
 
 def _clamped(writer: Writer, node: Node, value: str, rules: Rules, weights: Weights) -> str:

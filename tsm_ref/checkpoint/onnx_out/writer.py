@@ -20,7 +20,8 @@ class Writer:
     """Collects the nodes of an ONNX graph.
 
     ``shapes`` are those of our graph for one clip. A value is kept as the name of its tensor of
-    rows; `natural` gives the tensor in the layout of our graph.
+    rows; `natural` gives the tensor in the layout of our graph. ``makers`` are the operations of
+    LiteRT that values are rounded as, which ONNX cannot say.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Writer:
         self.nodes: list[Any] = []
         self.tensors: dict[str, Array] = {}
         self.scales: dict[str, Array] = {}
+        self.makers: dict[str, str] = {}
         self._naturals: dict[str, str] = {}
         self._names = set(shapes)
         self._outputs = outputs

@@ -7,7 +7,8 @@ whole numbers become the reals that they stand for.
 TensorFlow Lite rounds a sum to 8 bits in one of two ways. XNNPACK, which LiteRT uses unless told
 otherwise, multiplies float32(sum) by a float32 scale and rounds halves to even: our rule. Its own
 kernels multiply with a whole number of 31 bits and shift, halves away from zero: a result next to a
-half may be one step away from ours.
+half may be one step away from ours. What LiteRT with XNNPACK computes by another formula than ours
+is told by the name of the operation, and computed by that (`tsm_ref.reference.litert`).
 """
 
 from collections.abc import Sequence
@@ -57,9 +58,20 @@ def as_onnx(model: TfliteModel) -> OnnxModel:
             for (name, _), number in zip(inputs, model.inputs, strict=True)
             if model.tensors[number].dtype == "uint8" and model.tensors[number].steps is None
         ),
+        makers=_makers(w),
         size=model.size + sum(values.nbytes for values in w.constants.values()),
         sha256=model.sha256,
     )
+
+
+def _makers(w: Writing) -> dict[str, str]:
+    """The operations whose results are rounded, by the names of these."""
+    return {
+        w.name(number): operator.op
+        for operator in w.model.operators
+        for number in operator.outputs
+        if w.model.tensors[number].dtype in ROUNDED
+    }
 
 
 def rounded_at_run_time(model: TfliteModel) -> int:

@@ -117,9 +117,10 @@ def _is_project(node: Node, weights: Mapping[str, Array]) -> bool:
 
 
 def _is_sum(node: Node, last: Node, shapes: Mapping[str, Shape]) -> bool:
-    """Whether a node adds something of the same shape to what a convolution makes."""
+    """Whether a node adds something of the same shape to what a convolution makes, by our rule."""
     return (
         node.op == "QLinearAdd"
+        and node.attr("rule") == "onnxruntime"
         and node.inputs[0] != node.inputs[1]
         and all(shapes.get(name) == shapes[last.name] for name in node.inputs)
     )

@@ -22,9 +22,19 @@ from tsm_ref.engine.on_numba.whole_inputs import Source, Work, ends, flip_of, le
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.on_numpy.ops import STEPS, Step, StepMaker
 from tsm_ref.graph import Graph, Node
-from tsm_ref.kernels.integer import conv, depthwise, pack, pool, tile, units, values, winograd
+from tsm_ref.kernels.integer import (
+    conv,
+    depthwise,
+    pack,
+    pool,
+    rules,
+    tile,
+    units,
+    values,
+    winograd,
+)
 from tsm_ref.ops_table import Shape
-from tsm_ref.reference import quantised
+from tsm_ref.reference import litert, quantised
 
 __all__ = ["WholeNumbersEngine"]
 
@@ -319,6 +329,8 @@ def _pair(op: int) -> Maker:
         if not a.shape == b.shape == y.shape:
             return None
         scales = [node.attr(name) for name in ("x_scale", "other_scale", "y_scale")]
+        if op == values.ADD and node.attr("rule") == "xnnpack":
+            return _add_by_shift(node, inputs, y, litert.add_factors(*scales))
         if op == values.ADD:
             factors = [quantised.combined_scale(scale, 1.0, scales[2]) for scale in scales[:2]]
         else:
@@ -334,6 +346,22 @@ def _pair(op: int) -> Maker:
         )
 
     return make
+
+
+def _add_by_shift(
+    node: Node, inputs: Sequence[Array], y: Array, factors: tuple[int, int, int]
+) -> Work:
+    rows = [v.reshape(-1) for v in (*inputs, y)]
+    zeros = [node.attr(f"{role}_zero_point") for role in ("x", "other", "y")]
+    steps = list(zip(zeros[:2], factors[:2], strict=True))
+    how = (*rows, *steps, factors[2], zeros[2], *_limits(node))
+    return Work(partial(rules.add_by_shift, *how), rules.CUTS)
+
+
+def _limits(node: Node) -> tuple[int, int]:
+    """What a result is clamped to."""
+    least, most = quantised.limits(node.attr("dtype"))
+    return max(node.attr("low"), least), min(node.attr("high"), most)
 
 
 def _quantize(
@@ -362,14 +390,24 @@ def _look_up(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y:
     return Work(partial(values.look_up, _bytes(x), by_byte, _bytes(y)), values.CUTS)
 
 
-def _mean(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array) -> Work:
+def _mean(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array) -> Work | None:
     (x,) = inputs
-    places = int(np.prod(x.shape[2:]))
+    places, rule = int(np.prod(x.shape[2:])), node.attr("rule")
+    if rule == "tflite":
+        return None
+    if rule == "xnnpack":
+        return _xnnpack_mean(node, x.reshape(-1, places), y.reshape(-1))
     scale = np.float32(node.attr("x_scale")) / (
         np.float32(node.attr("y_scale")) * np.float32(places)
     )
     how = (x.reshape(-1, places), node.attr("x_zero_point"), np.float32(scale), _bytes(y))
     return Work(partial(values.mean, *how, *ends(node).values()), y.size)
+
+
+def _xnnpack_mean(node: Node, x: Array, y: Array) -> Work:
+    steps = ((node.attr(f"{role}_scale"), node.attr(f"{role}_zero_point")) for role in ("x", "y"))
+    terms = litert.mean_terms(np.array(x.shape[1]), *steps)
+    return Work(partial(rules.mean, x, *map(np.float32, terms), y, *_limits(node)), y.size)
 
 
 def _max_pool(

@@ -117,6 +117,32 @@ def scale_sums(sums: Array, factors: Array) -> Array:
     return y
 
 
+def add_offsets(v: Array, offsets: Array) -> Array:
+    """Add an offset to each value of the same shape.
+
+    >>> add_offsets(np.ones(1, np.float32), np.full(1, 2, np.float32)).item()
+    3.0
+    """
+    y = np.empty(v.shape, np.float32)
+    for i in range(v.size):
+        y.flat[i] = v.flat[i] + offsets.flat[i]
+    return y
+
+
+def divide(sums: Array, counts: Array) -> Array:
+    """Divide sums (N, C, *sizes) by counts (*sizes), halves away from zero.
+
+    >>> divide(np.full((1, 1, 1), -3, np.int32), np.full(1, 2, np.int32)).item()
+    -2.0
+    """
+    y = np.empty(sums.shape, np.float32)
+    for i in range(sums.size):
+        count = counts.flat[i % counts.size]
+        size = (abs(sums.flat[i]) + count // 2) // count
+        y.flat[i] = size if sums.flat[i] > 0 else -size
+    return y
+
+
 def add(x: Array, zero: int, gain: Any, other: Array, other_zero: int, other_gain: Any) -> Array:
     """Add two values of equal shape in steps of the result: products and sum each rounded.
 
@@ -129,6 +155,23 @@ def add(x: Array, zero: int, gain: Any, other: Array, other_zero: int, other_gai
         left = np.float32(np.int32(x.flat[i]) - zero) * gain
         right = np.float32(np.int32(other.flat[i]) - other_zero) * other_gain
         y.flat[i] = np.float32(left) + np.float32(right)
+    return y
+
+
+def add_by_shift(
+    x: Array, zero: int, other: Array, other_zero: int, factor: int, other_factor: int, shift: int
+) -> Array:
+    """Add two values of equal shape as whole numbers, ``factor / 2^shift`` each, halves up.
+
+    >>> x = np.array([3], np.uint8)
+    >>> add_by_shift(x, 0, x, 0, 1, 2, 1).item()
+    5.0
+    """
+    y = np.empty(x.shape, np.float32)
+    for i in range(x.size):
+        left = (np.int64(x.flat[i]) - zero) * factor
+        right = (np.int64(other.flat[i]) - other_zero) * other_factor
+        y.flat[i] = (left + right + (1 << (shift - 1))) >> shift
     return y
 
 
@@ -218,7 +261,10 @@ to_even = compiled()(to_even)
 conv = compiled()(conv)
 average = compiled()(average)
 scale_sums = compiled()(scale_sums)
+add_offsets = compiled()(add_offsets)
+divide = compiled()(divide)
 add = compiled()(add)
+add_by_shift = compiled()(add_by_shift)
 multiply = compiled()(multiply)
 requantize = compiled()(requantize)
 quantize = compiled()(quantize)
