@@ -53,7 +53,7 @@ SHORTCUTS = {("model", "recognition")}
 """Arrows up that the public names need, as `Model.recognize`: only inside a function or a type."""
 
 INSIDE = {
-    "system": ("amx atomic isolated memory patience private terminal",),
+    "system": ("amx arm atomic isolated memory patience private terminal",),
     "reference": (
         "_arrays",
         "_windows folds rounding",

@@ -80,7 +80,7 @@ def machine_code(
 def shape_of(unit: Unit, mistake: int) -> list[str]:
     """What a check is compiled with."""
     shape = {"LANES": unit.lanes, "GROUP": unit.group, "ROWS": unit.rows, "VECTORS": unit.vectors,
-             "DEPTH": unit.depth, "MISTAKE": mistake}  # fmt: skip
+             "DEPTH": unit.depth, "SIGNED": int(unit.signed), "MISTAKE": mistake}  # fmt: skip
     return [f"-D{name}={value}" for name, value in shape.items()]
 
 

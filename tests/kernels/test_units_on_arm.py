@@ -21,6 +21,10 @@ PROCESSORS = {
     "NEON": ("pairs", "generic", "+neon", "cortex-a53"),
     "an early phone": ("pairs", "cortex-a53", "+neon", "cortex-a53"),
     "dotprod": ("pairs", "generic", "+neon,+dotprod", "max"),
+    "sdot": ("sdot", "generic", "+neon,+dotprod", "cortex-a76"),
+    "sdot on a small computer": ("sdot", "cortex-a76", "", "cortex-a76"),
+    "sdot on a server": ("sdot", "neoverse-n1", "", "neoverse-n1"),
+    "sdot on a newer server": ("sdot", "neoverse-v1", "", "max"),
     "i8mm": ("pairs", "generic", "+neon,+dotprod,+i8mm", "max"),
     "a server": ("pairs", "neoverse-v1", "", "max"),
 }

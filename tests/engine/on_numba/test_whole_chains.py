@@ -159,7 +159,13 @@ def test_factors_that_could_leave_32_bits_are_not_joined(rng):
     os.environ.get("TSM_REF_SLOW") != "1", reason="minutes of work: set TSM_REF_SLOW=1"
 )
 @pytest.mark.parametrize(
-    "other", [{"TSM_REF_INTEGER_UNIT": "quads"}, {"NUMBA_CPU_NAME": "nehalem"}], ids=str
+    "other",
+    [
+        {"TSM_REF_INTEGER_UNIT": "quads"},
+        {"TSM_REF_INTEGER_UNIT": "signed quads"},
+        {"NUMBA_CPU_NAME": "nehalem"},
+    ],
+    ids=str,
 )
 def test_other_units_are_packed_for_rightly(other):
     """Everything here once more, with values packed as for VNNI, and as for short vectors."""

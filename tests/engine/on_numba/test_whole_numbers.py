@@ -206,6 +206,7 @@ def test_what_has_no_kernel_is_named():
     "other",
     [
         {"TSM_REF_INTEGER_UNIT": "quads"},
+        {"TSM_REF_INTEGER_UNIT": "signed quads"},
         {"TSM_REF_INTEGER_UNIT": "tiles"},
         {"TSM_REF_INTEGER_UNIT": "pairs (AVX2)"},
         {"NUMBA_CPU_NAME": "nehalem"},

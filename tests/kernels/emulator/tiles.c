@@ -1,8 +1,8 @@
 /* Holds tiles of whole numbers (tsm_ref.kernels.integer.tile) to plain sums, with or without a system.
 
-   Compiled with the LANES, GROUP, ROWS, VECTORS and DEPTH of one unit, whose code is `tiles`: where
-   it takes several steps at once, the weights of these lie row by row. It says how many values are
-   wrong, of which there must be none but a MISTAKE. */
+   Compiled with the LANES, GROUP, ROWS, VECTORS, DEPTH and SIGNED of one unit, whose code is `tiles`:
+   where it takes several steps at once, the weights of these lie row by row. It says how many values
+   are wrong, of which there must be none but a MISTAKE. */
 #include "check.h"
 
 enum { FORMS = 3, WHOLE = 0, REAL = 1 };
@@ -11,12 +11,18 @@ extern void tiles(int64_t x, int64_t weights, int64_t steps, int64_t tiles, int6
                   int64_t factor, int64_t y, int64_t y_row, int64_t form, int64_t zero, float low,
                   float high);
 
-#if GROUP == 4
+#if SIGNED
+typedef int8_t input;
+typedef int8_t weight;
+enum { LOW = -128, HIGH = 127 };
+#elif GROUP == 4
 typedef uint8_t input;
 typedef int8_t weight;
+enum { LOW = 0, HIGH = 255 };
 #else
 typedef int16_t input;
 typedef int16_t weight;
+enum { LOW = -255, HIGH = 255 };
 #endif
 
 #define X ((input *)AT(0x200000))
@@ -49,10 +55,8 @@ static int right(int form, long at, int row, int32_t acc) {
 static long wrong(int steps, int count, int ends) {
   int rows = count * ROWS;
   long found = 0;
-  for (long i = 0; i < (long)steps * COLUMNS * GROUP; i++) {
-    int low = GROUP == 4 ? 0 : -255;
-    X[i] = ends ? (drawn() & 1 ? 255 : low) : (int)(drawn() % (256 - low)) + low;
-  }
+  for (long i = 0; i < (long)steps * COLUMNS * GROUP; i++)
+    X[i] = ends ? (drawn() & 1 ? HIGH : LOW) : (int)(drawn() % (HIGH - LOW + 1)) + LOW;
   for (long i = 0; i < (long)rows * steps * GROUP; i++)
     W[i] = ends && (drawn() & 3) ? -128 : (int)(drawn() & 255) - 128;
   for (int r = 0; r < rows; r++) {

@@ -8,10 +8,11 @@ from tsm_ref.kernels.cache import machine_code
 from tsm_ref.kernels.integer import tile
 from tsm_ref.kernels.integer.conv import pack_weights
 from tsm_ref.kernels.integer.tile import REAL, SUM, WHOLE, TileArguments, call_tiles
-from tsm_ref.kernels.integer.units import PAIRS, PORTABLE, TILES, UNIT, Unit
+from tsm_ref.kernels.integer.units import PAIRS, PORTABLE, SIGNED, TILES, UNIT, Unit
 from tsm_ref.kernels.machine import HOST
 
-UNITS = {unit.name: unit for unit in (UNIT, PAIRS, PORTABLE, *([TILES] if HOST.lanes >= 8 else []))}
+WIDE = [SIGNED, TILES] if HOST.lanes >= 8 else []
+UNITS = {unit.name: unit for unit in (UNIT, PAIRS, PORTABLE, *WIDE)}
 
 
 @pytest.fixture(params=UNITS)
@@ -69,7 +70,7 @@ def drawn(unit, rng, k, tiles=3, least=-255, most=255):
 
 @pytest.mark.parametrize("k", [1, 35, 147])
 def test_sums_wrap_and_do_not_saturate(unit, rng, k):
-    least, most = (0, 255) if unit.group == 4 else (-255, 255)
+    least, most = {"uint8": (0, 255), "int8": (-128, 127), "int16": (-255, 255)}[unit.input_type]
     x, matrix, bias = drawn(unit, rng, k, least=least, most=most)
     x[:, ::2], matrix[::2] = most, -128
     expected = (matrix @ x + bias[:, None]).astype(np.int32)

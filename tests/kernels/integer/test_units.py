@@ -11,6 +11,7 @@ from tsm_ref.kernels.integer.units import (
     AVX_VNNI,
     PORTABLE,
     QUADS,
+    SDOT,
     TILES,
     UNITS,
     VNNI,
@@ -25,14 +26,15 @@ SERVER = {"avx512vnni": True, "amx-tile": True, "amx-int8": True, "avxvnni": Tru
 
 @pytest.fixture
 def processor(monkeypatch):
-    """Pretend to be on a processor: its vectors, its features, what the system refuses."""
+    """Pretend to be on a processor: vectors, features, what the system refuses and tells."""
 
-    def pretend(machine, features=(), refusal="", asked=""):
+    def pretend(machine, features=(), refusal="", asked="", arm=()):
         monkeypatch.setattr(units, "HOST", machine)
         monkeypatch.setattr(units.config, "CPU_NAME", None)
         monkeypatch.setattr(units.config, "CPU_FEATURES", None)
         monkeypatch.setattr(units.llvm, "get_host_cpu_features", lambda: dict(features))
         monkeypatch.setattr(units.amx, "refusal", lambda: refusal)
+        monkeypatch.setattr(units.arm, "features", lambda: frozenset(arm))
         monkeypatch.setenv(units.VARIABLE, asked)
 
     return pretend
@@ -49,6 +51,8 @@ def processor(monkeypatch):
         (EIGHT, SERVER, "", AVX_VNNI),
         (EIGHT, {}, "", AVX2),
         (BASELINE, {}, "", PORTABLE),
+        (BASELINE, {"neon": True, "dotprod": True}, "", SDOT),
+        (BASELINE, {"neon": True, "dotprod": False}, "", PORTABLE),
     ],
 )
 def test_the_best_that_may_run_is_taken(machine, features, refusal, expected, processor):
@@ -60,6 +64,24 @@ def test_the_system_is_asked_for_nothing_that_the_processor_lacks(processor, mon
     processor(SIXTEEN, {"avx512vnni": True})
     monkeypatch.setattr(units.amx, "refusal", lambda: pytest.fail("it was asked"))
     assert detect() is VNNI
+
+
+def test_what_the_system_tells_of_an_arm_processor_is_believed(processor):
+    processor(BASELINE, {"neon": True}, arm=["dotprod"])
+    assert detect() is SDOT
+    processor(BASELINE, {"neon": True}, arm=["dotprod"], asked="-sdot")
+    assert detect() is PORTABLE
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("CPU_NAME", "cortex-a53"), ("CPU_FEATURES", "+neon")]
+)
+def test_numba_compiling_for_another_arm_processor_takes_plain_pairs(
+    variable, value, processor, monkeypatch
+):
+    processor(BASELINE, arm=["dotprod"])
+    monkeypatch.setattr(units.config, variable, value)
+    assert detect() is PORTABLE
 
 
 def test_numba_compiling_for_another_processor_takes_what_needs_no_feature(processor, monkeypatch):
@@ -81,7 +103,7 @@ def test_a_unit_can_be_asked_for_and_forbidden(asked, expected, processor):
     ("asked", "said"),
     [
         ("amx", "must be one of AMX, VNNI"),
-        ("AMX", r"leaves no unit: here there are pairs \(AVX2\), quads, tiles"),
+        ("AMX", r"leaves no unit: here there are pairs \(AVX2\), quads, signed quads, tiles"),
         ("pairs", "leaves no unit"),
     ],
 )

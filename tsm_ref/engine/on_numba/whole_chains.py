@@ -133,7 +133,8 @@ def inverted_block(engine: Packer, chain: Sequence[Node], arrays: Mapping[str, A
     weight = arrays[first.inputs[1]]
     (_, sh, sw), pads = first.attr("strides"), middle.attr("pads")
     flat = _is_flat(first, weight)
-    source, kept = Source(first, x, weight.shape[2:], flat, room=engine.room), _Kept()
+    source = Source(first, x, weight.shape[2:], flat, unit=blocks.UNIT, room=engine.room)
+    kept = _Kept()
     hidden, stride, width = _hidden_size(first, x, weight), middle.attr("strides")[2], y.shape[3]
     count, inputs = blocks.blocks(len(weight)), blocks.blocks(weight[0].size)
     strips = 1 if y.shape[1] >= engine.crew.threads else min(engine.crew.threads, y.shape[2])

@@ -34,9 +34,12 @@ class Work(NamedTuple):
     unit: str = ""  # what multiplies
 
 
-def flip_of(x: Array) -> int:
-    """What turns a byte into a number without a sign, by exclusive or; it adds as much."""
-    return 128 if x.dtype == np.int8 else 0
+def flip_of(x: Array, signed: bool = False) -> int:
+    """What turns a byte into a number without a sign, by exclusive or; it adds as much.
+
+    Or into one that is `signed`: then it takes as much away.
+    """
+    return 128 if (x.dtype == np.int8) != signed else 0
 
 
 def less_zero(bias: Array, matrix: Array, zero: int) -> Array:
@@ -89,10 +92,10 @@ class Source:
         unit: Unit = UNIT, slack: int = pack.SLACK, room: Array | None = None,
     ) -> None:  # fmt: skip
         self._node, self._x, self._kernel, self._unit = node, x, tuple(kernel), unit
-        self.flip = flip_of(x)
         zero_point = node.attrs.get("x_zero_point", 0)
         self._zero_byte = zero_point & 255
-        self.zero = zero_point + self.flip
+        self.flip = flip_of(x, unit.signed)
+        self.zero = zero_point + (-self.flip if unit.signed else self.flip)
         channels, frames, height, width = x.shape
         pads = node.attr("pads")
         self._padded: Array | None = None

@@ -252,7 +252,10 @@ def _winograd(
     form: winograd.Form,
 ) -> Work:  # fmt: skip
     x, weight, scale, bias = inputs
-    source = Source(node, x, weight.shape[2:], flat=False, multiple=form.size, room=engine.room)
+    source = Source(
+        node, x, weight.shape[2:], flat=False, multiple=form.size, unit=units.PAIRS,
+        room=engine.room,
+    )  # fmt: skip
     tiles, strides = (y.shape[1], *form.tiles(*y.shape[2:])), (1, form.size, form.size)
     runs, begins = pack.runs_of(
         tiles, strides, source.row_bytes, flat=False, columns=winograd.COLUMNS
@@ -299,7 +302,7 @@ def _is_depthwise(node: Node, x: Array, weight: Array) -> bool:
 
 def _depthwise(node: Node, inputs: Sequence[Array], y: Array) -> Work:
     x, weight, scale, bias = inputs
-    source = Source(node, x, weight.shape[2:], flat=True)
+    source = Source(node, x, weight.shape[2:], flat=True, unit=units.PAIRS)
     pads = node.attr("pads")
     layer = depthwise.IntegerDepthwise(
         frames=source.addresses(),

@@ -48,7 +48,7 @@ CHANNELS = 16
 UNIT = units.UNIT
 if UNIT.depth > 1:  # these kernels work vector by vector
     UNIT = units.VNNI if UNIT.needs else units.QUADS
-elif UNIT.bytes:
+elif UNIT.bytes or UNIT.signed:
     UNIT = units.PAIRS
 """What multiplies here."""
 

@@ -9,7 +9,8 @@ multiplies lane by lane, and adds the products of a group into one sum of 32 bit
 
 - ``pairs``: two numbers of 16 bits (``vpmaddwd``; any processor). Inputs are ``x - x_zero_point``.
 - ``quads``: four of 8 bits, unsigned inputs with signed weights (``vpdpbusd``: VNNI). Inputs are
-  stored with 128 added where they are signed, and the bias knows it.
+  stored with 128 added where they are signed, and the bias knows it. ``sdot`` of ARM multiplies
+  signed ones: for it 128 is taken from those that are not.
 - ``tiles``: up to 16 quads (``tdpbsud``: AMX), see `tsm_ref.kernels.amx`.
 - ``bytes``: quads without VNNI, by products that saturate, of weights with which they never do: see
   `tsm_ref.kernels.integer.bytes`.
@@ -26,6 +27,7 @@ from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
+from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import types
 
@@ -150,14 +152,22 @@ class _Writer:
             x, w, *sums = k.state
             columns = [emit.load(x, width * v, self.values) for v in range(unit.vectors)]
             updated = []
-            for row in range(unit.rows):
-                scalar = emit.load(w, 4 * row, INT32)
-                factor = emit.builder.bitcast(splat(emit, scalar, self.sums), self.values)
+            for row, factor in enumerate(self._factors(w)):
                 for v, column in enumerate(columns):
                     updated.append(dot(emit, unit, sums[row * unit.vectors + v], column, factor))
             k.next = [emit.move(x, emit.integer(width * unit.vectors)),
                       emit.move(w, emit.integer(4 * unit.rows)), *updated]  # fmt: skip
         return k.next[1], k.next[2:]
+
+    def _factors(self, w: Value) -> list[Value]:
+        """The weights of a group of k, each row's in all lanes."""
+        emit, rows, four = self.emit, self.unit.rows, ir.VectorType(INT32, 4)
+        if self.unit.neon:  # its instruction takes a lane of a register
+            some = [emit.load(w, 16 * i, four) for i in range(rows // 4)]
+            spread = [picked(emit, some[i // 4], some[i // 4], [i % 4] * 4) for i in range(rows)]
+        else:
+            spread = [splat(emit, emit.load(w, 4 * i, INT32), self.sums) for i in range(rows)]
+        return [emit.builder.bitcast(factor, self.values) for factor in spread]
 
     def _finish(self, sums: list[Value], factor: Value, y: Value) -> None:
         emit, unit, to = self.emit, self.unit, self.arguments
@@ -202,11 +212,16 @@ def dot(emit: Emitter, unit: Unit, total: Value, x: Value, w: Value) -> Value:
         name = {16: "llvm.x86.avx512.vpdpbusd.512", 8: "llvm.x86.avx512.vpdpbusd.256"}[lanes]
         x, w = (builder.bitcast(v, sums) for v in (x, w))
         return builder.call(emit.function(name, sums, [sums] * 3), [total, x, w])
+    if unit.neon:
+        name = "llvm.aarch64.neon.sdot.v4i32.v16i8"
+        kinds = [total.type, x.type, w.type]
+        return builder.call(emit.function(name, total.type, kinds), [total, x, w])
     if unit.group == 4:
         wide = ir.VectorType(SHORT, 4 * lanes)
+        widen = builder.sext if unit.signed else builder.zext
         halves = [
             [picked(emit, v, v, range(first, 4 * lanes, 2)) for first in range(2)]
-            for v in (builder.zext(x, wide), builder.sext(w, wide))
+            for v in (widen(x, wide), builder.sext(w, wide))
         ]
         for own, factor in zip(*halves, strict=True):
             total = builder.add(total, pair_products(emit, own, factor))
@@ -284,10 +299,24 @@ def write_tiles(emit: Emitter, unit: Unit, arguments: TileArguments) -> None:
     _Writer(Emitter(emit.builder, unit.lanes), unit, arguments).write()
 
 
+def _permit(emit: Emitter, features: Sequence[str]) -> None:
+    """Let LLVM use what the processor has in this function, though it may not know that.
+
+    It knows hardly any processor of ARM, and what it is told for a function stands for all that it
+    knows of the others.
+    """
+    known = llvm.get_host_cpu_features().flatten()
+    every = ",".join([*filter(None, [known]), *(f"+{name}" for name in features)])
+    # llvmlite lists the attributes that it lets one add; this one is LLVM's.
+    set.add(emit.builder.function.attributes, f'"target-features"="{every}"')
+
+
 def writer(unit: Unit) -> Any:
     """Return the Numba intrinsic of the tiles of a unit."""
 
     def write(emit: Emitter, *arguments: Value) -> None:
+        if unit.neon:
+            _permit(emit, unit.needs)
         write_tiles(emit, unit, TileArguments(*arguments))
 
     return generated(*_TYPES)(write)

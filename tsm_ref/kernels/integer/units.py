@@ -13,7 +13,7 @@ from llvmlite import binding as llvm
 
 from tsm_ref.errors import UsageError
 from tsm_ref.kernels.machine import HOST, config
-from tsm_ref.system import amx
+from tsm_ref.system import amx, arm
 
 VARIABLE = "TSM_REF_INTEGER_UNIT"
 
@@ -29,6 +29,7 @@ class Unit:
     vectors: int  # vectors of columns of a tile
     needs: tuple[str, ...] = ()  # what LLVM calls the features that a processor must have
     depth: int = 1  # the most steps that are taken at once
+    signed: bool = False  # whether inputs of 8 bits have a sign
 
     @property
     def columns(self) -> int:
@@ -38,7 +39,9 @@ class Unit:
     @property
     def input_type(self) -> str:
         """The type in which inputs are packed."""
-        return "uint8" if self.group == 4 else "int16"
+        if self.group == 2:
+            return "int16"
+        return "int8" if self.signed else "uint8"
 
     @property
     def weight_type(self) -> str:
@@ -49,6 +52,11 @@ class Unit:
     def vnni(self) -> bool:
         """Whether this is the vector instruction for quads, and not ordinary ones in its place."""
         return self.name.startswith("VNNI")
+
+    @property
+    def neon(self) -> bool:
+        """Whether this is the instruction for quads that ARM has."""
+        return "dotprod" in self.needs
 
     @property
     def bytes(self) -> bool:
@@ -72,12 +80,14 @@ VNNI = Unit("VNNI (AVX-512)", lanes=16, group=4, rows=8, vectors=2, needs=("avx5
 AVX_VNNI = Unit("VNNI (AVX2)", lanes=8, group=4, rows=5, vectors=2, needs=("avxvnni",))
 AMX = Unit("AMX", 16, 4, rows=32, vectors=2, needs=("amx-tile", "amx-int8"), depth=16)
 BYTES = Unit("bytes (AVX2)", lanes=8, group=4, rows=2, vectors=4, needs=("avx2",))
+SDOT = Unit("sdot", lanes=4, group=4, rows=4, vectors=4, needs=("dotprod",), signed=True)
 PORTABLE = Unit("pairs", lanes=4, group=2, rows=4, vectors=4)
 QUADS = Unit("quads", lanes=8, group=4, rows=2, vectors=2)
+SIGNED = Unit("signed quads", lanes=8, group=4, rows=2, vectors=2, signed=True)
 TILES = Unit("tiles", lanes=8, group=4, rows=32, vectors=4, depth=16)
-"""What a unit of quads, and AMX, compute, by ordinary instructions: to test all around them."""
+"""What units of quads, and AMX, compute, by ordinary instructions: to test all around them."""
 
-UNITS = (AMX, VNNI, AVX_VNNI, BYTES, AVX512, AVX2, PORTABLE, QUADS, TILES)
+UNITS = (AMX, VNNI, AVX_VNNI, BYTES, AVX512, AVX2, SDOT, PORTABLE, QUADS, SIGNED, TILES)
 """The best first."""
 
 
@@ -97,8 +107,8 @@ def native() -> bool:
 
 def has(unit: Unit) -> bool:
     """Whether this processor has what a unit needs."""
-    features = llvm.get_host_cpu_features()
-    return unit.lanes == HOST.lanes and all(features.get(name, False) for name in unit.needs)
+    features = {name for name, there in llvm.get_host_cpu_features().items() if there}
+    return unit.lanes == HOST.lanes and features | arm.features() >= set(unit.needs)
 
 
 def refused() -> str:
