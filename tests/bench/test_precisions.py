@@ -74,6 +74,12 @@ def test_every_row_has_the_members_that_are_described(rows):
     assert all(list(row) == list(precisions.FIELDS) for row in rows)
 
 
+def test_memory_is_that_of_a_process_of_each_engine(rows):
+    for row in rows:
+        if row["failed"] is None:
+            assert 10 < row["resident_mb"] <= row["peak_mb"]
+
+
 def timed(engine, precision, *wall, processor=None):
     """A row whose rounds took so many seconds."""
     row = Timed("net", engine, precision)

@@ -14,6 +14,7 @@
     latency     how long single frames take, of one stream and of many
     precisions  int8 beside float32 and bfloat16, speed beside accuracy
     precision_runs  their files, and one measurement of one of them
+    opening     an engine in a precision, in a process of its own, whose memory is measured
     clips       video files from end to end, beside PyAV that only decodes
     clip_peer   the same files by PyAV, OpenCV and ONNX Runtime
     report      the table and the JSON document

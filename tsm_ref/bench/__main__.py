@@ -70,7 +70,8 @@ def parser() -> Parser:
     p.add_argument(
         "--precision", metavar="LIST",
         help=f"some of {','.join(precisions.PRECISIONS)}: in these, beside ONNX Runtime and "
-        "OpenVINO on the same quantised network, with what it costs in accuracy, and nothing else",
+        "OpenVINO on the same quantised network, with what it costs in accuracy and in memory, and "
+        "nothing else",
     )  # fmt: skip
     p.add_argument("--smoke", action="store_true", help="tiny networks, no peers: does it run?")
     p.add_argument("--no-first-start", action="store_true", help="do not time compiling anew")

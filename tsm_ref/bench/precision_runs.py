@@ -6,8 +6,6 @@ ONNX QDQ that `tsm_ref.convert` writes of it. In float32 they get what the rest 
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.bench import export
-from tsm_ref.bench.ours import OURS, as_runner, open_ours, our_model
-from tsm_ref.bench.peers import PEERS, Runner, open_openvino
+from tsm_ref.bench.opening import inputs_of, opened
+from tsm_ref.bench.ours import open_ours, our_model
+from tsm_ref.bench.peers import Runner
 from tsm_ref.bench.workloads import Workload, workload
 from tsm_ref.checkpoint.onnx_out.export import export_onnx, export_onnx_stream
-from tsm_ref.errors import UsageError
-from tsm_ref.model import load, save
+from tsm_ref.model import save
 from tsm_ref.quantization import quantize
 from tsm_ref.quantization.report import loss_of
 
@@ -31,7 +29,6 @@ Array = NDArray[Any]
 _CALIBRATION = (1, 2, 3, 4)
 _CHECK = (11, 12, 13, 14)
 """Seeds of the clips that choose the steps, and of those that measure."""
-_LACKING = {"onnxruntime": "its kernels for processors have no bfloat16"}
 
 
 def prepare(request: Mapping[str, Any]) -> None:
@@ -85,15 +82,9 @@ def _answers(runner: Runner, work: Workload, clips: Array) -> Array:
     rows = []
     for clip in clips:
         runner.reset()
-        rows += [np.array(runner.run(x)).reshape(1, -1) for x in _inputs(runner, work, clip)]
+        inputs = inputs_of(runner, clip, work.online)
+        rows += [np.array(runner.run(x)).reshape(1, -1) for x in inputs]
     return np.concatenate(rows)
-
-
-def _inputs(runner: Runner, work: Workload, clip: Array) -> list[Any]:
-    """A clip (3, T, H, W) as a runner takes it, frame by frame where it is online."""
-    pictures = clip.swapaxes(0, 1)
-    parts = np.split(pictures, len(pictures)) if work.online else [pictures]
-    return [runner.take(np.ascontiguousarray(part)) for part in parts]
 
 
 def measure(request: Mapping[str, Any], tolerance: float) -> dict[str, Any]:
@@ -103,7 +94,7 @@ def measure(request: Mapping[str, Any], tolerance: float) -> dict[str, Any]:
     each call; in float32 it ``agrees`` if the error is within `tolerance`, else if it is finite.
     """
     work, folder = workload(request["model"]), Path(request["folder"])
-    runner = _opened(request, work, folder)
+    runner = opened(request, folder)
     clips, expected = np.load(folder / "clips.npy"), np.load(folder / "expected.npy")
     got = _answers(runner, work, clips)
     loss = loss_of(expected, got)
@@ -111,7 +102,7 @@ def measure(request: Mapping[str, Any], tolerance: float) -> dict[str, Any]:
     agrees = bool(loss.largest <= most)
     answer = {"version": runner.version, "agrees": agrees, "error": loss.largest}
     answer |= {"agreement": loss.agreement, "rms": loss.rms, "wall": [], "processor": []}
-    inputs = _inputs(runner, work, clips[0])
+    inputs = inputs_of(runner, clips[0], work.online)
     if agrees:
         pairs = _timed(runner.run, inputs, request["runs"], request["seconds"])
         answer["wall"], answer["processor"] = map(list, zip(*pairs, strict=True))
@@ -130,36 +121,3 @@ def _timed(
         run(x)
         pairs.append((time.perf_counter() - wall, time.process_time() - processor))
     return pairs
-
-
-def _named(runner: Runner, engine: str, precision: str) -> Runner:
-    """The same runner, which says what multiplies bfloat16."""
-    if precision != "bfloat16":
-        return runner
-    if engine == "numpy":
-        return replace(runner, version="tsm_ref, rounding for float32")
-    from tsm_ref.kernels.bfloat16 import units
-
-    return replace(runner, version=f"tsm_ref, on {units.UNIT.name}")
-
-
-def _opened(request: Mapping[str, Any], work: Workload, folder: Path) -> Runner:
-    engine, precision, threads = (request[name] for name in ("engine", "precision", "threads"))
-    by_itself = request["by_itself"]
-    if precision == "bfloat16" and engine in _LACKING:
-        raise UsageError(_LACKING[engine])
-    if engine in OURS:
-        if precision != "int8":
-            runner = open_ours(engine, work, folder / "float32", threads, precision)
-            return _named(runner, engine, precision)
-        model = load(folder / "int8" / "network.h5", engine=engine, threads=threads)
-        return as_runner(model, work.online)
-    files = folder / ("int8" if precision == "int8" else "float32")
-    opener = PEERS[engine]
-    if engine == "openvino":
-        wanted = "bf16" if precision == "bfloat16" else "f32"
-        opener = partial(open_openvino, precision=None if by_itself else wanted)
-    runner = opener(files, threads)
-    if precision == "int8" and not work.online:
-        return replace(runner, take=lambda x: np.ascontiguousarray(x.swapaxes(0, 1)[None]))
-    return runner

@@ -1,7 +1,8 @@
 """int8 beside float32 and bfloat16: ``python -m tsm_ref.bench --precision float32,int8``.
 
 Other runtimes are timed in the same precision and, where they choose one by themselves (OpenVINO),
-in that one too. Speed stands beside what it cost: the logits of the same clips against our float32.
+in that one too. Speed stands beside what it cost: the logits of the same clips against our float32,
+and the memory of a process of its own.
 The weights are random, so that cost compares engines; what a trained network loses is told by
 `tsm_ref.quantize`. Ratios are medians of the ratios of rounds, by the clock on the wall and by the
 processor's time, which a busy machine disturbs less.
@@ -16,6 +17,7 @@ from typing import Any
 
 from tsm_ref.bench.ours import OURS
 from tsm_ref.bench.runs import Settings, run_worker
+from tsm_ref.bench.workloads import workload
 
 __all__ = ["FIELDS", "PRECISIONS", "QDQ_PEERS", "Timed", "lines", "measure_precisions", "rows_of"]
 
@@ -41,6 +43,8 @@ FIELDS = {
     "rms": "root mean square of the logits' errors, relative to the largest logit of float32",
     "error": "the largest of them",
     "agreement": "share of clips, or frames, with the best class of float32",
+    "resident_mb": "memory of a process that only opens the engine and runs it, in 2^20 bytes",
+    "peak_mb": "the most that it ever had; kernels have been compiled before",
 }
 """The members of a row."""
 
@@ -55,6 +59,7 @@ class Timed:
     by_itself: bool = False
     answers: list[dict[str, Any]] = field(default_factory=list)
     failed: str | None = None
+    memory: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ours(self) -> bool:
@@ -93,6 +98,8 @@ def measure_precisions(
             for row in (row for row in every if row.failed is None):
                 row.add(_ask(row, settings, folders[row.model]))
                 tell(f"round {number + 1}: {_brief(row)}")
+        for row in (row for row in every if row.failed is None):
+            row.memory = _ask(row, settings, folders[row.model], "measure memory")
     return every
 
 
@@ -104,15 +111,18 @@ def _wanted(model: str, engines: Sequence[str], precisions: Sequence[str]) -> It
                 yield Timed(model, engine, precision, by_itself=True)
 
 
-def _ask(row: Timed, settings: Settings, folder: Path) -> dict[str, Any]:
+def _ask(
+    row: Timed, settings: Settings, folder: Path, task: str = "measure precision"
+) -> dict[str, Any]:
     which = {"engine": row.engine, "precision": row.precision, "by_itself": row.by_itself}
-    request = {"task": "measure precision", **which, **_request(row.model, settings, folder)}
+    request = {"task": task, **which, **_request(row.model, settings, folder)}
     return run_worker(request, settings.timeout)
 
 
 def _request(model: str, settings: Settings, folder: Path) -> dict[str, Any]:
     return {
         "model": model,
+        "online": workload(model).online,
         "folder": str(folder),
         "threads": settings.threads,
         "cores": list(settings.cores),
@@ -151,6 +161,8 @@ def _row(each: Timed, every: Sequence[Timed]) -> dict[str, Any]:
         "rms": last["rms"],
         "error": last["error"],
         "agreement": last["agreement"],
+        "resident_mb": each.memory.get("resident_mb"),
+        "peak_mb": each.memory.get("peak_mb"),
     }
     return row
 
@@ -173,6 +185,8 @@ _COLUMNS = (
     ("rms", "rms", "{:.2%}"),
     ("most", "error", "{:.2%}"),
     ("top-1", "agreement", "{:.0%}"),
+    ("MB", "resident_mb", "{:.0f}"),
+    ("peak MB", "peak_mb", "{:.0f}"),
 )
 
 

@@ -134,6 +134,13 @@ def _measure_precision(request: dict[str, Any]) -> dict[str, Any]:
     return precision_runs.measure(request, TOLERANCE)
 
 
+def _measure_memory(request: dict[str, Any]) -> dict[str, Any]:
+    pin(request["cores"])
+    from tsm_ref.bench import opening
+
+    return opening.measure_memory(request)
+
+
 def _prepare_precisions(request: dict[str, Any]) -> dict[str, Any]:
     from tsm_ref.bench import precision_runs
 
@@ -145,6 +152,7 @@ _TASKS = {
     "measure": measure,
     "prepare": prepare,
     "measure precision": _measure_precision,
+    "measure memory": _measure_memory,
     "prepare precisions": _prepare_precisions,
 }
 

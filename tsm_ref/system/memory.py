@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tsm_ref.errors import CheckpointError, TsmError
 
-__all__ = ["allow", "allowed", "available", "check", "peak", "shown", "trim"]
+__all__ = ["allow", "allowed", "available", "check", "peak", "resident", "shown", "trim"]
 
 VARIABLE = "TSM_REF_MAX_MEMORY"
 SMALLEST = 2 << 30
@@ -83,17 +83,28 @@ def available() -> int:
     return min(sizes)
 
 
+def resident() -> int:
+    """Bytes of this process that are in memory, files that it looks into included; 0 as `peak`."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return _status("VmRSS")
+    return 0
+
+
 def peak() -> int:
     """Bytes of the largest resident memory that this process has had; 0 where nobody counts."""
     with contextlib.suppress(OSError, IndexError, ValueError):
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+        return _status("VmHWM")
     with contextlib.suppress(ImportError):
         import resource
 
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return 0
+
+
+def _status(name: str) -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{name}:")[1].split()[0]) * 1024
 
 
 def trim() -> None:
