@@ -101,6 +101,8 @@ class _Writer:
         with emit.loop(to.tiles, *bases) as tile:
             weights, bias, factor, y = tile.state
             if products is None:
+                for row in range(unit.rows):
+                    emit.prefetch(y, emit.times(to.y_row, row))
                 after, sums = self._accumulate(weights, self._start(bias, unit.rows))
                 self._finish(sums, factor, y)
             else:
@@ -251,20 +253,52 @@ def pair_products(emit: Emitter, x: Value, w: Value) -> Value:
 def rounded(emit: Emitter, values: Sequence[Value], zero: Value, low: Value, high: Value) -> Value:
     """Return the results of some vectors as bytes, one after the other.
 
-    They are clamped, rounded (halves to even), and the zero point is added.
+    They are clamped to two whole numbers, rounded (halves to even), and the zero point is added.
     """
-    builder, lanes = emit.builder, emit.lanes
-    kind = ir.VectorType(INT32, lanes)
-    bottom, top, zeros = emit.splat(low), emit.splat(high), splat(emit, zero, kind)
-    whole = [
-        builder.add(nearest(emit, emit.clamp(value, bottom, top), kind), zeros) for value in values
-    ]
+    if emit.lanes == 8 and len(values) == 4:
+        return _rounded_four(emit, values, zero, low, high)
+    whole = rounded_whole(emit, values, zero, low, high)
     while len(whole) > 1:
         whole = [
             picked(emit, a, b, range(2 * a.type.count))
             for a, b in zip(whole[::2], whole[1::2], strict=True)
         ]
-    return builder.trunc(whole[0], ir.VectorType(BYTE, whole[0].type.count))
+    return emit.builder.trunc(whole[0], ir.VectorType(BYTE, whole[0].type.count))
+
+
+def rounded_whole(
+    emit: Emitter, values: Sequence[Value], zero: Value, low: Value, high: Value
+) -> list[Value]:
+    """Return the results of some vectors as numbers of 32 bits."""
+    kind = ir.VectorType(INT32, emit.lanes)
+    bottom, top, zeros = emit.splat(low), emit.splat(high), splat(emit, zero, kind)
+    clamped = [emit.clamp(value, bottom, top) for value in values]
+    return [emit.builder.add(nearest(emit, value, kind), zeros) for value in clamped]
+
+
+def _rounded_four(
+    emit: Emitter, values: Sequence[Value], zero: Value, low: Value, high: Value
+) -> Value:
+    """Return `rounded` of four vectors by the packing instructions of AVX2.
+
+    These saturate, so whatever is too low may be clamped when it has 16 bits.
+    """
+    builder, kind = emit.builder, ir.VectorType(INT32, 8)
+    shorts, top = ir.VectorType(SHORT, 16), emit.splat(high)
+    zeros = splat(emit, zero, shorts)
+    least = splat(emit, builder.add(builder.fptosi(low, zero.type), zero), shorts)
+    pack = emit.function("llvm.x86.avx2.packssdw", shorts, [kind] * 2)
+    add = emit.function("llvm.sadd.sat.v16i16", shorts, [shorts] * 2)
+    whole = [nearest(emit, emit.minimum(value, top), kind) for value in values]
+    halves = []
+    for two in (whole[:2], whole[2:]):
+        total = builder.call(add, [builder.call(pack, two), zeros])
+        above = builder.select(builder.icmp_signed(">", total, least), total, least)
+        halves.append(builder.and_(above, ir.Constant(shorts, [255] * 16)))
+    bytes_ = ir.VectorType(BYTE, 32)
+    pack = emit.function("llvm.x86.avx2.packuswb", bytes_, [shorts] * 2)
+    mixed = builder.bitcast(builder.call(pack, halves), kind)
+    return builder.bitcast(picked(emit, mixed, mixed, [0, 4, 1, 5, 2, 6, 3, 7]), bytes_)
 
 
 def nearest(emit: Emitter, value: Value, kind: Any) -> Value:

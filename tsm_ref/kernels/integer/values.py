@@ -17,22 +17,32 @@ from tsm_ref.kernels.vector import BYTE, INT32, Emitter, Value, address, count, 
 
 Array = NDArray[Any]
 
-LANES = HOST.lanes
+PARTS = 4
+"""Vectors of float32 that become one of bytes."""
+
+TOGETHER = PARTS * HOST.lanes
 
 ADD, MULTIPLY = 0, 1
 
+Steps = tuple[int, int, float]
 
-def _bytes(emit: Emitter, place: Value, offset: Value, flip: Value, zero: Value) -> Value:
+
+def _bytes(emit: Emitter, place: Value, flip: Value | None, zero: Value) -> list[Value]:
     """Return vectors of bytes as float32, less the zero point."""
-    kind = ir.VectorType(BYTE, emit.lanes)
-    values = emit.builder.load(emit.pointer(emit.bytes_at(place), offset, kind), align=1)
-    values = emit.builder.xor(values, splat(emit, flip, kind))
-    wide = emit.builder.zext(values, ir.VectorType(INT32, emit.lanes))
-    return emit.builder.sitofp(emit.builder.sub(wide, splat(emit, zero, wide.type)), emit.vector)
+    kind, wide = (ir.VectorType(kind, emit.lanes) for kind in (BYTE, INT32))
+    found = []
+    for part in range(PARTS):
+        where = emit.pointer(place, part * emit.lanes, kind)
+        values = emit.builder.load(where, align=1)
+        if flip is not None:
+            values = emit.builder.xor(values, splat(emit, flip, kind))
+        whole = emit.builder.sub(emit.builder.zext(values, wide), splat(emit, zero, wide))
+        found.append(emit.builder.sitofp(whole, emit.vector))
+    return found
 
 
-def _put(emit: Emitter, value: Value, y: Value, offset: Value, *ends: Value) -> None:
-    result = rounded(emit, [value], *ends)
+def _put(emit: Emitter, values: list[Value], y: Value, offset: Value, *ends: Value) -> None:
+    result = rounded(emit, values, *ends)
     where = emit.pointer(emit.bytes_at(y), offset, result.type)
     emit.builder.store(result, where, align=1)
 
@@ -44,31 +54,44 @@ def _finish_vectors(
     scale, base = emit.splat(factor), emit.bytes_at(sums)
     kind = ir.VectorType(INT32, emit.lanes)
     with emit.loop(trips) as turn:
-        at = emit.times(turn.index, emit.lanes)
-        where = emit.pointer(base, emit.times(at, 4), kind)
-        value = emit.builder.sitofp(emit.builder.load(where, align=4), emit.vector)
-        _put(emit, emit.product(value, scale), y, at, *ends)
+        at = emit.times(turn.index, TOGETHER)
+        source, found = emit.move(base, emit.times(at, 4)), []
+        for part in range(PARTS):
+            total = emit.builder.load(emit.pointer(source, part * emit.bytes, kind), align=4)
+            found.append(emit.product(emit.builder.sitofp(total, emit.vector), scale))
+        _put(emit, found, y, at, *ends)
 
 
-@generated(count, *[address] * 3, count, *[count, count, real] * 2, count, real, real)
-def _pair_vectors(
-    emit: Emitter, op: Value, a: Value, b: Value, y: Value, trips: Value, a_flip: Value,
-    a_zero: Value, a_factor: Value, b_flip: Value, b_zero: Value, b_factor: Value, *ends: Value,
-) -> None:  # fmt: skip
-    left, right = emit.splat(a_factor), emit.splat(b_factor)
-    with emit.loop(trips) as turn:
-        at = emit.times(turn.index, emit.lanes)
-        p = _bytes(emit, a, at, a_flip, a_zero)
-        q = _bytes(emit, b, at, b_flip, b_zero)
+def _pairs(flipped: bool) -> Any:
+    def write(
+        emit: Emitter, op: Value, a: Value, b: Value, y: Value, trips: Value, a_flip: Value,
+        a_zero: Value, a_factor: Value, b_flip: Value, b_zero: Value, b_factor: Value,
+        *ends: Value,
+    ) -> None:  # fmt: skip
+        left, right = emit.splat(a_factor), emit.splat(b_factor)
+        with emit.loop(trips) as turn:
+            at = emit.times(turn.index, TOGETHER)
+            left_values, right_values = (
+                _bytes(emit, emit.move(emit.bytes_at(x), at), flip if flipped else None, zero)
+                for x, flip, zero in ((a, a_flip, a_zero), (b, b_flip, b_zero))
+            )
+            both = list(zip(left_values, right_values, strict=True))
 
-        def product(p: Value = p, q: Value = q) -> list[Value]:
-            return [emit.product(emit.product(p, q), left)]
+            def products() -> list[Value]:
+                return [emit.product(emit.product(p, q), left) for p, q in both]
 
-        def total(p: Value = p, q: Value = q) -> list[Value]:
-            return [emit.plus(emit.product(p, left), emit.product(q, right))]
+            def totals() -> list[Value]:
+                return [emit.plus(emit.product(p, left), emit.product(q, right)) for p, q in both]
 
-        (value,) = emit.choose(emit.nonzero(op), product, total)
-        _put(emit, value, y, at, *ends)
+            _put(emit, emit.choose(emit.nonzero(op), products, totals), y, at, *ends)
+
+    return generated(
+        count, *[address] * 3, count, *[count, count, real] * 2, count, real, real
+    )(write)  # fmt: skip
+
+
+_plain_pairs, _flipped_pairs = _pairs(flipped=False), _pairs(flipped=True)
+"""Without a sign, and with one or without: the same, but for what turns it into the other."""
 
 
 @generated(address, real, address, count, count, real, real)
@@ -78,11 +101,13 @@ def _quantize_vectors(
 ) -> None:  # fmt: skip
     divisor, least = emit.splat(scale), emit.splat(low)
     with emit.loop(trips) as turn:
-        at = emit.times(turn.index, emit.lanes)
-        value = emit.load(emit.bytes_at(x), emit.times(at, 4))
-        steps = emit.builder.fdiv(value, divisor)
-        above = emit.builder.fcmp_ordered(">", steps, least)  # NaN becomes the least
-        _put(emit, emit.builder.select(above, steps, least), y, at, zero, low, high)
+        at = emit.times(turn.index, TOGETHER)
+        source, found = emit.move(emit.bytes_at(x), emit.times(at, 4)), []
+        for part in range(PARTS):
+            steps = emit.builder.fdiv(emit.load(source, part * emit.bytes), divisor)
+            above = emit.builder.fcmp_ordered(">", steps, least)  # NaN becomes the least
+            found.append(emit.builder.select(above, steps, least))
+        _put(emit, found, y, at, zero, low, high)
 
 
 CUTS = 64
@@ -92,12 +117,12 @@ CUTS = 64
 @compiled()
 def finish(sums: Array, factor: float, y: Array, zero: int, low: float, high: float) -> None:
     """Steps 2 and 3 for sums (n,) that share a factor."""
-    whole = len(sums) // LANES
+    whole = len(sums) // TOGETHER
     if whole:
         _finish_vectors(sums.ctypes.data, factor, y.ctypes.data, whole, zero, low, high)
-    done = whole * LANES
+    done = whole * TOGETHER
     if done < len(sums):
-        rest, result = np.zeros(LANES, np.int32), np.empty(LANES, np.uint8)
+        rest, result = np.zeros(TOGETHER, np.int32), np.empty(TOGETHER, np.uint8)
         rest[: len(sums) - done] = sums[done:]
         _finish_vectors(rest.ctypes.data, factor, result.ctypes.data, 1, zero, low, high)
         y[done:] = result[: len(sums) - done]
@@ -106,31 +131,42 @@ def finish(sums: Array, factor: float, y: Array, zero: int, low: float, high: fl
 @compiled()
 def _cut(n: int, piece: int) -> int:
     """Where a piece of n values begins: on a multiple of the vectors' length."""
-    return min(n, (n * piece // CUTS + LANES - 1) // LANES * LANES)
+    return min(n, (n * piece // CUTS + TOGETHER - 1) // TOGETHER * TOGETHER)
+
+
+@compiled()
+def _pair(
+    op: int, a: int, b: int, y: int, trips: int, a_steps: Steps, b_steps: Steps, zero: int,
+    low: float, high: float,
+) -> None:  # fmt: skip
+    """`combine` whole vectors from address to address."""
+    (f, i, r), (g, j, s) = a_steps, b_steps
+    if f or g:
+        _flipped_pairs(op, a, b, y, trips, f, i, r, g, j, s, zero, low, high)
+    else:
+        _plain_pairs(op, a, b, y, trips, f, i, r, g, j, s, zero, low, high)
 
 
 @compiled()
 def combine(
-    op: int, a: Array, b: Array, y: Array, a_steps: tuple[int, int, float],
-    b_steps: tuple[int, int, float], zero: int, low: float, high: float, first: int, last: int,
+    op: int, a: Array, b: Array, y: Array, a_steps: Steps, b_steps: Steps, zero: int, low: float,
+    high: float, first: int, last: int,
 ) -> None:  # fmt: skip
     """`ADD` or `MULTIPLY` quantised values (n,) as bytes; steps are (flip, zero point, factor)."""
     start, stop = _cut(len(y), first), _cut(len(y), last)
-    whole = (stop - start) // LANES
+    whole = (stop - start) // TOGETHER
     if whole:
-        _pair_vectors(
+        _pair(
             op, a.ctypes.data + start, b.ctypes.data + start, y.ctypes.data + start, whole,
-            a_steps[0], a_steps[1], a_steps[2], b_steps[0], b_steps[1], b_steps[2], zero, low, high,
+            a_steps, b_steps, zero, low, high,
         )  # fmt: skip
-    done = start + whole * LANES
+    done = start + whole * TOGETHER
     if done < stop:
         n = stop - done
-        p, q = np.zeros(LANES, np.uint8), np.zeros(LANES, np.uint8)
+        p, q = np.zeros(TOGETHER, np.uint8), np.zeros(TOGETHER, np.uint8)
         p[:n], q[:n] = a[done:stop], b[done:stop]
-        _pair_vectors(
-            op, p.ctypes.data, q.ctypes.data, p.ctypes.data, 1, a_steps[0], a_steps[1], a_steps[2],
-            b_steps[0], b_steps[1], b_steps[2], zero, low, high,
-        )  # fmt: skip
+        places = p.ctypes.data, q.ctypes.data, p.ctypes.data
+        _pair(op, places[0], places[1], places[2], 1, a_steps, b_steps, zero, low, high)
         y[done:stop] = p[:n]
 
 
@@ -140,14 +176,14 @@ def quantize(
 ) -> None:
     """Round float32 values (n,) to bytes."""
     start, stop = _cut(len(y), first), _cut(len(y), last)
-    whole = (stop - start) // LANES
+    whole = (stop - start) // TOGETHER
     if whole:
         _quantize_vectors(
             x.ctypes.data + 4 * start, scale, y.ctypes.data + start, whole, zero, low, high
         )
-    done = start + whole * LANES
+    done = start + whole * TOGETHER
     if done < stop:
-        rest, result = np.zeros(LANES, np.float32), np.empty(LANES, np.uint8)
+        rest, result = np.zeros(TOGETHER, np.float32), np.empty(TOGETHER, np.uint8)
         rest[: stop - done] = x[done:stop]
         _quantize_vectors(rest.ctypes.data, scale, result.ctypes.data, 1, zero, low, high)
         y[done:stop] = result[: stop - done]

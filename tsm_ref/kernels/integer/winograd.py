@@ -29,11 +29,11 @@ from tsm_ref.kernels.integer.pack import (
     CHUNK,
     PANEL_SLACK,
     copy_byte,
-    interleaved,
 )
-from tsm_ref.kernels.integer.tile import SHORT, SUM, call_tiles, picked, rounded, splat
+from tsm_ref.kernels.integer.tile import SHORT, SUM, call_tiles, picked, rounded_whole, splat
 from tsm_ref.kernels.integer.units import PAIRS, UNIT
 from tsm_ref.kernels.vector import (
+    BYTE,
     FLOAT,
     INT32,
     Emitter,
@@ -49,7 +49,7 @@ Array = NDArray[Any]
 ROWS, COLUMNS = PAIRS.rows, PAIRS.columns
 _STEP_BYTES = 4 * COLUMNS
 
-_SUM_BYTES = 1 << 15  # of the tiles of rows that are transformed together
+_SUM_BYTES = 1 << 16  # of the tiles of rows that are transformed together
 _PACKED_BYTES = 1 << 18
 _MOST_WEIGHT_BYTES = 1 << 23  # of a layer with 36 products: more are not read fast enough
 
@@ -246,8 +246,7 @@ def _output(form: Form) -> Any:
                 value = builder.mul(value, ir.Constant(kind, [form.inverse] * emit.lanes))
             shift = ir.Constant(kind, [multiple.bit_length() - 1] * emit.lanes)
             total = builder.add(builder.ashr(value, shift), start)
-            value = emit.product(builder.sitofp(total, emit.vector), scale)
-            return rounded(emit, [value], zero, low, high)
+            return emit.product(builder.sitofp(total, emit.vector), scale)
 
         for v in range(PAIRS.vectors):
             m = []
@@ -264,16 +263,25 @@ def _output(form: Form) -> Any:
                     finished(columns[j][i], form.multiples[i] * form.multiples[j])
                     for j in range(size)
                 ]
-                while len(parts) > 1:
-                    half = len(parts) // 2
-                    parts = [interleaved(emit, *two) for two in
-                             zip(parts[:half], parts[half:], strict=True)]  # fmt: skip
-                (line,) = parts
+                line = _beside(emit, rounded_whole(emit, parts, zero, low, high))
                 place = size * (i * COLUMNS + v * emit.lanes)
                 where = emit.pointer(emit.bytes_at(y), place, line.type)
                 builder.store(line, where, align=1)
 
     return generated(address, count, address, address, address, count, real, real)(write_output)
+
+
+def _beside(emit: Emitter, vectors: Sequence[Value]) -> Value:
+    """The lowest bytes of vectors of 32 bits: those of all first lanes, of all second ones, ..."""
+    builder, kind, size = emit.builder, vectors[0].type, len(vectors)
+    total = ir.Constant(kind, [0] * kind.count)
+    for place, value in enumerate(vectors):
+        byte = builder.and_(value, ir.Constant(kind, [255] * kind.count))
+        shift = ir.Constant(kind, [8 * place] * kind.count)
+        total = builder.or_(total, builder.shl(byte, shift))
+    if size < 4:
+        total = builder.trunc(total, ir.VectorType(ir.IntType(8 * size), kind.count))
+    return builder.bitcast(total, ir.VectorType(BYTE, size * kind.count))
 
 
 def _columns(emit: Emitter, bases: Sequence[Value], size: int, flip: Value, zero: Value) -> Vectors:
