@@ -107,10 +107,13 @@ def shows_nothing(pixels: Array) -> bool:
     contrast = grey.std(axis=(1, 2))
     if (contrast < CONTRAST).all():
         return True
-    spectra = np.fft.rfft2(grey - grey.mean(axis=(1, 2), keepdims=True))
+    grey -= grey.mean(axis=(1, 2), keepdims=True)
+    alike = ALIKE * np.maximum(contrast[1:] * contrast[:-1], 1e-6) * grey[0].size
+    if (np.einsum("tyx,tyx->t", grey[1:], grey[:-1]) > alike).any():  # without a shift
+        return False
+    spectra = np.fft.rfft2(grey)
     common = np.fft.irfft2(spectra[1:] * spectra[:-1].conj(), s=grey.shape[1:])
-    peak = common.max(axis=(1, 2)) / grey[0].size
-    return bool((peak < ALIKE * np.maximum(contrast[1:] * contrast[:-1], 1e-6)).all())
+    return bool((common.max(axis=(1, 2)) < alike).all())
 
 
 def _grey(pixels: Array) -> Array:

@@ -8,6 +8,8 @@ __all__ = ["Kept"]
 
 MOST_BYTES = 1 << 25
 """The most bytes of packets that are kept; of a larger file reading again is a small part."""
+_PACKET = 600
+"""Bytes that a packet takes besides its data, as measured."""
 
 
 class Kept:
@@ -28,7 +30,7 @@ class Kept:
 
     def keep(self, packet: Any) -> None:
         """The next packet of the file."""
-        self._bytes += packet.size
+        self._bytes += packet.size + _PACKET
         if self.whole:
             self._packets.append(packet)
         else:
