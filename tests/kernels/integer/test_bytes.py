@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tsm_ref.kernels.integer.bytes import HEAD, LIMIT, pack_tile
+from tsm_ref.kernels.integer.bytes import HEAD, LIMIT, order_of, pack_tile
 
 STEP_BYTES = 64
 
@@ -46,3 +46,14 @@ def test_steps_stay_within_the_limit_and_add_up(name, k, rows, rng):
 def test_weights_like_those_of_a_network_need_few_steps_more(rng):
     groups, _ = steps_of(pack_tile(drawn("normal", rng, (256, 2, 4)), STEP_BYTES), 2)
     assert 128 <= len(groups) < 1.15 * 128
+
+
+def test_an_order_of_inputs_leaves_few_groups_to_be_halved(rng):
+    matrix = drawn("normal", rng, (64, 512))
+    order = order_of(matrix)
+    np.testing.assert_array_equal(np.sort(order), np.arange(512))
+    pairs = [matrix[:, own].reshape(64, -1, 2).astype(int).sum(axis=2) for own in
+             (np.arange(512), order)]  # fmt: skip
+    before, after = (np.count_nonzero(np.abs(sums) > LIMIT) for sums in pairs)
+    assert before > 20
+    assert after < before / 10

@@ -57,8 +57,9 @@ def packed(unit, x, matrix):
     count, size = unit.chunks(len(x))
     full = np.zeros((count * size * unit.group, unit.columns), unit.input_type)
     full[: len(x)] = x
-    steps = full.reshape(-1, unit.group, unit.columns).swapaxes(1, 2)
-    return np.ascontiguousarray(steps), pack_weights(matrix, 1, unit)
+    weights = pack_weights(matrix, 1, unit)
+    steps = full[weights.order[0]].reshape(-1, unit.group, unit.columns).swapaxes(1, 2)
+    return np.ascontiguousarray(steps), weights
 
 
 def drawn(unit, rng, k, tiles=3, least=-255, most=255):

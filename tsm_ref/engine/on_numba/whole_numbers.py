@@ -197,9 +197,10 @@ def _planned(
     matrix = weight.reshape(outputs, -1)
     packed = engine.packed(node, "tiles", lambda: conv.pack_weights(matrix, group))
     runs, begins = pack.runs_of(*places)
+    inputs_at = source.places(places[0][0], group, weight.shape[1])
     bias = bias if pack.GROUP == 2 else less_zero(bias, matrix, source.zero)
     return conv.IntegerConvolution(
-        places=source.places(places[0][0], group, weight.shape[1]),
+        places=np.take_along_axis(inputs_at, packed.order[:, None], axis=2),
         runs=runs,
         begins=begins,
         weights=packed.data,

@@ -11,7 +11,8 @@ step only if that holds in all rows of a tile (of which there are only two for t
 which two share one is chosen when weights are packed: any order of k gives the same sum. A group
 that breaks the rule by itself is halved: its inputs are multiplied twice, by weights that add up to
 its own. So all weights have a packing, and the larger they are the longer it is: up to twice as
-long, as is the case for none that training made.
+long, as is the case for none that training made. Which inputs are neighbours is chosen too, so that
+few groups break it (`order_of`).
 
 A tile is a stream: how many steps it has (int32), 4 bytes of nothing, and of each step where both
 groups of k begin in a panel (two int32, in bytes) and their weights: [first or second][row][4].
@@ -34,6 +35,7 @@ LIMIT = 128
 
 HEAD = 8
 _TRIES = 128
+_PARTNERS = 64
 
 _INSTRUCTIONS = {
     8: ("avx2.pmadd.ub.sw", "avx2.pmadd.wd"),
@@ -104,6 +106,52 @@ def _halved(tile: Array, groups: Array, weights: Array) -> int:
                         weights[n + 1, row, i] = tile[k, row, i] - half
         n += 2 if broken else 1
     return n
+
+
+@compiled()
+def _neighbours(columns: Array, by_size: Array) -> Array:
+    """Pairs of inputs (k / 2, 2) with weights (k, outputs).
+
+    The largest comes first, each with the input that breaks the limit in the fewest rows with it,
+    of the smallest that are left.
+    """
+    pairs = np.empty((len(columns) // 2, 2), np.int64)
+    taken = np.zeros(len(columns), np.bool_)
+    n = 0
+    for i in range(len(by_size)):
+        first = by_size[i]
+        if taken[first]:
+            continue
+        best, fewest, tries = first, len(columns[0]) + 1, 0
+        for j in range(len(by_size) - 1, i, -1):
+            second = by_size[j]
+            if taken[second]:
+                continue
+            broken = 0
+            for row in range(columns.shape[1]):
+                broken += abs(columns[first, row] + columns[second, row]) > LIMIT
+            if broken < fewest:
+                best, fewest = second, broken
+            tries += 1
+            if fewest == 0 or tries == _PARTNERS:
+                break
+        taken[first] = taken[best] = True
+        pairs[n, 0], pairs[n, 1] = min(first, best), max(first, best)
+        n += 1
+    return pairs
+
+
+def order_of(matrix: Array) -> NDArray[np.int64]:
+    """An order of the inputs of weights (outputs, k), k even, with few groups to be halved.
+
+    >>> order_of(np.array([[100, 100, 10, 20]], np.int8)).tolist()
+    [0, 2, 1, 3]
+    """
+    columns = np.ascontiguousarray(matrix.T, np.int16)
+    by_size = np.argsort(-np.abs(columns).sum(axis=1, dtype=np.int64), kind="stable")
+    pairs = _neighbours(columns, by_size)
+    found: NDArray[np.int64] = pairs[np.argsort(pairs[:, 0])].reshape(-1)
+    return found
 
 
 @compiled()

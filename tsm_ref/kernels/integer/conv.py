@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer.bytes import pack_tile
+from tsm_ref.kernels.integer.bytes import order_of, pack_tile
 from tsm_ref.kernels.integer.pack import COLUMNS, GROUP, PANEL_SLACK, STEP_BYTES, pack
 from tsm_ref.kernels.integer.tile import REAL, call_tiles
 from tsm_ref.kernels.integer.units import UNIT, Unit
@@ -122,6 +122,7 @@ class PackedWeights(NamedTuple):
 
     data: NDArray[np.uint8]
     starts: NDArray[np.int64]  # where each begins: (groups, tiles)
+    order: NDArray[np.int64]  # which input is where in a panel: (groups, k of whole steps)
 
 
 def pack_weights(matrix: Array, groups: int, unit: Unit = UNIT) -> PackedWeights:
@@ -130,11 +131,16 @@ def pack_weights(matrix: Array, groups: int, unit: Unit = UNIT) -> PackedWeights
     >>> pack_weights(np.ones((ROWS + 1, 9), np.int8), 1).starts.shape
     (1, 2)
     """
-    tiles = pack_tiles(matrix, groups, unit)
+    count, size = unit.chunks(matrix.shape[1])
+    full = np.zeros((groups, len(matrix) // groups, count * size * unit.group), matrix.dtype)
+    full[..., : matrix.shape[1]] = matrix.reshape(*full.shape[:2], -1)
+    order = np.array([order_of(own) if unit.bytes else np.arange(full.shape[2]) for own in full])
+    ordered = np.take_along_axis(full, order[:, None], axis=2)
+    tiles = pack_tiles(ordered.reshape(len(matrix), -1), groups, unit)
     pieces = [pack_tile(tile, 4 * unit.columns) if unit.bytes else tile.reshape(-1).view(np.uint8)
               for group in tiles for tile in group]  # fmt: skip
     starts = np.cumsum([0, *map(len, pieces)])[:-1]
-    return PackedWeights(np.concatenate(pieces), starts.reshape(tiles.shape[:2]))
+    return PackedWeights(np.concatenate(pieces), starts.reshape(tiles.shape[:2]), order)
 
 
 def pack_tiles(matrix: Array, groups: int, unit: Unit = UNIT) -> Array:
