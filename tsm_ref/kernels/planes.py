@@ -21,9 +21,6 @@ Pixels = NDArray[np.uint8]
 
 GROUP = 16
 """Neighbouring pixels that are weighed at once: their weights come in such groups."""
-COLOURS = 4
-"""Bytes of an output pixel: red, green, blue, and one that says nothing."""
-
 _ROWS = 2
 """Rows that share their colour, or the weights in registers."""
 _PAIR = 32
@@ -64,17 +61,17 @@ def across_planes(
     planes: Any, width: int, halved: int, begin: int, tone: Any, first: Any, weights: Any,
     bits: int, y: Pixels,
 ) -> None:  # fmt: skip
-    """Weighted sums along the rows from `begin` on, in colour: to `y` (rows, n, `COLOURS`).
+    """Weighted sums along the rows from `begin` on, in colour: to `y` (rows, n + 1, 3).
 
     `planes` are brightness, blueness and redness, each (rows, bytes of a row); the last two have
     one pixel for two along the row, and along the column where `halved` is 1. `begin` and the
     number of rows are even. `tone` (6,) int32 is that of `tsm_ref.video.planes`, `weights` come
     from `split`, and ``first[i]`` is the column with which those of output i begin. Sums are in
-    units of ``2**-bits``.
+    units of ``2**-bits``. What stands behind the last output of a row means nothing.
     """
     luma, blue, red = planes
     low_bits, parts, bounds = weights
-    rows, outputs = y.shape[:2]
+    rows, outputs = y.shape[0], y.shape[1] - 1
     pitch = (width + parts.shape[2] * GROUP + 2 * _PAIR) // _PAIR * _PAIR
     colours = np.zeros((_ROWS, 3, pitch), np.int16)
     place, step = colours.ctypes.data, 2 * pitch
@@ -104,7 +101,7 @@ def across_planes(
         for i in range(outputs):
             _weigh(
                 place + 2 * first[i], step, part + i * parts.strides[0], parts.shape[2], low_bits,
-                bound + i * bounds.strides[0], bits, target + COLOURS * i, y.strides[0],
+                bound + i * bounds.strides[0], bits, target + 3 * i, y.strides[0],
             )  # fmt: skip
 
 
@@ -195,7 +192,8 @@ def _weigh(
 ) -> None:  # fmt: skip
     """An output pixel of `_ROWS` rows: colours `x_step` bytes apart, rows of `y` by `y_step`.
 
-    The upper parts of the weights decide, wherever the rest could not change the rounded sum.
+    The upper parts of the weights decide, wherever the rest could not change the rounded sum. One
+    byte more is written, where the next pixel begins.
     """
     builder = emit.builder
     totals = _products(emit, x, x_step, weights, groups)

@@ -116,7 +116,7 @@ def resize_planes(planes: Planes, height: int, width: int, *, box: Box) -> Pixel
 
     Shapes: result uint8 of the size of the `box`, in RGB.
     """
-    from tsm_ref.kernels.planes import COLOURS, across_planes
+    from tsm_ref.kernels.planes import across_planes
 
     rows, columns = planes.shape[:2]
     top, left, kept_rows, kept_columns = _inside(box, height, width)
@@ -128,10 +128,10 @@ def resize_planes(planes: Planes, height: int, width: int, *, box: Box) -> Pixel
     begins = _pil_taps(columns, width)[0][kept]
     bits, parts, bounds = _split_taps(columns, width)
     shares = bits, parts[kept], bounds[kept]
-    lines = np.empty((high - low, kept_columns, COLOURS), np.uint8)
+    lines = np.empty((high - low, kept_columns + 1, 3), np.uint8)
     arrays, tone = (planes.luma, planes.blue, planes.red), planes.tone
     across_planes(arrays, columns, planes.halved, low, tone, begins, shares, _PIL_BITS, lines)
-    return _pass(lines, first - low, weights, 0, True)[..., :3]
+    return _pass(lines, first - low, weights, 0, True)[:, :-1]
 
 
 @lru_cache(maxsize=64)
