@@ -21,8 +21,8 @@ FOLD_RULES = ("none", "mit", "online", "online_double", "paddle", "mtts_can", "r
 PLACEMENTS = ("none", "blockres", "block")
 POLICIES = ("uniform", "twice", "val", "dense", "mmaction2", "paddle", "windows")
 AVERAGES = ("logits", "probabilities")
-LATER = ("multi_label", "threshold", "heads", "sure", "aimless")
-"""The fields that the first profiles did not have."""
+LATER = ("multi_label", "threshold", "heads", "sure", "aimless", "slowest")
+"""The fields that the first profiles did not have; their sampling had no ``finer``."""
 PROFILE_KEY = "tsm_ref.profile"
 """Under what name files of other formats keep a profile of ours."""
 
@@ -79,7 +79,9 @@ class Sampling:
     ``policy`` names a rule of `tsm_ref.video.sampling`. ``windows`` cuts a long clip into windows
     of ``window`` seconds, one every ``stride`` seconds, each sampled uniformly into ``segments``
     frames. Where nothing happens in a window, windows twice, four times, ... as long are asked, up
-    to ``longest`` seconds: slow motion needs time to be seen. 0 asks none.
+    to ``longest`` seconds: slow motion needs time to be seen. 0 asks none. Where nothing happens in
+    the longest either, they are asked again with frames ``finer`` times as high and wide, in which
+    a motion covers as many times the pixels. 1 asks none.
     """
 
     policy: str = "uniform"
@@ -87,6 +89,7 @@ class Sampling:
     window: float = 0.0
     stride: float = 0.0
     longest: float = 0.0
+    finer: int = 1
 
     def __post_init__(self) -> None:
         _require_types(self)
@@ -97,6 +100,7 @@ class Sampling:
                 value = getattr(self, name)
                 _require(0 < value < 1e9, name, value, "a time in seconds")
         _require(0 <= self.longest < 1e9, "longest", self.longest, "a time in seconds, or 0")
+        _require(1 <= self.finer <= 8, "finer", self.finer, "1 to 8 times")
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,19 @@ class Preprocess:
         _require(len(self.mean) == 3, "mean", self.mean, "three numbers")
         _require(len(self.std) == 3 and all(self.std), "std", self.std, "three numbers, none 0")
 
+    def enlarged(self, times: int) -> "Preprocess":
+        """The same with frames so many times as high and wide.
+
+        >>> Preprocess().enlarged(2).crop
+        (448, 448)
+        """
+
+        def larger(size: tuple[int, int] | None) -> tuple[int, int] | None:
+            return size and (times * size[0], times * size[1])
+
+        short = self.short_side and times * self.short_side
+        return replace(self, short_side=short, size=larger(self.size), crop=larger(self.crop))
+
     @property
     def frame_size(self) -> tuple[int, int]:
         """Height and width that reach the network; (0, 0) where they depend on the video."""
@@ -169,7 +186,9 @@ class Profile:
     accuracy that the weights are known to reach, in one line. With ``multi_label`` every class has
     a probability of its own (a sigmoid), and those from ``threshold`` on are said. Otherwise the
     best class is said from the probability ``sure`` on, and "unsure" below it. ``aimless`` are the
-    labels of what happens without a direction: a shake, a cut. A network of several heads has the
+    labels of what happens without a direction: a shake, a cut. ``slowest`` is the speed, in widths
+    of the frame from one frame that the network sees to the next, from which on it was taught that
+    a motion is one; 0 where nobody knows. A network of several heads has the
     labels of each in ``heads``, as pairs of the name of its output and them.
 
     >>> Profile.from_json(PROFILES["mit"].to_json()) == PROFILES["mit"]
@@ -190,6 +209,7 @@ class Profile:
     heads: tuple[tuple[str, tuple[str, ...]], ...] = ()
     sure: float = 0.0
     aimless: tuple[str, ...] = ()
+    slowest: float = 0.0
 
     def __post_init__(self) -> None:
         _require_types(self)
@@ -201,9 +221,12 @@ class Profile:
         _require(len(set(names)) == len(names), "heads", names, "different names of outputs")
         _require(0 < self.threshold < 1, "threshold", self.threshold, "between 0 and 1")
         _require(0 <= self.sure < 1, "sure", self.sure, "from 0 to less than 1")
+        _require(0 <= self.slowest < 1, "slowest", self.slowest, "a share of the width, or 0")
         _require(
             set(self.aimless) <= set(self.labels), "aimless", self.aimless, "some of the labels"
         )
+        if self.sampling.finer > 1:
+            self.preprocess.enlarged(self.sampling.finer)  # which must be one, too
         if self.no_event:
             _require(self.no_event in self.labels, "no_event", self.no_event, "one of the labels")
         _require(self.placement in PLACEMENTS, "placement", self.placement, f"one of {PLACEMENTS}")
@@ -231,13 +254,14 @@ class Profile:
     def with_changes(self, **changes: Any) -> "Profile":
         """The same profile with some fields replaced.
 
-        Of other labels, none is ``no_event`` or ``aimless`` yet, and all are said however unsure.
+        Of other labels, none is ``no_event`` or ``aimless`` yet, all are said however unsure, and
+        what is too slow for them is not known.
         """
         labels = changes.get("labels", self.labels)
         if self.no_event not in labels:
             changes = {"no_event": ""} | changes
         if tuple(labels) != self.labels:
-            changes = {"aimless": (), "sure": 0.0} | changes
+            changes = {"aimless": (), "sure": 0.0, "slowest": 0.0} | changes
         return replace(self, **changes)
 
     def as_dict(self, *, labels: bool = True) -> dict[str, Any]:
@@ -256,6 +280,8 @@ class Profile:
         for name in LATER:
             if tree[name] == type(self).__dataclass_fields__[name].default:
                 del tree[name]
+        if self.sampling.finer == 1:
+            del tree["sampling"]["finer"]
         return json.dumps(tree)
 
     @staticmethod

@@ -1,9 +1,9 @@
 """A video to predictions: what is sampled, averaged and cut into a timeline, on real pictures."""
 
+import importlib
 import json
 import os
 import time
-import weakref
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,10 +18,9 @@ from tsm_ref.kernels import notice
 from tsm_ref.live.session import Session, follow
 from tsm_ref.model import Model
 from tsm_ref.profile import PROFILES, Preprocess, Sampling
-from tsm_ref.recognition import recognize, sampled
+from tsm_ref.recognition import as_table, recognize, sampled
 from tsm_ref.recognition.clock import Clock
-from tsm_ref.recognition.windows import WindowCutter
-from tsm_ref.video import preprocess, read_frames, sliding_windows
+from tsm_ref.video import preprocess, read_frames
 
 SAMPLES = weights_folder() / "samples"
 
@@ -112,46 +111,10 @@ def test_a_clip_shorter_than_the_model_repeats_frames_and_says_so(
     assert any("1 frame and the model sees 8" in warning for warning in result.warnings)
 
 
-def test_only_the_frames_of_open_windows_are_held() -> None:
-    alive: weakref.WeakSet[np.ndarray] = weakref.WeakSet()
-
-    class Picture(np.ndarray):
-        __hash__ = object.__hash__  # type: ignore[assignment]
-
-    def convert(frame):
-        picture = frame.view(Picture)
-        alive.add(picture)
-        return picture
-
-    windows = sliding_windows(np.arange(1000) / 10, 5, window=1.0, stride=0.5)
-    shown = ((i, i / 10, lambda: np.zeros((1, 1))) for i in range(1000))
-    most = max(len(alive) for _ in WindowCutter(shown, windows, convert))
-    assert 5 <= most <= 10
-
-
-@pytest.mark.parametrize("most", [0, 3, 1000])
-def test_frames_of_windows_that_nobody_wants_need_not_be_made(most: int) -> None:
-    made: list[int] = []
-
-    def convert(frame: np.ndarray) -> np.ndarray:
-        made.append(int(frame[0, 0]))
-        return frame
-
-    windows = sliding_windows(np.arange(100) / 10, 5, window=1.0, stride=1.0)
-    sure = np.arange(len(windows)) % 2 == 1
-    shown = ((i, i / 10, lambda i=i: np.full((1, 1), i)) for i in range(100))
-    for row, frames in WindowCutter(shown, windows, convert, ~sure, most):
-        for _ in range(2 * sure[row]):
-            assert frames().ravel().tolist() == windows.indices[row].tolist()
-    assert len(made) == len(set(made))
-    assert set(made) >= set(windows.indices[sure].ravel())
-    assert len(made) == {0: 50, 3: 25 + 5 * 2, 1000: 25}[most]
-
-
 def test_windows_report_progress(camera: Model) -> None:
     told: list[tuple[int, int]] = []
     recognize(camera, SAMPLES / "zoom_in.mp4", progress=lambda *done: told.append(done))
-    asked = 6 + 3 + 1  # windows of one second, of two, and one over the whole clip
+    asked = 6 + 3 + 2  # windows of one second, of two, and twice one over the whole clip
     assert told == [(i, asked) for i in range(1, asked + 1)]
 
 
@@ -287,6 +250,43 @@ def test_a_window_longer_than_the_video_is_said(camera: Model, tmp_path: Path) -
     assert said in recognize(camera, path, profile=sampled(camera.profile, window=3.0)).warnings
     for profile in (camera.profile, sampled(camera.profile, window=2.0)):
         assert "longer" not in " ".join(recognize(camera, path, profile=profile).warnings)
+
+
+def creeping(seconds: float, rate: int = 10) -> np.ndarray:
+    """Frames of a view that moves to the right by 0.3 percent of its width a second."""
+    noise = np.random.default_rng(0).integers(0, 256, (20, 45, 3), np.uint8)
+    wide = noise.repeat(16, 0).repeat(16, 1)
+    starts = np.arange(round(seconds * rate)) * 0.003 * 600 / rate
+    return np.stack([wide[:, round(x) : round(x) + 600] for x in starts])
+
+
+def test_a_motion_too_slow_for_the_longest_window_shows_in_finer_frames(camera: Model) -> None:
+    pictures, profile = creeping(6), camera.profile
+    plain = replace(profile, sampling=replace(profile.sampling, finer=1))
+    coarse, fine = (recognize(camera, pictures, fps=10, profile=p) for p in (plain, profile))
+    assert (coarse.labels, fine.labels) == (("static",), ("pan right",))
+    assert set(coarse.scales) == {1}
+    assert set(fine.scales) == {2}
+    assert fine.slowest == pytest.approx(profile.slowest / 2 / (6 / 8), rel=0.02)
+
+
+def test_a_network_of_one_size_is_not_asked_for_finer_frames(camera: Model, monkeypatch) -> None:
+    module = importlib.import_module("tsm_ref.recognition.recognize")
+    monkeypatch.setattr(module, "takes_finer", lambda *_: False)
+    result = recognize(camera, creeping(6), fps=10)
+    assert (result.labels, result.profile.sampling.finer) == (("static",), 1)
+    assert result.asked.finer == 2
+    assert not result.warnings
+
+
+def test_what_rest_means_depends_on_the_length_of_the_clip(camera: Model) -> None:
+    pictures = np.repeat(creeping(0.1), 60, 0)
+    short, long = (recognize(camera, pictures[:n], fps=10) for n in (20, 60))
+    assert short.labels == long.labels == ("static",)
+    assert short.slowest.max() == pytest.approx(3 * long.slowest.max(), rel=0.1)
+    said = as_table(long)
+    assert "static: a motion slower than 0.53 % of the width a second would not show" in said
+    assert "slower" not in as_table(recognize(camera, SAMPLES / "zoom_in.mp4"))
 
 
 def test_the_network_sees_square_pixels(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Windows of several lengths: which there are, and which of them speaks for a moment."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,14 @@ def rungs(*lengths: list[tuple[float, float]]) -> Ladder:
     """A ladder of windows given by their starts and ends, rung by rung, in the order of ends."""
     rows = [(end, start, k) for k, spans in enumerate(lengths) for start, end in spans]
     ends, starts, rung = (np.array(column) for column in zip(*sorted(rows), strict=True))
-    return Ladder(Windows(starts, ends, np.zeros((len(ends), 8), np.int64)), rung)
+    windows = Windows(starts, ends, np.zeros((len(ends), 8), np.int64))
+    return Ladder(windows, rung, np.ones_like(rung))
+
+
+def again(made: Ladder) -> Ladder:
+    """The same ladder, whose last rung is looked at again with frames twice as large."""
+    last = made.rung == made.rung.max()
+    return replace(made, scale=np.where(last, 2, 1))
 
 
 def says(label: int, probability: float) -> np.ndarray:
@@ -35,6 +44,28 @@ def test_the_lengths_double_up_to_the_longest_or_the_clip(seconds, lengths):
     length = made.windows.end - made.windows.start
     assert [length[made.rung == k].mean() for k in range(len(lengths))] == pytest.approx(lengths)
     assert (np.diff(made.windows.end) >= -1e-9).all()
+
+
+def test_the_last_length_is_there_again_for_finer_frames():
+    times, sampling = frame_times(120, 20.0), Sampling("windows", 4, 1.0, 0.5, 8.0, finer=3)
+    made, plain = ladder(times, sampling), ladder(times, replace(sampling, finer=1))
+    assert made.rung.max() == plain.rung.max() + 1
+    assert made.scale.tolist() == np.where(made.rung == made.rung.max(), 3, 1).tolist()
+    assert set(plain.scale) == {1}
+    longest = [made.windows.indices[made.rung == made.rung.max() - k].tolist() for k in (0, 1)]
+    assert longest[0] == longest[1]
+
+
+def test_the_slowest_motion_that_shows_is_a_matter_of_length_and_size():
+    made = ladder(frame_times(120, 20.0), Sampling("windows", 4, 1.0, 0.5, 8.0, finer=2))
+    found = made.slowest(frame_times(120, 20.0), 0.01)
+    shortest, longest, finest = (
+        found[made.rung == k] for k in (0, made.rung.max() - 1, made.rung.max())
+    )
+    assert shortest == pytest.approx(0.01 / 0.25, rel=0.1)
+    assert longest == pytest.approx(0.01 / 1.5, rel=0.1)
+    assert finest == pytest.approx(longest / 2)
+    assert np.isinf(made.slowest(np.zeros(120), 0.01)).all()
 
 
 def test_without_a_longest_there_is_one_length():
@@ -63,6 +94,27 @@ def test_rest_beside_a_fast_move_stays_rest():
     spans = zip(made.windows.start.tolist(), made.windows.end.tolist(), strict=True)
     spoken = settled(made, [chances[span] for span in spans], STILL)
     assert [made.windows.end[row] - made.windows.start[row] for row in spoken] == [1.0, 1.0]
+
+
+def test_a_window_with_a_fast_move_in_it_says_nothing_about_the_rest_beside_that():
+    made = rungs([(0.0, 1.0), (1.0, 2.0)], [(0.0, 2.0)])
+    chances = {(0, 1): says(STILL, 0.95), (1, 2): says(LEFT, 0.95), (0, 2): says(RIGHT, 0.99)}
+    spans = list(zip(made.windows.start.tolist(), made.windows.end.tolist(), strict=True))
+    spoken = settled(made, [chances[span] for span in spans], STILL)
+    assert [spans[row] for row in spoken] == [(0, 1), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("short", "fine", "speaks"),
+    [
+        (says(STILL, 0.99), says(STILL, 0.90), 1),  # rest in the finest frames is rest
+        (says(STILL, 0.99), says(LEFT, 0.40), 1),  # nobody is sure, least of all that nothing moves
+        (says(RIGHT, SURE), says(LEFT, 0.99), 0),  # the shortest that is sure
+    ],
+)
+def test_where_no_window_is_sure_of_an_event_that_of_the_finest_frames_speaks(short, fine, speaks):
+    made = again(rungs([(0.0, 1.0)], [(0.0, 1.0)]))
+    assert settled(made, [short, fine], STILL).tolist() == [speaks]
 
 
 def test_rest_that_is_not_certain_beside_a_move_belongs_to_it():
@@ -97,9 +149,11 @@ def test_without_a_class_for_rest_the_short_windows_speak_for_themselves():
 
 @pytest.mark.parametrize("seconds", [0.7, 3.3, 9.0, 40.0])
 @pytest.mark.parametrize("rest", [STILL, None])
-def test_windows_that_are_not_needed_would_not_have_spoken(seconds, rest):
+@pytest.mark.parametrize("finer", [1, 2])
+def test_windows_that_are_not_needed_would_not_have_spoken(seconds, rest, finer):
     rng = np.random.default_rng(int(10 * seconds))
-    made = ladder(frame_times(int(seconds * 20), 20.0), Sampling("windows", 4, 1.0, 0.5, 8.0))
+    sampling = Sampling("windows", 4, 1.0, 0.5, 8.0, finer)
+    made = ladder(frame_times(int(seconds * 20), 20.0), sampling)
     left_out = 0
     for _ in range(40):
         sharpness = rng.uniform(0, 6)
@@ -126,9 +180,9 @@ def test_a_move_that_short_windows_are_sure_of_needs_no_long_ones():
 
 def test_a_window_that_is_asked_for_is_the_only_length():
     profile = tsm_ref.load("camera-motion", engine="numpy").profile
-    assert profile.sampling.longest == 8.0
-    assert sampled(profile, stride=1.0).sampling.longest == 8.0
-    assert sampled(profile, window=4.0).sampling.longest == 0.0
+    for asked, longest, finer in ((None, 8.0, 2), (4.0, 0.0, 1)):
+        sampling = sampled(profile, window=asked, stride=1.0).sampling
+        assert (sampling.longest, sampling.finer) == (longest, finer)
 
 
 def test_other_labels_have_no_class_for_rest_until_it_is_named():

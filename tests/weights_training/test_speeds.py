@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import tsm_ref
-from weights.training import motion, speeds
+from tsm_ref.video import sliding_windows
+from weights.training import speeds
 
 
 @pytest.fixture(scope="module")
@@ -16,15 +17,32 @@ def scenes() -> list[np.ndarray]:
 
 def test_a_slow_move_lasts_six_seconds_and_a_fast_one_ends_where_its_view_would_leave(scenes):
     rng = np.random.default_rng(1)
-    assert len(speeds.moved(rng, scenes, 1, 0.001, 0.001)) == speeds.FRAMES
-    assert len(speeds.moved(rng, scenes, 1, 0.12, 0.12)) < 60
+    slow, fast = (speeds.moved(rng, scenes, 1, speed, speed) for speed in (0.001, 0.12))
+    assert len(slow[0]) == len(slow[1]) + 1 == speeds.FRAMES
+    assert len(fast[0]) == len(fast[1]) + 1 < 60
 
 
 def test_a_slow_pan_is_seen_by_every_length_and_by_one_second_alone_as_rest(scenes):
     model = tsm_ref.load("camera-motion", engine="numpy")
-    clip = speeds.moved(np.random.default_rng(2), scenes, 2, 0.002, 0.002)
-    assert motion.CLASSES[speeds.judged(model, clip, 8.0).mean(0).argmax()] == "pan right"
-    assert motion.CLASSES[speeds.judged(model, clip, 0.0).mean(0).argmax()] == "static"
+    clip, velocity = speeds.moved(np.random.default_rng(2), scenes, 2, 0.002, 0.002)
+    made, said, spoken = speeds.heard(model, clip)
+    assert said[made.rung == 0].mean(0).argmax() == 0
+    assert said[spoken].mean(0).argmax() == 2
+    assert speeds.rights(velocity, made.shortest())[:, 2].all()
+
+
+def test_what_may_be_said_is_what_the_camera_does_meanwhile():
+    assert speeds.labels_of(np.zeros(4)) == {0}
+    one = 1 / speeds.STEP / speeds.RATE
+    assert speeds.labels_of(np.array([-0.01, 0.004, 0, 0]) * one) == {1}
+    assert speeds.labels_of(np.array([-0.01, 0.006, 0, 0]) * one) == {1, 4}
+    assert speeds.labels_of(np.array([0.0003, 0, 0, 0]) * one) == {0, 2}
+    late = np.zeros((50, 4))
+    late[30:, 0] = 0.01 * one
+    windows = sliding_windows(np.arange(51) / speeds.RATE, 8, window=1.0, stride=0.5)
+    right = speeds.rights(late, windows)
+    assert right[:, 0].tolist() == [True, True, False, False]
+    assert right[:, 2].tolist() == [False, True, True, True]
 
 
 @pytest.mark.parametrize("kind", speeds.JOINTS[:4])

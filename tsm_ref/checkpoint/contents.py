@@ -174,6 +174,6 @@ def under(stored: Profile, wanted: Profile) -> Profile:
                 f"the weights were trained with {name} {kept}; the profile asks for {asked}"
             )
     if not wanted.labels:
-        meant = ("labels", "no_event", "sure", "aimless")
+        meant = ("labels", "no_event", "sure", "aimless", "slowest")
         wanted = replace(wanted, **{name: getattr(stored, name) for name in meant})
     return replace(wanted, measured=stored.measured)

@@ -3,8 +3,10 @@
 ::
 
     recognize   decode, sample, preprocess, run, average, label: a `Recognition`
+    asked       other windows, clips and crops than the profile says
     answers     what each head of the network says: best classes, labels, timeline
     windows     a long video in sliding windows, and their timeline of segments
+    cutter      the frames of sliding windows, while they are decoded
     light       windows in which the light changes, or that show nothing
     clock       where the time goes, stage by stage
     inputs      what a model takes: pictures, optical flow, or something else
@@ -21,13 +23,10 @@
 """
 
 from tsm_ref.recognition.answers import Answer, Prediction
+from tsm_ref.recognition.asked import sampled
 from tsm_ref.recognition.features import ClipFeatures, as_npz, features_of, views_of
 from tsm_ref.recognition.inputs import check_classifies, sees_flow
-from tsm_ref.recognition.recognize import (
-    Recognition,
-    recognize,
-    sampled,
-)
+from tsm_ref.recognition.recognize import Recognition, recognize
 from tsm_ref.recognition.render import as_json, as_table
 from tsm_ref.recognition.streams import check_streams, recognize_streams
 from tsm_ref.recognition.windows import Segment

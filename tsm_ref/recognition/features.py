@@ -14,10 +14,12 @@ from tsm_ref.errors import CheckpointError
 from tsm_ref.model import Model
 from tsm_ref.passes.features import features, head_input
 from tsm_ref.profile import Profile
+from tsm_ref.recognition.asked import as_usage
+from tsm_ref.recognition.cutter import WindowCutter
 from tsm_ref.recognition.inputs import check_takes_clips
-from tsm_ref.recognition.recognize import as_usage, prepared
+from tsm_ref.recognition.recognize import prepared
 from tsm_ref.recognition.room import check_memory
-from tsm_ref.recognition.windows import WindowCutter, grown
+from tsm_ref.recognition.windows import grown
 from tsm_ref.video import (
     SAMPLERS,
     Clip,

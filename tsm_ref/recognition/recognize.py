@@ -1,8 +1,8 @@
 """A video file to predictions: decode, sample, preprocess, run, average, label."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
@@ -15,17 +15,18 @@ from tsm_ref.engine import alone
 from tsm_ref.errors import UsageError
 from tsm_ref.model import Model
 from tsm_ref.model.described import as_html
-from tsm_ref.profile import PROFILES, Preprocess, Profile, Sampling
+from tsm_ref.profile import Preprocess, Profile, Sampling
 from tsm_ref.recognition import light
 from tsm_ref.recognition.answers import Answer, Heads, Prediction
+from tsm_ref.recognition.asked import as_usage
 from tsm_ref.recognition.clock import Clock
+from tsm_ref.recognition.cutter import WindowCutter
 from tsm_ref.recognition.inputs import check_classifies, check_flow, sees_flow
-from tsm_ref.recognition.room import check_memory
+from tsm_ref.recognition.room import check_memory, takes_finer
 from tsm_ref.recognition.windows import (
     UNSURE,
     Segment,
     Verdict,
-    WindowCutter,
     grown,
     ladder,
 )
@@ -45,15 +46,11 @@ from tsm_ref.video import (
     surveyed,
     updated,
 )
-from tsm_ref.video.transforms import full_resolution
 
-__all__ = ["Prediction", "Recognition", "recognize", "sampled"]
+__all__ = ["Prediction", "Recognition", "recognize"]
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
-
-CROPS = {1: "center", 3: "three", 5: "five", 10: "ten"}
-"""How many crops of each frame, and what the preprocessing calls them."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,7 +60,10 @@ class Recognition:
     ``indices`` and ``times`` (seconds) are the frames that the network saw, of shape (clips, T);
     ``profile`` is what was followed; ``timing`` is in seconds per stage, of which ``compile`` is
     spent once on a machine; ``asked`` is the sampling that was asked for, whose windows grow where
-    they hold too few frames. ``heads`` has what each head of the network says, by the name of its
+    they hold too few frames; ``scales`` (clips,) are how many times as large as ``profile`` says
+    the frames of each were, for windows that were asked again. ``slowest`` (clips,) is the speed in
+    widths of the frame a second below which a motion would not have shown; None if nobody knows.
+    ``heads`` has what each head of the network says, by the name of its
     output: most networks have one, of which ``predictions``, ``labels`` and so on speak. Of two
     networks whose scores were joined, ``streams`` has what each says, with its weight
     (`tsm_ref.recognition.recognize_streams`), and all else is of both or of the first.
@@ -80,6 +80,8 @@ class Recognition:
     warnings: tuple[str, ...]
     asked: Sampling
     heads: Mapping[str, Answer]
+    scales: NDArray[np.int64]
+    slowest: NDArray[np.float64] | None = None
     streams: Mapping[str, tuple[float, "Recognition"]] = field(default_factory=dict)
 
     @property
@@ -139,6 +141,8 @@ class _Seen:
     sampling: Sampling
     windows: Windows | None = None
     notes: Counter[str] = field(default_factory=Counter)
+    scales: NDArray[np.int64] | None = None
+    slowest: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -225,6 +229,8 @@ def recognize(
         warnings=model.warnings + seen.info.warnings + _noticed(seen, profile.sampling),
         asked=profile.sampling,
         heads=answers,
+        scales=np.ones(len(seen.indices), np.int64) if seen.scales is None else seen.scales,
+        slowest=seen.slowest,
     )
 
 
@@ -233,7 +239,7 @@ def _noticed(seen: _Seen, asked: Sampling) -> tuple[str, ...]:
     count, segments = seen.info.frame_count, asked.segments
     total = len(seen.indices)
     said = [f"of {count} of {total} windows: {note}" for note, count in seen.notes.items()]
-    if seen.sampling != asked:
+    if seen.sampling.window != asked.window:
         said.append(
             f"a window of {asked.window:g} s holds fewer than {segments} frames: windows of "
             f"{seen.sampling.window:.4g} s are used"
@@ -255,77 +261,6 @@ def _noticed(seen: _Seen, asked: Sampling) -> tuple[str, ...]:
     return tuple(said)
 
 
-def sampled(
-    profile: Profile,
-    *,
-    policy: str | None = None,
-    crops: int | None = None,
-    window: float | None = None,
-    stride: float | None = None,
-    like: str | None = None,
-) -> Profile:
-    """A profile that samples and crops otherwise; what is None stays as it was.
-
-    ``window`` and ``stride`` (seconds) imply the policy ``windows``; ``stride`` is half a window
-    unless given, and a ``window`` that is given is the only length. 3 crops are as high as the
-    frame, 5 and 10 are corners, centre and mirror images. ``like`` names the profile whose
-    arithmetic resizes and cuts: how pixels are interpolated, and how sides and offsets are rounded;
-    a model that sees the whole frame, stretched, goes on as it does.
-
-    Raises `UsageError` for a combination that cannot be.
-
-    >>> from tsm_ref.profile import PROFILES
-    >>> sampled(PROFILES["mit"], policy="dense", crops=3).preprocess.crop
-    (256, 256)
-    """
-    sampling, spec = profile.sampling, profile.preprocess
-    if like is not None and spec.short_side is not None:
-        theirs = PROFILES[like].preprocess
-        spec = replace(
-            spec,
-            resize=theirs.resize,
-            long_side=theirs.long_side,
-            crop_offset=theirs.crop_offset,
-        )
-    try:
-        if window is not None or stride is not None or policy == "windows":
-            if policy not in (None, "windows"):
-                raise ValueError(f"`policy` (={policy!r}) cannot be combined with a window")
-            fixed = window
-            window = sampling.window or 1.0 if window is None else window
-            stride = window / 2 if stride is None else stride
-            longest = sampling.longest if fixed is None else 0.0
-            sampling = replace(
-                sampling, policy="windows", window=window, stride=stride, longest=longest
-            )
-        elif policy is not None:
-            sampling = Sampling(policy, sampling.segments)
-        if crops is not None:
-            spec = _cropped(spec, crops)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    return replace(profile, sampling=sampling, preprocess=spec)
-
-
-def _cropped(spec: Preprocess, crops: int) -> Preprocess:
-    if crops not in CROPS:
-        raise ValueError(f"`crops` (={crops}) must be one of {tuple(CROPS)}")
-    if spec.crop is None:
-        if crops == 1:
-            return spec
-        raise ValueError(f"`crops` (={crops}) must be 1: the model sees the whole frame")
-    return full_resolution(spec) if crops == 3 else replace(spec, crops=CROPS[crops])
-
-
-@contextmanager
-def as_usage() -> Iterator[None]:
-    """A rule of sampling that cannot be followed is a mistake of whoever asked for it."""
-    try:
-        yield
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
 def _over_clips(model: Model, profile: Profile, clip: Clip, known: Survey, told: _Told) -> _Seen:
     """A fixed number of clips, spread over the video by the rule that the profile names."""
     sampling, spec, clock = profile.sampling, profile.preprocess, told.clock
@@ -345,11 +280,14 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
     """Windows over the whole video, each run as soon as its last frame is decoded.
 
     Of the windows of several lengths, the one that speaks for each moment is seen; those that
-    cannot speak any more are not run. Where the decoder is late the network leaves it the cores.
+    cannot speak any more are not run. A network of one size is not asked for finer frames. Where
+    the decoder is late the network leaves it the cores.
     """
     sampling, spec, clock = profile.sampling, profile.preprocess, told.clock
     if sampling == model.profile.sampling:  # windows that somebody asked for stay as they are
         sampling = grown(sampling, known)
+    if not takes_finer(model, profile):
+        sampling = replace(sampling, finer=1)
     with as_usage():
         made = ladder(known.times, sampling, known.info.duration)
     rest, aimless = profile.no_event_index, profile.aimless_indices
@@ -360,9 +298,15 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
     run = partial(_run, spec=spec, told=told)
     with closing(clip.open()) as source:
         convert = prepared(model, spec, known)
-        shown = known.checked(convert.shown(source))
-        waiting = convert.most_waiting(source)
-        cutter = WindowCutter(shown, made.windows, convert, made.rung > 0, waiting)
+        cutter = WindowCutter(
+            known.checked(convert.shown(source)),
+            made.windows,
+            convert,
+            unsure=made.rung > 0,
+            most=convert.most_waiting(source),
+            closer=prepared(model, spec.enlarged(sampling.finer), known),
+            fine=made.scale > 1,
+        )
         with closing(Ahead(iter(cutter), model.threads > 1)) as cut:
             while (each := clock.timed("decode", lambda: next(cut, None))) is not None:
                 row, frames = each
@@ -377,7 +321,18 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
     indices, windows = made.windows.indices[spoken], made.shortest()
     seen = [logits[row] for row in spoken]
     said = Counter(note for row in set(spoken.tolist()) if (note := notes.get(row)))
-    return _Seen(seen, indices, known.times[indices], cutter.decoded, info, sampling, windows, said)
+    return _Seen(
+        logits=seen,
+        indices=indices,
+        times=known.times[indices],
+        frames_decoded=cutter.decoded,
+        info=info,
+        sampling=sampling,
+        windows=windows,
+        notes=said,
+        scales=made.scale[spoken],
+        slowest=made.slowest(known.times, profile.slowest)[spoken] if profile.slowest else None,
+    )
 
 
 def names_motions(model: Model) -> bool:

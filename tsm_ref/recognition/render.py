@@ -7,11 +7,13 @@ The JSON is described by ``recognition.schema.json`` beside this file, whose ver
 import importlib.util
 import io
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tsm_ref.model.described import measured_in
 from tsm_ref.recognition.recognize import Recognition
@@ -57,6 +59,8 @@ def as_tree(result: Recognition) -> dict[str, Any]:
         "sampling": asdict(result.profile.sampling)
         | {
             "asked_window": result.asked.window,
+            "scales": result.scales.tolist(),
+            "slowest": _finite(result.slowest),
             "indices": result.indices.tolist(),
             "times": result.times.round(6).tolist(),
         },
@@ -68,6 +72,11 @@ def as_tree(result: Recognition) -> dict[str, Any]:
         "timing": {stage: round(seconds, 6) for stage, seconds in result.timing.items()},
         "warnings": list(result.warnings),
     }
+
+
+def _finite(values: NDArray[np.float64] | None) -> list[float | None] | None:
+    """Numbers for JSON, which knows none that are infinite."""
+    return values if values is None else [v if math.isfinite(v) else None for v in values.tolist()]
 
 
 def _model(result: Recognition) -> dict[str, Any]:
@@ -183,6 +192,7 @@ def _lines(result: Recognition, colour: bool) -> Iterator[str]:
         yield f"{name} alone, of weight {weight:g}, by {printable(seen.model.name)}"
         yield from _tables(seen, next(iter(seen.heads)), colour)
     yield ""
+    yield from _limit(result)
     model, timing = result.model, result.timing
     how = model.engine.name + (" in bfloat16" if model.precision == "bfloat16" else "")
     yield (
@@ -190,6 +200,20 @@ def _lines(result: Recognition, colour: bool) -> Iterator[str]:
         f"{result.video.frame_count} frames in {timing['total']:.2f} s "
         f"(network {timing['run']:.2f} s{_compiled(timing['compile'])})"
     )
+
+
+def _limit(result: Recognition) -> Iterator[str]:
+    """What "nothing moves" means of this video, where that is said of any of it."""
+    rest = result.profile.no_event_index
+    if rest is None or result.slowest is None:
+        return
+    slowest = result.slowest[result.probabilities.argmax(1) == rest]
+    if slowest.size and np.isfinite(slowest).all():
+        ends = dict.fromkeys(f"{100 * speed:.2g}" for speed in (slowest.min(), slowest.max()))
+        yield (
+            f"{printable(result.profile.no_event)}: a motion slower than {' to '.join(ends)} % of "
+            "the width a second would not show"
+        )
 
 
 def _tables(result: Recognition, head: str, colour: bool) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Whether the clips of a profile have room in memory, before the first frame is decoded."""
 
+from collections.abc import Mapping
 from math import prod
 
 from tsm_ref.errors import GraphError
@@ -20,15 +21,12 @@ def check_memory(model: Model, profile: Profile) -> None:
     here: the frames that are kept, the numbers that they become, and three of the largest values
     of the network, as a residual block holds.
     """
-    height, width = profile.preprocess.frame_size
+    finer = profile.sampling.finer if takes_finer(model, profile) else 1
+    height, width = profile.preprocess.enlarged(finer).frame_size
     frames, views = profile.sampling.segments, VIEWS[profile.preprocess.crops]
-    (entry,) = model.graph.inputs
-    channels = int(entry.shape[1])  # three, or ten of optical flow
+    channels = int(model.graph.inputs[0].shape[1])  # three, or ten of optical flow
     pixels = channels * height * width * frames * views
-    try:
-        shapes = model.graph.shapes({entry.name: (1, channels, frames, height, width)})
-    except GraphError:  # the size depends on the video, or does not fit: that is said later
-        shapes = {}
+    shapes = _shapes(model, frames, height, width)
     values = max((prod(shapes[node.name]) for node in model.graph.nodes if shapes), default=0)
     each = "" if views == 1 else f", {views} views of each"
     memory.check(
@@ -36,3 +34,19 @@ def check_memory(model: Model, profile: Profile) -> None:
         f"the model {model.name!r} with {frames} frames of {height}x{width}{each}",
         weights=4 * model.graph.parameter_count,
     )
+
+
+def takes_finer(model: Model, profile: Profile) -> bool:
+    """Whether the network takes the larger frames that the profile asks for, too."""
+    sampling = profile.sampling
+    height, width = profile.preprocess.enlarged(sampling.finer).frame_size
+    return sampling.finer > 1 and bool(_shapes(model, sampling.segments, height, width))
+
+
+def _shapes(model: Model, frames: int, height: int, width: int) -> Mapping[str, tuple[int, ...]]:
+    """The shapes of all values; none where the size depends on the video, or does not fit."""
+    (entry,) = model.graph.inputs
+    try:
+        return model.graph.shapes({entry.name: (1, int(entry.shape[1]), frames, height, width)})
+    except GraphError:
+        return {}

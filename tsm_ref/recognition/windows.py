@@ -1,15 +1,13 @@
-"""Sliding windows of a long video: cut while it is decoded, and joined to a timeline of labels.
+"""Sliding windows of a long video: of which lengths, and which of them speaks when.
 
 A motion shows only in a window that is long enough for it, and a fast one only in a window that is
 short enough. So windows of several lengths are run, a `Ladder`, and every moment takes its label
-from the shortest window that is sure that something happens.
+from the shortest window that is sure that something happens. What is too slow for the longest may
+show when these are looked at more finely, with larger frames.
 """
 
-import threading
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -23,7 +21,6 @@ __all__ = [
     "Ladder",
     "Segment",
     "Verdict",
-    "WindowCutter",
     "grown",
     "ladder",
     "settled",
@@ -87,27 +84,39 @@ def grown(sampling: Sampling, known: Survey) -> Sampling:
 class Ladder:
     """Windows of several lengths, in the order in which they end, of those that end together the
     shorter first; ``rung`` (W,) is 0 for the shortest, 1 for those of the next length, and so on.
+
+    Where a profile asks for ``finer`` frames, the last rung has the windows of the one before it
+    again: ``scale`` (W,) says how many times as large the frames of a window are.
     """
 
     windows: Windows
     rung: NDArray[np.int64]
-
-    def only(self, rows: Sequence[int] | NDArray[np.int64]) -> "Ladder":
-        """Some of the windows."""
-        w, rows = self.windows, np.asarray(rows, np.int64)
-        return Ladder(Windows(w.start[rows], w.end[rows], w.indices[rows]), self.rung[rows])
+    scale: NDArray[np.int64]
 
     def shortest(self) -> Windows:
         """The windows of the first rung: one for every moment."""
-        return self.only(np.flatnonzero(self.rung == 0)).windows
+        w, first = self.windows, self.rung == 0
+        return Windows(w.start[first], w.end[first], w.indices[first])
+
+    def slowest(self, times: Array, needed: float) -> NDArray[np.float64]:
+        """The slowest motion (W,) that shows in each window, in widths of the frame a second.
+
+        `times` are the seconds (N,) of the frames; `needed` widths of an ordinary frame must lie
+        between two that the network sees. Infinite where a window has one picture alone.
+        """
+        seen = times[self.windows.indices]
+        step = (seen[:, -1] - seen[:, 0]) / max(seen.shape[1] - 1, 1)
+        with np.errstate(divide="ignore"):
+            return np.asarray(needed / self.scale / step)
 
 
 def ladder(times: Array, sampling: Sampling, clip_end: float | None = None) -> Ladder:
     """The windows that a profile asks for: of ``window`` seconds, twice that, up to ``longest``.
 
     `times` are the seconds (N,) at which the frames are shown, `clip_end` is when the last one
-    goes. The last rung is one window over the whole clip where the clip is shorter than
-    ``longest``. Raises ValueError as `sliding_windows`.
+    goes. The last of these is one window over the whole clip where the clip is shorter than
+    ``longest``; it stands there twice where the profile asks for ``finer`` frames of it. Raises
+    ValueError as `sliding_windows`.
 
     >>> from tsm_ref.video import frame_times
     >>> made = ladder(frame_times(150, 25.0), Sampling("windows", 8, 1.0, 0.5, longest=8.0))
@@ -123,28 +132,35 @@ def ladder(times: Array, sampling: Sampling, clip_end: float | None = None) -> L
             sliding_windows(times, sampling.segments, window=length, stride=stride, end=clip_end)
         )
         length *= 2
+    scales = [1] * len(rungs)
+    if sampling.finer > 1:
+        rungs, scales = [*rungs, rungs[-1]], [*scales, sampling.finer]
     start, end, indices = (
         np.concatenate([getattr(rung, name) for rung in rungs])
         for name in ("start", "end", "indices")
     )
     rung = np.repeat(np.arange(len(rungs)), [len(r) for r in rungs])
     order = np.lexsort((start, rung, np.round(end / INSTANT)))
-    return Ladder(Windows(start[order], end[order], indices[order]), rung[order])
+    windows = Windows(start[order], end[order], indices[order])
+    return Ladder(windows, rung[order], np.array(scales)[rung[order]])
 
 
 class Verdict:
     """Which window of a ladder speaks for each moment, found while the windows are run.
 
     A moment is a window of the first rung. Of the windows of every length whose centre is nearest
-    to it, the shortest speaks that is sure of a class other than ``no_event``; where none is, the
-    most certain one. A longer window does not speak of an event that lies beside the moment: where
-    the moment's own window is certain that nothing happens, and another short one within the longer
-    is certain of that event. Events of the classes ``aimless`` do not outrank longer windows: a
-    hand may shake while the camera turns. Without ``no_event`` every moment speaks for itself.
+    to it, the shortest speaks that is sure of a class other than ``no_event``. Where none is, the
+    most certain of those with the finest frames does: rest in these is rest in all, and a motion
+    that the others took for rest shows in them, if only as "unsure". A longer window does not speak
+    where an event lies beside the moment: where the moment's own window is certain that nothing
+    happens, and another short one within the longer is certain that something does. Events of the
+    classes ``aimless`` do not outrank longer windows: a hand may shake while the camera turns.
+    Without ``no_event`` every moment speaks for itself.
     """
 
     def __init__(self, made: Ladder, no_event: int | None, aimless: Collection[int] = ()) -> None:
         self._windows, self._rung, self._no_event = made.windows, made.rung, no_event
+        self._scale = made.scale
         self._rest = {no_event, *aimless}
         count = len(made.rung)
         self._known = np.zeros(count, bool)
@@ -174,9 +190,12 @@ class Verdict:
         rows = []
         for near in self._near.tolist():
             sure = self._sure(near)
-            best = max(self._allowed(near), key=self._certain.__getitem__)
-            rows.append(best if sure is None else sure)
+            rows.append(self._best(near) if sure is None else sure)
         return np.array(rows)
+
+    def _best(self, near: Sequence[int]) -> int:
+        """The most certain of the windows near a moment that have the finest frames."""
+        return max(self._allowed(near), key=lambda row: (self._scale[row], self._certain[row]))
 
     def _sure(self, near: Sequence[int]) -> int | None:
         """The shortest of the windows near a moment that is heard and sure of an event."""
@@ -192,21 +211,16 @@ class Verdict:
             return list(near)
         return [own, *(row for row in near[1:] if not self._beside(row))]
 
-    def _event(self, row: int) -> bool:
-        return bool(self._leading[row] != self._no_event)
-
     def _move(self, row: int) -> bool:
         """Whether this window leads with an event that has a direction."""
         return int(self._leading[row]) not in self._rest
 
     def _beside(self, row: int) -> bool:
-        """Whether a short window within this one is certain of the same event."""
-        if not self._known[row] or not self._event(row):
-            return False
+        """Whether a short window within this one is certain of an event."""
         start, end, short = self._windows.start, self._windows.end, self._moments
         short = short[self._certain[short] >= CERTAIN]
         within = (start[short] >= start[row] - INSTANT) & (end[short] <= end[row] + INSTANT)
-        return bool((within & (self._leading[short] == self._leading[row])).any())
+        return any(map(self._move, short[within]))
 
 
 def _nearest(middle: Array, moments: Array, rows: Array) -> NDArray[np.int64]:
@@ -223,7 +237,9 @@ def settled(
     """Which window speaks for each moment, where all were run: rows of the ladder (see `Verdict`).
 
     >>> pair = Ladder(
-    ...     Windows(np.zeros(2), np.array([1.0, 2.0]), np.zeros((2, 8), int)), np.array([0, 1])
+    ...     Windows(np.zeros(2), np.array([1.0, 2.0]), np.zeros((2, 8), int)),
+    ...     rung=np.array([0, 1]),
+    ...     scale=np.ones(2, int),
     ... )
     >>> settled(pair, [np.array([0.8, 0.2]), np.array([0.1, 0.9])], no_event=0)
     array([1])
@@ -232,74 +248,6 @@ def settled(
     for row, chances in enumerate(probabilities):
         verdict.hear(row, chances)
     return verdict.spoken()
-
-
-Shown = Iterable[tuple[int, float, Callable[[], Array]]]
-"""Index and seconds of each frame, and what makes its pixels before the next is taken."""
-
-
-class WindowCutter:
-    """Windows as they are decoded: the row of each, and what makes its frames (T, V, h, w, 3).
-
-    The windows stand in the order in which they end. Only frames that a coming window needs are
-    held. Those whose windows are all `unsure` wait as they were decoded, up to `most` of them, for
-    pixels that can be made that late: their windows may not be wanted after all.
-    """
-
-    def __init__(
-        self,
-        shown: Shown,
-        windows: Windows,
-        convert: Callable[[Array], Array],
-        unsure: Array | None = None,
-        most: int = 0,
-    ):
-        self._shown, self._indices, self._convert = shown, windows.indices, convert
-        sure = windows.indices if unsure is None else windows.indices[~unsure]
-        self._sure, self._most, self._one = set(sure.ravel().tolist()), most, threading.Lock()
-        self.decoded = 0
-
-    def __iter__(self) -> Iterator[tuple[int, Callable[[], Array]]]:
-        wanted = set(np.unique(self._indices).tolist())
-        rows = deque(enumerate(self._indices.tolist()))
-        needed = deque(np.minimum.accumulate(self._indices[::-1, 0])[::-1].tolist())
-        kept: dict[int, _Frame] = {}
-        waiting: deque[int] = deque()
-        for index, _, pixels in self._shown:
-            self.decoded = index + 1
-            if index in wanted:
-                kept[index] = _Frame(pixels, self._convert, self._one)
-                waiting.append(index)
-                if index in self._sure or len(waiting) > self._most:
-                    kept[waiting.pop() if index in self._sure else waiting.popleft()].pixels()
-            while rows and index >= rows[0][1][-1]:
-                row, shows = rows.popleft()
-                yield row, partial(_stacked, [kept[i] for i in shows])
-                needed.popleft()
-                oldest = needed[0] if needed else index
-                kept = {i: image for i, image in kept.items() if i >= oldest}
-                while waiting and waiting[0] < oldest:
-                    waiting.popleft()
-
-
-class _Frame:
-    """A frame that is made small once, when it is first asked for."""
-
-    def __init__(
-        self, pixels: Callable[[], Array], convert: Callable[[Array], Array], one: threading.Lock
-    ) -> None:
-        self._make: Callable[[], Array] | None = lambda: convert(pixels())
-        self._one, self._small = one, np.empty(0, np.uint8)
-
-    def pixels(self) -> Array:
-        with self._one:  # what makes pixels serves one thread at a time
-            if self._make is not None:
-                self._small, self._make = self._make(), None
-        return self._small
-
-
-def _stacked(frames: Sequence[_Frame]) -> Array:
-    return np.stack([frame.pixels() for frame in frames])
 
 
 def timeline(

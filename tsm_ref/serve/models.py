@@ -15,7 +15,7 @@ from tsm_ref.live import Inbox, Live
 from tsm_ref.model import Model
 from tsm_ref.profile import Profile
 from tsm_ref.recognition import recognize, sampled
-from tsm_ref.recognition.recognize import CROPS
+from tsm_ref.recognition.asked import CROPS
 from tsm_ref.recognition.render import as_tree
 from tsm_ref.serve.work import Order, Ticket
 from tsm_ref.video import SAMPLERS, Frame

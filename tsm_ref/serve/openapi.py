@@ -5,7 +5,7 @@ from importlib import resources
 from typing import Any
 
 from tsm_ref import __version__
-from tsm_ref.recognition.recognize import CROPS
+from tsm_ref.recognition.asked import CROPS
 from tsm_ref.serve import problems
 from tsm_ref.serve.models import MOST_CLASSES, POLICIES, Shelf
 from tsm_ref.serve.settings import Settings

@@ -35,6 +35,9 @@ else."""
 WINDOW, STRIDE, LONGEST = 1.0, 0.5, 8.0
 """Seconds: eight frames in about one second are what the training speeds mean; slower moves are
 seen in longer windows."""
+FINER = 2
+"""In frames of twice the size the slowest moves are those of the training again; in larger ones
+pictures are coarser than any that it drew, and other moves are seen."""
 
 
 def profile_of(mode: str, facts: dict[str, Any]) -> Profile:
@@ -51,7 +54,7 @@ def profile_of(mode: str, facts: dict[str, Any]) -> Profile:
         family="camera-motion",
         shift=ShiftRule(RULES[mode], facts["architecture"]["fold_div"]),
         placement="none" if mode == "tsn" else "blockres",
-        sampling=Sampling("windows", facts["input"]["frames"], WINDOW, STRIDE, LONGEST),
+        sampling=Sampling("windows", facts["input"]["frames"], WINDOW, STRIDE, LONGEST, FINER),
         preprocess=Preprocess(
             short_side=None,
             size=(size, size),
@@ -62,6 +65,7 @@ def profile_of(mode: str, facts: dict[str, Any]) -> Profile:
         average="probabilities",
         labels=tuple(facts["classes"]),
         sure=facts.get("sure", SURE),
+        slowest=motion.SPEED_MIN,
         aimless=tuple(name for name in facts["classes"] if name in AIMLESS),
         no_event=facts["classes"][0],
         measured="; ".join(f"{accuracy[k]:.1%} of {words}" for words, k in parts.items()),

@@ -3,15 +3,14 @@
 A virtual camera moves for up to six seconds over single pictures of real videos, at 25 frames a
 second, from 0.05 % to 12 % of the width per seventh of a second (the step of a window of one
 second); beside that it stands still, and pictures are joined by cuts, dissolves and fades or hit by
-a flash. Each clip is judged as the plain command judges it, with windows of every length, and with
-those of one second alone.
+a flash. Each clip is judged as the plain command judges it, with windows of every length and finer
+frames, and with those of one second alone.
 """
 
 import argparse
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,9 @@ from numpy.typing import NDArray
 import tsm_ref
 from tsm_ref.model import Model
 from tsm_ref.recognition import light
-from tsm_ref.recognition.windows import ladder, settled
+from tsm_ref.recognition.windows import Ladder, Verdict, ladder
 from tsm_ref.reference import softmax
-from tsm_ref.video import frame_times, normalize
+from tsm_ref.video import Windows, frame_times, normalize
 
 from . import motion
 from .footage import inside, look
@@ -34,6 +33,8 @@ from .generator import shows_motion
 Array = NDArray[Any]
 
 RATE, FRAMES = 25.0, 150
+SIZE = 128
+"""Films have twice the network's size, for windows that are asked again with finer frames."""
 STEP = 1 / (motion.FRAMES - 1)
 """Seconds from frame to frame of a window of one second: what a speed per step is measured in."""
 SPEEDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.02, 0.05, 0.12)
@@ -56,7 +57,7 @@ def pictures(folder: Path) -> list[Array]:
 
 
 def film(rng: np.random.Generator, picture: Array, velocity: Array) -> Array | None:
-    """A view that moves over a picture (n + 1, 64, 64, 3) of floats; None if it would leave it."""
+    """A view that moves over a picture (n + 1, S, S, 3) of floats; None if it would leave it."""
     height, width = picture.shape[:2]
     share = rng.uniform(0.3, 0.8)
     extent = (share * width, share * height)
@@ -65,16 +66,25 @@ def film(rng: np.random.Generator, picture: Array, velocity: Array) -> Array | N
     placed = inside(rng, poses, extent, (height, width))
     if placed is None:
         return None
-    out = np.zeros((len(placed), 64, 64, 3), np.float32)
+    out = np.zeros((len(placed), SIZE, SIZE, 3), np.float32)
     for t, (cx, cy, scale, phi) in enumerate(placed):
-        look(picture, cx, cy, scale * extent[0], scale * extent[1], phi, 2, out[t])
-    return out if shows_motion(out[0]) else None
+        look(picture, cx, cy, scale * extent[0], scale * extent[1], phi, 1, out[t])
+    return out if shows_motion(smaller(out[:1], SIZE // 2)[0]) else None
+
+
+def smaller(clip: Array, size: int) -> Array:
+    """A film (n, S, S, 3) at a size that divides its own: the means of squares of pixels."""
+    k = clip.shape[1] // size
+    return clip if k == 1 else clip.reshape(len(clip), size, k, size, k, 3).mean((2, 4))
 
 
 def moved(
     rng: np.random.Generator, scenes: list[Array], label: int, low: float, high: float
-) -> Array:
-    """A clip (n, 64, 64, 3) of bytes with one move of a speed in [low, high] per step, or none."""
+) -> tuple[Array, Array]:
+    """A clip (n, S, S, 3) of bytes with one move of a speed in [low, high] per step, or none.
+
+    With it comes the velocity from frame to frame (n - 1, 4): moves begin late and end early.
+    """
     while True:
         speed = math.exp(rng.uniform(math.log(low), math.log(high)))
         per_frame = speed / STEP / RATE
@@ -87,7 +97,7 @@ def moved(
             velocity = np.tile(rng.uniform(-1, 1, 4) / motion.RMS / 4 * per_frame, (steps, 1))
         clip = film(rng, scenes[rng.integers(len(scenes))], velocity)
         if clip is not None:
-            return finished(rng, clip)
+            return finished(rng, clip), velocity
 
 
 def joined(rng: np.random.Generator, scenes: list[Array], kind: str) -> Array:
@@ -110,71 +120,141 @@ def joined(rng: np.random.Generator, scenes: list[Array], kind: str) -> Array:
     elif kind == "a fade-out":
         clip = first * np.clip((FRAMES - 1 - t) / (RATE * rng.uniform(0.4, 4)), 0, 1)
     elif kind == "no picture but noise":
-        clip = rng.integers(0, 256, (FRAMES, 64, 64, 1)).repeat(3, 3)
+        clip = rng.integers(0, 256, (FRAMES, SIZE, SIZE, 1)).repeat(3, 3)
     return finished(rng, clip)
 
 
 def finished(rng: np.random.Generator, clip: Array) -> Array:
-    """Bytes with the noise of a sensor."""
-    noisy = clip + rng.normal(0, rng.choice([0, 1, 2.5]), clip.shape)
+    """Bytes with the noise of a sensor, of up to 2.5 grey levels at half the size."""
+    noisy = clip + rng.normal(0, 2 * rng.choice([0, 1, 2.5]), clip.shape)
     return np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
 
 
-def judged(model: Model, clip: Array, longest: float) -> Array:
-    """The probabilities (moments, K) that the command finds for a clip."""
+def heard(model: Model, clip: Array) -> tuple[Ladder, Array, Array]:
+    """The windows of a clip, the probabilities (W, K) of those that the command asks for, and the
+    row of the one that speaks for each moment.
+    """
     profile = model.profile
-    made = ladder(frame_times(len(clip), RATE), replace(profile.sampling, longest=longest))
     rest, aimless = profile.no_event_index, profile.aimless_indices
-    assert rest is not None
+    made = ladder(frame_times(len(clip), RATE), profile.sampling)
+    verdict, said = Verdict(made, rest, aimless), np.zeros((len(made.rung), len(profile.labels)))
 
     def logits(pixels: Array) -> Array:
         return model(normalize(pixels, profile.preprocess))
 
-    said = [
-        light.judged(clip[rows][:, None], logits, rest, aimless)[0][0]
-        for rows in made.windows.indices
-    ]
-    chances = softmax(np.array(said, np.float64), 1)
-    return np.asarray(chances[settled(made, list(chances), rest, aimless)])
+    for row, scale in enumerate(made.scale):
+        if verdict.needs(row):
+            shown = smaller(clip[made.windows.indices[row]], SIZE // 2 * int(scale))
+            pixels = np.rint(shown).astype(np.uint8)[:, None]
+            (found,), _ = light.judged(pixels, logits, rest, aimless)
+            said[row] = softmax(found.astype(np.float64), 0)
+            verdict.hear(row, said[row])
+    return made, said, verdict.spoken()
 
 
-def mistaken(said: Array, label: int, *, joined: bool) -> Array:
-    """Which labels are wrong; where pictures are joined or there are none, all that name a move."""
-    return np.isin(said, motion.MOVES) if joined else said != label
+def labels_of(velocity: Array) -> set[int]:
+    """What may be said of a camera that has this mean velocity (4,) from frame to frame.
+
+    Its fastest motion, and any half as fast; "static" below the slowest speed of the table.
+    """
+    speed = motion.speed(velocity) * STEP * RATE
+    fastest = np.abs(speed).max()
+    found = {
+        label
+        for label in motion.MOVES
+        if speed[motion.AXIS[label]] * motion.SIGN[label] >= max(fastest / 2, STEADY)
+    }
+    return found | ({motion.STATIC} if fastest < SPEEDS[0] or not found else set())
+
+
+def rights(velocity: Array, windows: Windows) -> Array:
+    """Which labels are right (moments, K): of what happens in its window, or in half of it."""
+    right = np.zeros((len(windows), len(motion.CLASSES)), bool)
+    for row, (start, end) in enumerate(zip(windows.start, windows.end, strict=True)):
+        inside = velocity[round(start * RATE) : max(round(end * RATE), 1)]
+        middle = len(inside) // 2
+        for part in (inside, inside[:middle], inside[middle:]):
+            right[row, list(labels_of(part.mean(0)))] = True
+    return right
 
 
 def cases(
     rng: np.random.Generator, scenes: list[Array], count: int
-) -> Iterator[tuple[str, int, Array]]:
-    """The name of a row of the table, the true label, and a clip."""
+) -> Iterator[tuple[str, int, Array, Array | None]]:
+    """The name of a row of the table, the label, a clip and its velocity, None of joined ones."""
     for low, high in pairwise(SPEEDS):
         for k in range(count):
             label = motion.MOVES[k % len(motion.MOVES)]
-            yield f"{low:.2%} to {high:.2%}", label, moved(rng, scenes, label, low, high)
+            yield f"{low:.2%} to {high:.2%}", label, *moved(rng, scenes, label, low, high)
     for _ in range(count):
-        yield "static", 0, moved(rng, scenes, 0, STEADY / 4, STEADY)
+        yield "static", 0, *moved(rng, scenes, 0, STEADY / 4, STEADY)
     for kind in JOINTS:
         for _ in range(count // 2):
-            yield f"{JOINED}{kind}", 0, joined(rng, scenes, kind)
+            yield f"{JOINED}{kind}", 0, joined(rng, scenes, kind), None
 
 
-def table(model: Model, scenes: list[Array], count: int, seed: int) -> dict[str, dict[str, Any]]:
-    """Per row: clips, and for both ways the share of right clips, moments, and sure mistakes."""
-    rows: dict[str, dict[str, list[Any]]] = {}
-    for name, label, clip in cases(np.random.default_rng(seed), scenes, count):
-        row = rows.setdefault(name, {})
-        for way, longest in (("one second", 0.0), ("every length", model.profile.sampling.longest)):
-            chances = judged(model, clip, longest)
-            wrong = mistaken(chances.argmax(1), label, joined=name.startswith(JOINED))
-            said = chances.mean(0).argmax(keepdims=True)
-            missed = mistaken(said, label, joined=name.startswith(JOINED))
-            row.setdefault(f"{way}: clips", []).extend(~missed)
-            row.setdefault(f"{way}: moments", []).extend(~wrong)
-            row.setdefault(f"{way}: sure and wrong", []).extend(wrong & (chances.max(1) > 0.95))
+def judged(chances: Array, right: Array, whole: Array) -> dict[str, list[Any]]:
+    """A clip of moments (M, K): whether all and each are right, and how sure each label is."""
+    good = right[np.arange(len(chances)), chances.argmax(1)]
     return {
-        name: {"clips": len(row["every length: clips"])}
-        | {key: round(float(np.mean(values)), 4) for key, values in row.items()}
-        for name, row in rows.items()
+        "clips": [bool(whole[chances.mean(0).argmax()])],
+        "moments": good.tolist(),
+        "probabilities": chances.max(1).tolist(),
+    }
+
+
+def figures(found: dict[str, list[Any]]) -> dict[str, float]:
+    """The shares of right clips and moments, and of moments that are wrong and above 95 %."""
+    good, sure = np.array(found["moments"]), np.array(found["probabilities"])
+    shares = {
+        "clips": np.mean(found["clips"]),
+        "moments": good.mean(),
+        "sure and wrong": (~good & (sure > 0.95)).mean(),
+    }
+    return {name: round(float(share), 4) for name, share in shares.items()}
+
+
+def calibration_error(sure: Array, good: Array, bins: int = 15) -> float:
+    """The expected calibration error of probabilities (N,) whose labels are right or not (N,).
+
+    The mean distance of probability and accuracy over bins of equal width (Guo et al. 2017).
+    """
+    place = np.minimum((sure * bins).astype(int), bins - 1)
+    parts = [place == k for k in range(bins)]
+    return float(sum(abs(sure[p].sum() - good[p].sum()) for p in parts) / len(sure))
+
+
+def table(model: Model, scenes: list[Array], count: int, seed: int) -> dict[str, Any]:
+    """The figures of every row, for windows of one second alone and of every length; and of all.
+
+    What can be right of a join is no probability: the calibration is that of the other rows.
+    """
+    rows: dict[str, dict[str, dict[str, list[Any]]]] = {}
+    moves = np.isin(np.arange(len(model.profile.labels)), motion.MOVES)
+    for name, label, clip, velocity in cases(np.random.default_rng(seed), scenes, count):
+        made, said, spoken = heard(model, clip)
+        right = np.tile(~moves, (len(spoken), 1))  # where pictures are joined, or are none
+        whole = right[0]
+        if velocity is not None:
+            right, whole = rights(velocity, made.shortest()), np.arange(len(moves)) == label
+        row = rows.setdefault(name, {})
+        for way, asked in (("one second", made.rung == 0), ("every length", spoken)):
+            for key, values in judged(said[asked], right, whole).items():
+                row.setdefault(way, {}).setdefault(key, []).extend(values)
+    single = [row["every length"] for name, row in rows.items() if not name.startswith(JOINED)]
+    sure, good = (
+        np.array([value for row in single for value in row[key]])
+        for key in ("probabilities", "moments")
+    )
+    return {
+        "rows": {
+            name: {"clips": len(row["one second"]["clips"])}
+            | {way: figures(found) for way, found in row.items()}
+            for name, row in rows.items()
+        },
+        "moments": len(sure),
+        "calibration error": round(calibration_error(sure, good), 4),
+        "sure and wrong": round(float((~good & (sure > 0.95)).mean()), 4),
     }
 
 
@@ -188,9 +268,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     found = table(tsm_ref.load(args.model), pictures(args.footage), args.count, args.seed)
-    for name, row in found.items():
-        figures = "  ".join(f"{key} {value:.1%}" for key, value in row.items() if key != "clips")
-        print(f"{name:18s} {row['clips']:4d} clips  {figures}")
+    for name, row in found["rows"].items():
+        for way in ("one second", "every length"):
+            shares = "  ".join(f"{key} {share:.1%}" for key, share in row[way].items())
+            print(f"{name:28s} {row['clips']:4d}  {way:12s}  {shares}")
+    shares = "  ".join(f"{k} {found[k]:.2%}" for k in ("calibration error", "sure and wrong"))
+    print(f"of {found['moments']} moments: {shares}")
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
