@@ -21,12 +21,13 @@ def test_a_card_is_what_the_logs_give(name, file):
 
 
 def test_the_default_is_right_at_the_speeds_that_six_seconds_show_well():
-    """From a fifth of a percent of the width per step; below, long windows help, but less."""
+    """Long windows and finer frames make the slowest moves visible; all else is right anyway."""
     found = json.loads((LOGS / "online_speeds.json").read_text())
-    slowest, slow, *others = found.values()
+    slowest, slow, *others = found["rows"].values()
     for row in (slowest, slow):
-        assert row["every length: clips"] > row["one second: clips"] + 0.5
-    assert min(row["every length: clips"] for row in others) >= 0.95
+        assert row["every length"]["clips"] > max(0.9, row["one second"]["clips"] + 0.5)
+    assert min(row["every length"]["clips"] for row in others) >= 0.95
+    assert max(row["every length"]["sure and wrong"] for row in found["rows"].values()) < 0.03
 
 
 def test_the_default_is_fit_to_be_one():

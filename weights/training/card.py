@@ -87,20 +87,27 @@ def speed_table(found: dict[str, Any]) -> str:
         "## Every speed",
         "",
         "A virtual camera moves for up to six seconds over single pictures of twelve public videos "
-        "that no training saw (the two thresholds that choose between windows were set on other "
+        "that no training saw (the thresholds that choose between windows were set on other "
         "draws from them), at 25 frames a second; the speed is per seventh of a second, the step "
-        "of a window of one second. *Clips* is what the plain "
-        "command says of a clip, *moments* its timeline, *sure and wrong* the share of moments "
-        "with a wrong label of more than 95 %; `python -m weights.training.speeds FOLDER` measures "
-        "it on other footage.",
+        "of a window of one second. *Clips* is what the plain command says of a clip, *moments* "
+        "its timeline, *sure and wrong* the share of moments with a wrong label of more than 95 %; "
+        "`python -m weights.training.speeds FOLDER` measures it on other footage. Moves begin late "
+        "and end early: a moment is right if it says what the camera does then, within a second.",
         "",
         "| move | clips | right clips | right moments | sure and wrong | windows of 1 s alone |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for name, row in found.items():
-        figures = [row[f"every length: {key}"] for key in ("clips", "moments", "sure and wrong")]
-        cells = [percent(x) for x in (*figures, row["one second: clips"])]
+    for name, row in found["rows"].items():
+        shares = row["every length"]
+        figures = [shares[key] for key in ("clips", "moments", "sure and wrong")]
+        cells = [percent(x) for x in (*figures, row["one second"]["clips"])]
         lines.append(f"| {name} | {row['clips']} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"Of all {found['moments']:,} moments of moves and of the camera that stands, "
+        f"{percent(found['sure and wrong'])} are sure and wrong; the expected calibration error "
+        f"(15 bins) is {percent(found['calibration error'])}.",
+    ]
     return "\n".join(lines) + "\n\n"
 
 
