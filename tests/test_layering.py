@@ -92,7 +92,7 @@ INSIDE = {
     ),
     "quantization": ("ranges report", "equalise place", "quantize"),
     "recognition": (
-        "clock inputs light room windows",
+        "asked clock cutter inputs light room windows",
         "answers",
         "recognize",
         "features render streams",
