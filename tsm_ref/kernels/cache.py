@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,19 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         return dispatcher
 
     return bind
+
+
+def bound(kernel: Any, *arguments: Any, more: Sequence[Any]) -> Callable[..., None]:
+    """Return a compiled kernel with its first arguments, compiled now for these and `more`.
+
+    Numba asks for the types of all arguments at every call, which takes longer than some kernels
+    where one is a tuple of fifty numbers. Here they are asked for once: what follows the arguments
+    must have the types of `more`.
+    """
+    if not hasattr(kernel, "compile"):  # NUMBA_DISABLE_JIT leaves functions as they are
+        return functools.partial(kernel, *arguments)
+    code = kernel.compile(tuple(numba.typeof(value) for value in (*arguments, *more)))
+    return functools.partial(code, *arguments)
 
 
 def machine_code(function: Callable[..., Any], signature: Any) -> int:

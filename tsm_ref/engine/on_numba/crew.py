@@ -93,6 +93,9 @@ class Crew:
 
     def share(self, kernel: Callable[[int, int], None], pieces: int) -> None:
         """Call ``kernel(first, last)``, compiled code, for all pieces: each thread for some."""
+        if self.threads == 1:
+            kernel(0, pieces)
+            return
 
         def work(part: int, parts: int, counter: int) -> None:
             kernel(pieces * part // parts, pieces * (part + 1) // parts)

@@ -13,10 +13,11 @@ from tsm_ref.kernels.integer import pack
 from tsm_ref.kernels.integer.units import UNIT, Unit
 from tsm_ref.reference import quantised
 
-__all__ = ["Source", "Work", "ends", "flip_of", "less_zero"]
+__all__ = ["Kernel", "Source", "Work", "ends", "flip_of", "less_zero"]
 
 Array = NDArray[Any]
 Kernel = Callable[[int, int], None]
+"""Compiled code for pieces ``first .. last - 1``: a `partial` of a kernel and its arguments."""
 
 _MULTIPLE = 4
 """What the sides of a copy may be rounded up to a multiple of."""

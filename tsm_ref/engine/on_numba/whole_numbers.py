@@ -18,10 +18,11 @@ from tsm_ref.engine.exact import factor_of
 from tsm_ref.engine.on_numba import whole_chains, whole_inputs
 from tsm_ref.engine.on_numba.crew import Crew
 from tsm_ref.engine.on_numba.weights import LentWeights
-from tsm_ref.engine.on_numba.whole_inputs import Source, Work, ends, flip_of, less_zero
+from tsm_ref.engine.on_numba.whole_inputs import Kernel, Source, Work, ends, flip_of, less_zero
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.on_numpy.ops import STEPS, Step, StepMaker
 from tsm_ref.graph import Graph, Node
+from tsm_ref.kernels.cache import bound
 from tsm_ref.kernels.integer import (
     conv,
     depthwise,
@@ -154,13 +155,19 @@ class WholeNumbersEngine(NumpyEngine):
 
     def _shared(self, work: Work) -> Step:
         """A step that the threads do together."""
-        parts = [part for part in (work.before, work) if part is not None]
+        works = [part for part in (work.before, work) if part is not None]
+        parts = [part._replace(kernel=_bound(part.kernel)) for part in works]
 
         def step() -> None:
             for part in parts:
                 self.crew.share(part.kernel, part.pieces)
 
         return step
+
+
+def _bound(kernel: Kernel) -> Kernel:
+    """A kernel whose arguments Numba need not look at again."""
+    return bound(kernel.func, *kernel.args, more=(0, 0)) if isinstance(kernel, partial) else kernel
 
 
 Maker = Callable[[WholeNumbersEngine, Node, Sequence[Array], Array], Work | None]
