@@ -1,7 +1,9 @@
 """Runs a step graph with the NumPy engine."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,12 +20,18 @@ from tsm_ref.ops_table import Shape
 from tsm_ref.passes.streaming import NEVER
 
 Array = NDArray[Any]
-Copy = Callable[[Sequence[Array], Sequence[Array], Array, Array], None]
+Copies = Iterator[tuple[Array, Array | int]]
+"""Places, and what is copied to each of them."""
+
+Copy = Callable[[Sequence[Array], Sequence[Array], Array, Array], Copies]
+
+_KEPT = 32
+"""States of streams, in either bank, for which the copies of a tick are kept."""
 
 
 @dataclass(frozen=True)
 class _History:
-    """What a ``History`` does: (current banks, next banks, x, y) -> None, by circumstance."""
+    """What a ``History`` copies: (current banks, next banks, x, y) -> copies, by circumstance."""
 
     x: int  # where the statuses of x and y stand
     y: int
@@ -47,6 +55,9 @@ class Maker(Protocol):
     @property
     def weights(self) -> Mapping[str, Array]:
         """What the nodes read besides values."""
+
+    def fallbacks(self) -> list[str] | None:
+        """Nodes that NumPy computes for an engine that has kernels; None for NumPy's own."""
 
     def joined(self, graph: Graph, shapes: Mapping[str, Shape]) -> Steps:
         """The nodes of a graph in steps."""
@@ -72,7 +83,7 @@ class NumpySteps:
         graph, dtype = line.step.graph, engine.dtype
         inputs = {entry.name: shapes[entry.name] for entry in graph.inputs}
         self.frames = next(iter(inputs.values()))[2]
-        self.threads = engine.blas_threads
+        self._steady = line.steady
         self.places = place_states(line.step, shapes, dtype)
         joined = engine.joined(graph, shapes)
         memory = memory_of(graph, shapes, joined, dtype, engine.rooms(graph, joined, shapes))
@@ -91,6 +102,11 @@ class NumpySteps:
             else:
                 step = engine.step(nodes, operands, memory.rooms.get(node.name))
                 self._steps.append((at, step, None, node))
+        # Kernels alone ask nothing of BLAS: for one frame, telling it takes longer than some steps.
+        self._blas: AbstractContextManager[object] = nullcontext()
+        if engine.fallbacks() != []:
+            self._blas = BlasThreads(engine.blas_threads)
+        self._kept: dict[tuple[int, bytes], Sequence[Step]] = {}
 
     def run(
         self, inputs: Mapping[str, Array], memory: Array, banks: NDArray[np.uint8], now: Statuses
@@ -98,15 +114,33 @@ class NumpySteps:
         """Run one stream; see `Steps.run`."""
         for name, value in inputs.items():
             np.copyto(self.arrays[name], value, casting="same_kind")
+        with self._blas:
+            for step in self._planned(memory, banks, now):
+                step()
+
+    def _planned(self, memory: Array, banks: NDArray[np.uint8], now: Statuses) -> Sequence[Step]:
+        """The steps of a tick; most ticks of a stream are alike, so theirs are kept.
+
+        They hold views of its memory, so no other memory can have the same address.
+        """
+        if now is not self._steady:
+            return list(self._made(memory, banks, now))
+        key = (memory.__array_interface__["data"][0], banks.tobytes())
+        if key not in self._kept:
+            while len(self._kept) >= _KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = list(self._made(memory, banks, now))
+        return self._kept[key]
+
+    def _made(self, memory: Array, banks: NDArray[np.uint8], now: Statuses) -> Iterator[Step]:
         current = [self._bank(p, memory, int(b)) for p, b in zip(self.places, banks, strict=True)]
         after = [self._bank(p, memory, 1 - int(b)) for p, b in zip(self.places, banks, strict=True)]
-        with BlasThreads(self.threads):
-            for at, step, history, node in self._steps:
-                if step is not None:
-                    if now[at] in (FIRST, NORMAL):
-                        step()
-                elif history is not None:
-                    self._recall(history, node, current, after, now)
+        for at, step, history, node in self._steps:
+            if step is not None:
+                if now[at] in (FIRST, NORMAL):
+                    yield step
+            elif history is not None:
+                yield partial(_copy, list(self._recall(history, node, current, after, now)))
 
     def _recall(
         self,
@@ -115,17 +149,17 @@ class NumpySteps:
         current: Sequence[Array],
         after: Sequence[Array],
         now: Statuses,
-    ) -> None:
+    ) -> Copies:
         x, y = self.arrays[node.inputs[0]], self.arrays[node.name]
         x, y = (v.reshape(*v.shape[:2], *(v.shape[2:] or (1, 1))) for v in (x, y))
         status = now[history.x]
         first = status == FIRST and history.replicate
         if status == VIRTUAL:
-            history.fill(current, after, x, y)
+            yield from history.fill(current, after, x, y)
         if now[history.y] in (FIRST, NORMAL):
-            (history.read_first if first else history.read)(current, after, x, y)
+            yield from (history.read_first if first else history.read)(current, after, x, y)
         if status != ABSENT:
-            (history.save_first if first else history.save)(current, after, x, y)
+            yield from (history.save_first if first else history.save)(current, after, x, y)
 
     def read(self, name: str) -> Array:
         """A copy of an output."""
@@ -181,29 +215,34 @@ class NumpySteps:
                         for i, start, a, b in _overlaps(mine, fold.start, fold.stop)
                     ]
 
-        def copy(current: Sequence[Array], after: Sequence[Array], x: Array, y: Array) -> None:
+        def copy(current: Sequence[Array], after: Sequence[Array], x: Array, y: Array) -> Copies:
             for channel, frame, place, source, inside in work:
                 if place == -2:
-                    y[channel, frame] = zero
+                    yield y[channel, frame], zero
                 elif place == -1:
-                    y[channel, frame] = x[channel, source]
+                    yield y[channel, frame], x[channel, source]
                 else:
-                    y[channel, frame] = current[place][source, inside]
+                    yield y[channel, frame], current[place][source, inside]
 
         return copy
 
     def _saves(self, mine: Sequence[tuple[int, Place]], first: bool) -> Copy:
         """Copy the last frames of `x`, and of the state where `x` has too few, to the next bank."""
 
-        def copy(current: Sequence[Array], after: Sequence[Array], x: Array, y: Array) -> None:
+        def copy(current: Sequence[Array], after: Sequence[Array], x: Array, y: Array) -> Copies:
             for i, place in mine:
                 channel = slice(*place.channels)
                 for lag in range(1, place.state.depth + 1):
                     source = 0 if first else self.frames - lag
                     new = x[channel, source] if source >= 0 else current[i][source]
-                    after[i][-lag] = new
+                    yield after[i][-lag], new
 
         return copy
+
+
+def _copy(copies: Sequence[tuple[Array, Array | int]]) -> None:
+    for place, value in copies:
+        place[...] = value
 
 
 def _overlaps(
@@ -221,11 +260,11 @@ def _overlaps(
 def _filling(past: str, mine: Sequence[tuple[int, Place]], zero: int) -> Copy:
     """Put in place of a frame of `x` behind the end what its readers get instead."""
 
-    def copy(current: Sequence[Array], after: Sequence[Array], x: Array, y: Array) -> None:
+    def copy(current: Sequence[Array], after: Sequence[Array], x: Array, y: Array) -> Copies:
         if past != "replicate":
-            x[...] = lowest(x.dtype) if past == "lowest" else zero
+            yield x, lowest(x.dtype) if past == "lowest" else zero
             return
         for i, place in mine:
-            x[slice(*place.channels), 0] = current[i][-1]
+            yield x[slice(*place.channels), 0], current[i][-1]
 
     return copy
