@@ -32,6 +32,7 @@ from tsm_ref.system import private
 
 config: Any = numba_config
 njit: Any = numba.njit
+_type_of: Any = numba.typeof
 
 
 def fingerprint() -> str:
@@ -132,7 +133,7 @@ def bound(kernel: Any, *arguments: Any, more: Sequence[Any]) -> Callable[..., No
     """
     if not hasattr(kernel, "compile"):  # NUMBA_DISABLE_JIT leaves functions as they are
         return functools.partial(kernel, *arguments)
-    code = kernel.compile(tuple(numba.typeof(value) for value in (*arguments, *more)))
+    code = kernel.compile(tuple(_type_of(value) for value in (*arguments, *more)))
     return functools.partial(code, *arguments)
 
 

@@ -142,7 +142,7 @@ def inverted_block(engine: Packer, chain: Sequence[Node], arrays: Mapping[str, A
     buffer = inverted.buffer_of(hidden, width, pads[2], stride, rows)
     signed = (x.dtype == np.int8, bool(_flip(first)), bool(_flip(middle)))
     layers = [
-        _layer(engine, node, arrays, sign, kept)
+        _layer(engine, node, arrays, sign, kept, result=node is chain[2])
         for node, sign in zip(chain[:3], signed, strict=True)
     ]
     pixel, channels = blocks.PIXEL, blocks.CHANNELS
@@ -223,20 +223,24 @@ def _inputs(node: Node, source: Source, weight: Array, frames: int) -> Array:
 
 
 def _layer(
-    engine: Packer, node: Node, arrays: Mapping[str, Array], signed: bool, kept: _Kept
+    engine: Packer, node: Node, arrays: Mapping[str, Array], signed: bool, kept: _Kept, result: bool
 ) -> inverted.Layer:
-    """A convolution as its kernel reads it; `signed` are its inputs."""
+    """A convolution as its kernel reads it; `signed` are its inputs, `result` says the last."""
     weight, scale, bias = (arrays[name] for name in node.inputs[1:4])
     matrix, x_zero = weight.reshape(len(weight), -1), node.attr("x_zero_point") + 128 * signed
-    pack = blocks.pack_products if node.attr("group") == 1 else blocks.pack_taps
-    weights = engine.packed(node, "blocks", lambda: pack(matrix))
+    depthwise, form = node.attr("group") > 1, "result" if result else "blocks"
+
+    def pack() -> Array:
+        return blocks.pack_taps(matrix) if depthwise else blocks.pack_products(matrix, result)
+
+    weights = engine.packed(node, form, pack)
     flip, (least, most) = _flip(node), quantised.limits(node.attr("dtype"))
     return inverted.Layer(
         weights=kept.address(weights),
         block=weights[0].nbytes,
         steps=weights.shape[1],
-        bias=kept.address(blocks.ordered(less_zero(bias, matrix, x_zero))),
-        factor=kept.address(blocks.ordered(factor_of(node, scale))),
+        bias=kept.address(blocks.ordered(less_zero(bias, matrix, x_zero), result)),
+        factor=kept.address(blocks.ordered(factor_of(node, scale), result)),
         zero=node.attr("y_zero_point") + flip,
         low=max(node.attr("low"), least) + flip,
         high=min(node.attr("high"), most) + flip,

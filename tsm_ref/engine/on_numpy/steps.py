@@ -20,7 +20,7 @@ from tsm_ref.ops_table import Shape
 from tsm_ref.passes.streaming import NEVER
 
 Array = NDArray[Any]
-Copies = Iterator[tuple[Array, Array | int]]
+Copies = Iterator[tuple[Array, Array | float]]
 """Places, and what is copied to each of them."""
 
 Copy = Callable[[Sequence[Array], Sequence[Array], Array, Array], Copies]
@@ -240,7 +240,7 @@ class NumpySteps:
         return copy
 
 
-def _copy(copies: Sequence[tuple[Array, Array | int]]) -> None:
+def _copy(copies: Sequence[tuple[Array, Array | float]]) -> None:
     for place, value in copies:
         place[...] = value
 

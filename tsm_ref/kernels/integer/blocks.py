@@ -57,6 +57,8 @@ TRIED = _X86 and UNIT.lanes < 16 and not UNIT.needs
 """Whether the code for this unit ever ran: where it did not, layers are carried out one by one."""
 
 GROUP = UNIT.group
+HALF = CHANNELS // 2
+
 STEPS = CHANNELS // GROUP
 """Groups of k in a block: what `products` multiplies at once, 4 bytes of a pixel each."""
 
@@ -104,20 +106,33 @@ def blocks(channels: int) -> int:
     return -(-channels // CHANNELS)
 
 
-def ordered(vector: Array) -> Array:
-    """A vector (channels,) as `products` and `taps` read it: (blocks, `CHANNELS`)."""
-    full = np.zeros(-(-len(vector) // CHANNELS) * CHANNELS, vector.dtype)
-    full[: len(vector)] = vector
-    return np.ascontiguousarray(full.reshape(-1, CHANNELS)[:, ORDER])
+def halved(channels: int) -> bool:
+    """Whether the last block of a result holds half its channels or less."""
+    return 0 < channels % CHANNELS <= HALF
 
 
-def pack_products(matrix: Array) -> Array:
+def ordered(vector: Array, result: bool = False) -> Array:
+    """A vector (channels, ...) as `products` and `taps` read it: (blocks, `CHANNELS`, ...).
+
+    Of a `result`, which goes into planes, a last block that is `halved` stands in the first lanes.
+    """
+    channels, *rest = vector.shape
+    full = np.zeros((blocks(channels) * CHANNELS, *rest), vector.dtype)
+    full[:channels] = vector
+    tiled = full.reshape(-1, CHANNELS, *rest)
+    found = np.ascontiguousarray(tiled[:, ORDER])
+    if result and halved(channels):
+        found[-1] = tiled[-1]
+    return found
+
+
+def pack_products(matrix: Array, result: bool = False) -> Array:
     """Weights (outputs, k) as `products` reads them: (blocks, groups of k, `CHANNELS`, `GROUP`)."""
     outputs, k = matrix.shape
-    blocks, steps = -(-outputs // CHANNELS), -(-k // GROUP)
-    full = np.zeros((blocks * CHANNELS, steps * GROUP), UNIT.weight_type)
-    full[:outputs, :k] = matrix
-    tiled = full.reshape(blocks, CHANNELS, steps, GROUP)[:, ORDER]
+    steps = -(-k // GROUP)
+    full = np.zeros((outputs, steps * GROUP), UNIT.weight_type)
+    full[:, :k] = matrix
+    tiled = ordered(full.reshape(outputs, steps, GROUP), result)
     return np.ascontiguousarray(tiled.transpose(0, 2, 1, 3))
 
 
@@ -138,7 +153,7 @@ def _finished(
     emit: Emitter, sums: Sequence[Value], scales: Sequence[Value], ends: Sequence[Value],
     rectified: bool,
 ) -> Value:  # fmt: skip
-    """The results of a pixel as numbers of 16 bits, in the order of the channels.
+    """The results of a pixel, all or half of a block, as numbers of 16 bits, channel by channel.
 
     The ends are (zero point, least, largest result), all of bytes without a sign; of what is
     `rectified` the first two are 0.
@@ -149,11 +164,22 @@ def _finished(
         for total, scale in zip(sums, scales, strict=True)
     ]
     if LANES != 8:
-        zero, low, high = (splat(emit, end, ir.VectorType(INT32, CHANNELS)) for end in ends)
+        value = joined(emit, whole)
+        zero, low, high = (splat(emit, end, value.type) for end in ends)
         low, high = builder.sub(low, zero), builder.sub(high, zero)
-        return builder.trunc(
-            builder.add(_clamped(emit, joined(emit, whole), low, high), zero), SHORTS
-        )
+        short = ir.VectorType(SHORT, value.type.count)
+        return builder.trunc(builder.add(_clamped(emit, value, low, high), zero), short)
+    if len(whole) == 1:
+        both = _finished_pairs(emit, whole * 2, ends, rectified)
+        return picked(emit, both, both, [0, 1, 2, 3, 8, 9, 10, 11])
+    return _finished_pairs(emit, whole, ends, rectified)
+
+
+def _finished_pairs(
+    emit: Emitter, whole: Sequence[Value], ends: Sequence[Value], rectified: bool
+) -> Value:
+    """Two vectors of whole numbers as one of 16 bits, with what AVX2 has to offer."""
+    builder = emit.builder
     zero, low, high = (splat(emit, end, SHORTS) for end in ends)
     if rectified:
         pack = emit.function("llvm.x86.avx2.packusdw", SHORTS, [SUMS] * 2)
@@ -192,8 +218,11 @@ def read(emit: Emitter, kind: Any, base: Value, offset: Value | int = 0) -> Valu
 # The 1x1 convolution
 
 
-def _products(to: Any, rectified: bool = False) -> Any:
-    """The kernel of one block of outputs; a result is stored as a vector of the type `to`."""
+def _products(to: Any, rectified: bool = False, parts: int = PARTS) -> Any:
+    """The kernel of one block of outputs, or of half a one: of so many vectors of sums.
+
+    A result is stored as a vector of the type `to`.
+    """
 
     def write(
         emit: Emitter, x: Value, steps: Value, weights: Value, bias: Value, factor: Value,
@@ -206,7 +235,7 @@ def _products(to: Any, rectified: bool = False) -> Any:
             sums = [
                 read(emit, SUMS, bias, 4 * LANES * part)
                 for _ in range(PIXELS)
-                for part in range(PARTS)
+                for part in range(parts)
             ]
             xs = [emit.move(x, offset) for offset in where[:PIXELS]]
             with emit.loop(steps, weights, *sums) as k:
@@ -214,9 +243,9 @@ def _products(to: Any, rectified: bool = False) -> Any:
                 _step(emit, totals, xs, emit.times(k.index, 4), w)
                 k.next = [emit.move(w, emit.integer(4 * CHANNELS)), *totals]
             sums = k.next[1:]
-            scales = [emit.load(factor, 4 * LANES * part) for part in range(PARTS)]
+            scales = [emit.load(factor, 4 * LANES * part) for part in range(parts)]
             for i, offset in enumerate(where[PIXELS:]):
-                own = sums[i * PARTS : (i + 1) * PARTS]
+                own = sums[i * parts : (i + 1) * parts]
                 result = _finished(emit, own, scales, ends, rectified)
                 if to != SHORTS:
                     result = emit.builder.trunc(result, to)
@@ -229,16 +258,18 @@ def _products(to: Any, rectified: bool = False) -> Any:
 def _step(emit: Emitter, totals: list[Value], xs: Sequence[Value], at: Value, w: Value) -> None:
     """Add the products of one group of k to the sums of all pixels."""
     kind = ir.VectorType(BYTE if GROUP == 4 else SHORT, LANES * GROUP)
-    factors = [read(emit, kind, w, 4 * LANES * part) for part in range(PARTS)]
+    parts = len(totals) // len(xs)
+    factors = [read(emit, kind, w, 4 * LANES * part) for part in range(parts)]
     for i, x in enumerate(xs):
         scalar = read(emit, INT32, x, at)
         value = emit.builder.bitcast(splat(emit, scalar, SUMS), kind)
         for part, own in enumerate(factors):
-            totals[i * PARTS + part] = dot(emit, UNIT, totals[i * PARTS + part], value, own)
+            totals[i * parts + part] = dot(emit, UNIT, totals[i * parts + part], value, own)
 
 
 products, rectified_products = (_products(VALUES, rectified) for rectified in (False, True))
 products_to_bytes = _products(BYTES)
+half_products_to_bytes = _products(ir.VectorType(BYTE, HALF), parts=PARTS // 2)
 """``products(x, steps, weights, bias, factor, y, places, tiles, *ends)``: a block of outputs at
 some tiles of `PIXELS` pixels, from `steps` groups of k. `places` are rows of offsets: of the
 pixels in x, then in y. What is rectified has the zero point and the least result 0."""

@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 from tsm_ref.kernels.cache import compiled
 from tsm_ref.kernels.integer.blocks import (
     CHANNELS,
+    HALF,
     OUTPUTS,
     PIXEL,
     PIXELS,
+    half_products_to_bytes,
     products,
     products_to_bytes,
     rectified_products,
@@ -253,11 +255,14 @@ def _project(layer: IntegerInverted, memory: _Memory, rows: int) -> None:
     own = layer.project
     tiles = (rows * layer.size[3] + PIXELS - 1) // PIXELS
     for block in range((layer.size[0] + CHANNELS - 1) // CHANNELS):
-        products_to_bytes(
-            memory.middle, own.steps, own.weights + block * own.block,
-            own.bias + block * 4 * CHANNELS, own.factor + block * 4 * CHANNELS,
-            memory.y + block * memory.y_block, layer.flat, tiles, own.zero, own.low, own.high,
-        )  # fmt: skip
+        weights, y = own.weights + block * own.block, memory.y + block * memory.y_block
+        bias, factor = own.bias + block * 4 * CHANNELS, own.factor + block * 4 * CHANNELS
+        if layer.size[0] - block * CHANNELS > HALF:
+            products_to_bytes(memory.middle, own.steps, weights, bias, factor, y, layer.flat, tiles,
+                              own.zero, own.low, own.high)  # fmt: skip
+        else:
+            half_products_to_bytes(memory.middle, own.steps, weights, bias, factor, y, layer.flat,
+                                   tiles, own.zero, own.low, own.high)  # fmt: skip
 
 
 @compiled()
