@@ -4,7 +4,9 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from tsm_ref.kernels import cache
@@ -167,6 +169,18 @@ def test_another_processor_or_another_source_is_another_folder(tmp_path, monkeyp
     assert (inside := cache.fingerprint()) != changed
     (room / "kernel.py").write_text("changed")
     assert cache.fingerprint() not in (changed, inside)
+
+
+def test_bound_kernels_take_what_is_left_of_their_arguments():
+    @cache.compiled()
+    def put(x, how, i, value):
+        x[i] = how.first * value
+
+    x, how = np.zeros(3, np.int32), NamedTuple("How", [("first", int)])(2)
+    put_some = cache.bound(put, x, how, more=(0, 0))
+    put_some(1, 21)
+    put_some(2, np.int64(4))
+    assert x.tolist() == [0, 42, 8]
 
 
 def test_the_users_folder_follows_the_platform(monkeypatch, tmp_path):
