@@ -79,7 +79,7 @@ BLOCKS = {
     "3x3, signed": ((2, 9, 7), {"kernel": 3, **SIGNED}),
     "few channels": ((2, 9, 7), {"channels": 5, "hidden": 7, "outputs": 5, "add": "first"}),
     "many channels": ((1, 5, 7), {"channels": 50, "hidden": 100, "outputs": 33}),
-    "a block and a half": ((2, 9, 11), {"outputs": 24, **SIGNED, "add": ""}),
+    "a block and a half": ((2, 9, 11), {"outputs": 24, "dtypes": SIGNED["dtypes"]}),
     "shifted": ((5, 6, 7), {"d": (1, 1, -1, -1, 2) + (0,) * 11, "fill": "zero", **MIXED}),
     "one place": ((2, 1, 1), {"add": "first"}),
     "one column": ((2, 19, 1), {"add": "first"}),

@@ -10,6 +10,7 @@ import pytest
 from tests.quantised_networks import clip, network
 from tsm_ref.engine.exact import FORMULAS
 from tsm_ref.engine.on_numba.whole_numbers import MAKERS, WholeNumbersEngine
+from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.on_numpy.frames import ShiftedFrames, copy_frames
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.op_rules import pool_shape
@@ -187,6 +188,19 @@ def test_a_fully_connected_layer(rng):
     node = Node("y", "QLinearMatMul", ("x", "w", "s", "b"), {**VALUES, "dtype": "float32"})
     expected = FORMULAS[node.op](node, x[None], *operands[1:])[0]
     np.testing.assert_array_equal(run_kernel(node, operands, np.zeros_like(expected)), expected)
+
+
+def test_inputs_are_quantised_wherever_they_lie():
+    graph, weights = network()
+    x = clip()["x"]
+    engine = WholeNumbersEngine(graph, weights)
+    (expected,) = NumpyEngine(graph, weights).run({"x": x}).values()
+    fixed = x.copy()
+    fixed.flags.writeable = False
+    turned = np.ascontiguousarray(x.swapaxes(2, 4)).swapaxes(2, 4)
+    for given in (x, fixed, turned, x.astype(np.float64), np.repeat(x, 2, axis=0)[::2]):
+        (found,) = engine.run({"x": given}).values()
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_what_has_no_kernel_is_named():

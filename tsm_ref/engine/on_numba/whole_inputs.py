@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine.on_numpy.frames import ShiftedFrames, folds
-from tsm_ref.graph import Node
+from tsm_ref.graph import Graph, Node
 from tsm_ref.kernels.integer import pack
 from tsm_ref.kernels.integer.units import UNIT, Unit
 from tsm_ref.reference import quantised
 
-__all__ = ["Kernel", "Source", "Work", "ends", "flip_of", "less_zero"]
+__all__ = ["Kernel", "Source", "Work", "ends", "entry", "flip_of", "less_zero"]
 
 Array = NDArray[Any]
 Kernel = Callable[[int, int], None]
@@ -79,6 +79,16 @@ def room_of(node: Node, x: Sequence[int], dtype: np.dtype[Any]) -> int:
         for axis, length in ((1, height), (2, width))
     )
     return int(channels * frames * rows * columns * dtype.itemsize + _SLACK)
+
+
+def entry(graph: Graph) -> Node | None:
+    """The node that quantises the only input, if it comes first and nothing else reads that."""
+    inputs = tuple(entry.name for entry in graph.inputs)
+    for node in graph.nodes[:1]:
+        alone = len(inputs) == 1 and graph.consumers[inputs[0]] == (node,)
+        if node.op == "QuantizeLinear" and node.inputs == inputs and alone:
+            return node if inputs[0] not in graph.outputs else None
+    return None
 
 
 class Source:

@@ -21,6 +21,7 @@ from tsm_ref.engine.on_numba.weights import LentWeights
 from tsm_ref.engine.on_numba.whole_inputs import Kernel, Source, Work, ends, flip_of, less_zero
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.on_numpy.ops import STEPS, Step, StepMaker
+from tsm_ref.engine.on_numpy.steps import Take
 from tsm_ref.graph import Graph, Node
 from tsm_ref.kernels.cache import bound
 from tsm_ref.kernels.integer import (
@@ -69,6 +70,7 @@ class WholeNumbersEngine(NumpyEngine):
         self._packed: dict[tuple[str, str], Any] = {}
         self._left: dict[str, None] = {}
         self._units: dict[str, str] = {}
+        self._taken: Array | None = None  # what is quantised already when its step comes
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """An engine of its own over the same weights; see `NumpyEngine`."""
@@ -124,13 +126,41 @@ class WholeNumbersEngine(NumpyEngine):
                 sizes[last.name] = whole_inputs.room_of(first, shapes[x][1:], dtype)
         return {name: size for name, size in sizes.items() if size}
 
+    def taker(self, graph: Graph, values: Mapping[str, Array]) -> Take:
+        """What quantises the input where the caller has it, if that is the first step."""
+        node = whole_inputs.entry(graph)
+        if node is None or values[node.inputs[0]].dtype != np.float32:
+            return super().taker(graph, values)
+        y = values[node.name]
+
+        def take(inputs: Mapping[str, Array]) -> None:
+            for given in inputs.values():
+                x = np.require(given, np.float32, ["C", "A", "W"])  # one type for Numba
+                work = _quantized(node, x, y)
+                self.crew.share(work.kernel, work.pieces)
+                self._taken = y
+
+        return take
+
+    def _entry(self, run: Step, y: Array) -> Step:
+        """The step that quantises, which is done where the input was taken so."""
+
+        def step() -> None:
+            if self._taken is not y:
+                run()
+            self._taken = None
+
+        return step
+
     def step(
         self, nodes: Sequence[Node], arrays: Mapping[str, Array], room: Array | None = None
     ) -> Step:
         """What carries out the nodes of a step."""
         self._room = room
         if len(nodes) == 1:
-            return super().step(nodes, arrays, room)
+            run = super().step(nodes, arrays, room)
+            (node,) = nodes
+            return self._entry(run, arrays[node.name]) if node.op == "QuantizeLinear" else run
         work = whole_chains.inverted_block(self, nodes, arrays)
         self._units |= dict.fromkeys([node.name for node in nodes[:3]], work.unit)
         return self._shared(work)
@@ -379,8 +409,10 @@ def _quantize(
     engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array
 ) -> Work | None:
     (x,) = inputs
-    if x.dtype != np.float32:
-        return None
+    return _quantized(node, x, y) if x.dtype == np.float32 else None
+
+
+def _quantized(node: Node, x: Array, y: Array) -> Work:
     how = (x.reshape(-1), np.float32(node.attr("y_scale")), _bytes(y), *ends(node).values())
     return Work(partial(values.quantize, *how), values.CUTS)
 

@@ -23,7 +23,7 @@ from tsm_ref.engine.arena import Memory, Steps, dtype_of, memory_of
 from tsm_ref.engine.inputs import real_arrays
 from tsm_ref.engine.on_numpy.blas import BlasThreads
 from tsm_ref.engine.on_numpy.ops import STEPS, Step, StepMaker
-from tsm_ref.engine.on_numpy.steps import NumpySteps
+from tsm_ref.engine.on_numpy.steps import NumpySteps, Take
 from tsm_ref.engine.plan_cache import PlanCache
 from tsm_ref.engine.stream.ticks import Timeline
 from tsm_ref.graph import Graph, Node
@@ -38,6 +38,7 @@ class _Plan:
     """A graph bound to one input shape: its memory, and the steps over it."""
 
     memory: Memory
+    take: Take
     steps: Sequence[Step]
 
 
@@ -101,6 +102,15 @@ class NumpyEngine:
         operands = [arrays[name] for name in node.inputs]
         return self.table[node.op](node, operands, arrays[node.name])
 
+    def taker(self, graph: Graph, values: Mapping[str, Array]) -> Take:
+        """What puts the inputs of a clip, or of some ticks, where the steps read them."""
+
+        def take(inputs: Mapping[str, Array]) -> None:
+            for name, value in inputs.items():
+                np.copyto(values[name], value, casting="same_kind")
+
+        return take
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """An engine of its own over the same weights: steps hold arrays, so it makes its own."""
         twin = copy.copy(self)
@@ -120,8 +130,7 @@ class NumpyEngine:
         batch = next(iter(shapes.values()))[0]
         results = {name: np.empty(outputs[name], self._dtype(name)) for name in self.graph.outputs}
         for n in range(batch):
-            for name, value in arrays.items():
-                np.copyto(plan.memory.values[name], value[n], casting="same_kind")
+            plan.take({name: value[n] for name, value in arrays.items()})
             for step in plan.steps:
                 step()
             for name, result in results.items():
@@ -170,4 +179,4 @@ class NumpyEngine:
         memory = memory_of(self.graph, shapes, joined, self.dtype, rooms)
         arrays = memory.beside(self.weights)
         steps = [self.step(nodes, arrays, memory.rooms.get(nodes[-1].name)) for nodes in joined]
-        return _Plan(memory, steps)
+        return _Plan(memory, self.taker(self.graph, memory.values), steps)

@@ -25,6 +25,9 @@ Copies = Iterator[tuple[Array, Array | float]]
 
 Copy = Callable[[Sequence[Array], Sequence[Array], Array, Array], Copies]
 
+Take = Callable[[Mapping[str, Array]], None]
+"""Puts inputs where steps read them."""
+
 _KEPT = 32
 """States of streams, in either bank, for which the copies of a tick are kept."""
 
@@ -62,6 +65,9 @@ class Maker(Protocol):
     def joined(self, graph: Graph, shapes: Mapping[str, Shape]) -> Steps:
         """The nodes of a graph in steps."""
 
+    def taker(self, graph: Graph, values: Mapping[str, Array]) -> Take:
+        """What puts inputs where the steps read them."""
+
     def rooms(self, graph: Graph, steps: Steps, shapes: Mapping[str, Shape]) -> Mapping[str, int]:
         """Bytes that steps need while they run, by the names of their last nodes."""
 
@@ -88,7 +94,7 @@ class NumpySteps:
         joined = engine.joined(graph, shapes)
         memory = memory_of(graph, shapes, joined, dtype, engine.rooms(graph, joined, shapes))
         self.arrays, operands = memory.values, memory.beside(engine.weights)
-        self._inputs = list(inputs)
+        self._take = engine.taker(graph, self.arrays)
         self._steps: list[tuple[int, Callable[[], None] | None, _History | None, Node]] = []
         saved: set[tuple[str, str]] = set()
         for nodes in joined:
@@ -112,8 +118,7 @@ class NumpySteps:
         self, inputs: Mapping[str, Array], memory: Array, banks: NDArray[np.uint8], now: Statuses
     ) -> None:
         """Run one stream; see `Steps.run`."""
-        for name, value in inputs.items():
-            np.copyto(self.arrays[name], value, casting="same_kind")
+        self._take(inputs)
         with self._blas:
             for step in self._planned(memory, banks, now):
                 step()
