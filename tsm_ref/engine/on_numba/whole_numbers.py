@@ -34,6 +34,7 @@ from tsm_ref.kernels.integer import (
     units,
     values,
     winograd,
+    winograd_weights,
 )
 from tsm_ref.ops_table import Shape
 from tsm_ref.reference import litert, quantised
@@ -282,7 +283,7 @@ def _form(node: Node, x: Array, weight: Array) -> winograd.Form | None:
         and min(weight.shape[:2]) >= 16
         and min(x.shape[2:]) >= 4
     )
-    return winograd.chosen(weight[:, :, 0], x.shape[2:]) if plain else None
+    return winograd.chosen(weight[:, :, 0], x.shape[1:]) if plain else None
 
 
 def _winograd(
@@ -298,18 +299,14 @@ def _winograd(
     runs, begins = pack.runs_of(
         tiles, strides, source.row_bytes, flat=False, columns=winograd.COLUMNS
     )
-    weights = engine.packed(
-        node,
-        f"winograd {form.size}",
-        lambda: winograd.packed_weights(weight[:, :, 0], form),
-    )
+    taps = engine.packed(node, "taps", lambda: winograd_weights.packed_taps(weight[:, :, 0]))
     layer = winograd.IntegerWinograd(
         frames=source.addresses(),
         runs=runs,
         begins=begins,
         places=winograd.places_of(runs, begins, y.shape[1:], form.size),
         size=form.size,
-        weights=weights,
+        taps=taps,
         bias=conv.pack_rows(bias, 1),
         factor=conv.pack_rows(factor_of(node, scale), 1),
         y=y.reshape(len(y), -1).view(np.uint8),

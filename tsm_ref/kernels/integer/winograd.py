@@ -16,6 +16,7 @@ lose nothing, so nobody can tell which way was taken.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +25,6 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from tsm_ref.kernels.cache import compiled
-from tsm_ref.kernels.integer.conv import pack_tiles
 from tsm_ref.kernels.integer.pack import (
     CHUNK,
     PANEL_SLACK,
@@ -32,6 +32,7 @@ from tsm_ref.kernels.integer.pack import (
 )
 from tsm_ref.kernels.integer.tile import SHORT, SUM, call_tiles, picked, rounded_whole, splat
 from tsm_ref.kernels.integer.units import PAIRS, UNIT
+from tsm_ref.kernels.integer.winograd_weights import LANES, transform
 from tsm_ref.kernels.vector import (
     BYTE,
     FLOAT,
@@ -49,9 +50,8 @@ Array = NDArray[Any]
 ROWS, COLUMNS = PAIRS.rows, PAIRS.columns
 _STEP_BYTES = 4 * COLUMNS
 
-_SUM_BYTES = 1 << 16  # of the tiles of rows that are transformed together
-_PACKED_BYTES = 1 << 18
-_MOST_WEIGHT_BYTES = 1 << 23  # of a layer with 36 products: more are not read fast enough
+_SUM_BYTES = 1 << 15  # of the tiles of rows that are transformed together
+_PANELS = 4  # for which weights are transformed at once
 
 Vectors = list[Value]
 
@@ -134,7 +134,7 @@ class IntegerWinograd(NamedTuple):
     begins: NDArray[np.int64]
     places: NDArray[np.int64]  # of each run, see `places_of`
     size: int  # of the form
-    weights: Array  # (points, tiles, steps, rows, 2)
+    taps: Array  # the weights: (9, tiles, steps, rows, 2)
     bias: NDArray[np.int32]  # (1, rows of all tiles)
     factor: NDArray[np.float32]
     y: NDArray[np.uint8]  # (channels, the outputs of a channel)
@@ -153,10 +153,12 @@ class IntegerWinograd(NamedTuple):
         return len(self.begins) - 1
 
 
-def chosen(weight: Array, frame: tuple[int, int]) -> Form | None:
-    """The form with the fewest products for weights (O, C, 3, 3) and a frame, if one is worth it.
+def chosen(weight: Array, outputs: tuple[int, int, int]) -> Form | None:
+    """The form with the fewest products for weights (O, C, 3, 3), if one is worth it.
 
-    >>> chosen(np.ones((16, 16, 3, 3), np.int8), (2, 2)) == SIX
+    `outputs` are (T, H, W). What is left empty of the last panel is multiplied as well.
+
+    >>> chosen(np.ones((16, 16, 3, 3), np.int8), (8, 2, 2)) == SIX
     False
     """
     if UNIT.group == 4 and not UNIT.bytes:
@@ -164,23 +166,11 @@ def chosen(weight: Array, frame: tuple[int, int]) -> Form | None:
     largest = 255 * int(np.abs(weight.astype(np.int64)).sum((1, 2, 3)).max())
     best = None
     for form in (FOUR, SIX):
-        heavy = form == SIX and 2 * form.points * weight[..., 0, 0].size > _MOST_WEIGHT_BYTES
-        cost = form.points * int(np.prod(form.tiles(*frame)))
-        if largest < form.limit and not heavy and (best is None or cost < best[0]):
+        panels = -(-outputs[0] * math.prod(form.tiles(*outputs[1:])) // COLUMNS)
+        cost = form.points * panels
+        if largest < form.limit and (best is None or cost < best[0]):
             best = cost, form
     return best and best[1]
-
-
-def transformed(weight: Array, form: Form) -> Array:
-    """The weights (O, C, 3, 3) as a matrix (O, C) of 16 bits for every product of a tile."""
-    g = np.array(form.g)
-    points = np.einsum("ai,ocij,bj->aboc", g, weight.astype(np.int64), g)
-    return np.asarray(points.reshape(form.points, *weight.shape[:2]), np.int16)
-
-
-def packed_weights(weight: Array, form: Form) -> Array:
-    """The weights (O, C, 3, 3) as the tiles read them."""
-    return np.concatenate([pack_tiles(matrix, 1, PAIRS) for matrix in transformed(weight, form)])
 
 
 def places_of(
@@ -307,13 +297,14 @@ def _columns(emit: Emitter, bases: Sequence[Value], size: int, flip: Value, zero
 HALF = CHUNK // 2
 _input_four, _half_four, _output_four = _input(FOUR, CHUNK), _input(FOUR, HALF), _output(FOUR)
 _input_six, _half_six, _output_six = _input(SIX, CHUNK), _input(SIX, HALF), _output(SIX)
+_weights_four, _weights_six = transform(FOUR.g), transform(SIX.g)
 
 
 @compiled()
 def _transform(layer: IntegerWinograd, panel: int, out: int, point: int) -> None:
     """Write the transformed inputs of a panel: [point][step][column][2]."""
     channels = len(layer.frames) - 1
-    for step in range(layer.weights.shape[2]):
+    for step in range(layer.taps.shape[2]):
         for run in range(layer.begins[panel], layer.begins[panel + 1]):
             time, offset = layer.runs[run, 1], layer.runs[run, 2]
             first = layer.frames[2 * step, time] + offset
@@ -376,17 +367,30 @@ def _finish(
             )
 
 
+@compiled(inline="always")
+def _expand(layer: IntegerWinograd, tile: int, trips: int, out: Array) -> None:
+    """Transform the weights of tiles: to (points, their numbers one behind the other)."""
+    tap = layer.taps[0].size
+    how = (layer.taps[0, tile:].ctypes.data, tap, trips, out.ctypes.data, out.shape[1] * 2)
+    if layer.size == 2:
+        _weights_four(*how)
+    else:
+        _weights_six(*how)
+
+
 @compiled()
 def run_integer_winograd(layer: IntegerWinograd, first: int, last: int) -> None:
     """Compute panels ``first .. last - 1`` of a layer."""
-    points, tiles, steps = layer.weights.shape[:3]
+    points, tiles, steps = (layer.size + 2) ** 2, layer.taps.shape[1], layer.taps.shape[2]
     point = steps * _STEP_BYTES + PANEL_SLACK  # what is written too much is nobody's
     panel_bytes = points * point
-    block = max(1, min(last - first, _PACKED_BYTES // panel_bytes))
+    block = max(1, min(last - first, _PANELS))
     packed = np.empty(block * panel_bytes, np.uint8)
     together = max(1, _SUM_BYTES // (points * ROWS * COLUMNS * 4))
     sums = np.empty((points, together * ROWS, COLUMNS), np.int32)
     results = np.empty((layer.size, layer.size * COLUMNS), np.uint8)
+    numbers = steps * ROWS * 2  # of a tile
+    weights = np.empty((points, together * numbers + LANES), np.int16)
     for begin in range(first, last, block):
         end = min(begin + block, last)
         for panel in range(begin, end):
@@ -394,11 +398,12 @@ def run_integer_winograd(layer: IntegerWinograd, first: int, last: int) -> None:
         for tile in range(0, tiles, together):
             n = min(together, tiles - tile)
             channel = tile * ROWS
+            _expand(layer, tile, -(-n * numbers // LANES), weights)
             for panel in range(begin, end):
                 x = packed.ctypes.data + (panel - begin) * panel_bytes
                 for p in range(points):
                     call_tiles(
-                        layer.code, x + p * point, layer.weights[p, tile:].ctypes.data, steps, n,
+                        layer.code, x + p * point, weights[p].ctypes.data, steps, n,
                         0, 0, sums[p].ctypes.data, COLUMNS * 4, SUM, 0, layer.low, layer.high,
                     )  # fmt: skip
                 for row in range(min(n * ROWS, len(layer.y) - channel)):
