@@ -145,3 +145,20 @@ def test_what_a_step_needs_besides_overlaps_nothing_that_lives_then():
         room[:] = 0
     assert len(memory.rooms) == 2
     assert memory.size == 3 * 64  # the rooms lie where values are dead
+
+
+@pytest.mark.parametrize(("reader", "lies_there"), [("", "a"), ("a", "b"), ("ab", None)])
+def test_a_sum_lies_where_an_operand_does_that_nobody_reads_afterwards(reader, lies_there):
+    x, y, other = ({f"{role}_scale": 1.0} for role in ("x", "y", "other"))
+    whole = {"dtype": "uint8", **y}
+    nodes = [Node(name, "QuantizeLinear", ("x",), whole) for name in "ab"]
+    nodes += [Node("sum", "QLinearAdd", ("a", "b"), {**x, **other, **whole})]
+    nodes += [Node(f"later {name}", "DequantizeLinear", (name,), x) for name in reader]
+    nodes += [Node("y", "DequantizeLinear", ("sum",), x)]
+    outputs = ("y", *(f"later {name}" for name in reader))
+    graph = Graph("g", (Input("x", ("N", 16)),), tuple(nodes), outputs, {})
+    shapes = dict.fromkeys(["x", *(node.name for node in nodes)], (1, 16))
+    values = memory_of(graph, shapes, [(n,) for n in nodes], np.dtype("float32")).values
+    values["sum"][...] = 1
+    beside = {name for name in "ab" if values[name].any()}
+    assert beside == ({lies_there} if lies_there else set())

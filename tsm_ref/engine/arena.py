@@ -100,14 +100,35 @@ def memory_of(
     types = {name: dtype_of(graph, name, real) for name in names}
     sizes = {n: math.prod(shapes[n][1:]) * types[n].itemsize for n in names}
     alive = lifetimes(graph, steps)
+    homes = _homes(steps, sizes, alive)
+    for name, home in homes.items():
+        alive[home] = (alive[home][0], max(alive[home][1], alive[name][1]))
     at = {nodes[-1].name: step for step, nodes in enumerate(steps)}
-    blocks = {(n, False): size for n, size in sizes.items()}
+    blocks = {(n, False): size for n, size in sizes.items() if n not in homes}
     blocks |= {(n, True): size for n, size in (rooms or {}).items()}
     places = place(blocks, {(n, room): (at[n],) * 2 if room else alive[n] for n, room in blocks})
     arena = places.arena()
     found = {key: arena[places.offsets[key] :][:size] for key, size in blocks.items()}
-    values = {n: found[n, False].view(types[n]).reshape(shapes[n][1:]) for n in names}
+    values = {n: found[homes.get(n, n), False].view(types[n]).reshape(shapes[n][1:]) for n in names}
     return Memory(values, {n: found[n, True] for n in rooms or {}}, places.size)
+
+
+IN_PLACE = ("QLinearAdd", "QLinearMul")
+"""What may write its result over an operand of that size that nobody reads afterwards."""
+
+
+def _homes(
+    steps: Steps, sizes: Mapping[str, int], alive: Mapping[str, tuple[int, int]]
+) -> dict[str, str]:
+    """The values that lie where an operand lies, and which value that place is named after."""
+    homes: dict[str, str] = {}
+    for step, (*_, node) in enumerate(steps):
+        if node.op in IN_PLACE and len(steps[step]) == 1:
+            for name in node.inputs:
+                if sizes.get(name) == sizes[node.name] and alive[name][1] == step:
+                    homes[node.name] = homes.get(name, name)
+                    break
+    return homes
 
 
 def place(sizes: Mapping[Name, int], alive: Mapping[Name, tuple[int, int]]) -> ArenaMap[Name]:
