@@ -238,8 +238,10 @@ def _products(to: Any, rectified: bool = False, parts: int = PARTS) -> Any:
                 for part in range(parts)
             ]
             xs = [emit.move(x, offset) for offset in where[:PIXELS]]
+            ahead = emit.times(steps, 4 * CHANNELS)
             with emit.loop(steps, weights, *sums) as k:
                 w, *totals = k.state
+                emit.prefetch(w, ahead, level=2)  # the next block's
                 _step(emit, totals, xs, emit.times(k.index, 4), w)
                 k.next = [emit.move(w, emit.integer(4 * CHANNELS)), *totals]
             sums = k.next[1:]
