@@ -171,7 +171,7 @@ class Graph:
 
     def scores_of(self, output: str) -> "Scores":
         """What any value says of the classes, as that of an output of several heads."""
-        kind, logits = self._unsquashed(output)
+        kind, logits = self._unsquashed(output, rounded=True)
         node = self.node.get(logits)
         if node is None or node.op != "Consensus":
             per_frame = node is not None and node.op in (
@@ -185,14 +185,30 @@ class Graph:
             return Scores(kind, logits, frames)
         return Scores(inner if kind == "logits" else kind, None, frames)
 
-    def _unsquashed(self, value: str) -> tuple[str, str]:
-        """What a value is, and the value in front of the softmax or its like that made it."""
+    def _unsquashed(self, value: str, rounded: bool = False) -> tuple[str, str]:
+        """What a value is, and the value in front of the softmax or its like that made it.
+
+        ``rounded``: what rounds either, or a mean over time, to 8 bits at the end is left out too.
+        """
         node, kind = self.node.get(value), "logits"
-        while node is not None and node.op in SQUASHES and node.attrs.get("axis", 1) == 1:
-            kind = SQUASHES[node.op] if kind == "logits" else kind
-            value = node.inputs[0]
+        while node is not None:
+            if node.op in SQUASHES and node.attrs.get("axis", 1) == 1:
+                kind = SQUASHES[node.op] if kind == "logits" else kind
+                value = node.inputs[0]
+            elif rounded and (real := self._rounded_from(node)) is not None:
+                value = real
+            else:
+                break
             node = self.node.get(value)
         return kind, value
+
+    def _rounded_from(self, node: "Node") -> str | None:
+        """The mean over time, or the softmax or its like, that a value is the rounding of."""
+        for op in ("DequantizeLinear", "QuantizeLinear"):
+            if node.op != op or node.inputs[0] not in self.node:
+                return None
+            node = self.node[node.inputs[0]]
+        return node.name if node.op in ("Consensus", *SQUASHES) else None
 
     @property
     def frame_logits(self) -> str | None:

@@ -155,7 +155,7 @@ def without_lookahead(graph: Graph, mode: str) -> Graph:
 def _per_frame(graph: Graph) -> Graph:
     """The graph without the consensus at its end, and without what nobody reads then.
 
-    A softmax behind it or in front of it goes too: what is left are logits.
+    A softmax behind it or in front of it goes too, and rounding behind it: what is left are logits.
     """
     outputs = [graph.with_outputs([name]).scores.frames or name for name in graph.outputs]
     needed = set(outputs)

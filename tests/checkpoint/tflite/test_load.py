@@ -222,6 +222,39 @@ def test_values_of_16_bits_stay_real_which_is_told(tmp_path: Path, clip: Any) ->
     assert shift.attr("d") == (1, -1, 0, 0, 0, 0, 0, 0)
 
 
+def test_values_of_16_bits_end_where_their_range_does(tmp_path: Path, clip: Any) -> None:
+    sketch, x, y = clip_network()
+    fine(sketch, largest=0.5)
+    sketch.tensors[sketch.operators[-1]["inputs"][1]]["steps"] = (0.0, 0, 0)  # the axes of a mean
+    for number in (x, y):
+        sketch.tensors[number]["steps"] = (np.float32(8 / 32767), 0, 0)
+    with pytest.warns(UserWarning, match="cut off"):
+        model = loaded(tmp_path, sketch.file([x], [y]))
+    ends = [(n.attr("min"), n.attr("max")) for n in model.graph.select("Clip")]
+    assert len(ends) == 4
+    assert max(end[1] for end in ends) == pytest.approx(0.5, rel=1e-4)
+    assert [end[0] for end in ends].count(0) == 2  # behind a ReLU, and a ReLU6
+
+
+@pytest.mark.parametrize("end", ["", "SOFTMAX"])
+def test_what_rounds_the_answer_is_left_out_of_a_stream(
+    tmp_path: Path, clip: Any, end: str
+) -> None:
+    sketch, x, y = rounded_clip_network("int8")
+    if end:
+        how: dict[str, Any] = {"dtype": "int8", "steps": (1 / 256, -128, 0)}
+        y = sketch.do(end, [y], sketch.shape(y), beta=1.0, **how)
+    model = loaded(tmp_path, sketch.file([x], [y]))
+    assert model.output == ("probabilities" if end else "logits")
+    stream = model.stream()
+    frames = [stream.step(clip[:, :, t]) for t in range(4)] + [stream.flush()]
+    rows = np.concatenate([np.reshape(v, (-1, 5)) for v in frames if v is not None])
+    step = sketch.tensors[sketch.operators[-1 - bool(end)]["outputs"][0]]["steps"][0]
+    np.testing.assert_allclose(model.logits(clip)[0], rows.mean(0), rtol=0, atol=0.51 * step)
+    (made,) = model.run({"t0": in_frames(clip)}).values()
+    np.testing.assert_array_equal(model(clip), made.reshape(1, 5))
+
+
 def test_the_schema_is_that_of_litert() -> None:
     module = pytest.importorskip("ai_edge_litert.schema_py_generated")
     for code, name in OPS.items():

@@ -73,7 +73,8 @@ def _warnings(model: TfliteModel) -> tuple[str, ...]:
         "{} layers have weights of 8 bits and read reals: LiteRT rounds what they read at run "
         "time, here it stays real": rounded_at_run_time(model),
         "{} values are of 16 bits: LiteRT rounds them to steps of 1/32767 of their range, here "
-        "they stay real": fine(model),
+        "they stay real (answers differ by some such steps, and where one is beyond the range that "
+        "the file gives it, as it is cut off there)": fine(model),
     }
     return tuple(text.format(count) for text, count in said.items() if count)
 

@@ -26,6 +26,9 @@ OPSET = 18
 
 SUPPORTED = (*LAYERS, *MOVES)
 INPUT_TYPES = ("float32", "float16", FINE, *ROUNDED)
+SATURATED = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_3D", "FULLY_CONNECTED", "ADD", "SUB", "MUL")
+"""The layers whose results may lie beyond the range that the file gives them."""
+
 WITH_WEIGHTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_3D", "FULLY_CONNECTED", "BATCH_MATMUL")
 
 
@@ -127,7 +130,7 @@ def _write(w: Writing, operator: Operator) -> None:
     w.begin(operator)
     if operator.op in LAYERS:
         made = fused(w, operator, LAYERS[operator.op](w, operator))
-        w.finish(made, operator.outputs[0])
+        w.finish(_within_range(w, operator, made), operator.outputs[0])
         return
     move, places = MOVES[operator.op]
     holding: Sequence[int] = places or range(len(operator.inputs))
@@ -141,6 +144,24 @@ def _write(w: Writing, operator: Operator) -> None:
     results = move(w, operator, lambda place: w.real(operator, place))
     for made, number in zip(results, operator.outputs, strict=False):
         w.finish(fused(w, operator, made), number)
+
+
+def _within_range(w: Writing, operator: Operator, made: str) -> str:
+    """A value of 16 bits, which stays real, without what lies beyond their range.
+
+    Means are left: the last one is the mean over frames, which a stream does without.
+    """
+    tensor = w.model.tensors[operator.outputs[0]]
+    if tensor.dtype != FINE or tensor.steps is None or operator.op not in SATURATED:
+        return made
+    scale = float(tensor.steps.scale.reshape(-1)[0])
+    low, high = -(2**15) * scale, (2**15 - 1) * scale
+    last = w.nodes[-1]
+    if last.op in ("Relu", "Clip") and last.outputs == (made,) and last.inputs[1:] == ():
+        w.nodes.pop()
+        made = last.inputs[0]
+        low, high = max(low, last.attrs.get("min", 0.0)), min(high, last.attrs.get("max", high))
+    return w.do("Clip", [made], min=low, max=high)
 
 
 def _alike(w: Writing, operator: Operator, place: int) -> bool:

@@ -12,6 +12,7 @@
     depthwise  one filter for each channel, plane by plane
     pool       the largest of every window
     values     sums, products, tables, means, and rounding to 8 bits
+    rules      sums and means as LiteRT rounds them
     blocks     channels in blocks of 16: what a fused block of layers works on
     planes     planes made into such blocks, and back
     inverted   expand, depthwise and project of MobileNetV2, in one pass
