@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from tsm_ref.checkpoint.contents import Checkpoint, under
 from tsm_ref.checkpoint.disk import StrPath, read_head, sha256_of
 from tsm_ref.checkpoint.hdf5 import native
@@ -41,6 +43,7 @@ FOREIGN: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
 """Files that people have and that are not readable, by their first bytes."""
 
 
+@np.errstate(all="ignore")  # what is not finite is refused by name
 def load_checkpoint(
     path: StrPath, profile: Profile | None = None, options: Mapping[str, Any] | None = None
 ) -> Checkpoint:

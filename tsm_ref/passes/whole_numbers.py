@@ -191,7 +191,8 @@ class _Pass:
         if known is not None and known.whole is not None and np.array_equal(known.scale, factor):
             return known.whole
         whole = np.rint(real.astype(np.float64) / factor)
-        same = np.array_equal(whole.astype(np.float32) * factor, real)
+        fits = np.abs(whole).max(initial=0) < 2.0**31
+        same = fits and np.array_equal(whole.astype(np.float32) * factor, real)
         return whole.astype(np.int64) if same else None
 
     def _quantised(self, node: Node) -> None:

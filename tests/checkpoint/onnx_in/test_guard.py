@@ -276,7 +276,7 @@ def test_unknown_type(wrong: Any, kind: int) -> None:
 
 def test_integer_input(wrong: Any) -> None:
     inputs = [helper.make_tensor_value_info("x", TensorProto.INT64, [8, 3, 6, 6])]
-    wrong(tiny(inputs=inputs), "the element type 7")
+    wrong(tiny(inputs=inputs), "the element type int64")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

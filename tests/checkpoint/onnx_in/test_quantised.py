@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import tsm_ref
 from tsm_ref.checkpoint import export_onnx, load_checkpoint
+from tsm_ref.checkpoint.onnx_in.tensors import DTYPES, OTHER_TYPES
 from tsm_ref.errors import CheckpointError
 from tsm_ref.infer import main
 
@@ -147,6 +148,34 @@ def test_a_bias_that_is_not_in_steps_leaves_the_layer_real(tmp_path: Path) -> No
     assert "Conv" in {node.op for node in found.graph.nodes}
 
 
+@pytest.mark.parametrize("scale", [1e-42, 1e-38, 1e-30, 1e30])
+def test_a_bias_that_int32_does_not_hold_stays_real(tmp_path: Path, scale: float) -> None:
+    changes = {"b": np.arange(1, 5).astype(np.int32), "bs": np.full(4, scale, np.float32)}
+    onnx.save(model_of(**changes), tmp_path / "m.onnx")
+    found = load_checkpoint(tmp_path / "m.onnx")
+    (node,) = found.graph.select("Conv")
+    expected = (np.arange(1, 5).astype(np.float32) * np.float32(scale)).astype(np.float32)
+    np.testing.assert_array_equal(found.weights[node.inputs[2]], expected)
+
+
+TYPES = [n for n in TensorProto.DataType.values() if n not in DTYPES]
+
+
+@pytest.mark.parametrize("number", TYPES, ids=TensorProto.DataType.Name)
+def test_types_are_told_by_their_names(number: int) -> None:
+    assert OTHER_TYPES[number] == TensorProto.DataType.Name(number).lower()
+
+
+def test_a_cast_is_told_by_the_name_of_its_type(tmp_path: Path) -> None:
+    model = model_of()
+    model.graph.node[-3].input[0] = "cast"
+    cast = helper.make_node("Cast", ["d"], ["cast"], to=TensorProto.FLOAT8E5M2)
+    model.graph.node.insert(2, cast)
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(CheckpointError, match="turns data into the type float8e5m2"):
+        load_checkpoint(tmp_path / "m.onnx")
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -167,8 +196,10 @@ def test_a_bias_that_is_not_in_steps_leaves_the_layer_real(tmp_path: Path) -> No
         ({"xz": np.int32(3)}, "rounds to int32"),
         ({"xs": np.array([0.1, 0.2, 0.3], np.float32), "xz": np.zeros(3, np.uint8)}, "channel"),
         ({"xs": np.float32(1e-38)}, "none that is subnormal"),
-        ({"w": four_bits()}, "has the type 22; supported are"),
-        ({"w": eight_bit_floats()}, "has the type 17; supported are"),
+        ({"w": four_bits()}, "has the type int4; supported are"),
+        ({"w": eight_bit_floats()}, "has the type float8e4m3fn; supported are"),
+        ({"ws": np.full(4, 3e38, np.float32)}, "holds a NaN or an infinity"),
+        ({"bs": np.full(4, 3e38, np.float32), "b": np.full(4, 9, np.int32)}, "holds a NaN or"),
     ],
 )
 def test_steps_that_are_none_end_with_one_line(

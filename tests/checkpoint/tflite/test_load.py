@@ -8,7 +8,7 @@ import pytest
 
 import tsm_ref
 from tests.checkpoint.tflite.writer import Sketch, clip_network, fine, rounded_clip_network
-from tsm_ref.checkpoint.tflite.schema import OPS, OPTIONS, TYPES
+from tsm_ref.checkpoint.tflite.schema import OPS, OPTIONS, OTHER_TYPES, TYPES
 
 
 def litert(data: bytes, *inputs: Any, plain: bool = False) -> Any:
@@ -259,8 +259,8 @@ def test_the_schema_is_that_of_litert() -> None:
     module = pytest.importorskip("ai_edge_litert.schema_py_generated")
     for code, name in OPS.items():
         assert getattr(module.BuiltinOperator, name) == code
-    for code, (name, _) in TYPES.items():
-        assert getattr(module.TensorType, name.upper()) == code
+    names = {code: name for code, (name, _) in TYPES.items()} | OTHER_TYPES
+    assert names == {v: k.lower() for k, v in vars(module.TensorType).items() if k[0] != "_"}
     members = {v: k for k, v in vars(module.BuiltinOptions).items() if k[0] != "_"}
     for op, options in OPTIONS.items():
         found = members[options.member].removesuffix("Options").replace("Reducer", op)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.checkpoint.contents import shown
 from tsm_ref.checkpoint.disk import StrPath, read_whole
-from tsm_ref.checkpoint.onnx_in.tensors import Tensors
+from tsm_ref.checkpoint.onnx_in.tensors import Tensors, type_name
 from tsm_ref.errors import CheckpointError, MissingDependency
 
 Array = NDArray[Any]
@@ -243,7 +243,7 @@ def _declared(entry: Any, types: Any) -> tuple[Dim, ...]:
     kind = entry.type.tensor_type
     if kind.elem_type not in types:
         raise CheckpointError(
-            f"{shown(entry.name)} has the element type {kind.elem_type}; "
+            f"{shown(entry.name)} has the element type {type_name(kind.elem_type)}; "
             "a float type is needed, or uint8 for pixels"
         )
     dims: list[Dim] = []

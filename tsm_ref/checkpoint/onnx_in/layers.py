@@ -14,6 +14,7 @@ from tsm_ref.checkpoint.onnx_in.guard import OnnxNode
 from tsm_ref.checkpoint.onnx_in.moves import picks
 from tsm_ref.checkpoint.onnx_in.reading import Array, Reading, Scores, Value
 from tsm_ref.checkpoint.onnx_in.scaling import affine, scaled
+from tsm_ref.checkpoint.onnx_in.tensors import type_name
 from tsm_ref.checkpoint.onnx_in.values import Finishing, LookedUp, Moved, View, Whole
 from tsm_ref.graph import Node
 from tsm_ref.ops_table import DYNAMIC, OPS
@@ -342,7 +343,8 @@ def _cast(reading: Reading, node: OnnxNode) -> list[Value]:
         return [LookedUp(value)]
     picked = isinstance(value, Finishing) and node.attrs.get("to") in INDEX_TYPES
     if node.attrs.get("to") not in HALF_TYPES and not picked:
-        raise NotUnderstood(f"the node {node} turns data into integers")
+        kind = type_name(node.attrs.get("to"))
+        raise NotUnderstood(f"the node {node} turns data into the type {kind}")
     return [value]
 
 

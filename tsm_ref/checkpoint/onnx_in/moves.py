@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.checkpoint.finish import Step
 from tsm_ref.checkpoint.onnx_in.guard import OnnxNode
-from tsm_ref.checkpoint.onnx_in.tensors import MAX_ELEMENTS
+from tsm_ref.checkpoint.onnx_in.tensors import MAX_ELEMENTS, type_name
 
 Array = NDArray[Any]
 Arrays = Sequence[Array]
@@ -284,7 +284,7 @@ NUMPY_TYPES = {1: "f4", 2: "u1", 3: "i1", 6: "i4", 7: "i8", 9: "?", 10: "f2", 11
 def _cast(call: Call, inputs: Arrays) -> Array:
     kind = call.attr("to", 1)
     if kind not in NUMPY_TYPES:
-        raise ValueError(f"casts to the type {kind}, which is not supported")
+        raise ValueError(f"casts to the type {type_name(kind)}, which is not supported")
     return inputs[0].astype(NUMPY_TYPES[kind])
 
 

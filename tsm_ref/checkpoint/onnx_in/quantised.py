@@ -20,6 +20,7 @@ from tsm_ref.checkpoint.contents import shown
 from tsm_ref.checkpoint.onnx_in.budget import Broken, NotUnderstood
 from tsm_ref.checkpoint.onnx_in.guard import OnnxModel, OnnxNode
 from tsm_ref.checkpoint.onnx_in.reading import Reading, Value
+from tsm_ref.checkpoint.onnx_in.tensors import type_name
 from tsm_ref.checkpoint.onnx_in.values import LookedUp, Moved, View, Whole
 from tsm_ref.passes.whole_numbers import Rounded
 
@@ -43,8 +44,11 @@ class Steps:
 
 def quantize(reading: Reading, node: OnnxNode) -> list[Value]:
     """Round a value: the reals behind the whole numbers are a new value of our graph."""
-    if node.attrs.get("output_dtype", 2) not in (0, 2, 3) or node.attrs.get("block_size"):
-        raise Broken(f"the node {node} rounds to a type or in blocks that are not supported")
+    if node.attrs.get("block_size"):
+        raise Broken(f"the node {node} rounds in blocks, which are not supported")
+    if node.attrs.get("output_dtype", 2) not in (0, 2, 3):
+        kind = type_name(node.attrs["output_dtype"])
+        raise Broken(f"the node {node} rounds to {kind}; supported are {', '.join(TYPES)}")
     value = reading.values[node.inputs[0]]
     dtype = {3: "int8"}.get(node.attrs.get("output_dtype", 0), "uint8")
     steps = _steps(reading, node, dtype, np.ndim(value) or len(value.shape))
@@ -97,7 +101,9 @@ def dequantize(reading: Reading, node: OnnxNode) -> list[Value]:
     if not isinstance(value, np.ndarray):
         raise Broken(f"the node {node} reads {shown(node.inputs[0])}, which is not quantised")
     kind = str(value.dtype)
-    if kind not in WIDE or node.attrs.get("block_size"):
+    if node.attrs.get("block_size"):
+        raise Broken(f"the node {node} has scales for blocks, which are not supported")
+    if kind not in WIDE:
         raise Broken(f"the node {node} reads {kind} values; supported are {', '.join(WIDE)}")
     steps = _steps(reading, node, kind, value.ndim)
     s, z = _spread(steps, value.ndim)

@@ -34,6 +34,24 @@ DTYPES: Mapping[int, tuple[str, str]] = {
 }
 """The tensor types that are read: name, and how a value lies in the file."""
 
+OTHER_TYPES: Mapping[int, str] = {
+    0: "undefined", 8: "string", 14: "complex64", 15: "complex128", 17: "float8e4m3fn",
+    18: "float8e4m3fnuz", 19: "float8e5m2", 20: "float8e5m2fnuz", 21: "uint4", 22: "int4",
+    23: "float4e2m1", 24: "float8e8m0", 25: "uint2", 26: "int2", 27: "float6e2m3",
+    28: "float6e3m2",
+}  # fmt: skip
+"""The tensor types that are not read, by the name that ONNX gives them."""
+
+
+def type_name(number: Any) -> str:
+    """The name of a tensor type.
+
+    >>> type_name(1), type_name(22), type_name(99)
+    ('float32', 'int4', 'with the unknown number 99')
+    """
+    known = {n: kind for n, (kind, _) in DTYPES.items()} | dict(OTHER_TYPES)
+    return known.get(number, f"with the unknown number {number}")
+
 
 class Tensors:
     """Turns the tensors of a file into arrays; knows where external ones may be."""
@@ -47,7 +65,7 @@ class Tensors:
         where = f"the tensor {shown(name)}"
         if tensor.data_type not in DTYPES:
             raise CheckpointError(
-                f"{where} has the type {tensor.data_type}; supported are "
+                f"{where} has the type {type_name(tensor.data_type)}; supported are "
                 f"{', '.join(kind for kind, _ in DTYPES.values())}"
             )
         kind, stored = DTYPES[tensor.data_type]

@@ -22,10 +22,10 @@ from tsm_ref.checkpoint.tflite.schema import (
     CUSTOM,
     MAGIC,
     OPS,
-    OTHER_TYPES,
     TYPES,
     Field,
     options_of,
+    type_name,
 )
 from tsm_ref.errors import CheckpointError
 
@@ -194,7 +194,7 @@ class _Reader:
         kind = table.number(Field.Tensor.TYPE, "b")
         if kind not in TYPES:
             raise CheckpointError(
-                f"{where} is of the type {OTHER_TYPES.get(kind, kind)}, which is not supported"
+                f"{where} is of the type {type_name(kind)}, which is not supported"
             )
         if table.table(Field.Tensor.SPARSITY) is not None:
             raise CheckpointError(f"{where} is sparse; only dense tensors are supported")

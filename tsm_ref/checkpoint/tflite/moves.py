@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from tsm_ref.checkpoint.tflite.guard import Operator
+from tsm_ref.checkpoint.tflite.schema import type_name
 from tsm_ref.checkpoint.tflite.writing import FINE, Writing
 from tsm_ref.errors import CheckpointError
 
@@ -183,7 +184,7 @@ def cast(w: Writing, operator: Operator, read: Read) -> list[str]:
     """CAST to the type of the result."""
     kind = operator.options["to"]
     if kind not in ONNX_TYPES:
-        raise CheckpointError(f"a CAST to the type {kind} is not supported")
+        raise CheckpointError(f"a CAST to the type {type_name(kind)} is not supported")
     return [w.do("Cast", [read(0)], to=ONNX_TYPES[kind])]
 
 

@@ -34,6 +34,17 @@ OTHER_TYPES = {
 }  # fmt: skip
 """The tensor types that are not read, by name."""
 
+
+def type_name(number: int) -> str:
+    """The name of a tensor type.
+
+    >>> type_name(9), type_name(17), type_name(99)
+    ('int8', 'int4', 'with the unknown number 99')
+    """
+    known = {n: kind for n, (kind, _) in TYPES.items()} | OTHER_TYPES
+    return known.get(number, f"with the unknown number {number}")
+
+
 CUSTOM = 32
 """The op whose name stands in the file."""
 

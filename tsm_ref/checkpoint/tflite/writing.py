@@ -155,6 +155,7 @@ class Writing:
                 f"the bias {shown(tensor.name)} is whole, what it is added to not"
             )
         scale = x.scale.reshape(-1)[0] * weight.scale
+        _check_bias(tensor, scale)
         if scale.size not in (1, *tensor.shape[:1]):
             raise CheckpointError(f"the bias {shown(tensor.name)} does not fit its weight")
         name = self.fresh(f"{self._names[operator.inputs[place]]}/real")
@@ -274,6 +275,22 @@ def back(perm: Sequence[int]) -> tuple[int, ...]:
     (0, 2, 3, 1)
     """
     return tuple(int(v) for v in np.argsort(perm))
+
+
+def _check_bias(tensor: TfliteTensor, product: Array) -> None:
+    """Raise `CheckpointError` for a bias in other steps than those of the products it is added to.
+
+    LiteRT does so beyond 2 % of a step where there is one scale for all.
+    """
+    if tensor.steps is None:
+        return
+    own = tensor.steps.scale
+    near = own.size in (1, product.size) or product.size == 1
+    if tensor.steps.zero_point.any() or not (near and (abs(own - product) < 0.02 * product).all()):
+        raise CheckpointError(
+            f"the bias {shown(tensor.name)} is not in steps of the products that it is added to: "
+            f"its scale is {own[0]:g}, theirs {product[0]:g}, its zero point must be 0"
+        )
 
 
 def _unique(names: Sequence[str]) -> list[str]:
