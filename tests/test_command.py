@@ -234,3 +234,14 @@ def test_quiet_is_without_warnings_and_verbose_tells_time_and_memory(capsys) -> 
     code, said = run("-q", "-v")
     assert code == 2
     assert "not allowed with argument" in said
+
+
+def test_a_warning_is_shown_once(capsys):
+    def run():
+        for text in ("one", "another", "one"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("always")
+                warnings.warn(text, stacklevel=1)
+
+    assert guarded(run) == 0
+    assert capsys.readouterr().err.splitlines() == ["warning: one", "warning: another"]

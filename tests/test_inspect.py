@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.checkpoint.tensors.test_architectures import mit, resnet, tensors_of
+from tests.checkpoint.tflite.writer import rounded_clip_network
 from tests.checkpoint.torch_writer import zip_file
 from tsm_ref.inspect import main
 
@@ -112,3 +113,15 @@ def test_what_cannot_be_written_is_named(
 ) -> None:
     assert main(["camera-motion", option, path]) == code
     assert said in capsys.readouterr().err
+
+
+def test_a_graph_without_a_profile_tells_what_it_fixes(tmp_path: Path, capsys: Any) -> None:
+    sketch, x, y = rounded_clip_network("int8")
+    path = tmp_path / "m.tflite"
+    path.write_bytes(sketch.file([x], [y]))
+    assert main([str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"file     {path}: tflite, int8" in lines
+    for line in ("shift paddle (the file)", "segments 4 (the file)", "crop 8,8 (the file)"):
+        assert f"fact     {line}" in lines
+    assert "fact     sampling uniform (the convention mit)" in lines

@@ -163,11 +163,17 @@ def guarded(run: Callable[[], int | None]) -> int:
 
 @contextmanager
 def _command_line() -> Iterator[list[int]]:
-    """Show what is compiled and warned of, and remember a Ctrl-C; a second one ends the process.
+    """Show what is compiled and, once, what is warned of; remember a Ctrl-C, the second one ends.
 
     The second one does not wait for what the first one has to clean up: the next run does that.
     """
     interrupts: list[int] = []
+    told: set[str] = set()
+
+    def show(message: Warning | str, *rest: Any, **more: Any) -> None:
+        if str(message) not in told:
+            told.add(str(message))
+            tell(f"warning: {message}")
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         if interrupts:
@@ -179,7 +185,7 @@ def _command_line() -> Iterator[list[int]]:
     show_warning, handler = warnings.showwarning, signal.getsignal(signal.SIGINT)
     heed()
     hide = notice.show(unless=is_quiet) if sys.stderr is not None else None
-    warnings.showwarning = lambda message, *rest, **more: tell(f"warning: {message}")
+    warnings.showwarning = show
     ours = threading.current_thread() is threading.main_thread()
     if ours and handler is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)

@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 
 from tsm_ref import checkpoint as files
-from tsm_ref.checkpoint.facts import FIELDS, Fact, facts_of_profile
+from tsm_ref.checkpoint.facts import FIELDS, OF_NETWORK, Fact, facts_of_profile
 from tsm_ref.command import Parser, guarded, say, tell
 from tsm_ref.errors import CheckpointError, UsageError
 from tsm_ref.model.meaning import input_shapes, meant_as
 from tsm_ref.ops_table import DYNAMIC, SUMS
 from tsm_ref.options import add_facts, add_version, by_option, facts_of
+from tsm_ref.profile import PROFILES
 from tsm_ref.profile_files import to_toml
 from tsm_ref.show.files import write_file
 from tsm_ref.show.graph_picture import graph_svg
@@ -26,6 +27,9 @@ from tsm_ref.system.terminal import printable
 __all__ = ["main", "parser", "report"]
 
 WIDTH = 100
+
+GRAPHS = ("onnx", "tflite")
+"""The families of files that hold a graph and say nothing of what it is for."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -115,10 +119,21 @@ def _as_file(found: files.Checkpoint) -> str:
 
 
 def _of_profile(found: files.Checkpoint) -> list[Fact]:
-    """The facts of a file that keeps them together, as its profile."""
-    source = f"the file, family {found.profile.family}"
+    """The facts of a file that keeps them together, as its profile, or that is nothing but a graph.
+
+    Such a graph tells its shifts, often its sizes, and of pictures what it does itself; what is as
+    usual there is the convention.
+    """
     facts = facts_of_profile(found.profile)
-    return [Fact(name, value, source) for name, value in facts.items()]
+    if found.profile.family not in GRAPHS:
+        source = f"the file, family {found.profile.family}"
+        return [Fact(name, value, source) for name, value in facts.items()]
+    usual = "tsn" if found.profile.placement == "none" else "mit"
+    told = {*OF_NETWORK, *facts_of_profile(found.profile, PROFILES[usual])}
+    sizes = zip(("segments", "crop", "crop"), found.graph.inputs[0].shape[2:], strict=False)
+    told |= {name for name, size in sizes if isinstance(size, int)}
+    sources = {True: "the file", False: f"the convention {usual}"}
+    return [Fact(name, value, sources[name in told]) for name, value in facts.items()]
 
 
 def _cut(line: str) -> str:

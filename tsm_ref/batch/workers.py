@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -120,7 +121,8 @@ def _start(recipe: Recipe, seconds: float) -> None:
     patience.watch(lambda said: os._exit(patience.STUCK))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _loaded = (recipe, *recipe.load())
+    with warnings.catch_warnings(action="ignore"):  # the process that started this one says it
+        _loaded = (recipe, *recipe.load())
 
 
 def _end_with_parent() -> None:
