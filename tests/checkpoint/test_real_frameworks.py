@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tsm_ref
 from tests.checkpoint.tensors.test_architectures import (
     BOTTLENECK,
     mit,
@@ -18,6 +19,7 @@ from tests.checkpoint.tensors.test_architectures import (
 from tests.checkpoint.tensors.test_mmengine import CONFIG
 from tsm_ref.checkpoint import Checkpoint, load_checkpoint
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
+from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
 from tsm_ref.models import random_weights
 from tsm_ref.profile import ShiftRule
@@ -194,6 +196,34 @@ def test_paddle_save(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50"])
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_layers_of_keras_that_are_applied_to_each_frame(
+    torch: Any, tmp_path: Path, ending: str
+) -> None:
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    layers, each = keras.layers, keras.layers.TimeDistributed
+    inner = keras.Sequential([
+        layers.Input((12, 12, 4)), layers.Conv2D(6, 3, strides=2, padding="same"),
+        layers.BatchNormalization(), layers.ReLU(), layers.GlobalAveragePooling2D(),
+    ])  # fmt: skip
+    x = given = layers.Input((4, 12, 12, 3))
+    x = each(layers.Conv2D(4, 3, padding="same", activation="relu"))(x)
+    x = layers.Dense(7, activation="tanh")(each(inner)(x))
+    x = layers.Dense(5)(layers.GlobalAveragePooling1D()(each(layers.Dropout(0.5))(x)))
+    made = keras.Model(given, layers.Activation("softmax")(x))
+    clip = np.random.default_rng(0).normal(size=(2, 4, 12, 12, 3)).astype(np.float32)
+    expected = np.asarray(made.predict(clip, verbose=0))
+    path = tmp_path / f"model{ending}"
+    made.save(path)
+    found = tsm_ref.load(path, engine="numpy")
+    assert found.profile.sampling.segments == 4
+    np.testing.assert_allclose(found(clip.transpose(0, 4, 1, 2, 3)), expected, rtol=0, atol=1e-5)
+    made.save_weights(tmp_path / "model.weights.h5")
+    with pytest.raises(CheckpointError, match="save the whole model"):
+        tsm_ref.load(tmp_path / "model.weights.h5", profile="tsn")
+
+
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
 def test_models_of_keras(torch: Any, tmp_path: Path, name: str, ending: str) -> None:
     os.environ.setdefault("KERAS_BACKEND", "torch")

@@ -260,7 +260,7 @@ def test_a_sequence_is_linked_one_after_another(save: Save) -> None:
 
 def test_every_layer_of_the_table_is_judged() -> None:
     assert set(LAYERS) == {entry["class_name"] for entry in mobile()} - {"InputLayer"} | {
-        *("BatchNormalization", "GlobalAveragePooling2D")
+        *("BatchNormalization", "GlobalAveragePooling2D", "GlobalAveragePooling1D")
     }
 
 
@@ -342,3 +342,55 @@ def test_text_that_is_no_network(save: Save, refused: Any, text: str) -> None:
 def test_weights_that_do_not_fit(save: Save, refused: Any, also: Any, words: str) -> None:
     with refused(CheckpointError, words):
         load_checkpoint(save(mobile(), also=also))
+
+
+def named(kind: str, name: str, source: str, wrapped: bool = True, **config: Any) -> Any:
+    """A layer of Keras 3, in TimeDistributed or not."""
+    calls = [[[source, 0, 0, {}]]]
+    inner = {"class_name": kind, "config": {"name": f"{name} inside", **config}}
+    if wrapped:
+        config = {"name": name, "layer": inner}
+        return {"class_name": "TimeDistributed", "config": config, "inbound_nodes": calls}
+    return {**inner, "config": {"name": name, **config}, "inbound_nodes": calls}
+
+
+def of_clips(*layers: Any) -> str:
+    start = {"class_name": "InputLayer", "config": {"name": "x", "batch_shape": [None, 4, 8, 8, 3]}}
+    return json.dumps({"class_name": "Functional", "config": {"layers": [start, *layers]}})
+
+
+POOL = named("GlobalAveragePooling2D", "pool", "x")
+MEAN = named("GlobalAveragePooling1D", "mean", "pool", wrapped=False)
+
+
+def dense(name: str, source: str, activation: str = "linear") -> Any:
+    how = {"units": 5, "use_bias": True, "activation": activation}
+    return named("Dense", name, source, wrapped=False, **how)
+
+
+def test_a_mean_over_frames_is_taken_behind_the_linear_layer() -> None:
+    graph, variables = graph_of(of_clips(POOL, MEAN, dense("end", "mean", "softmax")))
+    assert [n.op for n in graph.nodes][-3:] == ["Linear", "Consensus", "Softmax"]
+    assert graph.inputs[0].shape == ("N", 3, 4, 8, 8)
+    assert {v.layer for v in variables.values()} == {"end"}
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ((named("Flatten", "flat", "x", wrapped=False),), "'flat' (Flatten) reads a clip"),
+        ((named("LSTM", "memory", "x", wrapped=False),), "'memory' is a 'LSTM'"),
+        ((named("Conv3D", "deep", "x", wrapped=False),), "'deep' is a 'Conv3D'"),
+        ((POOL, MEAN, named("ReLU", "r", "mean", wrapped=False)), "'r' reads a mean over frames"),
+        (
+            (POOL, MEAN, dense("one", "mean", "relu"), dense("two", "one")),
+            "'two' reads what is no row of features",
+        ),
+        ((POOL, MEAN, named("GlobalAveragePooling1D", "m", "mean", False)), "'m' is no mean of"),
+        ((POOL, {**POOL}), "two layers are called 'pool'"),
+    ],
+)
+def test_what_joins_the_frames_of_a_clip_is_refused(layers: Any, words: str) -> None:
+    with pytest.raises(CheckpointError) as error:
+        graph_of(of_clips(*layers))
+    assert words in str(error.value)

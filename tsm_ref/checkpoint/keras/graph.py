@@ -1,26 +1,26 @@
 """The network of a Keras model file: its JSON becomes a graph, layer after layer.
 
 A model that Keras 2 or 3 saved as ``.h5`` carries its network (``model_config``) beside its
-weights, so nothing has to be known about it but what its layers do. It sees pictures: here one per
-frame, and what comes out per frame is averaged over the clip. A layer of a kind that is not in
+weights, so nothing has to be known about it but what its layers do. It sees pictures, one per
+frame, or clips whose frames it treats alike (`tsm_ref.checkpoint.keras.clips`); what comes out per
+frame is averaged over the clip. A layer of a kind that is not in
 `LAYERS`, a temporal shift written as a Lambda for one, is refused by name.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from tsm_ref.checkpoint.contents import shown
+from tsm_ref.checkpoint.keras.building import KerasNetwork, Variable
+from tsm_ref.checkpoint.keras.clips import PLAIN, unwrapped
 from tsm_ref.errors import CheckpointError, GraphError
-from tsm_ref.graph import Graph, Input, Node
-from tsm_ref.ops_table import OPS, Shape
+from tsm_ref.graph import Graph, Input
 
 Config = Mapping[str, Any]
 
-WINDOWS = ("Conv", "MaxPool", "AveragePool")
 ACTIVATIONS = {
     "relu": "Relu",
     "tanh": "Tanh",
@@ -29,62 +29,13 @@ ACTIVATIONS = {
 }
 
 
-class Variable(NamedTuple):
-    """Where a parameter is in the file: its layer, its name there, and its shape there."""
-
-    layer: str
-    name: str
-    shape: Shape
-
-
-@dataclass
-class KerasNetwork:
-    """A graph in the making, and for every parameter the layer and the variable that hold it."""
-
-    nodes: list[Node] = field(default_factory=list)
-    shapes: dict[str, Shape] = field(default_factory=dict)
-    parameters: dict[str, Shape] = field(default_factory=dict)
-    variables: dict[str, Variable] = field(default_factory=dict)
-    values: dict[str, str] = field(default_factory=dict)
-    pads: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    padded: dict[str, str] = field(default_factory=dict)
-
-    def node(self, op: str, name: str, inputs: Sequence[str], **attrs: Any) -> str:
-        """Add a node; returns its name."""
-        known = {**self.shapes, **self.parameters}
-        if op not in WINDOWS and any(value in self.pads for value in inputs):
-            raise CheckpointError(f"the node {shown(name)} reads padding that no window takes in")
-        self.shapes[name] = OPS[op].shape([known[i] for i in inputs], attrs)
-        plain = tuple(self.padded.get(value, value) for value in inputs)
-        self.nodes.append(Node(name, op, plain, attrs))
-        return name
-
-    def parameter(self, layer: str, role: str, shape: Shape, stored: Shape | None = None) -> str:
-        """A tensor of a layer; `stored` is its shape in the file, where it is not the usual one."""
-        name = f"{layer}.{role}"
-        self.parameters[name] = shape
-        self.variables[name] = Variable(layer, role, stored or keras_shape(shape))
-        return name
-
-
-def keras_shape(shape: Shape) -> Shape:
-    """The shape that Keras gives a tensor of our shape.
-
-    >>> keras_shape((32, 3, 1, 5, 7)), keras_shape((128, 3136)), keras_shape((32,))
-    ((5, 7, 3, 32), (3136, 128), (32,))
-    """
-    if len(shape) == 5:
-        return (shape[3], shape[4], shape[1], shape[0])
-    return shape[::-1]
-
-
 def graph_of(text: str) -> tuple[Graph, dict[str, Variable]]:
     """The graph that the JSON of a Keras model describes, and where each parameter is.
 
     Raises `CheckpointError` for JSON that is no such model, or has a layer that is not supported.
     """
     try:
-        layers = _layers(json.loads(text))
+        layers = list(unwrapped(_layers(json.loads(text)), _layers))
         net = KerasNetwork()
         inputs = []
         for layer in layers:
@@ -103,6 +54,11 @@ def graph_of(text: str) -> tuple[Graph, dict[str, Variable]]:
                     f"the layer {shown(name)} is a {shown(kind)}, which is not supported; "
                     f"supported are {', '.join(LAYERS)}"
                 )
+            if net.clips and kind not in PLAIN and not layer.get("each_frame"):
+                _check_each_frame(name, kind, config)
+            if name in net.values:
+                raise CheckpointError(f"two layers are called {shown(name)}")
+            net.within = str(layer.get("within") or "")
             net.values[name] = LAYERS[kind](net, name, config, _sources(net, layer))
         output = _averaged(net, net.values[str(layers[-1]["config"]["name"])])
         if len(inputs) != 1:
@@ -164,12 +120,27 @@ def _layers(model: Config) -> list[Config]:
 
 
 def _input(net: KerasNetwork, name: str, config: Config) -> Input:
-    _, height, width, channels = config.get("batch_input_shape") or config["batch_shape"]
+    _, *frames, height, width, channels = config.get("batch_input_shape") or config["batch_shape"]
+    net.clips = bool(frames)
+    if len(frames) > 1 or not all(v is None or (type(v) is int and v > 0) for v in frames):
+        raise CheckpointError(
+            f"the network does not see clips of frames, but {len(frames) + 3} axes"
+        )
     if not all(type(v) is int and 0 < v < 2**20 for v in (height, width, channels)):
         raise CheckpointError("the size of the pictures must be fixed")
     net.shapes[name] = (1, channels, 1, height, width)
     net.values[name] = name
-    return Input(name, ("N", channels, "T", height, width))
+    return Input(name, ("N", channels, frames[0] if frames and frames[0] else "T", height, width))
+
+
+def _check_each_frame(name: str, kind: str, config: Config) -> None:
+    """Raise `CheckpointError` for what would join the frames of a clip."""
+    if kind == "BatchNormalization" and config["axis"] in (-1, 4, [-1], [4]):
+        return
+    raise CheckpointError(
+        f"the layer {shown(name)} ({kind}) reads a clip and is not in TimeDistributed: what it "
+        "would make of several frames is not supported"
+    )
 
 
 def _sources(net: KerasNetwork, layer: Config) -> list[str]:
@@ -203,7 +174,21 @@ def _callers(call: Any) -> list[str]:
 def _averaged(net: KerasNetwork, value: str) -> str:
     if len(net.shapes[value]) == 5:
         raise CheckpointError("the network ends in pictures, not in classes")
+    if len(net.shapes[value]) == 2:
+        return value
     return net.node("Consensus", "consensus", [value])
+
+
+def _mean_over_time(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> str:
+    """The mean over frames, which comes behind the linear layer: it is the same there."""
+    (x,) = sources
+    if len(net.shapes[x]) != 3 or config.get("keepdims") or x in net.over_time:
+        raise CheckpointError(f"the layer {shown(name)} is no mean of features over frames")
+    alias = f"{x} in {name}"
+    net.shapes[alias] = net.shapes[x]
+    net.padded[alias] = net.padded.get(x, x)
+    net.over_time.add(alias)
+    return alias
 
 
 # Layers
@@ -239,6 +224,8 @@ def _window(
 def _activated(net: KerasNetwork, name: str, value: str, kind: Any) -> str:
     if kind in (None, "linear"):
         return value
+    if value in net.over_time:
+        value = net.node("Consensus", f"{name}.mean", [value])
     if kind == "relu6":
         return net.node("Clip", f"{name}.relu6", [value], min=0.0, max=6.0)
     if kind not in ACTIVATIONS:
@@ -294,10 +281,15 @@ def _batch_norm(net: KerasNetwork, name: str, config: Config, sources: list[str]
 def _dense(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> str:
     (x,) = sources
     units = int(config["units"])
+    if len(net.shapes[x]) != 3:
+        raise CheckpointError(f"the layer {shown(name)} reads what is no row of features per frame")
     inputs = [x, net.parameter(name, "kernel", (units, net.shapes[x][1]))]
     if config["use_bias"]:
         inputs.append(net.parameter(name, "bias", (units,)))
-    return _activated(net, name, net.node("Linear", name, inputs), config.get("activation"))
+    made = net.node("Linear", name, inputs)
+    if x in net.over_time:
+        net.over_time.add(made)
+    return _activated(net, name, made, config.get("activation"))
 
 
 def _activation(net: KerasNetwork, name: str, config: Config, sources: list[str]) -> str:
@@ -382,6 +374,7 @@ LAYERS: Mapping[str, Layer] = {
     "MaxPooling2D": _pool("MaxPool"),
     "AveragePooling2D": _pool("AveragePool"),
     "GlobalAveragePooling2D": _global_pool,
+    "GlobalAveragePooling1D": _mean_over_time,
     "Flatten": _flatten,
     "Dropout": lambda net, name, config, sources: sources[0],
     "Add": _add,

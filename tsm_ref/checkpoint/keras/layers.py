@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tsm_ref.checkpoint.contents import shown
 from tsm_ref.checkpoint.hdf5.guard import GuardedFile, Stored
-from tsm_ref.checkpoint.keras.graph import keras_shape
+from tsm_ref.checkpoint.keras.building import keras_shape
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
 from tsm_ref.ops_table import Shape
@@ -135,8 +135,9 @@ def _keras_3(file: GuardedFile, datasets: Mapping[str, Stored]) -> LayerTable:
         if not match:
             keys[path] = path
             continue
-        short = _NAMED.fullmatch(match["layer"])
-        group = f"{match['layer']}/vars"
+        place = match["layer"].removesuffix("/layer")  # of a layer in TimeDistributed
+        short = _NAMED.fullmatch(re.sub(r"/layer(?=/)", "", place))
+        group = f"{place}/vars"
         layer = short[1] if short else match["layer"]
         if short and file.has_attribute("name", group):
             layer = file.long_text("name", group)

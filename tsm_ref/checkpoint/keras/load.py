@@ -26,6 +26,7 @@ from tsm_ref.checkpoint.contents import (
 from tsm_ref.checkpoint.disk import StrPath, sha256_of
 from tsm_ref.checkpoint.facts import Facts, facts_of_profile
 from tsm_ref.checkpoint.hdf5.guard import GuardedFile, open_hdf5, read_tensor
+from tsm_ref.checkpoint.keras.building import Variable
 from tsm_ref.checkpoint.keras.calls import shifts_of
 from tsm_ref.checkpoint.keras.graph import counted_names, graph_of
 from tsm_ref.checkpoint.keras.layers import NUMBERS, PLAIN, LayerTable, layer_table, stored_shapes
@@ -57,7 +58,8 @@ def load_keras(path: StrPath, profile: Profile) -> Checkpoint:
     ...     load_keras(f"{folder}/x.h5", PROFILES["ts-can-rlap"])
     Traceback (most recent call last):
     tsm_ref.errors.CheckpointError: no known Keras network has these layers (the first is \
-'dense'); known: TS-CAN of open-rppg, TS-CAN, MTTS-CAN, ResNet, MobileNetV2
+'dense'); known: TS-CAN of open-rppg, TS-CAN, MTTS-CAN, ResNet, MobileNetV2; of another one, save \
+the whole model (model.save('model.keras')), which tells what its layers do
     """
     with open_hdf5(path) as file:
         return read_keras(file, path, profile)
@@ -185,7 +187,7 @@ def _whole(file: GuardedFile, path: StrPath, profile: Profile | None, text: str)
     graph, variables = graph_of(text)
     table = layer_table(file)
     if table.legacy:
-        keys = {name: f"{v.layer}/{PLAIN.get(v.name, v.name)}" for name, v in variables.items()}
+        keys = {name: _legacy_key(table, v) for name, v in variables.items()}
     else:
         called = {} if table.named else counted_names(text)
         keys = {
@@ -196,6 +198,13 @@ def _whole(file: GuardedFile, path: StrPath, profile: Profile | None, text: str)
     weights = _read(table, graph, keys, shapes)
     usual = replace(PROFILES["tsn"], family=FORMAT, average="probabilities")
     return _checkpoint(path, table, graph, weights, profile or fitted(usual, graph))
+
+
+def _legacy_key(table: LayerTable, variable: Variable) -> str:
+    """Where a file of Keras 2 has a variable; of a model within a model perhaps by that alone."""
+    role = PLAIN.get(variable.name, variable.name)
+    key = f"{variable.layer}/{role}"
+    return f"{variable.within}/{role}" if variable.within and key not in table.variables else key
 
 
 def _read(

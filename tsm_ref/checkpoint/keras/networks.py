@@ -64,7 +64,8 @@ def network_of(table: LayerTable, profile: Profile) -> Match:
     >>> network_of(LayerTable(True, {}), PROFILES["mit"])
     Traceback (most recent call last):
     tsm_ref.errors.CheckpointError: no known Keras network has these layers (there is none); \
-known: TS-CAN of open-rppg, TS-CAN, MTTS-CAN, ResNet, MobileNetV2
+known: TS-CAN of open-rppg, TS-CAN, MTTS-CAN, ResNet, MobileNetV2; of another one, save the whole \
+model (model.save('model.keras')), which tells what its layers do
     """
     return _builder_of(table)(table, profile)
 
@@ -86,7 +87,10 @@ def _builder_of(table: LayerTable) -> Callable[[LayerTable, Profile], Match]:
         )
     first = f"the first is {shown(layers[0])}" if layers else "there is none"
     known = ", ".join(name for name, _, _ in NETWORKS)
-    raise CheckpointError(f"no known Keras network has these layers ({first}); known: {known}")
+    raise CheckpointError(
+        f"no known Keras network has these layers ({first}); known: {known}; of another one, save "
+        "the whole model (model.save('model.keras')), which tells what its layers do"
+    )
 
 
 def rule_under(profile: Profile) -> ShiftRule:
