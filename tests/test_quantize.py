@@ -1,5 +1,6 @@
 """Quantising from the command line: what is written and said, and its exit codes."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,33 @@ def test_what_is_quantised_is_not_quantised_again(tmp_path: Path, capsys) -> Non
     assert main(["camera-motion", once, "--samples", *FAST]) == 0
     assert main([once, twice, "--samples", *FAST]) == 2
     assert main([once, once, "--samples", *FAST]) == 5
+
+
+def test_a_clip_that_cannot_be_read_is_left_out(tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    whole = (weights_folder() / "samples" / "zoom_in.mp4").read_bytes()
+    (folder / "a.mp4").write_bytes(whole[:3000])
+    target, given = tmp_path / "m.h5", ["--clips", str(folder), "--engine", "numpy"]
+    assert main(["camera-motion", str(target), *given]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a.mp4: the file is cut" in line
+    (folder / "b.mp4").write_bytes(whole[:5000])
+    assert main(["camera-motion", str(target), *given]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "of 2 clips to calibrate on none can be read; the first is" in line
+    assert not target.exists()
+    (folder / "b.mp4").write_bytes(whole)
+    with warnings.catch_warnings(action="default"):
+        assert main(["camera-motion", str(target), *given]) == 0
+    out, err = capsys.readouterr()
+    assert "a.mp4: the file is cut" in err.splitlines()[0]
+    assert err.splitlines()[-1] == "warning: calibrated on the 1 of 2 clips that can be read"
+    assert "calibrated on" in out
+
+
+def test_a_model_of_several_inputs_is_calibrated_on_arrays(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "m.h5"
+    tsm_ref.save(tsm_ref.build("ts-can", engine="numpy"), path)
+    assert main([str(path), str(tmp_path / "o.h5"), "--samples"]) == 2
+    assert "reads motion, appearance" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Quantises a model: clips in, ranges, equalisation, whole numbers, and what it cost."""
 
 import time
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -72,8 +73,8 @@ def quantize(
 
     The result is a `Model` whose ``notes`` have a `Report` as JSON, under "quantisation". Raises
     `UsageError` without clips, for an unknown method or layer, for a model that is quantised
-    already or computes in bfloat16, and as `tsm_ref.recognition.recognize` for a clip that cannot
-    be read.
+    already or computes in bfloat16, and as `tsm_ref.recognition.recognize` where no clip can be
+    read; one that cannot is a warning, and left out.
 
     >>> import tsm_ref
     >>> from tsm_ref.checkpoint import weights_folder
@@ -104,28 +105,50 @@ def quantize(
 def views(model: Model, clips: Iterable[Given], profile: Profile | None = None) -> list[Clip]:
     """What the network sees of clips, one view at a time, by input name.
 
-    Raises `UsageError` where there is none.
+    A video that cannot be read is a warning. Raises `UsageError` where there is no clip, and for
+    videos where the network has several inputs, `VideoError` where no video can be read.
     """
     found: list[Clip] = []
+    failed: list[VideoError] = []
+    videos = 0
     for clip in clips:
         if isinstance(clip, Mapping):
-            count = len(next(iter(clip.values()), ()))
+            batch = len(next(iter(clip.values()), ()))
             found += [
                 {name: np.asarray(x[n : n + 1], np.float32) for name, x in clip.items()}
-                for n in range(count)
+                for n in range(batch)
             ]
             continue
-        (name,) = (entry.name for entry in model.graph.inputs)
+        videos += 1
         try:
-            every = views_of(model, clip, profile=profile)
+            found += _of_video(model, clip, profile)
         except VideoError as error:
-            raise error.about(str(clip)) from None
-        some = np.unique(np.linspace(0, len(every) - 1, PER_VIDEO).round().astype(int))
-        found += [{name: every[n : n + 1]} for n in some]
+            failed.append(error.about(str(clip)))
+    if failed and not found:
+        none = f"of {len(failed)} clips to calibrate on none can be read; the first is "
+        raise failed[0] if len(failed) == 1 else VideoError(f"{none}{failed[0]}")
+    for problem in failed:
+        warnings.warn(f"{problem}: it is left out", stacklevel=2)
+    if failed:
+        read = f"the {videos - len(failed)} of {videos} clips that can be read"
+        warnings.warn(f"calibrated on {read}", stacklevel=2)
     if not found:
         raise UsageError("there are no clips to calibrate on; tens such as the model will see")
     some = np.unique(np.linspace(0, len(found) - 1, MOST_VIEWS).round().astype(int))
     return [found[n] for n in some]
+
+
+def _of_video(model: Model, clip: Any, profile: Profile | None) -> list[Clip]:
+    """Some views of a video, spread over it."""
+    names = [entry.name for entry in model.graph.inputs]
+    if len(names) != 1:
+        raise UsageError(
+            f"the model {model.name!r} reads {', '.join(names)}, which are not made of a video "
+            "here: give mappings of them to arrays in Python (tsm_ref.quantize)"
+        )
+    every = views_of(model, clip, profile=profile)
+    some = np.unique(np.linspace(0, len(every) - 1, PER_VIDEO).round().astype(int))
+    return [{names[0]: every[n : n + 1]} for n in some]
 
 
 def _folded(model: Model) -> tuple[Graph, Weights]:

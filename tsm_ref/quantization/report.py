@@ -12,6 +12,9 @@ __all__ = ["NOTE", "Layer", "Loss", "Report", "loss_of"]
 
 Array = NDArray[Any]
 
+MOST = 60
+"""The longest name of a layer that is shown whole; files of others have names of a page."""
+
 NOTE = "quantisation"
 """Under what name a model file keeps its report."""
 
@@ -99,7 +102,7 @@ class Report:
         fresh = "clips that chose nothing" if self.held_out else "the clips that chose the ranges"
         loss = self.loss
         said = [
-            f"calibrated on {self.clips} clips of {self.source}; ranges by {self.method}"
+            f"calibrated on {self.clips} views of {self.source}; ranges by {self.method}"
             + (", channels equalised" if self.equalised else "")
             + (", biases corrected" if self.corrected else ""),
             f"measured on   {self.measured_on} {fresh}",
@@ -115,8 +118,16 @@ class Report:
             )
         stays = ", ".join(layer.name for layer in kept) or "none"
         said.append(f"stay float32  {stays}")
-        width = max((len(layer.name) for layer in self.layers), default=0)
-        return said + [
-            f"  {layer.name:{width}}  {layer.precision:7}  {layer.snr:5.1f} dB"
+        names = [
+            layer.name if len(layer.name) <= MOST else f"{layer.name[:MOST]}..."
             for layer in self.layers
         ]
+        width = max(map(len, names), default=0)
+        return said + [
+            f"  {name:{width}}  {layer.precision:7}  {layer.snr:5.1f} dB"
+            for name, layer in zip(names, self.layers, strict=True)
+        ]
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= MOST else f"{name[:MOST]}..."

@@ -274,6 +274,7 @@ def test_how_far_an_input_of_whole_numbers_reaches(
 ) -> None:
     sketch, x, y = rounded_clip_network()
     sketch.tensors[x]["steps"] = (*steps, 0)
+    sketch.tensors[sketch.operators[0]["inputs"][2]]["steps"] = None  # those of the products
     with pytest.warns(UserWarning, match=f"reaches from {ends[0]} to {ends[1]}"):
         spec = loaded(tmp_path, sketch.file([x], [y])).profile.preprocess
     made = [(p * spec.scale - spec.mean[0]) / spec.std[0] for p in (0, 255)]
