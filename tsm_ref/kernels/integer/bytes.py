@@ -36,6 +36,9 @@ LIMIT = 128
 HEAD = 8
 _TRIES = 128
 _PARTNERS = 64
+_WINDOW, _NEAR_BYTES = 32, 1 << 14
+"""Groups that a step's are chosen from where a panel is larger than so many bytes: what does not
+stay in the first cache is fetched in order, or late."""
 
 _INSTRUCTIONS = {
     8: ("avx2.pmadd.ub.sw", "avx2.pmadd.wd"),
@@ -166,8 +169,8 @@ def _loads(weights: Array, loads: Array) -> None:
 
 
 @compiled()
-def _paired(loads: Array, order: Array, partner: Array) -> int:
-    """Choose the groups that share a step: the largest first, each with the largest that fits."""
+def _paired(loads: Array, order: Array, windows: Array, partner: Array) -> int:
+    """Choose the groups of a window that share a step: each with the largest that fits."""
     steps = 0
     partner[:] = -1
     for i in range(len(order)):
@@ -179,6 +182,8 @@ def _paired(loads: Array, order: Array, partner: Array) -> int:
         tries = 0
         for j in range(i + 1, len(order)):
             second = order[j]
+            if windows[second] != windows[first]:
+                break
             if partner[second] >= 0:
                 continue
             tries += 1
@@ -203,9 +208,10 @@ def pack_tile(tile: Array, step_bytes: int) -> Array:
     groups, weights = groups[:n], weights[:n]
     loads = np.empty((n, 4 * rows), np.int16)
     _loads(weights, loads)
-    order = np.argsort(-loads.max(axis=1), kind="stable")
+    windows = groups // (_WINDOW if k * step_bytes > _NEAR_BYTES else k)
+    order = np.lexsort((-loads.max(axis=1), windows))
     partner = np.empty(n, np.int64)
-    steps = _paired(loads, order, partner)
+    steps = _paired(loads, order, windows, partner)
     first = np.flatnonzero(partner >= np.arange(n))
     alone = partner[first] == first
     stream = np.zeros(HEAD + steps * (HEAD + 8 * rows), np.uint8)
