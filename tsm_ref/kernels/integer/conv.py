@@ -2,8 +2,8 @@
 
 ::
 
-    for each block of panels              (packed once; they stay in the second cache)
-        for each block of tiles           (its weights stay there too)
+    for each block of panels              (packed once; they stay in a near cache)
+        for each block of tiles           (its weights stay in the second one)
             for each panel: all tiles of the block
 
 Sums are exact, so neither the blocks nor the number of threads can change a result.
@@ -23,8 +23,9 @@ from tsm_ref.kernels.integer.units import UNIT, Unit
 Array = NDArray[Any]
 
 ROWS = UNIT.rows
-_PACKED_BYTES = 1 << 17
-_WEIGHT_BYTES = 1 << 17
+_PACKED_BYTES, _WEIGHT_BYTES = (1 << 15, 1 << 24) if UNIT.bytes else (1 << 17, 1 << 17)
+"""Of panels and tiles in a block. Products of bytes take so long that their weights, read in order,
+come from afar in time, and all tiles are one block."""
 
 
 class IntegerConvolution(NamedTuple):
