@@ -117,14 +117,18 @@ class StreamState:
         """
         counts, sums = dict(self.counts), dict(self.sums)
         for name, value in made.items():
-            if value is not None:
-                which = rows[name]
+            if value is None:
+                continue
+            which = rows[name]
+            if len(which) == len(self.ticks):
+                counts[name] = counts[name] + value.shape[1]
+                sums[name] = sums[name] + value.sum(axis=1, dtype=np.float64)
+            else:
                 counts[name], sums[name] = counts[name].copy(), sums[name].copy()
                 counts[name][which] += value.shape[1]
                 sums[name][which] += value[which].sum(axis=1, dtype=np.float64)
-        return replace(
-            self, banks=self.banks ^ written, ticks=self.ticks + ticks, counts=counts, sums=sums
-        )
+        banks, now = self.banks ^ written, self.ticks + ticks
+        return type(self)(self.kept, self.memory, banks, now, self.ended, counts, sums)
 
     def finished(self, ticks: NDArray[np.int64]) -> Self:
         """At the end, after so many frames of each stream."""

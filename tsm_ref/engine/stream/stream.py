@@ -313,7 +313,7 @@ class Stream:
         return self._steps[t]
 
     def _check_running(self) -> None:
-        if self.ended.any():
+        if self._state is not None and self._state.ended.any():
             i = int(np.flatnonzero(self.ended)[0])
             raise UsageError(f"stream {i} has ended: reset it to begin another")
 
