@@ -50,8 +50,8 @@ Array = NDArray[Any]
 ROWS, COLUMNS = PAIRS.rows, PAIRS.columns
 _STEP_BYTES = 4 * COLUMNS
 
-_SUM_BYTES = 1 << 15  # of the tiles of rows that are transformed together
-_PANELS = 4  # for which weights are transformed at once
+_SUM_BYTES = 1 << 16  # of the tiles of rows that are transformed together
+_PANELS = 8  # for which weights are transformed at once
 
 Vectors = list[Value]
 
