@@ -105,16 +105,21 @@ def test_a_window_with_a_fast_move_in_it_says_nothing_about_the_rest_beside_that
 
 
 @pytest.mark.parametrize(
-    ("short", "fine", "speaks"),
+    ("short", "fine", "speak"),
     [
-        (says(STILL, 0.99), says(STILL, 0.90), 1),  # rest in the finest frames is rest
-        (says(STILL, 0.99), says(LEFT, 0.40), 1),  # nobody is sure, least of all that nothing moves
-        (says(RIGHT, SURE), says(LEFT, 0.99), 0),  # the shortest that is sure
+        (says(STILL, 0.99), says(STILL, 0.90), [1, 1]),  # rest in the finest frames is rest
+        (says(STILL, 0.99), says(LEFT, 0.60), [1, 1]),  # a motion that the others do not see
+        (says(STILL, 0.99), says(LEFT, 0.50), [1, 0]),  # a doubt
+        (says(RIGHT, 0.65), says(LEFT, 0.50), [0, 0]),
+        (says(RIGHT, SURE), says(LEFT, 0.99), [0, 0]),  # the shortest that is sure
     ],
 )
-def test_where_no_window_is_sure_of_an_event_that_of_the_finest_frames_speaks(short, fine, speaks):
+def test_where_no_window_is_sure_of_an_event_that_of_the_finest_frames_speaks(short, fine, speak):
     made = again(rungs([(0.0, 1.0)], [(0.0, 1.0)]))
-    assert settled(made, [short, fine], STILL).tolist() == [speaks]
+    verdict = Verdict(made, STILL, sure=0.55)
+    for row, chances in enumerate((short, fine)):
+        verdict.hear(row, chances)
+    assert verdict.pairs().tolist() == [speak]
 
 
 def test_rest_that_is_not_certain_beside_a_move_belongs_to_it():

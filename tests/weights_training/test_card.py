@@ -25,7 +25,7 @@ def test_the_default_is_right_at_the_speeds_that_six_seconds_show_well():
     found = json.loads((LOGS / "online_speeds.json").read_text())
     slowest, slow, *others = found["rows"].values()
     for row in (slowest, slow):
-        assert row["every length"]["clips"] > max(0.9, row["one second"]["clips"] + 0.5)
+        assert row["every length"]["clips"] > max(0.8, row["one second"]["clips"] + 0.5)
     assert min(row["every length"]["clips"] for row in others) >= 0.95
     assert max(row["every length"]["sure and wrong"] for row in found["rows"].values()) < 0.03
 

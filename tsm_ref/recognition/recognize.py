@@ -291,7 +291,7 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
     with as_usage():
         made = ladder(known.times, sampling, known.info.duration)
     rest, aimless = profile.no_event_index, profile.aimless_indices
-    heads, verdict = told.heads, Verdict(made, rest, aimless)
+    heads, verdict = told.heads, Verdict(made, rest, aimless, profile.sure)
     logits: dict[int, Array] = {}
     notes: dict[int, str | None] = {}
     rest = rest if names_motions(model) else None
@@ -317,10 +317,12 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
                     verdict.hear(row, heads.first(heads.chances(logits[row])))
                 told.progress(row + 1, len(made.windows))
         info = updated(known.info, source)
-    spoken = verdict.spoken()
+    pairs = verdict.pairs()
+    spoken = pairs[:, 0]
     indices, windows = made.windows.indices[spoken], made.shortest()
-    seen = [logits[row] for row in spoken]
-    said = Counter(note for row in set(spoken.tolist()) if (note := notes.get(row)))
+    several = (pairs[:, 0] != pairs[:, 1]).any()  # then all are two views, to weigh alike
+    seen = [np.concatenate([logits[row] for row in pair[: 1 + several]]) for pair in pairs]
+    said = Counter(note for row in set(pairs.ravel().tolist()) if (note := notes.get(row)))
     return _Seen(
         logits=seen,
         indices=indices,

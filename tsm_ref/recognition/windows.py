@@ -150,17 +150,25 @@ class Verdict:
 
     A moment is a window of the first rung. Of the windows of every length whose centre is nearest
     to it, the shortest speaks that is sure of a class other than ``no_event``. Where none is, the
-    most certain of those with the finest frames does: rest in these is rest in all, and a motion
-    that the others took for rest shows in them, if only as "unsure". A longer window does not speak
+    most certain of those with the finest frames does, if it is ``sure``: rest in these is rest in
+    all, and a motion that the others took for rest shows in them. If it is not, the most certain of
+    the others speaks, and where that says rest, which the finest frames doubt, both do: their mean
+    is said. A longer window does not speak
     where an event lies beside the moment: where the moment's own window is certain that nothing
     happens, and another short one within the longer is certain that something does. Events of the
     classes ``aimless`` do not outrank longer windows: a hand may shake while the camera turns.
     Without ``no_event`` every moment speaks for itself.
     """
 
-    def __init__(self, made: Ladder, no_event: int | None, aimless: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        made: Ladder,
+        no_event: int | None,
+        aimless: Collection[int] = (),
+        sure: float = 0.0,
+    ) -> None:
         self._windows, self._rung, self._no_event = made.windows, made.rung, no_event
-        self._scale = made.scale
+        self._scale, self._enough = made.scale, sure
         self._rest = {no_event, *aimless}
         count = len(made.rung)
         self._known = np.zeros(count, bool)
@@ -185,17 +193,24 @@ class Verdict:
 
     def spoken(self) -> NDArray[np.int64]:
         """The row of the window that speaks, for each moment; those that were needed are heard."""
-        if self._no_event is None:
-            return self._moments
-        rows = []
-        for near in self._near.tolist():
-            sure = self._sure(near)
-            rows.append(self._best(near) if sure is None else sure)
-        return np.array(rows)
+        return self.pairs()[:, 0]
 
-    def _best(self, near: Sequence[int]) -> int:
-        """The most certain of the windows near a moment that have the finest frames."""
-        return max(self._allowed(near), key=lambda row: (self._scale[row], self._certain[row]))
+    def pairs(self) -> NDArray[np.int64]:
+        """The rows (M, 2) of the windows that speak, the finest first; twice one that is alone."""
+        if self._no_event is None:
+            return np.stack([self._moments, self._moments], 1)
+        return np.array([self._pair(near) for near in self._near.tolist()])
+
+    def _pair(self, near: Sequence[int]) -> tuple[int, int]:
+        sure, allowed = self._sure(near), self._allowed(near)
+        if sure is not None:
+            return sure, sure
+        finest = max(allowed, key=lambda row: (self._scale[row], self._certain[row]))
+        if self._certain[finest] >= self._enough or self._scale[finest] == 1:
+            return finest, finest
+        others = (row for row in allowed if self._scale[row] < self._scale[finest])
+        best = max(others, key=self._certain.__getitem__)
+        return (finest, best) if self._leading[best] == self._no_event else (best, best)
 
     def _sure(self, near: Sequence[int]) -> int | None:
         """The shortest of the windows near a moment that is heard and sure of an event."""

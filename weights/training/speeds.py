@@ -131,13 +131,14 @@ def finished(rng: np.random.Generator, clip: Array) -> Array:
 
 
 def heard(model: Model, clip: Array) -> tuple[Ladder, Array, Array]:
-    """The windows of a clip, the probabilities (W, K) of those that the command asks for, and the
-    row of the one that speaks for each moment.
+    """The windows of a clip, the probabilities (W, K) of those that the command asks for, and what
+    it says of each moment (M, K).
     """
     profile = model.profile
     rest, aimless = profile.no_event_index, profile.aimless_indices
     made = ladder(frame_times(len(clip), RATE), profile.sampling)
-    verdict, said = Verdict(made, rest, aimless), np.zeros((len(made.rung), len(profile.labels)))
+    verdict = Verdict(made, rest, aimless, profile.sure)
+    said = np.zeros((len(made.rung), len(profile.labels)))
 
     def logits(pixels: Array) -> Array:
         return model(normalize(pixels, profile.preprocess))
@@ -149,7 +150,7 @@ def heard(model: Model, clip: Array) -> tuple[Ladder, Array, Array]:
             (found,), _ = light.judged(pixels, logits, rest, aimless)
             said[row] = softmax(found.astype(np.float64), 0)
             verdict.hear(row, said[row])
-    return made, said, verdict.spoken()
+    return made, said, said[verdict.pairs()].mean(1)
 
 
 def labels_of(velocity: Array) -> set[int]:
@@ -238,8 +239,8 @@ def table(model: Model, scenes: list[Array], count: int, seed: int) -> dict[str,
         if velocity is not None:
             right, whole = rights(velocity, made.shortest()), np.arange(len(moves)) == label
         row = rows.setdefault(name, {})
-        for way, asked in (("one second", made.rung == 0), ("every length", spoken)):
-            for key, values in judged(said[asked], right, whole).items():
+        for way, chances in (("one second", said[made.rung == 0]), ("every length", spoken)):
+            for key, values in judged(chances, right, whole).items():
                 row.setdefault(way, {}).setdefault(key, []).extend(values)
     single = [row["every length"] for name, row in rows.items() if not name.startswith(JOINED)]
     sure, good = (
