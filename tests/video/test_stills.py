@@ -61,11 +61,13 @@ def test_nothing_is_no_clip(tmp_path: Path, name: str) -> None:
 
 def test_frames_of_another_size_are_said_and_resized(tmp_path: Path) -> None:
     folder = numbered(tmp_path / "clip", [1, 2])
-    numbered(folder, [3], pictures=lambda n: picture(n, 16, 24))
+    numbered(folder, [3, 4, 5], pictures=lambda n: picture(n, 16, 24))
     clip = open_clip(folder, fps=5)
-    source = clip.open()
-    assert {frame.pixels.shape for frame in source} == {(32, 48, 3)}
-    assert any("of 24x16 and the first of 48x32" in warning for warning in source.warnings)
+    for source in (clip.open(), clip.open()):
+        assert {frame.pixels.shape for frame in source} == {(32, 48, 3)}
+        said = [warning for warning in source.warnings if "and the first of 48x32" in warning]
+        assert len(said) == 1
+        assert "is of 24x16" in said[0]
 
 
 def test_a_cut_frame_is_refused_or_the_one_before_is_shown(tmp_path: Path) -> None:

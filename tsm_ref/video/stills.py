@@ -160,6 +160,7 @@ class FolderClip:
         self._stamps = self._stamped()
         self._size: tuple[int, int] | None = None
         self._last: Pixels | None = None
+        self._uneven = False
         self._warnings: dict[str, None] = {}
         if fps is None:
             self._warn(f"frames in files have no times: {ASSUMED_RATE:g} a second are assumed")
@@ -207,10 +208,13 @@ class FolderClip:
             pixels = self._last
         self._size = self._size or (pixels.shape[1], pixels.shape[0])
         if pixels.shape[1::-1] != self._size:
-            self._warn(
-                f"the frame {file.name} is of {pixels.shape[1]}x{pixels.shape[0]} and the first of "
-                f"{self._size[0]}x{self._size[1]}: such frames are resized to the first"
-            )
+            if not self._uneven:  # what is said once is said of all
+                self._warn(
+                    f"the frame {file.name} is of {pixels.shape[1]}x{pixels.shape[0]} and the "
+                    f"first of {self._size[0]}x{self._size[1]}: frames of other sizes are resized "
+                    "to the first"
+                )
+            self._uneven = True
             pixels = np.asarray(_pillow().fromarray(pixels).resize(self._size))
         self._last = pixels
         return pixels
