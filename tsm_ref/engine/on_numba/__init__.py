@@ -13,8 +13,10 @@ In the order in which a network passes through them::
     plan           all layers of a clip, with conversions between: programs and NumPy steps
     step_plan      the same for one frame of a stream, with what it remembers
     steps          runs that for streams
-    whole_inputs   where a quantised layer reads: in place, or in a padded copy
-    whole_chains   quantised layers that are carried out as one: inverted residual blocks
+    whole_inputs   where quantised layers read, and the work that planning makes of one
+    whole_sums     those with weights: convolutions and matrix products
+    whole_values   those without
+    whole_chains   those that are carried out as one: inverted residual blocks
     whole_numbers  quantised networks, by steps over the plain layout of the NumPy engine
     bfloat16       networks that multiply in it, in the same way
     crew           the threads that run a program together

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from tsm_ref.engine.arena import Steps
 from tsm_ref.engine.on_numba.lowering import limits_of
-from tsm_ref.engine.on_numba.whole_inputs import Source, Work
-from tsm_ref.engine.on_numba.whole_numbers import Maker, WholeNumbersEngine
+from tsm_ref.engine.on_numba.whole_inputs import Maker, Packer, Source, Work
+from tsm_ref.engine.on_numba.whole_numbers import WholeNumbersEngine
 from tsm_ref.engine.on_numpy.activations import activation
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.on_numpy.ops import Step
@@ -76,7 +76,7 @@ class BFloat16Engine(WholeNumbersEngine):
         return [*found, units.SLOW] if not UNIT.needs else found
 
 
-def _conv(engine: WholeNumbersEngine, node: Node, inputs: Sequence[Array], y: Array) -> Work | None:
+def _conv(engine: Packer, node: Node, inputs: Sequence[Array], y: Array) -> Work | None:
     x, weight, bias, *residual = inputs
     if node.attr("precision") != "bfloat16":
         return None

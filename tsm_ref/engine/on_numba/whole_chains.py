@@ -4,39 +4,26 @@ A chain is expand - depthwise - project, and the addition behind it if there is 
 else looks into it. The first may be any convolution, so the stem of a MobileNetV2 is one too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.engine.arena import Steps
 from tsm_ref.engine.exact import factor_of
-from tsm_ref.engine.on_numba.whole_inputs import Source, Work, ends, flip_of, less_zero
+from tsm_ref.engine.on_numba.whole_inputs import Packer, Source, Work, ends, flip_of, less_zero
 from tsm_ref.graph import Graph, Node
 from tsm_ref.kernels.integer import blocks, inverted
 from tsm_ref.ops_table import Shape
 from tsm_ref.reference import quantised
 
-__all__ = ["inverted", "joined"]
+__all__ = ["inverted_block", "joined"]
 
 Array = NDArray[Any]
 Chain = Sequence[Node]
 F32 = np.float32
-
-
-class Packer(Protocol):
-    """The engine that a chain is planned for."""
-
-    crew: Any
-
-    @property
-    def room(self) -> Array | None:
-        """Memory for a copy of what a chain reads, if it needs one."""
-
-    def packed(self, node: Node, form: str, make: Callable[[], Array]) -> Array:
-        """The weights of a node as its kernel reads them: made once for all plans."""
 
 
 def joined(graph: Graph, shapes: Mapping[str, Shape], weights: Mapping[str, Array]) -> Steps:

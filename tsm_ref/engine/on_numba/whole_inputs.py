@@ -1,8 +1,11 @@
-"""What a quantised layer reads: in place, or in a copy with the zero point around every frame."""
+"""What quantised layers are planned with: where they read, and the work that comes of it.
+
+A layer reads in place, or in a copy with the zero point around every frame.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +16,10 @@ from tsm_ref.kernels.integer import pack
 from tsm_ref.kernels.integer.units import UNIT, Unit
 from tsm_ref.reference import quantised
 
-__all__ = ["Kernel", "Source", "Work", "ends", "entry", "flip_of", "less_zero"]
+__all__ = ["Kernel", "Maker", "Packer", "Source", "Work", "ends", "entry", "flip_of", "less_zero"]
 
 Array = NDArray[Any]
+Packed = TypeVar("Packed")
 Kernel = Callable[[int, int], None]
 """Compiled code for pieces ``first .. last - 1``: a `partial` of a kernel and its arguments."""
 
@@ -33,6 +37,23 @@ class Work(NamedTuple):
     before: "Work | None" = None
     keeps: object = None  # whose memory the kernel reads by its address
     unit: str = ""  # what multiplies
+
+
+class Packer(Protocol):
+    """The engine that a layer is planned for."""
+
+    crew: Any
+
+    @property
+    def room(self) -> Array | None:
+        """Memory for a copy of what a layer reads, if it needs one."""
+
+    def packed(self, node: Node, form: str, make: Callable[[], Packed]) -> Packed:
+        """The weights of a node as its kernel reads them: made once for all plans."""
+
+
+Maker = Callable[[Packer, Node, Sequence[Array], Array], Work | None]
+"""Plans a node: (engine, node, operands, result) -> its work, or None where there is no kernel."""
 
 
 def flip_of(x: Array, signed: bool = False) -> int:
