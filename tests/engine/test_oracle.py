@@ -253,3 +253,27 @@ def test_inputs_that_do_not_fit_are_named():
         run_with_bound(
             graph, weights, {"motion": motion, "appearance": values(1, 3, 1, 36, 35)}, U32
         )
+
+
+@pytest.mark.parametrize("fill", FILLS)
+def test_a_quantised_convolution_is_behind_the_shift_that_it_has_taken_in(fill):
+    steps = {"y_scale": 0.5, "y_zero_point": 3, "dtype": "uint8"}
+    moves = {"d": (1, -1, 0), "fill": fill}
+    read = {"x_scale": 0.5, "x_zero_point": 3}
+    first = Node("q", "QuantizeLinear", ("x",), steps)
+    shift = Node("s", "TemporalShift", ("q",), {**moves, "x_zero_point": 3})
+    apart = Node("y", "QLinearConv", ("s", "w", "scale", "b"), {**read, **steps})
+    one = Node("y", "QLinearConv", ("q", "w", "scale", "b"), {**read, **steps, **moves})
+    weights = {
+        "w": np.array([[3, -2, 5], [-1, 4, 2]], np.int8)[:, :, None, None, None],
+        "scale": np.array([0.25, 0.5], np.float32),
+        "b": np.array([2, -1], np.int32),
+    }
+    shapes = {name: weight.shape for name, weight in weights.items()}
+    entry, x = Input("x", ("N", 3, "T", 2, 2)), {"x": 9 * values(1, 3, 4, 2, 2)}
+    found = [
+        run_oracle(Graph("g", (entry,), nodes, ("y",), shapes), weights, x)
+        for nodes in ((first, shift, apart), (first, one))
+    ]
+    np.testing.assert_array_equal(found[1]["y"], found[0]["y"])
+    assert len(np.unique(found[0]["y"])) > 8

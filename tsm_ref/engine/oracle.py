@@ -200,6 +200,16 @@ def _exact(op: str) -> Rule:
     return apply
 
 
+_moved_in_time = _moved(_temporal_shift)
+
+
+def _conv_behind_shift(f: Any, node: Node, x: Array, *parameters: Array) -> Array:
+    """A quantised convolution: its formula has no shift, which a node may have taken in."""
+    shifted = _moved_in_time(f, node, x) if any(node.attr("d")) else x
+    found: Array = _exact("QLinearConv")(f, node, shifted, *parameters)
+    return found
+
+
 _RULES: Mapping[str, Rule] = {
     "Conv": _conv,
     "BatchNormalization": _batch_norm,
@@ -222,7 +232,7 @@ _RULES: Mapping[str, Rule] = {
     "Squeeze": _moved(lambda f, node, x: f.moved(x, lambda v: v.squeeze(node.attr("axes")))),
     "FrameTuple": lambda f, node, x: f.moved(x, lambda v: ref.frame_tuple(v, node.attrs["frames"])),
     "Linear": lambda f, node, x, weight, bias=None: f.linear(x, weight, bias),
-    "TemporalShift": _moved(_temporal_shift),
+    "TemporalShift": _moved_in_time,
     "SpatialShift": _moved(
         lambda f, node, x: f.spatial_shift(x, node.attrs["dh"], node.attrs["dw"], node.attr("fill"))
     ),
@@ -230,5 +240,6 @@ _RULES: Mapping[str, Rule] = {
     "AttentionMask": lambda f, node, x: f.attention_mask(x),
     "NonLocal": lambda f, node, theta, phi, g: f.non_local(theta, phi, g, node.attr("mode")),
     **{op: _exact(op) for op in FORMULAS},
+    "QLinearConv": _conv_behind_shift,
 }
 """One rule per op that a graph may hold before it is optimised."""
