@@ -336,6 +336,16 @@ def test_a_shift_that_mixes_clips_is_no_shift(check: Check) -> None:
     assert "no temporal shift and no known layout" in text
 
 
+@pytest.mark.parametrize("axis", [2, 3])
+def test_pictures_that_are_joined_beside_each_other_are_no_channels(
+    check: Check, axis: int
+) -> None:
+    """No weight behind them could tell: what is joined must be the channels."""
+    s = Sketch((8, 3, 12, 12))
+    text = refusal(check, s, s.do("Relu", s.do("Concat", s.stem(), s.stem(), axis=axis)))
+    assert "no temporal shift and no known layout" in text
+
+
 def test_channels_that_are_swapped_are_no_shift(check: Check) -> None:
     s = Sketch((8, 3, 12, 12))
     x = s.do("Gather", s.stem(), s.const(np.array([1, 0, *range(2, C)])), axis=1)
@@ -385,7 +395,7 @@ def test_two_fills_in_one_shift_are_no_shift(check: Check) -> None:
         ("ReduceMean", {"axes": [1]}, "averages over C"),
         ("Softmax", {"axis": 2}, "not along the channels"),
         ("Sqrt", {}, "supported on constants only"),
-        ("Cast", {"to": 7}, "integers"),
+        ("Cast", {"to": 7}, "into the type int64"),
     ],
 )
 def test_ops_on_other_axes(check: Check, op: str, attrs: dict[str, Any], words: str) -> None:

@@ -88,7 +88,7 @@ class Finding(Building):
     def _joined(self, codes: Codes, name: str) -> View | None:
         """Values whose channels stand one behind the other, and their shift; None where none do."""
         self.budget.spend(8 * codes.size)
-        parts = pieces(codes, [base.start for base in self.bases.values()])
+        axis, parts = pieces(codes, [base.start for base in self.bases.values()])
         bases = [self.owner(int(part.max())) for part in parts]
         found = [explain(part, base) for part, base in zip(parts, bases, strict=True)]
         known = [one for one in found if one is not None]
@@ -97,6 +97,8 @@ class Finding(Building):
         if not parts or len(known) < len(parts) or len(alike) > 1 or len(kinds) > 1:
             return None
         base = bases[0]
+        if known[0].groups[axis][:1] != (base.axes[1],):  # they follow each other in space or time
+            return None
         for i, other in enumerate(bases[1:], start=1):
             base = self.joined(base, other, f"{name}.joined.{i}")
         d, (fill, segment) = tuple(v for one in known for v in one.d), kinds.pop()

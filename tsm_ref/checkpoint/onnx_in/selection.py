@@ -57,10 +57,11 @@ def selection(codes: Codes, base: Base) -> Selection | None:
     return None
 
 
-def pieces(codes: Codes, starts: Sequence[int]) -> list[Codes]:
+def pieces(codes: Codes, starts: Sequence[int]) -> tuple[int, list[Codes]]:
     """The numbers of an array, cut along one axis where they begin to be of another value.
 
-    ``starts`` are the first numbers of all values. Empty where no axis tells them apart.
+    ``starts`` are the first numbers of all values. The axis, and the pieces: none where no axis
+    tells them apart.
     """
     owners = np.searchsorted(np.sort(starts), codes, side="right")
     owners[codes == ZERO] = 0
@@ -69,5 +70,5 @@ def pieces(codes: Codes, starts: Sequence[int]) -> list[Codes]:
         owner = rows.max(1, initial=0)
         if owner.all() and ((rows == owner[:, None]) | (rows == 0)).all():
             cuts = np.flatnonzero(np.diff(owner)) + 1
-            return list(np.split(codes, cuts, axis)) if len(cuts) else []
-    return []
+            return axis, list(np.split(codes, cuts, axis)) if len(cuts) else []
+    return 0, []
