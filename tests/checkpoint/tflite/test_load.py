@@ -131,6 +131,15 @@ def test_whole_numbers_are_computed_with(tmp_path: Path, clip: Any, dtype: str, 
     assert np.array_equal(scores, other(clip))
 
 
+def test_one_scale_has_no_axis_whatever_the_file_says(tmp_path: Path, clip: Any) -> None:
+    sketch, x, y = rounded_clip_network("uint8")
+    scores = loaded(tmp_path, sketch.file([x], [y]))(clip)
+    for tensor in sketch.tensors:
+        if tensor.get("steps") is not None:
+            tensor["steps"] = (*tensor["steps"][:2], 44)
+    np.testing.assert_array_equal(loaded(tmp_path, sketch.file([x], [y]))(clip), scores)
+
+
 @pytest.mark.parametrize("seed", [3, 4, 5])
 @pytest.mark.parametrize("how", ["pad", "roll"])
 def test_whole_numbers_are_those_of_litert_with_xnnpack(

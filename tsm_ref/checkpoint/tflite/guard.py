@@ -37,7 +37,10 @@ VERSION = 3
 
 @dataclass(frozen=True)
 class Steps:
-    """How a tensor is rounded: scales and zero points, one or one for each place of an axis."""
+    """How a tensor is rounded: scales and zero points, one or one for each place of an axis.
+
+    One has no axis, whatever the file says: it is 0.
+    """
 
     scale: Array
     zero_point: Array
@@ -281,7 +284,7 @@ def _steps(table: Table, dtype: str, where: str, zeros: bool) -> Steps | None:
     if zero.min() < info.min or zero.max() > info.max:
         raise CheckpointError(f"{where} has a zero point that {dtype} does not have")
     shape = table.array(Field.Tensor.SHAPE, "<i4")
-    axis = int(steps.number(Field.Steps.AXIS, "i"))
+    axis = int(steps.number(Field.Steps.AXIS, "i")) if scale.size > 1 else 0
     if scale.size > 1:
         rank = 0 if shape is None else shape.size
         if shape is None or not 0 <= axis < rank or int(shape[axis]) != scale.size:
