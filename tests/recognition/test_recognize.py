@@ -286,6 +286,7 @@ def test_what_rest_means_depends_on_the_length_of_the_clip(camera: Model) -> Non
     assert short.slowest.max() == pytest.approx(3 * long.slowest.max(), rel=0.1)
     said = as_table(long)
     assert "static: a motion slower than 0.53 % of the width a second would not show" in said
+    assert "slower than 340 % of" in as_table(recognize(camera, pictures[:3], fps=240))
     assert "slower" not in as_table(recognize(camera, SAMPLES / "zoom_in.mp4"))
 
 

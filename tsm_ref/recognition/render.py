@@ -209,11 +209,20 @@ def _limit(result: Recognition) -> Iterator[str]:
         return
     slowest = result.slowest[result.probabilities.argmax(1) == rest]
     if slowest.size and np.isfinite(slowest).all():
-        ends = dict.fromkeys(f"{100 * speed:.2g}" for speed in (slowest.min(), slowest.max()))
+        ends = dict.fromkeys(_two_digits(100 * end) for end in (slowest.min(), slowest.max()))
         yield (
             f"{printable(result.profile.no_event)}: a motion slower than {' to '.join(ends)} % of "
             "the width a second would not show"
         )
+
+
+def _two_digits(number: float) -> str:
+    """A number to two digits, in plain figures.
+
+    >>> _two_digits(0.5333), _two_digits(336.0)
+    ('0.53', '340')
+    """
+    return f"{float(f'{number:.2g}'):g}"
 
 
 def _tables(result: Recognition, head: str, colour: bool) -> Iterator[str]:
