@@ -324,6 +324,7 @@ def _features(options: argparse.Namespace) -> None:
 
 def _recognize(options: argparse.Namespace) -> None:
     """One video with all that there is to say, or many with a line for each."""
+    from tsm_ref.batch.outputs import check_spares
     from tsm_ref.checkpoint.registry import card_of
     from tsm_ref.show.files import Pictures
     from tsm_ref.show.report import Shown
@@ -331,6 +332,11 @@ def _recognize(options: argparse.Namespace) -> None:
     clips = _clips(options)
     pictures = Pictures(*(getattr(options, name) for name in OF_PICTURES))
     pictures.check(len(clips))
+    read = (getattr(options, name) for name in ("from_file", "model", "labels", "profile"))
+    check_spares(
+        {f"--{name}": getattr(options, name) for name in ("jsonl", "csv", "report", "edl")},
+        [*(clip.path for clip in clips), *read],
+    )
     recipe = recipe_of(options)
     loaded = recipe.load()
     many = any(getattr(options, name) != parser().get_default(name) for name in OF_BATCHES)

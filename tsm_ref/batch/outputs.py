@@ -5,20 +5,59 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from tsm_ref.batch.lists import Clip
+from tsm_ref.batch.lists import PICTURES, VIDEOS, Clip
 from tsm_ref.batch.recipe import Outcome, Tree
 from tsm_ref.errors import WriteError
 from tsm_ref.show.cues import labels_of
 
-__all__ = ["as_csv", "as_jsonl", "file_names", "make_folder"]
+__all__ = ["as_csv", "as_jsonl", "check_spares", "file_names", "make_folder"]
 
 COLUMNS = (
     *("path", "status", "label", "index", "probability", "logit", "duration", "frame_count"),
     *("segments", "error"),
 )
+
+
+def check_spares(
+    outputs: Mapping[str, str | None], read: Iterable[str | os.PathLike[str] | None]
+) -> None:
+    """See that no output, by its option, would overwrite a file that is `read`, or any video.
+
+    Whoever takes ``--jsonl`` for ``--json`` names the first of many videos as an output. Raises
+    `WriteError` with the option and the path.
+
+    >>> check_spares({"--csv": "new.csv", "--jsonl": None}, ["clip.mp4"])
+    """
+    there = {option: Path(path) for option, path in outputs.items() if path and _is_file(path)}
+    if not there:
+        return
+    inputs = {_identity(path) for path in read if path is not None}
+    for option, path in there.items():
+        if _identity(path) in inputs - {None}:
+            raise WriteError(f"{option} {path}: the output is an input; another name is needed")
+        if path.suffix.lower() in VIDEOS | PICTURES:
+            raise WriteError(
+                f"{option} {path}: a video or picture of this name is there, and would be lost"
+            )
+
+
+def _is_file(path: str) -> bool:
+    with suppress(OSError, ValueError):
+        return Path(path).is_file()
+    return False
+
+
+def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """What two names of one file share; None for what is no file."""
+    with suppress(OSError, ValueError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+    return None
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
