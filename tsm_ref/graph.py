@@ -381,6 +381,9 @@ def _output_type(node: Node, known: Mapping[str, ValueType]) -> ValueType:
     least, most = (0, 255) if dtype == "uint8" else (-128, 127)
     if not least <= zero <= most:
         raise ValueError(f"the zero point {zero} is not one of {dtype}: {least} to {most}")
+    if "low" in node.rule.attrs and max(node.attr("low"), least) > min(node.attr("high"), most):
+        ends = f"{node.attr('low')} .. {node.attr('high')}"
+        raise ValueError(f"it is clamped to {ends}, where {dtype} has no value")
     return ValueType(dtype, node.attr("y_scale"), zero)
 
 

@@ -116,6 +116,8 @@ WRONG = [
     ("stem", {"x_zero_point": 8}, "its x_zero_point is 8, but 'q' was made with 7"),
     ("shift", {"x_zero_point": 0}, "its x_zero_point is 0, but 'stem' was made with 7"),
     ("q", {"y_zero_point": -1}, "the zero point -1 is not one of uint8: 0 to 255"),
+    ("stem", {"low": 100, "high": 50}, r"it is clamped to 100 \.\. 50, where uint8 has no value"),
+    ("conv", {"low": 128}, r"it is clamped to 128 \.\. 255, where int8 has no value"),
     ("q", {"y_scale": 0.0}, "'y_scale' .* must be a positive number of float32"),
     ("q", {"dtype": "float32"}, "its output cannot be float32"),
     ("q", {"dtype": "int4"}, "'dtype' .* must be one of"),
