@@ -15,6 +15,7 @@ import tsm_ref
 from tsm_ref.checkpoint import export_onnx, load_checkpoint
 from tsm_ref.checkpoint.onnx_in.tensors import DTYPES, OTHER_TYPES
 from tsm_ref.errors import CheckpointError
+from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.infer import main
 
 FRAMES = (1, 3, 4, 32, 32)
@@ -211,3 +212,18 @@ def test_steps_that_are_none_end_with_one_line(
         load_checkpoint(path)
     assert main(["--model", str(path), "no.mp4"]) == 4
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_what_was_looked_up_and_moved_has_no_scale_yet(tmp_path: Path) -> None:
+    steps = {"y_scale": 0.5, "y_zero_point": 3, "dtype": "uint8"}
+    nodes = (
+        Node("q", "QuantizeLinear", ("x",), steps),
+        Node("t", "LookUp", ("q", "table"), steps),
+        Node("s", "SpatialShift", ("t",), {"dh": (1, -1), "dw": (0, 0), "x_zero_point": 3}),
+        Node("y", "DequantizeLinear", ("s",), {"x_scale": 0.5, "x_zero_point": 3}),
+    )
+    graph = Graph("g", (Input("x", ("N", 2, "T", 4, 4)),), nodes, ("y",), {"table": (256,)})
+    path = tmp_path / "moved.onnx"
+    export_onnx(graph, {"table": np.arange(256)[::-1].astype(np.uint8)}, path, sizes={"T": 2})
+    with pytest.raises(CheckpointError, match="moves about what it looked up"):
+        tsm_ref.load(path)

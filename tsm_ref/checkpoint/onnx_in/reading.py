@@ -273,6 +273,8 @@ class Reading(Finding):
             return np.broadcast_to(np.int64(ZERO), value.shape)
         if isinstance(value, Moved):
             return value.codes
+        if isinstance(value, LookedUp):
+            raise NotUnderstood("moves about what it looked up before saying its scale")
         self.budget.spend(prod(value.shape))
         codes: Codes = value.codes()
         return codes
