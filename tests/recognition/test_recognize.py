@@ -279,6 +279,16 @@ def test_a_network_of_one_size_is_not_asked_for_finer_frames(camera: Model, monk
     assert not result.warnings
 
 
+def test_classes_none_of_which_is_rest_are_asked_for_in_one_length(camera: Model) -> None:
+    """And the result says so: a profile may keep what its labels make idle."""
+    profile = camera.profile.with_changes(labels=tuple("abcdefghi"))
+    result = recognize(camera, creeping(6), fps=10, profile=profile)
+    assert (profile.sampling.longest, profile.sampling.finer) == (8, 2)
+    assert (result.profile.sampling.longest, result.profile.sampling.finer) == (0, 1)
+    assert np.ptp(result.times, 1).max() < profile.sampling.window
+    np.testing.assert_array_equal(result.scales, 1)
+
+
 def test_what_rest_means_depends_on_the_length_of_the_clip(camera: Model) -> None:
     pictures = np.repeat(creeping(0.1), 60, 0)
     short, long = (recognize(camera, pictures[:n], fps=10) for n in (20, 60))

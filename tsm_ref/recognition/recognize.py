@@ -286,7 +286,9 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
     sampling, spec, clock = profile.sampling, profile.preprocess, told.clock
     if sampling == model.profile.sampling:  # windows that somebody asked for stay as they are
         sampling = grown(sampling, known)
-    if not takes_finer(model, profile):
+    if profile.no_event_index is None:  # nothing that could make a longer window speak
+        sampling = replace(sampling, longest=0.0, finer=1)
+    elif not takes_finer(model, profile):
         sampling = replace(sampling, finer=1)
     with as_usage():
         made = ladder(known.times, sampling, known.info.duration)
