@@ -8,7 +8,7 @@ import pytest
 import tsm_ref
 from tsm_ref.profile import PROFILES, Profile, Sampling
 from tsm_ref.recognition import sampled
-from tsm_ref.recognition.windows import CERTAIN, SURE, Ladder, Verdict, ladder, settled, timeline
+from tsm_ref.recognition.windows import CERTAIN, SURE, Ladder, Verdict, ladder, timeline
 from tsm_ref.video import Windows, frame_times
 
 STILL, LEFT, RIGHT = range(3)
@@ -32,6 +32,19 @@ def says(label: int, probability: float) -> np.ndarray:
     chances = np.full(3, (1 - probability) / 2)
     chances[label] = probability
     return chances
+
+
+def heard(made: Ladder, probabilities, no_event: int | None, aimless=(), sure=0.0) -> np.ndarray:
+    """Which windows speak for each moment (M, 2), where all were run."""
+    verdict = Verdict(made, no_event, aimless, sure)
+    for row, chances in enumerate(probabilities):
+        verdict.hear(row, chances)
+    return verdict.pairs()
+
+
+def settled(made: Ladder, probabilities, no_event: int | None, aimless=()) -> np.ndarray:
+    """The same where one speaks for each."""
+    return heard(made, probabilities, no_event, aimless)[:, 0]
 
 
 @pytest.mark.parametrize(
@@ -116,10 +129,7 @@ def test_a_window_with_a_fast_move_in_it_says_nothing_about_the_rest_beside_that
 )
 def test_where_no_window_is_sure_of_an_event_that_of_the_finest_frames_speaks(short, fine, speak):
     made = again(rungs([(0.0, 1.0)], [(0.0, 1.0)]))
-    verdict = Verdict(made, STILL, sure=0.55)
-    for row, chances in enumerate((short, fine)):
-        verdict.hear(row, chances)
-    assert verdict.pairs().tolist() == [speak]
+    assert heard(made, (short, fine), STILL, sure=0.55).tolist() == [speak]
 
 
 def test_rest_that_is_not_certain_beside_a_move_belongs_to_it():
@@ -163,13 +173,13 @@ def test_windows_that_are_not_needed_would_not_have_spoken(seconds, rest, finer)
     for _ in range(40):
         sharpness = rng.uniform(0, 6)
         chances = rng.dirichlet(np.exp(rng.normal(0, sharpness, 3)), len(made.rung))
-        verdict = Verdict(made, rest)
+        verdict = Verdict(made, rest, sure=0.7)
         for row in range(len(made.rung)):
             if verdict.needs(row):
                 verdict.hear(row, chances[row])
             else:
                 left_out += 1
-        assert verdict.spoken().tolist() == settled(made, list(chances), rest).tolist()
+        assert verdict.pairs().tolist() == heard(made, chances, rest, sure=0.7).tolist()
     assert left_out > 0 or len(set(made.rung)) == 1
 
 

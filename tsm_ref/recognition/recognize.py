@@ -57,7 +57,8 @@ Progress = Callable[[int, int], None]
 class Recognition:
     """What was seen in one video, and everything that is needed to see it again.
 
-    ``indices`` and ``times`` (seconds) are the frames that the network saw, of shape (clips, T);
+    ``indices`` and ``times`` (seconds) are the frames that the network saw, of shape (clips, T),
+    of sliding windows those that speak: of two, the one with finer frames;
     ``profile`` is what was followed; ``timing`` is in seconds per stage, of which ``compile`` is
     spent once on a machine; ``asked`` is the sampling that was asked for, whose windows grow where
     they hold too few frames; ``scales`` (clips,) are how many times as large as ``profile`` says

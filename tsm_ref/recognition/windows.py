@@ -23,7 +23,6 @@ __all__ = [
     "Verdict",
     "grown",
     "ladder",
-    "settled",
     "timeline",
 ]
 
@@ -191,12 +190,11 @@ class Verdict:
         moments = np.flatnonzero(self._near[:, rung] == row)
         return any(self._sure(near[:rung]) is None for near in self._near[moments].tolist())
 
-    def spoken(self) -> NDArray[np.int64]:
-        """The row of the window that speaks, for each moment; those that were needed are heard."""
-        return self.pairs()[:, 0]
-
     def pairs(self) -> NDArray[np.int64]:
-        """The rows (M, 2) of the windows that speak, the finest first; twice one that is alone."""
+        """The rows (M, 2) of the windows that speak, the finest first; twice one that is alone.
+
+        Those that were needed are heard by then.
+        """
         if self._no_event is None:
             return np.stack([self._moments, self._moments], 1)
         return np.array([self._pair(near) for near in self._near.tolist()])
@@ -241,28 +239,6 @@ class Verdict:
 def _nearest(middle: Array, moments: Array, rows: Array) -> NDArray[np.int64]:
     """The row whose middle is nearest to that of each moment, the first of equals."""
     return np.array([rows[np.abs(middle[rows] - middle[moment]).argmin()] for moment in moments])
-
-
-def settled(
-    made: Ladder,
-    probabilities: Sequence[Array],
-    no_event: int | None,
-    aimless: Collection[int] = (),
-) -> NDArray[np.int64]:
-    """Which window speaks for each moment, where all were run: rows of the ladder (see `Verdict`).
-
-    >>> pair = Ladder(
-    ...     Windows(np.zeros(2), np.array([1.0, 2.0]), np.zeros((2, 8), int)),
-    ...     rung=np.array([0, 1]),
-    ...     scale=np.ones(2, int),
-    ... )
-    >>> settled(pair, [np.array([0.8, 0.2]), np.array([0.1, 0.9])], no_event=0)
-    array([1])
-    """
-    verdict = Verdict(made, no_event, aimless)
-    for row, chances in enumerate(probabilities):
-        verdict.hear(row, chances)
-    return verdict.spoken()
 
 
 def timeline(
