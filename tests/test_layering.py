@@ -76,7 +76,7 @@ INSIDE = {
         "weights zoo",
     ),
     "video": (
-        *("ahead boxes kept log planes sampling source", "clock containers pictures resize"),
+        *("ahead boxes kept log planes sampling source sparse", "clock containers pictures resize"),
         "transforms",
         *("decode", "camera pipe surveys", "clips", "reading stills", "flow"),
     ),

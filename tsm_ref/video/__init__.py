@@ -19,6 +19,7 @@ used.
     decode       files to frames, one at a time
     pipe         the same from a pipe
     camera       the same from a camera
+    sparse       which packets must be decoded for a few pictures of a long file
     surveys      how many pictures a file holds, and when each is shown
     clips        videos that can be looked through, and then read again
     stills       folders of pictures, animated WebP and arrays, as clips

@@ -7,7 +7,8 @@ bits, alpha and HDR are warnings.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -215,6 +216,9 @@ class VideoFile:
             return []  # the picture before is shown on; a decoder would take it for the end
         if self._headless and packet.size:
             return []  # a decoder that never saw them also leaves out what leans on them later
+        return self._decoded(packet)
+
+    def _decoded(self, packet: Any) -> list[Any]:
         try:
             pictures: list[Any] = self._watched(packet.decode)
         except self._av.FFmpegError as error:
@@ -279,6 +283,34 @@ class VideoFile:
             self.warn(
                 f"an even rate has {holes} longer step{'s' * (holes > 1)}: frames may be missing"
             )
+
+    def picked(
+        self, runs: Sequence[tuple[int, int]], *, planes: bool = False
+    ) -> Iterator[tuple[int | None, Callable[[], Pixels | Planes]]]:
+        """Timestamp of each picture in some runs of packets, first to last, and what draws it.
+
+        See `tsm_ref.video.sparse`; ``planes`` may stay as they were decoded.
+        """
+        draw = self._painter.planes_or_upright if planes else self._painter.upright
+        left, first = deque(runs), 0
+        for number, packet in enumerate(self.packets()):
+            if number < left[0][0]:
+                continue
+            stamp = self.stamp(packet)
+            if number == left[0][0]:
+                self.stream.codec_context.flush_buffers()
+                first = stamp or 0
+            ahead = stamp is not None and stamp < first  # it leans on what is left out
+            pictures = [] if ahead else self._decoded(packet)
+            if number == left[0][1]:
+                pictures += self._decoded(self._last_packet())
+                left.popleft()
+            for picture in pictures:
+                look = self.look = self.look or self._looked_at(picture)
+                self._notice_fields(picture)
+                yield self.stamp(picture), partial(draw, picture, look)
+            if not left:
+                return
 
     def look_at(self, packet: Any) -> None:
         """Look at the first picture, if this packet gives one."""

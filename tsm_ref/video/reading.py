@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from tsm_ref.errors import VideoError
 from tsm_ref.profile import Preprocess
 from tsm_ref.video.clips import Clip, FileClip, Showing
-from tsm_ref.video.decode import MAX_PIXELS
+from tsm_ref.video.decode import MAX_PIXELS, VideoFile
 from tsm_ref.video.planes import Planes
 from tsm_ref.video.source import DecodedFrames, Indices, Pixels, VideoInfo
+from tsm_ref.video.sparse import LONG, runs
 from tsm_ref.video.surveys import Mistaken, Survey
 from tsm_ref.video.transforms import resize_and_crop, takes_planes
 
@@ -24,6 +25,7 @@ T = TypeVar("T")
 _MOST_WAITING = 1 << 26
 """Bytes, at two a pixel, of the pictures that may wait as they were decoded."""
 Convert = Callable[[Any], NDArray[Any]]
+Shown = Iterator[tuple[int, float, Callable[[], Any]]]
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,16 @@ class Small:
 
     def shown(self, source: Showing) -> Iterator[tuple[int, float, Callable[[], Any]]]:
         """The frames of the video as they are wanted."""
-        return source.shown_in_planes() if self._from_planes else source.shown()
+        return source.shown_in_planes() if self.from_planes else source.shown()
 
     def most_waiting(self, source: Showing) -> int:
         """How many frames may wait as they were decoded, and need not be made small at once."""
         room = _MOST_WAITING // (2 * self.info.width * self.info.height)
-        return room if self._from_planes and source.patient else 0
+        return room if self.from_planes and source.patient else 0
 
     @property
-    def _from_planes(self) -> bool:
+    def from_planes(self) -> bool:
+        """Whether they are made from the planes that a decoder gives."""
         size = self.info.height, self.info.width
         return self.compiled and takes_planes(*size, self.spec, self._aspect)
 
@@ -119,7 +122,15 @@ def read_wanted(
         raise ValueError("`indices` must be at least one index, none below 0")
     unique, order = np.unique(wanted, return_inverse=True)
     with closing(clip.open()) as source:
-        times, kept, decoded = _collect(source, known, unique, convert, to_end, tick)
+        picked = _picked(source, known, unique, convert)
+        try:
+            times, kept, decoded = _collect(source, known, unique, convert, to_end, tick, picked)
+        except VideoError:
+            if picked:
+                raise Mistaken from None  # all of it is decoded then, and says what is wrong
+            raise
+        if picked and (source.damaged or len(kept) < len(unique)):
+            raise Mistaken
         info = updated(known.info, source)
     if len(kept) < len(unique):
         raise VideoError(f"frame {unique[-1]} was asked for and the last is frame {decoded - 1}")
@@ -134,13 +145,16 @@ def _collect(
     convert: Convert | None,
     to_end: bool,
     tick: Callable[[], None],
+    picked: Shown | None,
 ) -> tuple[NDArray[np.float64], NDArray[Any], int]:
     """The wanted frames that exist: times, pixels as converted, and how many were decoded."""
     times = np.zeros(len(unique))
     kept: NDArray[Any] = np.empty((0,), np.uint8)
     found = decoded = 0
-    shown = convert.shown(source) if isinstance(convert, Small) else source.shown()
-    for index, time, pixels in known.checked(shown):
+    if picked is None:
+        shown = convert.shown(source) if isinstance(convert, Small) else source.shown()
+        picked = known.checked(shown)
+    for index, time, pixels in picked:
         decoded += 1
         tick()
         if found < len(unique) and index == unique[found]:
@@ -152,6 +166,26 @@ def _collect(
         if found == len(unique) and not to_end and not source.damaged:
             break
     return times, kept if found == len(kept) else kept[:found], decoded
+
+
+def _picked(
+    source: Showing, known: Survey, unique: Indices, convert: Convert | None
+) -> Shown | None:
+    """The wanted frames alone, of a long video where few others must be decoded for them."""
+    marks, count = known.marks, len(known.times)
+    if marks is None or count < LONG or unique[-1] >= count or not isinstance(source, VideoFile):
+        return None
+    stamps = marks.stamp_of(unique)
+    needed = runs(marks, stamps)
+    if needed is None:
+        return None
+    index_of = dict(zip(stamps.tolist(), unique.tolist(), strict=True))
+    planes = isinstance(convert, Small) and convert.from_planes
+    return (
+        (index_of[stamp], float(known.times[index_of[stamp]]), pixels)
+        for stamp, pixels in source.picked(needed, planes=planes)
+        if stamp in index_of
+    )
 
 
 def updated(info: VideoInfo, source: Showing) -> VideoInfo:

@@ -19,6 +19,7 @@ from tsm_ref.video.containers import PARTIAL
 from tsm_ref.video.decode import MAX_PIXELS, VideoFile
 from tsm_ref.video.pictures import Look
 from tsm_ref.video.source import VideoInfo
+from tsm_ref.video.sparse import Marks
 
 __all__ = ["Mistaken", "Survey", "packet_times", "probe", "survey"]
 
@@ -41,12 +42,14 @@ class Mistaken(Exception):
 class Survey:
     """A `VideoInfo`, the `times` (N,) in seconds of its pictures, and whether they were `decoded`.
 
-    Where they were not, the times are those of the packets, which the pictures may belie.
+    Where they were not, the times are those of the packets, which the pictures may belie; where
+    that cannot be, by what the format is, ``marks`` are what the packets say.
     """
 
     info: VideoInfo
     times: NDArray[np.float64]
     decoded: bool
+    marks: Marks | None = None
 
     def checked(self, shown: Iterable[tuple[int, float, T]]) -> Iterator[tuple[int, float, T]]:
         """The pictures as they are decoded; raises `Mistaken` at the first that was not foreseen.
@@ -102,10 +105,15 @@ def survey_packets(
 
     `believe` asks the packets of formats, too, in which one need not be a picture.
     """
-    if not believe and not source.format_name.startswith(_ONE_TO_ONE):
+    surely = source.format_name.startswith(_ONE_TO_ONE)
+    if not believe and not surely:
         return None
     found = _by_packets(source)
-    return found and Survey(_info(path, source, *found), found[1].times, decoded=False)
+    if found is None:
+        return None
+    look, line, marks = found
+    info = _info(path, source, look, line)
+    return Survey(info, line.times, decoded=False, marks=marks if surely else None)
 
 
 def probe(
@@ -138,16 +146,22 @@ def packet_times(
     return survey(path, allow_partial=allow_partial, max_pixels=max_pixels).times
 
 
-def _by_packets(source: VideoFile) -> tuple[Look, Timeline] | None:
-    """The look of the first picture and the times of the packets; None where those cannot be so."""
+def _by_packets(source: VideoFile) -> tuple[Look, Timeline, Marks] | None:
+    """The look of the first picture, the times of the packets, and what else they say.
+
+    None where the times cannot be so.
+    """
     stamps: list[tuple[int, int]] = []
+    marks: list[tuple[int, bool, bool]] = []
     last = None
     for packet in source.packets():
         if source.look is None:
             source.look_at(packet)
-        if packet.is_discard or (not packet.size and packet.dts is None):
-            continue  # an edit list hides its picture, or the stream ends
         stamp = source.stamp(packet)
+        shown = not packet.is_discard and (packet.size or packet.dts is not None)
+        marks.append((stamp or 0, bool(packet.is_keyframe), bool(shown)))
+        if not shown:
+            continue  # an edit list hides its picture, or the stream ends
         begun = stamps or packet.is_keyframe
         if not begun or not packet.size or stamp is None:
             return None
@@ -161,7 +175,10 @@ def _by_packets(source: VideoFile) -> tuple[Look, Timeline] | None:
     clock = source.new_clock()
     for stamp, length in sorted(stamps):
         clock.show(stamp, length)
-    return None if clock.repairs or not stamps else (source.look, clock.timeline())
+    if clock.repairs or not stamps:
+        return None
+    said = Marks(*map(np.array, zip(*marks, strict=True)))
+    return source.look, clock.timeline(), said
 
 
 def _check_count(count: int) -> None:
