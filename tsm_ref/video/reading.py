@@ -76,8 +76,9 @@ def read_frames(
 
     `indices` are 0-based, of any shape, in any order, with repeats; or a function from the number
     of frames to such indices, asked again if there were fewer after all: then the file is decoded
-    to its end. `convert` takes each wanted frame, RGB uint8 (H, W, 3), as soon as it is decoded;
-    its results share one shape. Memory: the results and one frame.
+    to its end, but of a long one only what a few frames need (`tsm_ref.video.sparse`). `convert`
+    takes each wanted frame, RGB uint8 (H, W, 3), as soon as it is decoded; its results share one
+    shape. Memory: the results and one frame.
 
     Raises `VideoError` as `frames`, and for an index that the file does not reach.
 
@@ -114,7 +115,8 @@ def read_wanted(
 ) -> DecodedFrames:
     """As `read_frames`, of a clip that was surveyed; raises `Mistaken` where the survey is wrong.
 
-    `to_end` decodes all frames, which is how the end of the survey is checked. `tick` is called
+    `to_end` decodes all frames, which is how the end of the survey is checked, but of a long video
+    only what a few frames need, where its format lets the packets be believed. `tick` is called
     after every frame, and what it raises ends the reading.
     """
     wanted = np.asarray(indices, np.int64)
@@ -171,15 +173,15 @@ def _collect(
 def _picked(
     source: Showing, known: Survey, unique: Indices, convert: Convert | None
 ) -> Shown | None:
-    """The wanted frames alone, of a long video where few others must be decoded for them."""
+    """The wanted frames and those that they lean on, of a long video where these are few."""
     marks, count = known.marks, len(known.times)
     if marks is None or count < LONG or unique[-1] >= count or not isinstance(source, VideoFile):
         return None
-    stamps = marks.stamp_of(unique)
-    needed = runs(marks, stamps)
+    order = marks.order
+    needed = runs(marks, order[unique])
     if needed is None:
         return None
-    index_of = dict(zip(stamps.tolist(), unique.tolist(), strict=True))
+    index_of = {stamp: index for index, stamp in enumerate(order.tolist())}
     planes = isinstance(convert, Small) and convert.from_planes
     return (
         (index_of[stamp], float(known.times[index_of[stamp]]), pixels)

@@ -4,7 +4,6 @@ A key picture needs no other, and what follows it in the order of display needs 
 So a picture takes the packets from the last key picture that is shown no later than itself.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,9 +27,10 @@ class Marks:
     keys: NDArray[np.bool_]
     shown: NDArray[np.bool_]
 
-    def stamp_of(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-        """The timestamps of pictures by their places in the order of display."""
-        return np.asarray(np.sort(self.stamps[self.shown])[indices])
+    @property
+    def order(self) -> NDArray[np.int64]:
+        """The timestamps (N,) of the pictures in the order of display."""
+        return np.sort(self.stamps[self.shown])
 
 
 def runs(marks: Marks, wanted: NDArray[np.int64]) -> list[tuple[int, int]] | None:
@@ -43,8 +43,7 @@ def runs(marks: Marks, wanted: NDArray[np.int64]) -> list[tuple[int, int]] | Non
     >>> runs(marks, np.array([1, 5])), runs(marks, np.array([1, 5, 11]))
     ([(0, 1), (4, 5)], None)
     """
-    stamps = marks.stamps[marks.shown]
-    if len(np.unique(stamps)) < len(stamps):
+    if not np.diff(marks.order).all():
         return None
     found: list[tuple[int, int]] = []
     for stamp in wanted.tolist():
