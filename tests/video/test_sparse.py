@@ -19,7 +19,7 @@ KINDS = {
     "a.mp4": {**X264, "codec_options": {"g": "12", "bf": "2"}},
     "open.mkv": {**X264, "codec_options": {"g": "12", "bf": "2", "x264-params": "open-gop=1"}},
     "refresh.mkv": {**X264, "codec_options": {"g": "12", "x264-params": "intra-refresh=1"}},
-    "a.mov": {"codec": "mpeg4", "pix_fmt": "yuv420p", "codec_options": {"g": "12", "bf": "2"}},
+    "a.mov": {**X264, "codec_options": {"g": "10", "bf": "3", "x264-params": "b-pyramid=normal"}},
     "every.mkv": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
 }
 WANTED = [3, 700, 701, 340, 340, LONG - 1]
@@ -63,6 +63,33 @@ def test_the_pixels_are_those_of_the_whole_video(
     assert few.info.frame_count == LONG
     if name != "refresh.mkv":  # whose key pictures become whole later: all of it is decoded
         assert count < LONG // 5
+
+
+DIVX = {"codec": "mpeg4", "codec_options": {"g": "12", "bf": "2"}}
+UNTOLD = {
+    "a.avi": DIVX,  # keeps no times of display
+    "a.webm": {"codec": "libvpx", "codec_options": {"g": "12", "auto-alt-ref": "1"}},
+    "a.mkv": {**X264, "rate": 50, "times": [2 * i - (i > 500) for i in range(LONG)]},
+}
+
+
+@pytest.mark.parametrize("name", UNTOLD)
+def test_where_packets_need_not_be_pictures_all_is_decoded(
+    make_clip: Make, pictures: list[np.ndarray], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_clip(name, pictures, **{"pix_fmt": "yuv420p"} | UNTOLD[name])
+    monkeypatch.setattr(VideoFile, "picked", lambda *_, **__: pytest.fail("packets are believed"))
+    assert _read(path).frames_decoded == LONG
+
+
+def test_two_packets_of_one_picture_are_noticed(
+    make_clip: Make, pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_clip("a.mp4", pictures, **KINDS["a.mp4"])
+    plain = VideoFile._decoded
+    monkeypatch.setattr(VideoFile, "_decoded", lambda self, packet: plain(self, packet)[::2])
+    with VideoFile(path) as source, pytest.raises(VideoError, match="not one for each picture"):
+        list(source.picked([(0, 5)]))
 
 
 def test_a_short_video_is_decoded_to_its_end(

@@ -289,10 +289,11 @@ class VideoFile:
     ) -> Iterator[tuple[int | None, Callable[[], Pixels | Planes]]]:
         """Timestamp of each picture in some runs of packets, first to last, and what draws it.
 
-        See `tsm_ref.video.sparse`; ``planes`` may stay as they were decoded.
+        See `tsm_ref.video.sparse`; ``planes`` may stay as they were decoded. Raises `VideoError`
+        also where a run holds other pictures than packets.
         """
         draw = self._painter.planes_or_upright if planes else self._painter.upright
-        left, first = deque(runs), 0
+        left, first, due = deque(runs), 0, 0
         for number, packet in enumerate(self.packets()):
             if number < left[0][0]:
                 continue
@@ -302,13 +303,18 @@ class VideoFile:
                 first = stamp or 0
             ahead = stamp is not None and stamp < first  # it leans on what is left out
             pictures = [] if ahead else self._decoded(packet)
-            if number == left[0][1]:
+            due += not (ahead or packet.is_discard)
+            last = left[0][1]
+            if number == last:
                 pictures += self._decoded(self._last_packet())
                 left.popleft()
             for picture in pictures:
                 look = self.look = self.look or self._looked_at(picture)
                 self._notice_fields(picture)
                 yield self.stamp(picture), partial(draw, picture, look)
+                due -= 1
+            if number == last and due:
+                raise VideoError("the packets are not one for each picture")
             if not left:
                 return
 

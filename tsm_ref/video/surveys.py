@@ -31,6 +31,11 @@ MAX_FRAMES = 1 << 22
 _ONE_TO_ONE = ("mov", "matroska", "gif", "apng", "flv", "ivf", "avi")
 """The formats (FFmpeg's names begin so) in which by their specification a packet is a picture."""
 
+_INDEXED = ("mov", "matroska")
+"""Of these the formats that tell when a picture is shown, and which ones need no other."""
+_WHOLE = ("h264", "hevc", "av1", "mjpeg", "prores")
+"""The codecs whose packets all show a picture: VP8 and VP9 may have some that do not."""
+
 _SIMULTANEOUS = 1e-6  # seconds
 
 
@@ -43,7 +48,7 @@ class Survey:
     """A `VideoInfo`, the `times` (N,) in seconds of its pictures, and whether they were `decoded`.
 
     Where they were not, the times are those of the packets, which the pictures may belie; where
-    that cannot be, by what the format is, ``marks`` are what the packets say.
+    format and codec speak against that, ``marks`` are what the packets say.
     """
 
     info: VideoInfo
@@ -105,15 +110,25 @@ def survey_packets(
 
     `believe` asks the packets of formats, too, in which one need not be a picture.
     """
-    surely = source.format_name.startswith(_ONE_TO_ONE)
-    if not believe and not surely:
+    if not believe and not source.format_name.startswith(_ONE_TO_ONE):
         return None
     found = _by_packets(source)
     if found is None:
         return None
     look, line, marks = found
+    tell = (
+        source.format_name.startswith(_INDEXED)
+        and source.codec_name in _WHOLE
+        and _even(line.times)
+    )
     info = _info(path, source, look, line)
-    return Survey(info, line.times, decoded=False, marks=marks if surely else None)
+    return Survey(info, line.times, decoded=False, marks=marks if tell else None)
+
+
+def _even(times: NDArray[np.float64]) -> bool:
+    """Whether all steps are alike: not some half as long, as where some packets are fields."""
+    steps = np.diff(times)
+    return bool(len(steps) and np.ptp(steps) < 0.3 * steps.min())
 
 
 def probe(
