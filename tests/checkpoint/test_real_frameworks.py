@@ -195,7 +195,6 @@ def test_paddle_save(tmp_path: Path) -> None:
         is_right(load_checkpoint(tmp_path / file), graph)
 
 
-@pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50"])
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
 def test_layers_of_keras_that_are_applied_to_each_frame(
     torch: Any, tmp_path: Path, ending: str
@@ -224,6 +223,7 @@ def test_layers_of_keras_that_are_applied_to_each_frame(
         tsm_ref.load(tmp_path / "model.weights.h5", profile="tsn")
 
 
+@pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50"])
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
 def test_models_of_keras(torch: Any, tmp_path: Path, name: str, ending: str) -> None:
     os.environ.setdefault("KERAS_BACKEND", "torch")

@@ -23,6 +23,8 @@ def test_a_network_that_takes_every_size_takes_finer_frames_where_they_are_asked
     assert takes_finer(camera, camera.profile)
     once = replace(camera.profile, sampling=replace(camera.profile.sampling, finer=1))
     assert not takes_finer(camera, once)
+    few = replace(camera.profile, sampling=replace(camera.profile.sampling, policy="uniform"))
+    assert not takes_finer(camera, few)  # a few clips are not asked again
 
 
 def test_a_network_of_one_size_does_not(camera: Model):

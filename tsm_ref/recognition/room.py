@@ -37,10 +37,12 @@ def check_memory(model: Model, profile: Profile) -> None:
 
 
 def takes_finer(model: Model, profile: Profile) -> bool:
-    """Whether the network takes the larger frames that the profile asks for, too."""
+    """Whether the windows of a profile ask for larger frames, too, and the network takes them."""
     sampling = profile.sampling
+    if sampling.policy != "windows" or sampling.finer == 1:
+        return False
     height, width = profile.preprocess.enlarged(sampling.finer).frame_size
-    return sampling.finer > 1 and bool(_shapes(model, sampling.segments, height, width))
+    return bool(_shapes(model, sampling.segments, height, width))
 
 
 def _shapes(model: Model, frames: int, height: int, width: int) -> Mapping[str, tuple[int, ...]]:
