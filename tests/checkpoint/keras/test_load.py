@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tsm_ref.checkpoint.keras.graph import keras_shape
+from tsm_ref.checkpoint.keras.building import keras_shape
 from tsm_ref.checkpoint.keras.layers import LayerTable
 from tsm_ref.checkpoint.keras.load import from_keras, load_keras
 from tsm_ref.checkpoint.keras.networks import OPEN_RPPG

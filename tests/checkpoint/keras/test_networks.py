@@ -12,7 +12,8 @@ import pytest
 from tests.checkpoint import keras_writer
 from tests.checkpoint.keras_writer import Writer, save_keras_2, save_keras_3, save_model
 from tsm_ref.checkpoint import load_checkpoint
-from tsm_ref.checkpoint.keras.graph import graph_of, keras_shape
+from tsm_ref.checkpoint.keras.building import keras_shape
+from tsm_ref.checkpoint.keras.graph import graph_of
 from tsm_ref.checkpoint.keras.networks import CREATED
 from tsm_ref.engine.oracle import run_oracle
 from tsm_ref.errors import CheckpointError
