@@ -86,3 +86,25 @@ def test_what_is_wrong_with_all_clips_is_raised(cluster: Any, clips: list[Clip],
     odd = Recipe("camera-motion", engine="numpy", sampling={"policy": "nonsense"})
     with pytest.raises(UsageError, match="nonsense"):
         run_batch(odd, clips, loaded=loaded, scheduler=cluster[0])
+
+
+def test_a_client_that_starts_too_slowly_is_started_again(
+    cluster: Any, clips: list[Clip], loaded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask waits ten seconds for a thread of its own, and asserts that it is there."""
+    import distributed
+
+    real, starts = distributed.Client, []
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        starts.append(args)
+        if len(starts) < failing:
+            raise AssertionError
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(distributed, "Client", slow)
+    failing = 3
+    assert labels(run_batch(RECIPE, clips, loaded=loaded, scheduler=cluster[0])) == LABELS
+    failing = 99
+    with pytest.raises(UsageError, match="too busy to start a client"):
+        run_batch(RECIPE, clips, loaded=loaded, scheduler=cluster[0])

@@ -6,7 +6,7 @@ mean the same files on every machine.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -22,6 +22,8 @@ __all__ = ["outcomes_on"]
 
 WAIT = "10s"
 """How long a scheduler may take to answer."""
+ATTEMPTS = 3
+"""How often a client is started that does not start in its time."""
 AHEAD = 4
 """Clips that are under way for each thread of a worker: the next is there when one is done."""
 
@@ -90,13 +92,25 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
         ):
             yield client
         return
-    try:
-        client = Client(scheduler, timeout=WAIT)
-    except (OSError, ValueError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise UsageError(f"there is no scheduler at {scheduler!r}: {said}") from None
-    with client:
+    with _connected(Client, scheduler) as client:
         yield client
+
+
+def _connected(connect: Callable[..., Any], scheduler: str) -> Any:
+    """A client of a scheduler.
+
+    Before it connects it starts a thread of its own, waits ten seconds for that and then asserts
+    that it runs: a busy machine may need longer, so this is tried again.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            return connect(scheduler, timeout=WAIT)
+        except AssertionError:
+            continue
+        except (OSError, ValueError) as error:
+            said = " ".join(str(error).split())[:200]
+            raise UsageError(f"there is no scheduler at {scheduler!r}: {said}") from None
+    raise UsageError("this machine is too busy to start a client of Dask")
 
 
 def _one(recipe: Recipe, sha256: str, clip: Clip) -> Outcome:
