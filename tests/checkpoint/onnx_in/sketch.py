@@ -1,10 +1,17 @@
 """A small ONNX graph that is written down line by line, as exporters write theirs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from tsm_ref.checkpoint import Checkpoint
+from tsm_ref.errors import CheckpointError
+
+Check = Callable[..., Checkpoint]
+"""The fixture ``check``: imports a sketch, and holds it against the evaluator of ONNX."""
 
 T, C = 4, 8
 RNG = np.random.default_rng(11)
@@ -75,3 +82,20 @@ class Sketch:
         )
         opset = [helper.make_opsetid("", self.opset)]
         return helper.make_model(graph, opset_imports=opset, ir_version=8)
+
+
+def ops(found: Checkpoint) -> list[str]:
+    return [node.op for node in found.graph.nodes]
+
+
+def d_of(found: Checkpoint) -> list[tuple[int, ...]]:
+    return [node.attrs["d"] for node in found.graph.select("TemporalShift")]
+
+
+def refusal(check: Check, sketch: Sketch, output: str) -> str:
+    """Why a sketch is not understood, in one line."""
+    with pytest.raises(CheckpointError) as caught:
+        check(sketch, output)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message

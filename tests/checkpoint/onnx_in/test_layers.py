@@ -7,20 +7,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from tests.checkpoint.onnx_in.sketch import RNG, C, Sketch, T
-from tsm_ref.checkpoint import Checkpoint
+from tests.checkpoint.onnx_in.sketch import RNG, C, Check, Sketch, T, d_of, ops, refusal
 from tsm_ref.errors import CheckpointError
-
-Check = Callable[..., Checkpoint]
-
-
-def ops(found: Checkpoint) -> list[str]:
-    return [node.op for node in found.graph.nodes]
-
-
-def d_of(found: Checkpoint) -> list[tuple[int, ...]]:
-    return [node.attrs["d"] for node in found.graph.select("TemporalShift")]
-
 
 MIT_D = (-1, 1, 0, 0, 0, 0, 0, 0)
 
@@ -160,55 +148,6 @@ def test_activations(check: Check) -> None:
     ]
 
 
-def test_hard_swish_written_out(check: Check) -> None:
-    """x * clip(x + 3, 0, 6) / 6, as exporters wrote it before there was an op."""
-    s = Sketch((8, 3, 12, 12))
-    x = s.do("Conv", "x", s.random(C, 3, 3, 3))
-    gate = s.do("Add", x, s.const(np.float32(3)))
-    gate = s.do("Clip", gate, s.const(np.float32(0)), s.const(np.float32(6)))
-    check(s, s.head(s.do("Div", s.do("Mul", x, gate), s.const(np.float32(6)))))
-
-
-def test_squeeze_and_excitation(check: Check) -> None:
-    s = Sketch((8, 3, 12, 12))
-    x = s.stem()
-    gate = s.do("Relu", s.do("Conv", s.do("GlobalAveragePool", x), s.random(4, C, 1, 1)))
-    gate = s.do("HardSigmoid", s.do("Conv", gate, s.random(C, 4, 1, 1)), alpha=1 / 6)
-    assert "Mul" in ops(check(s, s.head(s.do("Mul", gate, x))))
-
-
-def test_normalising_constants(check: Check) -> None:
-    """(1 - (x - mean) / std) * 2 + offset, per channel, before the first layer."""
-    s = Sketch((8, 3, 12, 12))
-    x = s.do("Sub", "x", s.const(np.array([[[0.4]], [[0.5]], [[0.6]]])))
-    x = s.do("Div", x, s.const(np.full((1, 3, 1, 1), 0.25)))
-    x = s.do("Sub", s.const(np.float32(1)), x)
-    x = s.do("Add", s.do("Mul", s.const(np.float32(2)), x), s.const(np.zeros((3, 1, 1)) - 1))
-    check(s, s.head(s.stem(x)))
-
-
-def test_constants_with_a_number_for_each_frame(check: Check) -> None:
-    """As an attention over time has them."""
-    s = Sketch((2, 3, 4, 12, 12))
-    x = s.do("Conv", "x", s.random(C, 3, 1, 3, 3))
-    x = s.do("Relu", s.do("Add", x, s.random(1, 1, 4, 1, 1)))
-    found = check(s, s.do("Mul", s.random(4, 1, 1), x))
-    assert ops(found) == ["Conv", "Add", "Relu", "Mul"]
-
-
-def test_subtracting_data(check: Check) -> None:
-    s = Sketch((8, 3, 12, 12))
-    check(s, s.head(s.do("Sub", s.stem(), s.stem())))
-
-
-def test_a_bias_of_its_own_joins_its_convolution(check: Check) -> None:
-    s = Sketch((8, 3, 12, 12))
-    x = s.do("Add", s.do("Conv", "x", s.random(C, 3, 3, 3)), s.random(1, C, 1, 1))
-    found = check(s, s.head(s.do("Relu", x)))
-    assert ops(found)[:2] == ["Conv", "Relu"]
-    assert len(found.graph.nodes[0].inputs) == 3
-
-
 @pytest.mark.parametrize("auto", ["SAME_UPPER", "SAME_LOWER", "VALID"])
 def test_padding_by_name(check: Check, auto: str) -> None:
     s = Sketch((8, 3, 11, 12))
@@ -265,13 +204,6 @@ def test_a_temporal_pool_between_stages(check: Check) -> None:
     assert d_of(found) == [MIT_D]
 
 
-def test_a_shift_with_two_readers_is_one_shift(check: Check) -> None:
-    s = Sketch((8, 3, 12, 12))
-    x = s.reshape(s.shift(s.stem(), 144), -1, C, 12, 12)
-    a, b = (s.do("Conv", x, s.random(C, C, 1, 1)) for _ in range(2))
-    assert len(d_of(check(s, s.head(s.do("Add", s.do("Add", a, b), x))))) == 1
-
-
 @pytest.mark.parametrize("mode", ["softmax", "dot product"])
 def test_a_non_local_block(check: Check, mode: str) -> None:
     s = Sketch((8, 3, 12, 12))
@@ -318,77 +250,6 @@ def test_ts_can_with_six_channels_cut_in_two(check: Check) -> None:
 # What is not understood
 
 
-def refusal(check: Check, sketch: Sketch, output: str) -> str:
-    with pytest.raises(CheckpointError) as caught:
-        check(sketch, output)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-def test_a_shift_that_mixes_clips_is_no_shift(check: Check) -> None:
-    """Rows are moved across the border of the clips."""
-    s = Sketch((8, 3, 12, 12))
-    x = s.stem()
-    x = s.do("Concat", s.cut(x, 1, 8, 0), s.cut(x, 0, 1, 0), axis=0)
-    y = s.reshape(s.shift(s.stem(), 144), -1, C, 12, 12)
-    text = refusal(check, s, s.head(s.do("Conv", s.do("Add", x, y), s.random(C, C, 1, 1))))
-    assert "no temporal shift and no known layout" in text
-
-
-@pytest.mark.parametrize("axis", [2, 3])
-def test_pictures_that_are_joined_beside_each_other_are_no_channels(
-    check: Check, axis: int
-) -> None:
-    """No weight behind them could tell: what is joined must be the channels."""
-    s = Sketch((8, 3, 12, 12))
-    text = refusal(check, s, s.do("Relu", s.do("Concat", s.stem(), s.stem(), axis=axis)))
-    assert "no temporal shift and no known layout" in text
-
-
-def test_channels_that_are_swapped_are_no_shift(check: Check) -> None:
-    s = Sketch((8, 3, 12, 12))
-    x = s.do("Gather", s.stem(), s.const(np.array([1, 0, *range(2, C)])), axis=1)
-    found = check(s, s.head(s.do("Conv", x, s.random(C, C, 1, 1))))
-    assert d_of(found) == []
-    swap = found.weights[found.graph.nodes[2].inputs[1]][:, :, 0, 0, 0]
-    np.testing.assert_array_equal(swap, np.eye(C)[[1, 0, *range(2, C)]])
-
-
-def test_pictures_that_are_mirrored_are_no_shift(check: Check) -> None:
-    s = Sketch((8, 3, 12, 12))
-    x = s.do("Gather", s.stem(), s.const(np.arange(12)[::-1].copy()), axis=3)
-    text = refusal(check, s, s.head(s.do("Conv", x, s.random(C, C, 1, 1))))
-    assert "no temporal shift and no known layout" in text
-
-
-def test_a_constant_among_data_is_no_shift(check: Check) -> None:
-    s = Sketch((8, 3, 12, 12))
-    x = s.do("Concat", s.cut(s.stem(), 0, 7, 1), s.const(np.ones((8, 1, 12, 12))), axis=1)
-    text = refusal(check, s, s.head(s.do("Conv", x, s.random(C, C, 1, 1))))
-    assert "joins a constant that is not zero to data" in text
-
-
-def test_padding_with_ones_is_no_shift(check: Check) -> None:
-    s = Sketch((8, 3, 12, 12))
-    pads = s.const(np.array([0, 1, 0, 0, 0, 0, 0, 0]))
-    x = s.cut(s.do("Pad", s.stem(), pads, s.const(np.float32(1))), 0, C, 1)
-    text = refusal(check, s, s.head(s.do("Conv", x, s.random(C, C, 1, 1))))
-    assert "pads with 1.0" in text
-
-
-def test_two_fills_in_one_shift_are_no_shift(check: Check) -> None:
-    """The first fold goes round, the second is filled with zeros."""
-    s = Sketch((8, 3, 12, 12))
-    x = s.reshape(s.stem(), -1, T, C, 144)
-    first = s.cut(x, 0, 1, 2)
-    first = s.do("Concat", s.cut(first, 1, 9, 1), s.cut(first, 0, 1, 1), axis=1)
-    rest = s.cut(s.reshape(s.shift(s.reshape(x, -1, C, 12, 12), 144), -1, T, C, 144), 1, C, 2)
-    x = s.reshape(s.do("Concat", first, rest, axis=2), -1, C, 12, 12)
-    text = refusal(check, s, s.head(s.do("Conv", x, s.random(C, C, 1, 1))))
-    assert "no temporal shift and no known layout" in text
-
-
 @pytest.mark.parametrize(
     ("op", "attrs", "words"),
     [
@@ -401,39 +262,3 @@ def test_two_fills_in_one_shift_are_no_shift(check: Check) -> None:
 def test_ops_on_other_axes(check: Check, op: str, attrs: dict[str, Any], words: str) -> None:
     s = Sketch((8, 3, 12, 12))
     assert words in refusal(check, s, s.head(s.do(op, s.stem(), **attrs)))
-
-
-def test_constants_of_impossible_axes(check: Check) -> None:
-    s = Sketch((8, 3, 12, 12))
-    new = s.do("Unsqueeze", s.const(np.ones(3)), s.const(np.array([0, 0])))
-    text = refusal(check, s, s.head(s.do("Add", s.stem(), new)))
-    assert "the axes (0, 0) are not all different" in text
-    s = Sketch((8, 3, 12, 12))
-    deep = s.do("Unsqueeze", s.const(np.ones(3)), s.const(np.arange(39)))
-    text = refusal(check, s, s.head(s.do("Add", s.stem(), s.do("Add", deep, deep))))
-    assert "dimensions" in text
-
-
-def test_constants_that_vary_in_space(check: Check) -> None:
-    s = Sketch((8, 3, 12, 12))
-    assert "varies along T, H or W" in refusal(
-        check, s, s.head(s.do("Add", s.stem(), s.random(12, 12)))
-    )
-
-
-def test_dividing_by_data_or_zero(check: Check) -> None:
-    s = Sketch((8, 3, 12, 12))
-    assert "not the mean of a frame" in refusal(check, s, s.head(s.do("Div", s.stem(), s.stem())))
-    s = Sketch((8, 3, 12, 12))
-    assert "divides a constant, or by zero" in refusal(
-        check, s, s.head(s.do("Div", s.stem(), s.const(np.float32(0))))
-    )
-
-
-def test_a_state_that_nothing_hands_on(check: Check) -> None:
-    s = Sketch((2, 3, 12, 12))
-    s.inputs["old"] = (2, 1, 12, 12)
-    x = s.do("Concat", "old", s.cut(s.stem(), 1, C, 1), axis=1)
-    rows = s.do("Flatten", s.do("GlobalAveragePool", s.do("Conv", x, s.random(C, C, 1, 1))))
-    text = refusal(check, s, s.do("Gemm", rows, s.random(5, C), transB=1))
-    assert "no output hands the state 'old' on" in text

@@ -18,6 +18,7 @@ Read in this order; each knows only those above it.
 ``heads``        means, linear layers, attention
 ``quantised``    values that a file rounds, and its ops that compute with whole numbers
 ``dynamic``      values that a file rounds by the range that they have at run time
+``arithmetic``   sums and products of two values, or of one and a constant
 ``layers``       the table of the ops that compute
 ``assumptions``  what the axes of the inputs may mean
 ``intake``       what a file does with pictures before its network begins
