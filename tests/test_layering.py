@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
     ("errors", "system", "kernels", "command"),
-    ("op_rules", "ops_table", "graph", "reference", "profile", "profile_files"),
+    ("op_rules", "op_attributes", "ops_table", "graph", "reference", "profile", "profile_files"),
     ("passes", "models", "video"),
     ("engine", "checkpoint"),
     ("model",),
@@ -40,6 +40,8 @@ NEIGHBOURS = {
     ("command", "kernels"),
     ("command", "system"),
     ("graph", "ops_table"),
+    ("op_attributes", "op_rules"),
+    ("ops_table", "op_attributes"),
     ("ops_table", "op_rules"),
     ("kernels", "errors"),
     ("kernels", "system"),

@@ -12,7 +12,8 @@ from tsm_ref.checkpoint.facts import Fact
 from tsm_ref.checkpoint.views import FileView
 from tsm_ref.errors import CheckpointError
 from tsm_ref.graph import Graph
-from tsm_ref.ops_table import DYNAMIC, REAL, SUMS, Shape
+from tsm_ref.op_attributes import REAL
+from tsm_ref.ops_table import DYNAMIC, SUMS, Shape
 from tsm_ref.profile import Profile
 from tsm_ref.reference.quantised import combined_scale
 

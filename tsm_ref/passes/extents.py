@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tsm_ref.graph import Graph, Node
-from tsm_ref.ops_table import window_sizes
+from tsm_ref.op_rules import window_sizes
 
 Extent = tuple[Any, ...]
 

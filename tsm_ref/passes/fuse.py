@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.graph import Graph, Node
-from tsm_ref.ops_table import ACTIVATIONS, OPS
+from tsm_ref.op_attributes import ACTIVATIONS
+from tsm_ref.ops_table import OPS
 from tsm_ref.passes.extents import Extent, extents
 
 Weights = Mapping[str, NDArray[Any]]

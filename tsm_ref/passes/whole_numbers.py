@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from tsm_ref import reference as ref
 from tsm_ref.graph import Graph, Node, ValueType
-from tsm_ref.ops_table import ACTIVATIONS, SUMS
+from tsm_ref.op_attributes import ACTIVATIONS
+from tsm_ref.ops_table import SUMS
 from tsm_ref.reference import litert, quantised
 
 __all__ = ["Rounded", "lowered", "whole_numbers"]

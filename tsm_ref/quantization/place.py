@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.graph import Graph, Node, ValueType
-from tsm_ref.ops_table import ACTIVATIONS
+from tsm_ref.op_attributes import ACTIVATIONS
 from tsm_ref.passes.whole_numbers import (
     CLAMPS,
     MEANS,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tsm_ref.engine.on_numpy.activations import activation
-from tsm_ref.ops_table import ACTIVATIONS
+from tsm_ref.op_attributes import ACTIVATIONS
 
 X = [-1e4, -200.0, -88.0, -85.0, -7.0, -3.0, -2.5, -1e-3, -0.0, 0.0, 1e-3, 0.5, 3.0, 6.5, 90.0, 1e4]
 

@@ -25,7 +25,8 @@ from tsm_ref.checkpoint.disk import StrPath, sha256_of, write_whole
 from tsm_ref.checkpoint.hdf5.guard import GuardedFile, Stored, import_h5py, open_hdf5, read_tensor
 from tsm_ref.errors import CheckpointError, GraphError, UsageError
 from tsm_ref.graph import Graph
-from tsm_ref.ops_table import DYNAMIC, REAL, SUMS
+from tsm_ref.op_attributes import REAL
+from tsm_ref.ops_table import DYNAMIC, SUMS
 from tsm_ref.profile import Profile
 
 FORMAT = "tsm-ref checkpoint"

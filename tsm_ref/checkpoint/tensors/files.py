@@ -11,7 +11,8 @@ import numpy as np
 
 from tsm_ref.checkpoint.contents import Array, Float32, check_finite, shown
 from tsm_ref.errors import CheckpointError
-from tsm_ref.ops_table import REAL, Shape
+from tsm_ref.op_attributes import REAL
+from tsm_ref.ops_table import Shape
 from tsm_ref.system.memory import allowed
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")

@@ -22,7 +22,8 @@ from tsm_ref.checkpoint.tensors.architectures import load_tensors
 from tsm_ref.checkpoint.tensors.files import Entry, TensorFile, read_typed, widened
 from tsm_ref.errors import CheckpointError, GraphError, MissingDependency
 from tsm_ref.graph import Graph
-from tsm_ref.ops_table import REAL, Shape
+from tsm_ref.op_attributes import REAL
+from tsm_ref.ops_table import Shape
 from tsm_ref.profile import Profile
 
 GRAPH, PROFILE = "tsm_ref.graph", "tsm_ref.profile"

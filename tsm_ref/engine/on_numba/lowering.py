@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from tsm_ref.graph import Graph, Node
 from tsm_ref.kernels.depthwise import SIZES, STRIDES
 from tsm_ref.kernels.machine import BLOCK
-from tsm_ref.ops_table import ACTIVATIONS, Shape
+from tsm_ref.op_attributes import ACTIVATIONS
+from tsm_ref.ops_table import Shape
 
 Shapes = Mapping[str, Shape]
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from tsm_ref.engine.on_numpy.activations import InPlace, activation
 from tsm_ref.engine.on_numpy.frames import ShiftedFrames, copy_frames
 from tsm_ref.graph import Node
-from tsm_ref.ops_table import CONV_ATTRS, OPS
+from tsm_ref.op_rules import CONV_ATTRS
+from tsm_ref.ops_table import OPS
 
 Array = NDArray[Any]
 Step = Callable[[], None]

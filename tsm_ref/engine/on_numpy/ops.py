@@ -18,7 +18,7 @@ from tsm_ref.engine.on_numpy.conv import conv_step
 from tsm_ref.engine.on_numpy.frames import ShiftedFrames, copy_frames
 from tsm_ref.engine.on_numpy.quantised import QUANTISED
 from tsm_ref.graph import Node
-from tsm_ref.ops_table import ACTIVATIONS
+from tsm_ref.op_attributes import ACTIVATIONS
 
 Array = NDArray[Any]
 Step = Callable[[], None]
