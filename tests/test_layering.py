@@ -14,7 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
     ("errors", "system", "kernels", "command"),
-    ("op_rules", "op_attributes", "ops_table", "graph", "reference", "profile", "profile_files"),
+    (
+        *("op_rules", "op_attributes", "ops_table", "graph", "graph_json"),
+        *("reference", "profile", "profile_files"),
+    ),
     ("passes", "models", "video"),
     ("engine", "checkpoint"),
     ("model",),
@@ -40,6 +43,8 @@ NEIGHBOURS = {
     ("command", "kernels"),
     ("command", "system"),
     ("graph", "ops_table"),
+    ("graph_json", "graph"),
+    ("graph_json", "ops_table"),
     ("op_attributes", "op_rules"),
     ("ops_table", "op_attributes"),
     ("ops_table", "op_rules"),

@@ -12,10 +12,10 @@ Values are laid out NCTHW: ``(N, C, T, H, W)`` up to the head, ``(N, K, T)`` for
 and ``(N, K)`` after the consensus.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from typing import Any
 
 from tsm_ref.errors import GraphError
@@ -258,9 +258,7 @@ class Graph:
     def parameter_count(self) -> int:
         """Trainable numbers, counted as the papers count them (no running statistics)."""
         return sum(
-            _product(shape)
-            for name, shape in self.parameters.items()
-            if name not in self.statistics
+            prod(shape) for name, shape in self.parameters.items() if name not in self.statistics
         )
 
     def with_nodes(
@@ -276,49 +274,6 @@ class Graph:
     def with_outputs(self, outputs: Iterable[str]) -> "Graph":
         """The same graph with other outputs."""
         return replace(self, outputs=tuple(dict.fromkeys(outputs)))
-
-    def to_json(self) -> str:
-        """The graph as JSON text, from which `from_json` makes an equal one."""
-        return json.dumps(
-            {
-                "name": self.name,
-                "inputs": [{"name": i.name, "shape": list(i.shape)} for i in self.inputs],
-                "nodes": [
-                    {
-                        "name": n.name,
-                        "op": n.op,
-                        "inputs": list(n.inputs),
-                        "attrs": dict(n.attrs),
-                    }
-                    for n in self.nodes
-                ],
-                "outputs": list(self.outputs),
-                "parameters": {name: list(shape) for name, shape in self.parameters.items()},
-            }
-        )
-
-    @staticmethod
-    def from_json(text: str) -> "Graph":
-        """The graph that JSON text describes; raises `GraphError` for anything else.
-
-        >>> graph = Graph("g", (Input("x", ("N", 2)),), (Node("y", "Relu", ("x",)),), ("y",), {})
-        >>> Graph.from_json(graph.to_json()) == graph
-        True
-        """
-        try:
-            tree = json.loads(text)
-            return Graph(
-                name=str(tree["name"]),
-                inputs=tuple(Input(str(i["name"]), _dims(i["shape"])) for i in tree["inputs"]),
-                nodes=tuple(
-                    Node(str(n["name"]), str(n["op"]), _names(n["inputs"]), _frozen(n["attrs"]))
-                    for n in tree["nodes"]
-                ),
-                outputs=_names(tree["outputs"]),
-                parameters={str(k): _sizes(v) for k, v in tree["parameters"].items()},
-            )
-        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-            raise GraphError(f"this is not a graph: {type(error).__name__} {error}") from None
 
 
 def _check(graph: Graph) -> None:
@@ -417,39 +372,3 @@ def _bind(declared: Sequence[Input], given: Mapping[str, Sequence[int]]) -> dict
             )
             raise GraphError(f"input {entry.name!r} has shape {shape}; expected ({expected})")
     return {entry.name: tuple(int(size) for size in given[entry.name]) for entry in declared}
-
-
-def _product(shape: Sequence[int]) -> int:
-    result = 1
-    for size in shape:
-        result *= size
-    return result
-
-
-def _names(values: Iterable[Any]) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
-        raise ValueError("names must be a list of strings")
-    return tuple(values)
-
-
-def _sizes(values: Iterable[Any]) -> Shape:
-    if not isinstance(values, list) or not all(type(v) is int and 0 < v < 2**31 for v in values):
-        raise ValueError(f"a shape must be a list of positive integers, not {values!r}")
-    return tuple(values)
-
-
-def _dims(values: Iterable[Any]) -> tuple[Dim, ...]:
-    good = isinstance(values, list) and all(
-        isinstance(v, str) or (type(v) is int and 0 < v < 2**31) for v in values
-    )
-    if not good:
-        raise ValueError(f"a dimension must be a positive integer or a name, not {values!r}")
-    return tuple(values)
-
-
-def _frozen(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes as nodes hold them: lists become tuples."""
-    return {
-        str(name): tuple(value) if isinstance(value, list) else value
-        for name, value in attrs.items()
-    }

@@ -31,6 +31,7 @@ from tsm_ref import checkpoint
 from tsm_ref.checkpoint.hdf5 import native, stream_state
 from tsm_ref.errors import CheckpointError, VideoError
 from tsm_ref.graph import Graph
+from tsm_ref.graph_json import to_json
 from tsm_ref.models import random_weights
 from tsm_ref.models.builder import Builder
 from tsm_ref.profile import PROFILES, Profile, ShiftRule
@@ -89,7 +90,7 @@ def _native_texts() -> list[bytes]:
     """The texts of our own file, to be put into whole ones."""
     graph, _ = network()
     profile = PROFILES["mit"].with_changes(labels=("a", "b", "c", "d"))
-    return [as_json({"graph": json.loads(graph.to_json()), "profile": profile.as_dict()}).encode()]
+    return [as_json({"graph": json.loads(to_json(graph)), "profile": profile.as_dict()}).encode()]
 
 
 def _spoiled_native(data: bytes, rng: Rng) -> bytes:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tsm_ref.engine import Engine, make_engine
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph
+from tsm_ref.graph_json import to_json
 from tsm_ref.model.described import as_html, facts_of, measured_in
 from tsm_ref.model.features import FeatureNetworks
 from tsm_ref.model.file_form import FileForm
@@ -376,7 +377,7 @@ class Model:
 
     @cached_property
     def _digest(self) -> str:
-        found = hashlib.sha256(self.graph.to_json().encode())
+        found = hashlib.sha256(to_json(self.graph).encode())
         for name, value in sorted(self._get_weights().items()):
             numbers = np.ascontiguousarray(plain_numbers(value))
             kind = numbers.dtype.name if numbers.dtype.kind in "iu" else ""

@@ -25,6 +25,7 @@ from tsm_ref.checkpoint.disk import StrPath, sha256_of, write_whole
 from tsm_ref.checkpoint.hdf5.guard import GuardedFile, Stored, import_h5py, open_hdf5, read_tensor
 from tsm_ref.errors import CheckpointError, GraphError, UsageError
 from tsm_ref.graph import Graph
+from tsm_ref.graph_json import from_json, to_json
 from tsm_ref.op_attributes import REAL
 from tsm_ref.ops_table import DYNAMIC, SUMS
 from tsm_ref.profile import Profile
@@ -73,7 +74,7 @@ def save(
         raise UsageError(f"`storage` (={storage!r}) must be one of {tuple(STORAGES)}")
     check_names(graph.parameters, weights)
     texts = {
-        "graph": graph.to_json(),
+        "graph": to_json(graph),
         "profile": profile.to_json(),
         "extra": json.dumps(dict(extra or {})),
     }
@@ -254,7 +255,7 @@ def _text(file: GuardedFile, name: str) -> str:
 
 def _graph(text: str) -> Graph:
     try:
-        return Graph.from_json(text)
+        return from_json(text)
     except GraphError as error:
         raise CheckpointError(f"the graph in the file is refused: {error}") from None
 

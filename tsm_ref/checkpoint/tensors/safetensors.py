@@ -22,6 +22,7 @@ from tsm_ref.checkpoint.tensors.architectures import load_tensors
 from tsm_ref.checkpoint.tensors.files import Entry, TensorFile, read_typed, widened
 from tsm_ref.errors import CheckpointError, GraphError, MissingDependency
 from tsm_ref.graph import Graph
+from tsm_ref.graph_json import from_json, to_json
 from tsm_ref.op_attributes import REAL
 from tsm_ref.ops_table import Shape
 from tsm_ref.profile import Profile
@@ -125,7 +126,7 @@ def load_safetensors(
     if GRAPH not in file.notes:
         return load_tensors(file, path, profile, options)
     try:
-        graph = Graph.from_json(file.notes[GRAPH])
+        graph = from_json(file.notes[GRAPH])
     except GraphError as error:
         raise CheckpointError(f"the graph in the file is refused: {error}") from None
     stored = Profile.from_json(file.notes.get(PROFILE, ""))
@@ -168,7 +169,7 @@ def save_safetensors(
         name: _kept(name, weights[name], graph.parameter_types[name]).reshape(shape)
         for name, shape in graph.parameters.items()
     }
-    notes = {**(extra or {}), GRAPH: graph.to_json(), PROFILE: profile.to_json()}
+    notes = {**(extra or {}), GRAPH: to_json(graph), PROFILE: profile.to_json()}
     write_whole(path, _ordered(_library().numpy.save(arrays, notes)))
 
 
