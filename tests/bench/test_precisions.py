@@ -80,6 +80,34 @@ def test_memory_is_that_of_a_process_of_each_engine(rows):
             assert 10 < row["resident_mb"] <= row["peak_mb"]
 
 
+def test_another_runtime_that_has_no_quantised_network_says_so(monkeypatch):
+    prepared, asked, said = [], [], []
+
+    def worker(request, timeout):
+        (prepared if request["task"].startswith("prepare") else asked).append(request)
+        if request.get("engine") == "mnn" and request["task"] == "prepare":
+            return {"failed": "it has no converter"}
+        answer = {"wall": [1.0], "processor": [1.0], "agrees": True, "version": "v"}
+        return {**answer, "rms": 0.0, "error": 0.0, "agreement": 1.0}
+
+    monkeypatch.setattr(precisions, "run_worker", worker)
+    wanted = Settings(["smoke-resnet18"], ["numba", "litert", "mnn", "openvino"], rounds=1)
+    rows = rows_of(precisions.measure_precisions(wanted, PRECISIONS, said.append))
+    failed = {(r["engine"], r["precision"]): r["failed"] for r in rows if r["failed"]}
+    for precision in ("int8", "bfloat16"):
+        for peer in ("litert", "mnn"):
+            why = failed.pop((peer, precision))
+            assert "onnxruntime and openvino alone" in why
+            assert said.count(f"{peer} {precision} is left out: {why}") == 1
+            assert f"  {peer} {precision} has no times: {why}" in list(lines(rows))
+    assert failed == {("mnn", "float32"): "it has no converter"}, "others are timed all the same"
+    assert [r["engine"] for r in prepared if "engine" in r] == ["litert", "mnn", "openvino"]
+    ran = {(r["engine"], r["precision"], r["by_itself"]) for r in asked}
+    assert ("litert", "float32", False) in ran
+    assert ("openvino", "int8", True) in ran
+    assert not {("litert", "int8", False), ("mnn", "float32", False)} & ran
+
+
 def timed(engine, precision, *wall, processor=None):
     """A row whose rounds took so many seconds."""
     row = Timed("net", engine, precision)

@@ -69,9 +69,9 @@ def parser() -> Parser:
     )  # fmt: skip
     p.add_argument(
         "--precision", metavar="LIST",
-        help=f"some of {','.join(precisions.PRECISIONS)}: in these, beside ONNX Runtime and "
-        "OpenVINO on the same quantised network, with what it costs in accuracy and in memory, and "
-        "nothing else",
+        help=f"some of {','.join(precisions.PRECISIONS)}: in these, in int8 beside ONNX Runtime "
+        "and OpenVINO on the same quantised network, with what it costs in accuracy and in memory, "
+        "and nothing else",
     )  # fmt: skip
     p.add_argument("--smoke", action="store_true", help="tiny networks, no peers: does it run?")
     p.add_argument("--no-first-start", action="store_true", help="do not time compiling anew")
@@ -164,18 +164,23 @@ def document(wanted: Settings, layers: bool) -> dict[str, Any]:
     result = {
         "schema": report.SCHEMA_VERSION,
         "machine": report.machine(limits),
-        "settings": {
-            "models": list(wanted.models),
-            "engines": list(wanted.engines),
-            "rounds": wanted.rounds,
-            "threads": wanted.threads,
-            "cores": list(wanted.cores),
-        },
+        "settings": _told(wanted),
         **figures(pairs, wanted.threads, limits["fma_gflops"]),
     }
     if layers:
         result["layers"] = {m: roofline.layer_times(workload(m)) for m in wanted.models}
     return result
+
+
+def _told(wanted: Settings) -> dict[str, Any]:
+    """The settings as documents tell them."""
+    return {
+        "models": list(wanted.models),
+        "engines": list(wanted.engines),
+        "rounds": wanted.rounds,
+        "threads": wanted.threads,
+        "cores": list(wanted.cores),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -252,12 +257,13 @@ def _precisions(options: argparse.Namespace) -> int:
     chosen = _known(_names(options.precision), dict.fromkeys(precisions.PRECISIONS), "precision")
     if not chosen:
         raise UsageError(f"--precision: give some of {', '.join(precisions.PRECISIONS)}")
-    found = precisions.measure_precisions(settings(options), chosen, tell)
-    rows = precisions.rows_of(found)
+    wanted, machine = settings(options), report.machine(None)
+    rows = precisions.rows_of(precisions.measure_precisions(wanted, chosen, tell))
     if options.json:
-        text = report.to_json({"machine": report.machine(None), "precisions": rows})
+        text = report.to_json({"machine": machine, "settings": _told(wanted), "precisions": rows})
     else:
-        text = "\n".join(precisions.lines(rows))
+        how = f"threads {wanted.threads}, rounds {wanted.rounds}, {machine['processor']}"
+        text = "\n".join([how, *precisions.lines(rows)])
     if options.json in (None, "-"):
         say(text)
     else:

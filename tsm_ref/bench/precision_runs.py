@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsm_ref.bench import export
 from tsm_ref.bench.opening import inputs_of, opened
 from tsm_ref.bench.ours import open_ours, our_model
 from tsm_ref.bench.peers import Runner
@@ -34,7 +33,7 @@ _CHECK = (11, 12, 13, 14)
 def prepare(request: Mapping[str, Any]) -> None:
     """Write the clips, our float32 logits of them, and the network in each precision.
 
-    Raises `MissingDependency` for a runtime that is not installed, as `export.prepare`.
+    `export.prepare` then writes what a runtime opens in float32 beside the weights in ``float32``.
     """
     work, to = workload(request["model"]), Path(request["folder"])
     floats, whole = to / "float32", to / "int8"
@@ -44,8 +43,6 @@ def prepare(request: Mapping[str, Any]) -> None:
     clips = np.concatenate([work.clip(seed) for seed in _CHECK])
     np.save(to / "clips.npy", clips)
     np.save(to / "expected.npy", _answers(open_ours("numba", work, floats, 1), work, clips))
-    for peer in request["peers"]:
-        export.prepare(peer, work, floats)
     if "int8" in request["precisions"]:
         _quantised(work, floats, whole)
 

@@ -1,8 +1,9 @@
 """int8 beside float32 and bfloat16: ``python -m tsm_ref.bench --precision float32,int8``.
 
 Other runtimes are timed in the same precision and, where they choose one by themselves (OpenVINO),
-in that one too. Speed stands beside what it cost: the logits of the same clips against our float32,
-and the memory of a process of its own.
+in that one too. All are in float32; in int8 those are that run a quantised ONNX on whole numbers,
+and the rows of others say so instead of times. Speed stands beside what it cost: the logits of the
+same clips against our float32, and the memory of a process of its own.
 The weights are random, so that cost compares engines; what a trained network loses is told by
 `tsm_ref.quantize`. Ratios are medians of the ratios of rounds, by the clock on the wall and by the
 processor's time, which a busy machine disturbs less.
@@ -24,7 +25,13 @@ __all__ = ["FIELDS", "PRECISIONS", "QDQ_PEERS", "Timed", "lines", "measure_preci
 PRECISIONS = ("float32", "int8", "bfloat16")
 """What ``--precision`` may name."""
 QDQ_PEERS = ("onnxruntime", "openvino")
-"""The other runtimes that are timed: they run a quantised ONNX on whole numbers."""
+"""The other runtimes that are timed in int8: they run a quantised ONNX on whole numbers."""
+_LEFT_OUT = {
+    "int8": "the quantised network is an ONNX QDQ, which this bench gives to "
+    f"{' and '.join(QDQ_PEERS)} alone",
+    "bfloat16": f"this bench asks {' and '.join(QDQ_PEERS)} alone for it",
+}
+"""Why there are no times of other runtimes than these in a precision."""
 _CHOOSERS = {"openvino": ("float32", "int8")}
 """The runtimes that choose a precision by themselves, and of which files."""
 
@@ -83,17 +90,17 @@ def measure_precisions(
     settings: Settings, precisions: Sequence[str], tell: Callable[[str], None]
 ) -> list[Timed]:
     """Prepare every network, then run the rounds; `tell` is told what happens."""
-    engines = [e for e in settings.engines if e in OURS or e in QDQ_PEERS]
-    every = [row for m in settings.models for row in _wanted(m, engines, precisions)]
+    every = [row for m in settings.models for row in _wanted(m, settings.engines, precisions)]
+    for who, why in dict.fromkeys((_name(row), row.failed) for row in every if row.failed):
+        tell(f"{who} is left out: {why}")
     with tempfile.TemporaryDirectory(prefix="tsm_ref-bench-") as name:
         folders = {model: Path(name, str(i)) for i, model in enumerate(settings.models)}
         for model, folder in folders.items():
             tell(f"preparing {model}")
-            peers = [e for e in engines if e not in OURS]
-            task = {"task": "prepare precisions", "peers": peers, "precisions": list(precisions)}
-            failed = run_worker({**task, **_request(model, settings, folder)}, settings.timeout)
-            for row in (row for row in every if row.model == model):
-                row.failed = failed.get("failed")
+            rows = [row for row in every if row.model == model and row.failed is None]
+            _prepare(model, rows, settings, precisions, folder)
+            for who, why in dict.fromkeys((row.engine, row.failed) for row in rows if row.failed):
+                tell(f"{model}: {who} is left out: {why}")
         for number in range(settings.rounds):
             for row in (row for row in every if row.failed is None):
                 row.add(_ask(row, settings, folders[row.model]))
@@ -106,9 +113,26 @@ def measure_precisions(
 def _wanted(model: str, engines: Sequence[str], precisions: Sequence[str]) -> Iterator[Timed]:
     for precision in precisions:
         for engine in engines:
-            yield Timed(model, engine, precision)
+            known = precision == "float32" or engine in (*OURS, *QDQ_PEERS)
+            yield Timed(model, engine, precision, failed=None if known else _LEFT_OUT[precision])
             if precision in _CHOOSERS.get(engine, ()):
                 yield Timed(model, engine, precision, by_itself=True)
+
+
+def _prepare(
+    model: str, rows: Sequence[Timed], settings: Settings, precisions: Sequence[str], folder: Path
+) -> None:
+    """Write the files of a network; a runtime that cannot have its own loses its rows alone."""
+    request = _request(model, settings, folder)
+    task = {"task": "prepare precisions", "precisions": list(precisions)}
+    ours = run_worker({**request, **task}, settings.timeout).get("failed")
+    for row in rows:
+        row.failed = ours
+    for peer in dict.fromkeys(row.engine for row in rows if not row.ours and ours is None):
+        task = {"task": "prepare", "engine": peer, "folder": str(folder / "float32")}
+        failed = run_worker({**request, **task}, settings.timeout).get("failed")
+        for row in (row for row in rows if row.engine == peer):
+            row.failed = failed
 
 
 def _ask(
@@ -131,8 +155,12 @@ def _request(model: str, settings: Settings, folder: Path) -> dict[str, Any]:
     }
 
 
+def _name(row: Timed) -> str:
+    return f"{row.engine} {row.precision}{' by itself' if row.by_itself else ''}"
+
+
 def _brief(row: Timed) -> str:
-    said = f"{row.model} {row.engine} {row.precision}{' by itself' if row.by_itself else ''}"
+    said = f"{row.model} {_name(row)}"
     if row.failed is not None:
         return f"{said} is left out: {row.failed}"
     return f"{said} {1e3 * row.medians('wall')[-1]:.2f} ms"
