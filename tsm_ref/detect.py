@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_true", help="one JSON object with all frames")
     form.add_argument("--jsonl", action="store_true", help="one JSON object a line and frame")
     add("--save-video", metavar="OUT.mp4", help="the video again, with its boxes")
-    add("--stream", metavar="SOURCE", help="a video file, camera:N, or - for a pipe")
+    add("--stream", metavar="SOURCE", help="a video file, camera:N, an address, or -")
     add_partial(made)
     add_limits(made)
     add_version(made)

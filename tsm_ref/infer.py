@@ -137,7 +137,7 @@ def _add_streaming(made: argparse.ArgumentParser) -> None:
     add = made.add_argument_group(
         "frames as they come: a line for every frame or event"
     ).add_argument
-    add("--stream", metavar="SOURCE", help="a video file, camera:N, or - for a pipe")
+    add("--stream", metavar="SOURCE", help="a video file, camera:N, an address, or -")
     add("--early", action="store_true", help="what the model says after each part of a VIDEO")
     add("--raw", metavar="WxH[@FPS]", help="the pipe holds RGB frames without a container")
     add("--every", type=positive, metavar="K", help="take every K-th frame")

@@ -74,6 +74,12 @@ def test_an_address_is_followed_when_it_is_asked_for(make_clip: Make, server: st
     source.close()
 
 
+def test_only_addresses_that_are_followed_are_sources() -> None:
+    for address in ("rtmp://server/live", "udp://239.0.0.1:1234", "file:///clip.mp4"):
+        with pytest.raises(VideoError, match=r"those that begin with rtsp://, http://, https://"):
+            open_source(address)
+
+
 def test_a_server_that_has_no_video_is_one_sentence(tmp_path: Path, server: str) -> None:
     (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n")
     for name in ("missing.mp4", "list.m3u8"):

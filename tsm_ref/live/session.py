@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tsm_ref.errors import UsageError
+from tsm_ref.errors import UsageError, VideoError
 from tsm_ref.live.loop import Live
 from tsm_ref.live.show import as_jsonl, as_line
 from tsm_ref.live.smoothing import Smoother
 from tsm_ref.live.sources import Newest, Pace, Playing, open_source
 from tsm_ref.model import Model
 from tsm_ref.system.terminal import ReaderGone
-from tsm_ref.video import NETWORK, FrameSource
+from tsm_ref.video import FrameSource, is_address
 
 __all__ = ["Session", "follow"]
 
@@ -76,16 +76,16 @@ class Session:
     @property
     def comes_by_itself(self) -> bool:
         """True for a camera or a server, which does not wait."""
-        return self.source.startswith(("camera:", *NETWORK))
+        return self.source.startswith("camera:") or is_address(self.source)
 
 
 def follow(model: Model, session: Session, say: Say, tell: Say) -> None:
     """Say a line for every update (JSON), or for every event, until the source ends.
 
     With a state file the run goes on from it if it is there, and writes it at the beginning, every
-    `save_every` updates, at the end, and when it is interrupted or terminated: at once where it
-    waits for a frame, after the update where it is at one. Raises what `Live`, the source and the
-    file raise.
+    `save_every` updates, at the end or where the source fails, and when it is interrupted or
+    terminated: at once where it waits for a frame, after the update where it is at one. Raises what
+    `Live`, the source and the file raise.
     """
     live = session.live(model)
     if session.state is not None:
@@ -169,7 +169,7 @@ def _saved(live: Live, path: str | None) -> Iterator[list[int]]:
     try:
         yield stop
         live.save(path)
-    except _Stopped:
+    except (_Stopped, VideoError):  # a source that fails does so while a frame is waited for
         live.save(path)
         raise
     finally:

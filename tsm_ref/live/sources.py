@@ -22,6 +22,7 @@ from tsm_ref.video import (
     NetworkSource,
     Pipe,
     frames,
+    is_address,
     open_clip,
 )
 
@@ -60,8 +61,10 @@ def open_source(
         return Camera(int(number))
     if _is_fifo(name):
         return Pipe(open(name, "rb", buffering=0), allow_partial=allow_partial)
-    if name.startswith(NETWORK):
+    if is_address(name):
         return NetworkSource(name, allow_partial=allow_partial)
+    if "://" in name:
+        raise VideoError(f"of addresses, those that begin with {', '.join(NETWORK)} are followed")
     return open_clip(name, allow_partial=allow_partial, threads=threads).open()
 
 

@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
         "stream")  # fmt: skip
     add("--csv", metavar="FILE", help="the wave: a row for each value")
     add("--plot", metavar="OUT.svg|png", help="the wave and its rates over time")
-    add("--stream", metavar="SOURCE", help="a video file, camera:N, or - for a pipe")
+    add("--stream", metavar="SOURCE", help="a video file, camera:N, an address, or -")
     add("--allow-partial", action="store_true", help="use what decodes of a damaged video")
     add_facts(made)
     add_limits(made)

@@ -28,8 +28,13 @@ __all__ = [
 COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 """The only sequences that a coloured line may have: those that rich writes."""
 
-_CREDENTIALS = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://)[^/\s]*@")
-"""What stands between the scheme and the host of an address."""
+_ADDRESS = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/\s]*@)?(\S*)")
+"""An address: its scheme, who asks, and the rest."""
+_SECRET = re.compile(
+    r"((?:pass|password|passwd|psw|pwd|token|secret|signature|sig|key|auth)=)[^&;/?\s]*",
+    re.IGNORECASE,
+)
+"""A password or key that an address names behind its host, as those of cameras and signed links."""
 
 
 _asked = argparse.Namespace()
@@ -106,14 +111,27 @@ def tell(text: str) -> None:
     """Write a message of one line to stderr; a message that nobody takes is no error.
 
     Where the command line asked for quiet (`heed`), what begins with "warning:" is not written.
-    Whose name and password stand in an address is not said: messages end up in logs.
+    Names, passwords and keys that stand in an address are not said: messages end up in logs.
     """
     if is_quiet() and text.startswith("warning:"):
         return
     with suppress(OSError):
         if sys.stderr is not None:
-            message = _CREDENTIALS.sub(r"\1***@", " ".join(text.split()))
-            print(printable(message), file=sys.stderr, flush=True)
+            print(printable(_without_secrets(" ".join(text.split()))), file=sys.stderr, flush=True)
+
+
+def _without_secrets(text: str) -> str:
+    """The text without the names, passwords and keys in its addresses.
+
+    >>> _without_secrets("rtsp://me:pw@camera/user=me&password=pw&channel=1 is gone")
+    'rtsp://***@camera/user=me&password=***&channel=1 is gone'
+    """
+
+    def hidden(found: re.Match[str]) -> str:
+        named = "***@" if found.end(1) < found.start(2) else ""
+        return found[1] + named + _SECRET.sub(r"\1***", found[2])
+
+    return _ADDRESS.sub(hidden, text)
 
 
 def _coloured(line: str) -> str:

@@ -29,7 +29,7 @@ used.
 """
 
 from tsm_ref.video.ahead import Ahead
-from tsm_ref.video.camera import NETWORK, Camera, NetworkSource
+from tsm_ref.video.camera import NETWORK, Camera, NetworkSource, is_address
 from tsm_ref.video.clips import Clip, FileClip
 from tsm_ref.video.clock import Clock, Timeline
 from tsm_ref.video.decode import VideoFile, frames
@@ -69,6 +69,7 @@ __all__ = [
     "Windows",
     "frame_times",
     "frames",
+    "is_address",
     "is_frames",
     "normalize",
     "open_clip",

@@ -9,10 +9,10 @@ from tsm_ref.errors import VideoError
 from tsm_ref.video.containers import DEMUXERS
 from tsm_ref.video.decode import VideoFile
 
-__all__ = ["NETWORK", "Camera", "NetworkSource"]
+__all__ = ["NETWORK", "Camera", "NetworkSource", "is_address"]
 
 NETWORK = ("rtsp://", "http://", "https://")
-"""How the name of a source in the network begins."""
+"""How the name of a source in the network begins, in small letters or large ones."""
 
 _DEVICES = {"linux": "video4linux2,v4l2", "darwin": "avfoundation", "win32": "dshow"}
 """FFmpeg's devices that read cameras."""
@@ -20,6 +20,17 @@ _SOON = 100
 """Frames of a server after which its timestamps are missed."""
 _PATIENCE = (10.0, 10.0)
 """Seconds in which a server has to answer, and in which each frame has to come."""
+_SHORT = 1.0
+"""Seconds by which a server may end before what it promised: key pictures are waited for."""
+
+
+def is_address(name: str) -> bool:
+    """Whether a source is one in the network, by how its name begins.
+
+    >>> is_address("RTSP://camera/1"), is_address("clip.mp4")
+    (True, False)
+    """
+    return name.lower().startswith(NETWORK)
 
 
 class Camera(VideoFile):
@@ -67,39 +78,58 @@ class Camera(VideoFile):
 class NetworkSource(VideoFile):
     """A `FrameSource` over RTSP, HTTP or HTTPS: only for who asks for it by its address.
 
-    A server that does not answer within 10 seconds, or lets a frame wait so long, ends the source
-    with a `VideoError`; nothing is connected again. Of RTSP nobody can tell whether a server that
-    hangs up has come to the end: that is a warning. No other protocol and no playlist is followed.
+    Where the connection is lost, the source ends with a `VideoError` after the frames that came,
+    and with ``allow_partial`` with a warning; nothing is connected again. It is lost where the
+    server does not answer, or lets a frame wait, for 10 seconds; where HTTP breaks off; and where
+    an RTSP server hangs up before the end that it promised. A live one promises none: whether it
+    has ended or is lost nobody can tell, so that is an error, too. Damaged pictures are left out
+    with a warning, as a stream can begin, and break off, within one. No other protocol and no
+    playlist is followed.
     """
 
-    def __init__(self, address: str, *, allow_partial: bool = True) -> None:
-        self._without_times = 0
-        super().__init__(address, allow_partial=allow_partial)
+    def __init__(self, address: str, *, allow_partial: bool = False) -> None:
+        self._without_times, self._lenient = 0, allow_partial
+        self._rtsp = address.lower().startswith("rtsp:")
+        super().__init__(address, allow_partial=True)
 
     def _checked(self, path: str | os.PathLike[str], regular: bool) -> str:
-        return os.fspath(path)
+        scheme, rest = os.fspath(path).split(":", 1)
+        return f"{scheme.lower()}:{rest}"
 
     def _open(self) -> Any:
-        rtsp = self._name.startswith("rtsp://")
         options = {
-            "format_whitelist": "rtsp,rtp,sdp" if rtsp else DEMUXERS,
-            "protocol_whitelist": "rtp,udp,tcp" if rtsp else "http,https,tls,tcp",
+            "format_whitelist": "rtsp,rtp,sdp" if self._rtsp else DEMUXERS,
+            "protocol_whitelist": "rtp,udp,tcp" if self._rtsp else "http,https,tls,tcp",
         }
-        options |= {"rtsp_transport": "tcp"} if rtsp else {}
+        options |= {"rtsp_transport": "tcp"} if self._rtsp else {}
         try:
             return self._av.open(self._name, container_options=options, timeout=_PATIENCE)
         except self._av.FFmpegError as error:
             reason = (error.strerror or str(error)).lower()
             raise VideoError(f"the server gives no video that can be read ({reason})") from None
 
-    def _broken(self, reason: str) -> None:
-        raise VideoError(f"the connection broke or stood still ({reason}): start it again")
-
     def packets(self) -> Iterator[Any]:
         """The stream's compressed packets, as they come."""
         yield from super().packets()
-        if self.format_name == "rtsp":
-            self.warn("the server has hung up: the video ends here, or the connection is lost")
+        if self._rtsp and self.look is not None:
+            self._hung_up()
+
+    def _hung_up(self) -> None:
+        """FFmpeg does not tell an RTSP server that says goodbye from one that is lost."""
+        promised = (self._container.duration or 0) / self._av.time_base
+        end = self.clock.timeline().end
+        if not promised:
+            self._lost("the server has hung up, and a live stream has no end of its own")
+        elif end < promised - _SHORT:
+            self._lost(f"the connection was lost after {end:.1f} of {promised:.1f} s")
+
+    def _broken(self, reason: str) -> None:
+        self._lost(f"the connection broke or stood still ({reason})")
+
+    def _lost(self, what: str) -> None:
+        if not self._lenient:
+            raise VideoError(f"{what}: start it again")
+        self.warn(f"{what}: this is taken for the end")
 
     def _unstamped(self) -> None:
         """The first frames of RTSP may come before the time that they belong to is known."""

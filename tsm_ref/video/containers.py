@@ -45,11 +45,11 @@ def check_path(path: str | os.PathLike[str], *, regular: bool = True) -> str:
     >>> check_path("https://example.org/clip.mp4")
     Traceback (most recent call last):
         ...
-    tsm_ref.errors.VideoError: a URL is not fetched: download it and give the local file
+    tsm_ref.errors.VideoError: a URL is not fetched: download it, or follow it with --stream
     """
     name = os.fspath(path)
     if _URL.match(name):
-        raise VideoError("a URL is not fetched: download it and give the local file")
+        raise VideoError("a URL is not fetched: download it, or follow it with --stream")
     try:
         status = os.stat(name)
     except FileNotFoundError:
