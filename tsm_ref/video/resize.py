@@ -24,6 +24,8 @@ _PIL_BITS = 32 - 8 - 2  # eight bits of pixel and two of headroom leave these fo
 _OPENCV_BITS = 11
 _MOST_TAPS = 2048
 """So many products of a byte and of 11 bits, and more, add up to less than 2**31."""
+_FEWEST_ROWS = 8
+"""So many rows of a picture in planes are made small at once."""
 _GROUP = 8
 """Neighbouring output pixels that share their input pixels in one matrix product."""
 
@@ -108,7 +110,8 @@ def resize_opencv(
 
 def fits_planes(height: int, width: int, new_height: int, new_width: int) -> bool:
     """Whether `resize_planes` makes pictures of one size to pictures of another."""
-    return height != new_height and width != new_width and 2 * width <= _MOST_TAPS * new_width
+    changed = height != new_height and width != new_width
+    return changed and height >= _FEWEST_ROWS and 2 * width <= _MOST_TAPS * new_width
 
 
 def resize_planes(planes: Planes, height: int, width: int, *, box: Box) -> Pixels:
@@ -116,29 +119,29 @@ def resize_planes(planes: Planes, height: int, width: int, *, box: Box) -> Pixel
 
     Shapes: result uint8 of the size of the `box`, in RGB.
     """
-    from tsm_ref.kernels.planes import across_planes
+    from tsm_ref.kernels.planes import ROWS, across_planes
 
     rows, columns = planes.shape[:2]
     top, left, kept_rows, kept_columns = _inside(box, height, width)
     first, weights = _pil_taps(rows, height)
     first, weights = first[top : top + kept_rows], weights[top : top + kept_rows]
     low, high = int(first[0]), min(int(first[-1]) + weights.shape[1], rows)
-    low, high = low - low % 2, high + high % 2  # rows come in pairs
+    low, high = min(low - low % 2, rows - ROWS), high + high % 2  # rows come in pairs
+    high = max(high, low + ROWS)
     kept = slice(left, left + kept_columns)
-    begins = _pil_taps(columns, width)[0][kept]
-    bits, parts, bounds = _split_taps(columns, width)
-    shares = bits, parts[kept], bounds[kept]
+    begins, bits, parts, bounds = _split_taps(columns, width)
+    shares = begins[kept], bits, parts[kept], bounds[kept]
     lines = np.empty((high - low, kept_columns + 1, 3), np.uint8)
     arrays, tone = (planes.luma, planes.blue, planes.red), planes.tone
-    across_planes(arrays, columns, planes.halved, low, tone, begins, shares, _PIL_BITS, lines)
+    across_planes(arrays, columns, planes.halved, low, tone, shares, _PIL_BITS, lines)
     return _pass(lines, first - low, weights, 0, True)[:, :-1]
 
 
 @lru_cache(maxsize=64)
-def _split_taps(size: int, target: int) -> tuple[int, NDArray[np.int16], NDArray[np.int32]]:
+def _split_taps(size: int, target: int) -> tuple[Indices, int, NDArray[np.int16], Coefficients]:
     from tsm_ref.kernels.planes import split
 
-    return split(_pil_taps(size, target)[1])
+    return split(*_pil_taps(size, target))
 
 
 RESIZERS: dict[str, Callable[..., Pixels]] = {"pil": resize_pil, "opencv": resize_opencv}
