@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.graph import Graph, Node
-from tsm_ref.reference.bounds import Bounded, unit_roundoff
+from tsm_ref.reference.bounded import Bounded
+from tsm_ref.reference.rounding import unit_roundoff
 
 U32 = unit_roundoff(np.float32)
 U64 = unit_roundoff(np.float64)

@@ -63,7 +63,7 @@ INSIDE = {
     "system": ("amx arm atomic isolated memory patience private terminal",),
     "reference": (
         "_arrays",
-        "_windows folds rounding",
+        "_windows bounded folds rounding",
         "detection ops pool quantised",
         "dynamic litert shift",
         "spatial",

@@ -9,7 +9,7 @@ from conformance.questions.data import coded
 from conformance.questions.judges import Bits, Judge, VacuousCase, Values, Within
 from conformance.questions.oracle import Oracle
 from tsm_ref.reference import bounds, temporal_shift
-from tsm_ref.reference.bounds import Bounded
+from tsm_ref.reference.bounded import Bounded
 
 
 def usual_clip(s: Setting, N: int, T: int, H: int, W: int, folds: int = 2) -> Array:

@@ -10,6 +10,7 @@ from conformance.questions.case import Call, Problem, Question, Register, Settin
 from conformance.questions.data import normal, small_integers
 from conformance.questions.judges import Within
 from tsm_ref.reference import bounds
+from tsm_ref.reference.bounded import Bounded
 
 BATCH_NORM = "y = (x - mean) / sqrt(variance + eps) * scale + shift, per channel"
 
@@ -170,7 +171,7 @@ def non_local(s: Setting) -> Problem:
 
 def bounded_non_local(s: Setting, x: dict[str, Array], mode: str) -> Problem:
     """`layer` for an operation all of whose inputs are data."""
-    data = [bounds.Bounded.exact(v) for v in x.values()]
+    data = [Bounded.exact(v) for v in x.values()]
     chosen: Any = mode
     judge = Within(bounds.non_local(data[0], data[1], data[2], chosen, u=s.u))
     judge.guard(s.u)

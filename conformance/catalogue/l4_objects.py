@@ -7,7 +7,9 @@ from conformance.questions.case import Call, Problem, Question, Register, Settin
 from conformance.questions.data import normal
 from conformance.questions.judges import Bits, Within
 from tsm_ref import reference
-from tsm_ref.reference.bounds import FUNCTION, SIGMAS, Bounded, accumulation_bound
+from tsm_ref.reference.bounded import SIGMAS, Bounded
+from tsm_ref.reference.bounds import FUNCTION
+from tsm_ref.reference.rounding import accumulation_bound
 
 STRIDE = 16
 

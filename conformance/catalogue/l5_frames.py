@@ -10,7 +10,7 @@ from conformance.questions.arrays import Array
 from conformance.questions.case import Call, Problem, Question, Setting, case
 from conformance.questions.conventions import plain
 from conformance.questions.judges import Bits, Judge, Within
-from tsm_ref.reference.bounds import Bounded
+from tsm_ref.reference.bounded import Bounded
 
 LENGTHS = (1, 4, 9, 10, 37, 40, 64, 100, 300)
 POLICIES = {

@@ -15,7 +15,7 @@ from conformance.questions.conventions import plain
 from conformance.questions.data import draw_weights, resnet_shapes
 from conformance.questions.judges import Finding, Key, VacuousCase
 from conformance.questions.oracle import Oracle
-from tsm_ref.reference.bounds import Bounded
+from tsm_ref.reference.bounded import Bounded
 
 CLASSES = 5
 RULE = "decode, sample, preprocess, run, softmax, average as the profile says"

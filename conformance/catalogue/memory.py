@@ -32,7 +32,7 @@ from conformance.questions.data import coded
 from conformance.questions.judges import Bits, Values, Within
 from conformance.questions.streams import steps
 from tsm_ref.reference import temporal_shift_adjoint
-from tsm_ref.reference.bounds import Bounded
+from tsm_ref.reference.bounded import Bounded
 
 NETWORKS = ("network", "frame_logits")
 KINDS = ("strided", "fortran", "big-endian", "read-only")

@@ -25,7 +25,7 @@ from conformance.questions.judges import Bits, Judge, Within
 from conformance.questions.oracle import Oracle
 from conformance.questions.streams import Event, outcome, steps
 from tsm_ref.reference import temporal_shift
-from tsm_ref.reference.bounds import Bounded
+from tsm_ref.reference.bounded import Bounded
 
 ONLINE = "out[t] = x[t - 1] in the first C // fold_div channels, from zeros; the rest is x[t]"
 EQUAL = "stream(x)[t] = frame_logits(x)[t] of the causal network on the whole clip"

@@ -20,7 +20,7 @@ from conformance.questions.conventions import Conventions
 from conformance.questions.judges import Judge, VacuousCase
 from conformance.questions.levels import LEVELS
 from tsm_ref.errors import UsageError
-from tsm_ref.reference.bounds import unit_roundoff
+from tsm_ref.reference.rounding import unit_roundoff
 
 REQUIREMENTS = ("MUST", "SHOULD", "MAY")
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from conformance.questions.arrays import Array
-from tsm_ref.reference.bounds import Bounded
+from tsm_ref.reference.bounded import Bounded
 
 REFUSALS = ("invalid", "unsupported", "not_streamable")
 

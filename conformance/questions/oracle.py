@@ -7,14 +7,14 @@ import numpy as np
 from conformance.questions.conventions import Conventions
 from conformance.questions.families import Families
 from tsm_ref.reference import bounds
-from tsm_ref.reference.bounds import Bounded
+from tsm_ref.reference.bounded import Bounded, moved
 
 
 class Oracle(Families):
     """The structure over float64 with propagated bounds for a testee of unit roundoff `u`.
 
     >>> from conformance.questions.conventions import PRESETS
-    >>> x = bounds.Bounded.exact(np.ones((1, 8, 2, 1, 1)))
+    >>> x = Bounded.exact(np.ones((1, 8, 2, 1, 1)))
     >>> Oracle(PRESETS["mit"], 2.0**-24).temporal_shift(x, 8).value[0, :2, :, 0, 0]
     array([[1., 0.],
            [0., 1.]])
@@ -27,7 +27,7 @@ class Oracle(Families):
         self.conv = partial(bounds.conv, u=u, rounded_weights=True)
         self.shift_by = bounds.temporal_shift
         self.spatial_shift_by = bounds.spatial_shift
-        self.moved = bounds.moved
+        self.moved = moved
 
     def constant(self, like: Bounded, number: float) -> Bounded:
         """A number, as float32 holds it, for every value of another array."""

@@ -19,7 +19,7 @@ from tsm_ref.engine.exact import FORMULAS
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph, Node
 from tsm_ref.reference import bounds, quantised, rounding
-from tsm_ref.reference.bounds import Bounded
+from tsm_ref.reference.bounded import Bounded, moved
 
 Array = NDArray[Any]
 Rule = Callable[..., Any]
@@ -62,7 +62,7 @@ def run_with_bound(
         raise UsageError("quantised values have no bound: they must be those of the oracle")
     functions = SimpleNamespace(
         **{name: partial(getattr(bounds, name), u=u) for name in _NAMES},
-        moved=bounds.moved,
+        moved=moved,
         clip=_clip_bounded,
     )
     functions.conv = partial(bounds.conv, u=u, rounded_weights=True)

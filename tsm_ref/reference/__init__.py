@@ -15,8 +15,9 @@ section 5, object detection     `anchors`, `decode_boxes`, `nms`, `ps_roi_pool`,
 Files: ``shift`` first, then ``folds`` and ``blocks``, ``spatial`` for its extension to height and
 width; ``ops`` and ``pool`` are the layers around them, ``quantised`` the same layers of whole
 numbers, ``litert`` how LiteRT rounds some of them and ``dynamic`` those that choose their steps at
-run time, ``detection`` what makes boxes of maps; ``rounding`` and ``bounds`` are what any tolerance
-is derived from. How other implementations differ from the paper: ``docs/conventions.md``.
+run time, ``detection`` what makes boxes of maps; ``rounding``, ``bounded`` and ``bounds`` are what
+any tolerance is derived from. How other implementations differ from the paper:
+``docs/conventions.md``.
 
 Arrays are (N, C, T, H, W). A shift is one integer per channel (`temporal_shift`, `folds_*`). Every
 function returns the dtype it was given; `bounds` says how far another implementation may be away.

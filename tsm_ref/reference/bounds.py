@@ -20,7 +20,6 @@ take, with `Bounded` in place of data, and fail as these do.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -30,64 +29,11 @@ from numpy.typing import ArrayLike
 from tsm_ref.reference import ops, pool, rounding, shift, spatial
 from tsm_ref.reference._arrays import Array
 from tsm_ref.reference._windows import Padding, Size
-from tsm_ref.reference.rounding import accumulation_bound as accumulation_bound
-from tsm_ref.reference.rounding import unit_roundoff as unit_roundoff
+from tsm_ref.reference.bounded import SIGMAS, Bounded, moved
+from tsm_ref.reference.rounding import accumulation_bound, unit_roundoff
 
-SIGMAS = 6.0
 # exp and tanh of a good library are wrong by about one unit in the last place, which is 2 u.
 FUNCTION = 2.0
-
-
-@dataclass(frozen=True)
-class Bounded:
-    """A float64 value and the variance of the error that a correct implementation may have in it.
-
-    >>> Bounded(np.array([1.0]), np.array([4.0])).tolerance()
-    array([12.])
-    """
-
-    value: Array
-    variance: Array
-
-    def __post_init__(self) -> None:
-        if self.value.shape != self.variance.shape:
-            raise ValueError(
-                f"`variance` has shape {self.variance.shape}, `value` {self.value.shape}"
-            )
-
-    @classmethod
-    def exact(cls, x: ArrayLike) -> "Bounded":
-        """A value that the testee is given as it is: an input, or a stored constant."""
-        value = np.asarray(x, np.float64)
-        return cls(value, np.zeros_like(value))
-
-    @classmethod
-    def rounded(cls, x: ArrayLike, u: float) -> "Bounded":
-        """A value that the testee rounds once before it uses it, as an input cast to float16."""
-        return cls.exact(x)._plus(u * np.abs(np.asarray(x, np.float64)))
-
-    def tolerance(self) -> Array:
-        """The largest error that is still accepted, per element: six standard deviations."""
-        return np.asarray(SIGMAS * np.sqrt(self.variance))
-
-    def used(self, actual: ArrayLike) -> float:
-        """The largest share of the tolerance that `actual` uses up: at most 1 is a pass.
-
-        Where the tolerance is 0 an equal value uses 0, and any other infinity; so does a NaN.
-
-        >>> Bounded(np.array([1.0, 2.0]), np.array([4.0, 0.0])).used([7.0, 2.0])
-        0.5
-        """
-        got = np.asarray(actual, np.float64)
-        if got.shape != self.value.shape:
-            raise ValueError(f"`actual` has shape {got.shape}; {self.value.shape} is needed")
-        differs, limit = got != self.value, self.tolerance()
-        error = np.abs(np.subtract(got, self.value, out=np.zeros_like(got), where=differs))
-        share = np.divide(error, limit, out=np.where(error == 0, 0.0, np.inf), where=limit > 0)
-        return float(np.where(np.isnan(share), np.inf, share).max(initial=0.0))
-
-    def _plus(self, deviation: Array) -> "Bounded":
-        return Bounded(self.value, self.variance + deviation**2)
 
 
 def conv(
@@ -120,7 +66,7 @@ def conv(
     size = ops.conv(np.abs(x.value), np.abs(w), None if b is None else np.abs(b), *where)
     carried = x.variance + (u * x.value) ** 2 if rounded_weights else x.variance
     local = accumulation_bound(prod(w.shape[1:]), u, size, y)
-    return Bounded(y, ops.conv(carried, w**2, None, *where))._plus(local / SIGMAS)
+    return Bounded(y, ops.conv(carried, w**2, None, *where)).plus(local / SIGMAS)
 
 
 def linear(
@@ -167,7 +113,7 @@ def batch_norm(
     m, v, g, s = (np.asarray(p, np.float64).reshape(-1, *[1] * (y.ndim - 2)) for p in given)
     a = np.abs(g) / np.sqrt(v + eps)
     local = 5 * u * (a * (np.abs(x.value) + np.abs(m)) + np.abs(s)) + u * np.abs(y)
-    return Bounded(y, a**2 * x.variance)._plus(local / SIGMAS)
+    return Bounded(y, a**2 * x.variance).plus(local / SIGMAS)
 
 
 def bfloat16(x: Bounded, *, u: float = 0.0) -> Bounded:
@@ -181,7 +127,7 @@ def bfloat16(x: Bounded, *, u: float = 0.0) -> Bounded:
     """
     y = rounding.bfloat16(x.value)
     step = np.where(x.variance > 0, 2 * unit_roundoff("bfloat16") * np.abs(y), 0.0)
-    return Bounded(y, x.variance)._plus(step / SIGMAS)
+    return Bounded(y, x.variance).plus(step / SIGMAS)
 
 
 def relu(x: Bounded, *, u: float = 0.0) -> Bounded:
@@ -209,7 +155,7 @@ def hard_sigmoid(x: Bounded, alpha: float = 1 / 6, beta: float = 0.5, *, u: floa
     """Hard sigmoid: the slope is alpha; 3 roundings of numbers up to max(1, 2 |beta|)."""
     y = ops.hard_sigmoid(x.value, alpha, beta)
     size = np.minimum(np.abs(alpha * x.value) + abs(beta), max(1.0, 2 * abs(beta)))
-    return Bounded(y, alpha**2 * x.variance)._plus(3 * u * size)
+    return Bounded(y, alpha**2 * x.variance).plus(3 * u * size)
 
 
 def hard_swish(x: Bounded, *, u: float) -> Bounded:
@@ -219,7 +165,7 @@ def hard_swish(x: Bounded, *, u: float) -> Bounded:
     largest = np.where(x.value > -3 - x.tolerance(), 1.5, 0.0)
     carried = Bounded(y, largest**2 * x.variance)
     rounding = np.where(x.value > -3 - x.tolerance(), np.sqrt(inner.variance) * x.value, 0.0)
-    return carried._plus(rounding)._plus(u * y)
+    return carried.plus(rounding).plus(u * y)
 
 
 def tanh(x: Bounded, *, u: float) -> Bounded:
@@ -295,7 +241,7 @@ def add(a: Bounded, b: Bounded, *, u: float) -> Bounded:
     array([0.18])
     """
     y = a.value + b.value
-    return Bounded(y, a.variance + b.variance)._plus(u * y)
+    return Bounded(y, a.variance + b.variance).plus(u * y)
 
 
 def concatenate(x: Bounded, y: Bounded, *, u: float) -> Bounded:
@@ -307,7 +253,7 @@ def concatenate(x: Bounded, y: Bounded, *, u: float) -> Bounded:
 def multiply(a: Bounded, b: Bounded, *, u: float) -> Bounded:
     """Multiplication: a^2 var b + b^2 var a, and one rounding."""
     y = a.value * b.value
-    return Bounded(y, a.value**2 * b.variance + b.value**2 * a.variance)._plus(u * y)
+    return Bounded(y, a.value**2 * b.variance + b.value**2 * a.variance).plus(u * y)
 
 
 def softmax(x: Bounded, axis: int = 1, *, u: float) -> Bounded:
@@ -324,7 +270,7 @@ def softmax(x: Bounded, axis: int = 1, *, u: float) -> Bounded:
     below = np.abs(x.value - x.value.max(axis, keepdims=True))
     n = x.value.shape[axis]
     terms = below + (y * below).sum(axis, keepdims=True) + 2 * FUNCTION + min(n + 2, 6 * n**0.5)
-    return carried._plus(u * y * terms / SIGMAS)._plus(u * y)
+    return carried.plus(u * y * terms / SIGMAS).plus(u * y)
 
 
 def log_softmax(x: Bounded, axis: int = 1, *, u: float) -> Bounded:
@@ -341,7 +287,7 @@ def log_softmax(x: Bounded, axis: int = 1, *, u: float) -> Bounded:
     n = x.value.shape[axis]
     log_sum = np.abs(y + below)
     terms = below + (p * below).sum(axis, keepdims=True) + FUNCTION + min(n + 2, 6 * n**0.5)
-    return carried._plus(u * (terms + FUNCTION * log_sum) / SIGMAS)._plus(u * y)
+    return carried.plus(u * (terms + FUNCTION * log_sum) / SIGMAS).plus(u * y)
 
 
 def attention_mask(m: Bounded, *, u: float) -> Bounded:
@@ -353,7 +299,7 @@ def attention_mask(m: Bounded, *, u: float) -> Bounded:
     y = ops.attention_mask(m.value)
     relative = np.sqrt(mean.variance) / mean.value
     deviation = 0.5 * np.sqrt(m.variance) / mean.value + y * relative
-    return Bounded(y, deviation**2)._plus(2 * u * y)
+    return Bounded(y, deviation**2).plus(2 * u * y)
 
 
 def non_local(
@@ -393,15 +339,6 @@ def spatial_shift(
     return moved(x, lambda v: spatial.spatial_shift(v, dh, dw, fill))
 
 
-def moved(x: Bounded, move: Callable[[Array], Array]) -> Bounded:
-    """Any other movement of data (reshape, transpose, slice, pad with zeros), done to both parts.
-
-    >>> moved(Bounded(np.array([1.0, 2.0]), np.array([3.0, 4.0])), lambda v: v[::-1]).variance
-    array([4., 3.])
-    """
-    return Bounded(move(x.value), move(x.variance))
-
-
 def conv_bound(x: ArrayLike, weight: ArrayLike, *args: Any, u: float, **kwargs: Any) -> Array:
     """The tolerance of one convolution of an exact x; arguments as `ops.conv`."""
     return conv(Bounded.exact(x), weight, *args, u=u, **kwargs).tolerance()
@@ -430,17 +367,17 @@ def global_avg_pool_bound(x: ArrayLike, *args: Any, u: float, **kwargs: Any) -> 
 
 
 def _activation(x: Bounded, y: Array, slope: Array, rounding: float) -> Bounded:
-    return Bounded(y, slope**2 * x.variance)._plus(rounding * y)
+    return Bounded(y, slope**2 * x.variance).plus(rounding * y)
 
 
 def _mean(x: Bounded, mean: Callable[[Array], Array], n: int, u: float) -> Bounded:
     y = mean(x.value)
     local = accumulation_bound(n, u, mean(np.abs(x.value)), y)
-    return Bounded(y, mean(x.variance))._plus(local / SIGMAS)
+    return Bounded(y, mean(x.variance)).plus(local / SIGMAS)
 
 
 def _matmul(a: Bounded, b: Bounded, u: float) -> Bounded:
     y = a.value @ b.value
     variance = a.variance @ b.value**2 + a.value**2 @ b.variance
     local = accumulation_bound(a.value.shape[-1], u, np.abs(a.value) @ np.abs(b.value), y)
-    return Bounded(y, variance)._plus(local / SIGMAS)
+    return Bounded(y, variance).plus(local / SIGMAS)

@@ -15,7 +15,7 @@ from conformance.questions.judges import Bits, Refuses, VacuousCase, Values, Wit
 from conformance.testees.base import NoReply, Outputs, Refused, Skipped, Unsupported
 from conformance.testees.in_process import InProcess
 from conformance.testees.reference import Reference
-from tsm_ref.reference.bounds import Bounded
+from tsm_ref.reference.bounded import Bounded
 
 
 def nan(payload):

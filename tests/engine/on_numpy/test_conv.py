@@ -15,7 +15,7 @@ from tsm_ref.engine.on_numpy import conv as room
 from tsm_ref.engine.on_numpy.conv import conv_step
 from tsm_ref.graph import Node
 from tsm_ref.reference import bounds
-from tsm_ref.reference.bounds import Bounded
+from tsm_ref.reference.bounded import Bounded
 
 CLAMPS = {"LeakyRelu": "leaky_relu", "HardSwish": "hard_swish", "HardSigmoid": "hard_sigmoid"}
 

@@ -13,7 +13,7 @@ from tsm_ref.engine.on_numpy.ops import STEPS
 from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.ops_table import OPS
 from tsm_ref.reference import bounds
-from tsm_ref.reference.bounds import Bounded
+from tsm_ref.reference.bounded import Bounded
 
 SHAPE = (2, 6, 4, 7, 5)
 
