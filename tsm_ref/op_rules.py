@@ -5,6 +5,7 @@ do not fit together. A cost is in multiply-accumulates.
 """
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 Shape = tuple[int, ...]
@@ -123,14 +124,7 @@ def conv_attr(attrs: Attrs, name: str) -> Any:
 
 def conv_macs(inputs: Shapes, output: Shape, attrs: Attrs) -> int:
     """One for each output and each weight that it reads."""
-    return _count(output) * _count(inputs[1][1:])
-
-
-def _count(shape: Shape) -> int:
-    result = 1
-    for size in shape:
-        result *= size
-    return result
+    return prod(output) * prod(inputs[1][1:])
 
 
 POOL_ATTRS: dict[str, Any] = {
@@ -185,7 +179,7 @@ def linear_shape(inputs: Shapes, attrs: Attrs) -> Shape:
 
 def linear_macs(inputs: Shapes, output: Shape, attrs: Attrs) -> int:
     """One for each output and each channel."""
-    return _count(output) * inputs[1][1]
+    return prod(output) * inputs[1][1]
 
 
 def batch_norm_shape(inputs: Shapes, attrs: Attrs) -> Shape:
@@ -347,7 +341,7 @@ def non_local_shape(inputs: Shapes, attrs: Attrs) -> Shape:
 def non_local_macs(inputs: Shapes, output: Shape, attrs: Attrs) -> int:
     """One for each pair of places and each channel, twice."""
     theta, phi, g = inputs
-    return theta[0] * _count(theta[2:]) * _count(phi[2:]) * (theta[1] + g[1])
+    return theta[0] * prod(theta[2:]) * prod(phi[2:]) * (theta[1] + g[1])
 
 
 KEEPING = frozenset(

@@ -1,6 +1,6 @@
 """S: streaming. Frame by frame, in any chunks, the result is that of the whole causal clip."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,8 +29,6 @@ from tsm_ref.reference.bounded import Bounded
 
 ONLINE = "out[t] = x[t - 1] in the first C // fold_div channels, from zeros; the rest is x[t]"
 EQUAL = "stream(x)[t] = frame_logits(x)[t] of the causal network on the whole clip"
-
-Script = Callable[[int], list[Event]]
 
 
 def stream_case(id: str, requirement: str = "MUST", *, defect: str, **options: Any) -> Register:

@@ -1,4 +1,3 @@
-import itertools
 import os
 import subprocess
 import sys
@@ -50,20 +49,6 @@ def test_shift_moves_bits(fill, frames, rng, shift_formula):
     for kernel in (loops.temporal_shift, plain(loops.temporal_shift)):
         y = kernel(x, d, code)
         assert y.tobytes() == shift_formula(x, d, fill).tobytes()
-
-
-@pytest.mark.parametrize("chunks", [(1,) * 7, (2, 5), (3, 3, 1), (7,)])
-def test_cached_shift_equals_the_offline_shift_for_any_chunking(chunks, rng, shift_formula):
-    x = rng.standard_normal((2, 4, 7, 3, 2)).astype(np.float32)
-    d = np.array([0, 1, 3, 2])
-    cache = np.zeros((2, 4, 3, 3, 2), np.float32)
-    edges = np.cumsum((0, *chunks))
-    parts = [
-        loops.cached_shift(np.ascontiguousarray(x[:, :, a:b]), d, cache)
-        for a, b in itertools.pairwise(edges)
-    ]
-    assert np.concatenate(parts, axis=2).tobytes() == shift_formula(x, d).tobytes()
-    assert (cache == x[:, :, 4:]).all()
 
 
 def test_batch_norm_is_the_formula(rng):

@@ -169,59 +169,12 @@ def spatial_shift(x: Array, dh: Array, dw: Array, fill: int = ZERO) -> Array:
     return y
 
 
-def cached_shift(x: Array, d: Array, cache: Array) -> Array:
-    """Shift the next frames of a stream by ``d[c] >= 0``, and keep in `cache` what is needed later.
-
-    `cache` (N, C, max d, H, W) holds the last frames of the input, oldest first; it starts as
-    zeros and is updated in place.
-
-    >>> cache, d = np.zeros((1, 2, 1, 1, 1)), np.array([1, 0])
-    >>> chunks = np.arange(1.0, 9).reshape(2, 1, 2, 2, 1, 1)
-    >>> [cached_shift(chunk, d, cache).reshape(2, 2).tolist() for chunk in chunks]
-    [[[0.0, 1.0], [3.0, 4.0]], [[2.0, 5.0], [7.0, 8.0]]]
-    """
-    y = np.empty_like(x)
-    depth, frames = cache.shape[2], x.shape[2]
-    for n in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            for t in range(frames):
-                for h in range(x.shape[3]):
-                    for w in range(x.shape[4]):
-                        if t >= d[c]:
-                            y[n, c, t, h, w] = x[n, c, t - d[c], h, w]
-                        else:
-                            y[n, c, t, h, w] = cache[n, c, depth + t - d[c], h, w]
-    remember(cache, x)
-    return y
-
-
-def remember(cache: Array, x: Array) -> None:
-    """Append the frames of `x` to `cache` (both N, C, T, H, W), which forgets its oldest ones.
-
-    >>> cache = np.array([1.0, 2.0]).reshape(1, 1, 2, 1, 1)
-    >>> remember(cache, np.full((1, 1, 1, 1, 1), 3.0))
-    >>> cache.ravel()
-    array([2., 3.])
-    """
-    depth, frames = cache.shape[2], x.shape[2]
-    for n in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            for i in range(depth):
-                source = i + frames - depth
-                for h in range(x.shape[3]):
-                    for w in range(x.shape[4]):
-                        if source >= 0:
-                            cache[n, c, i, h, w] = x[n, c, source, h, w]
-                        else:
-                            cache[n, c, i, h, w] = cache[n, c, i + frames, h, w]
-
-
 def max_pool(
     x: Array, kernel: Sizes, strides: Sizes, pads: Pads, dilations: Sizes, sizes: Sizes
 ) -> Array:
     """Take the largest value of every window; padding never wins, NaN always does.
 
-    `sizes` are the output's T, H, W (see `tsm_ref.ops_table.window_sizes`).
+    `sizes` are the output's T, H, W (see `tsm_ref.op_rules.window_sizes`).
 
     >>> x = np.array([3.0, 1.0, 2.0, 5.0]).reshape(1, 1, 1, 1, 4)
     >>> max_pool(x, (1, 1, 2), (1, 1, 2), (0,) * 6, (1, 1, 1), (1, 1, 2)).ravel()
@@ -400,8 +353,6 @@ conv = compiled()(conv)
 batch_norm = compiled()(batch_norm)
 temporal_shift = compiled()(temporal_shift)
 spatial_shift = compiled()(spatial_shift)
-remember = compiled()(remember)
-cached_shift = compiled()(cached_shift)
 max_pool = compiled()(max_pool)
 average_pool = compiled()(average_pool)
 global_average_pool = compiled()(global_average_pool)

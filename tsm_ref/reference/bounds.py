@@ -13,15 +13,14 @@ The rules, which every function below follows:
 - Averages take the mean of the variances, as for fully correlated errors: the safe side.
 - An activation carries it by the square of its largest slope within the tolerance of its input.
 
-So the tolerance of one op on exact input is the bound of that op: `conv_bound` and its like are
-that. `u` is the unit roundoff of the type the testee *accumulates* in (`unit_roundoff`). Nothing
-may overflow or underflow. The functions take what their namesakes in `ops`, `pool` and `shift`
-take, with `Bounded` in place of data, and fail as these do.
+So the tolerance of one op on exact input is the bound of that op. `u` is the unit roundoff of the
+type the testee *accumulates* in (`unit_roundoff`). Nothing may overflow or underflow. The functions
+take what their namesakes in `ops`, `pool` and `shift` take, with `Bounded` in place of data, and
+fail as these do.
 """
 
 from collections.abc import Callable
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -337,33 +336,6 @@ def spatial_shift(
 ) -> Bounded:
     """As `temporal_shift`, along height and width."""
     return moved(x, lambda v: spatial.spatial_shift(v, dh, dw, fill))
-
-
-def conv_bound(x: ArrayLike, weight: ArrayLike, *args: Any, u: float, **kwargs: Any) -> Array:
-    """The tolerance of one convolution of an exact x; arguments as `ops.conv`."""
-    return conv(Bounded.exact(x), weight, *args, u=u, **kwargs).tolerance()
-
-
-def linear_bound(
-    x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *, u: float
-) -> Array:
-    """The tolerance of one fully connected layer on an exact x; arguments as `ops.linear`."""
-    return linear(Bounded.exact(x), weight, bias, u=u).tolerance()
-
-
-def batch_norm_bound(x: ArrayLike, *args: Any, u: float, **kwargs: Any) -> Array:
-    """The tolerance of one batch norm of an exact x; arguments as `ops.batch_norm`."""
-    return batch_norm(Bounded.exact(x), *args, u=u, **kwargs).tolerance()
-
-
-def avg_pool_bound(x: ArrayLike, *args: Any, u: float, **kwargs: Any) -> Array:
-    """The tolerance of one average pooling of an exact x; arguments as `pool.avg_pool`."""
-    return avg_pool(Bounded.exact(x), *args, u=u, **kwargs).tolerance()
-
-
-def global_avg_pool_bound(x: ArrayLike, *args: Any, u: float, **kwargs: Any) -> Array:
-    """The tolerance of one global average of an exact x; arguments as `pool.global_avg_pool`."""
-    return global_avg_pool(Bounded.exact(x), *args, u=u, **kwargs).tolerance()
 
 
 def _activation(x: Bounded, y: Array, slope: Array, rounding: float) -> Bounded:

@@ -72,7 +72,7 @@ def _chain(layers: tuple[Layer, ...], graph: Graph, shapes: Shapes) -> Chain:
     names = {layers[0].x, *(layer.name for layer in layers)}
     widest = max(_size(shapes[name]) for name in names)
     weights = sum(
-        _size(graph.parameters[layer.node.inputs[1]])
+        prod(graph.parameters[layer.node.inputs[1]])
         * ((layer.tile + 2) ** 2 / 9 if layer.kind == WINOGRAD else 1)
         for layer in layers
         if layer.node.op == "FusedConv"
@@ -81,10 +81,3 @@ def _chain(layers: tuple[Layer, ...], graph: Graph, shapes: Shapes) -> Chain:
     d = first.attr("d") if _shifts(layers[0]) else ()
     turning = any(d) and first.attr("fill") == "circular"
     return Chain(layers, 2 * weights <= widest and not turning, max(0, *d, 0))
-
-
-def _size(shape: Shape) -> int:
-    result = 1
-    for size in shape:
-        result *= size
-    return result

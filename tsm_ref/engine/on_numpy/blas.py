@@ -21,9 +21,6 @@ from tsm_ref.engine.forking import renew_in_children
 __all__ = ["BlasThreads"]
 
 
-_FORMS = ("scipy_openblas_{}64_", "openblas_{}64_", "scipy_openblas_{}", "openblas_{}")
-
-
 class Library(NamedTuple):
     """A BLAS library that is loaded, by its two functions."""
 
