@@ -128,6 +128,11 @@ class Graph:
                 readers.setdefault(name, []).append(node)
         return {name: tuple(nodes) for name, nodes in readers.items()}
 
+    def only_reader(self, name: str) -> Node | None:
+        """The one node that reads a value; None for an output, and where several nodes do."""
+        readers = self.consumers.get(name, ())
+        return readers[0] if len(readers) == 1 and name not in self.outputs else None
+
     @cached_property
     def types(self) -> Mapping[str, ValueType]:
         """The type of every value; raises `GraphError` where a node reads one that it cannot."""

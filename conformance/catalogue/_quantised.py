@@ -87,13 +87,3 @@ def whole(s: Setting, shape: Sequence[int], dtype: str = "uint8", near: int = 0)
     middle = (least + most + 1) // 2
     low, high = (middle - near, middle + near) if near else (least, most)
     return s.rng.integers(low, high + 1, tuple(shape)).astype(dtype)
-
-
-def at(stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> dict[str, Any]:
-    """The attributes of a window, one per axis of T, H, W."""
-
-    def three(value: Any) -> list[int]:
-        return [value] * 3 if isinstance(value, int) else list(value)
-
-    where = {"stride": three(stride), "padding": three(padding), "dilation": three(dilation)}
-    return where | {"groups": groups}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from conformance.questions.arrays import Array
-from conformance.questions.case import Call, Problem, Question, Setting
+from conformance.questions.case import Call, Problem, Question, Register, Setting, case
 from conformance.questions.data import coded
 from conformance.questions.judges import Bits, Judge, VacuousCase, Values, Within
 from conformance.questions.oracle import Oracle
@@ -47,6 +47,26 @@ def shift_question(
 def shift_problem(s: Setting, *clips: Array, **options: Any) -> Problem:
     """One question per clip about the testee's own shift."""
     return Problem(tuple(shift_question(s, x, **options) for x in clips))
+
+
+def layer_case(id: str, requirement: str = "MUST", *, formula: str, defect: str) -> Register:
+    """A case of level 1 whose operation is the first part of its identifier."""
+    operation = id.split(".")[0]
+    return case(f"L1.{id}", requirement, operation=operation, formula=formula, defect=defect)
+
+
+def at(stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> dict[str, Any]:
+    """The attributes of a window, one per axis of T, H, W."""
+
+    def three(value: Any) -> list[Any]:
+        return [value] * 3 if isinstance(value, int) else list(value)
+
+    return {
+        "stride": three(stride),
+        "padding": three(padding),
+        "dilation": three(dilation),
+        "groups": groups,
+    }
 
 
 def layer(

@@ -1,10 +1,8 @@
 """L1: convolution and the linear layer. Exact integers where possible, else the derived bound."""
 
-from typing import Any
-
 import numpy as np
 
-from conformance.catalogue._questions import both, layer
+from conformance.catalogue._questions import at, both, layer
 from conformance.questions.case import Problem, Register, Setting, case
 from conformance.questions.data import normal, one_hot_taps, small_integers, sparse_12_bit
 
@@ -15,20 +13,6 @@ LINEAR = "y[n, k, t] = bias[k] + sum over c of w[k, c] x[n, c, t]"
 def conv_case(id: str, requirement: str = "MUST", *, defect: str) -> Register:
     """A case about the operation `conv`."""
     return case(f"L1.conv.{id}", requirement, operation="conv", formula=CONV, defect=defect)
-
-
-def at(stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> dict[str, Any]:
-    """The attributes of a convolution, one per axis of T, H, W."""
-
-    def three(value: Any) -> list[Any]:
-        return [value] * 3 if isinstance(value, int) else list(value)
-
-    return {
-        "stride": three(stride),
-        "padding": three(padding),
-        "dilation": three(dilation),
-        "groups": groups,
-    }
 
 
 @conv_case("taps", defect="the kernel is flipped, transposed, or H and W are swapped")

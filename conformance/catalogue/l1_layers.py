@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.catalogue._questions import both, layer
+from conformance.catalogue._questions import both, layer, layer_case
 from conformance.questions.arrays import Array
-from conformance.questions.case import Call, Problem, Question, Register, Setting, case
+from conformance.questions.case import Call, Problem, Question, Setting
 from conformance.questions.data import normal, small_integers
 from conformance.questions.judges import Within
 from tsm_ref.reference import bounds
@@ -15,13 +15,9 @@ from tsm_ref.reference.bounded import Bounded
 BATCH_NORM = "y = (x - mean) / sqrt(variance + eps) * scale + shift, per channel"
 
 
-def simple(id: str, requirement: str = "MUST", *, formula: str, defect: str) -> Register:
-    """A case whose operation is the second part of its identifier."""
-    operation = id.split(".")[0]
-    return case(f"L1.{id}", requirement, operation=operation, formula=formula, defect=defect)
-
-
-@simple("batch_norm.bound", formula=BATCH_NORM, defect="mean and variance, scale and shift swapped")
+@layer_case(
+    "batch_norm.bound", formula=BATCH_NORM, defect="mean and variance, scale and shift swapped"
+)
 def batch_norm(s: Setting) -> Problem:
     """Every channel has its own four constants."""
     channels = 7
@@ -35,7 +31,9 @@ def batch_norm(s: Setting) -> Problem:
     return layer(s, "batch_norm", x, {"eps": 1e-5})
 
 
-@simple("batch_norm.small-variance", formula=BATCH_NORM, defect="eps is another, or stands outside")
+@layer_case(
+    "batch_norm.small-variance", formula=BATCH_NORM, defect="eps is another, or stands outside"
+)
 def small_variance(s: Setting) -> Problem:
     """Variances of the size of eps, so that eps and its place in the formula decide."""
     channels = 6
@@ -55,20 +53,22 @@ def ramp(low: float, high: float) -> Array:
     return np.linspace(low, high, int(np.prod(shape))).reshape(shape).astype(np.float32)
 
 
-@simple("relu.values", formula="max(x, 0)", defect="negative values leak, or large ones are cut")
+@layer_case(
+    "relu.values", formula="max(x, 0)", defect="negative values leak, or large ones are cut"
+)
 def relu(s: Setting) -> Problem:
     """Negative, zero and large values."""
     x = np.concatenate([ramp(-9, 9), ramp(-1000, 3000)])
     return layer(s, "relu", {"x": x}, exact=True)
 
 
-@simple("relu6.values", formula="min(max(x, 0), 6)", defect="the upper limit is missing")
+@layer_case("relu6.values", formula="min(max(x, 0), 6)", defect="the upper limit is missing")
 def relu6(s: Setting) -> Problem:
     """Values below 0, inside, and above 6."""
     return layer(s, "relu6", {"x": ramp(-9, 15)}, exact=True)
 
 
-@simple(
+@layer_case(
     "leaky_relu.bound", "SHOULD", formula="x if x > 0, else slope x", defect="another slope is used"
 )
 def leaky_relu(s: Setting) -> Problem:
@@ -77,19 +77,19 @@ def leaky_relu(s: Setting) -> Problem:
     return both(*(layer(s, "leaky_relu", x, {"slope": slope}) for slope in (0.01, 0.25)))
 
 
-@simple("sigmoid.bound", formula="1 / (1 + exp(-x))", defect="large inputs overflow")
+@layer_case("sigmoid.bound", formula="1 / (1 + exp(-x))", defect="large inputs overflow")
 def sigmoid(s: Setting) -> Problem:
     """Inputs from -80 to 80."""
     return both(*(layer(s, "sigmoid", {"x": ramp(-v, v)}) for v in (6, 80)))
 
 
-@simple("tanh.bound", formula="tanh(x)", defect="an approximation stands in for the function")
+@layer_case("tanh.bound", formula="tanh(x)", defect="an approximation stands in for the function")
 def tanh(s: Setting) -> Problem:
     """Inputs from -4 to 4, and from -60 to 60."""
     return both(*(layer(s, "tanh", {"x": ramp(-v, v)}) for v in (4, 60)))
 
 
-@simple(
+@layer_case(
     "hard_sigmoid.bound",
     "SHOULD",
     formula="min(max(x / 6 + 1/2, 0), 1)",
@@ -100,7 +100,7 @@ def hard_sigmoid(s: Setting) -> Problem:
     return layer(s, "hard_sigmoid", {"x": ramp(-4, 5)})
 
 
-@simple(
+@layer_case(
     "hard_swish.bound",
     "SHOULD",
     formula="x * hard_sigmoid(x)",
@@ -111,7 +111,7 @@ def hard_swish(s: Setting) -> Problem:
     return layer(s, "hard_swish", {"x": ramp(-4, 7)})
 
 
-@simple(
+@layer_case(
     "softmax.bound",
     formula="exp(x_i) / sum over j of exp(x_j), over the classes",
     defect="the axis is another, or large logits overflow",
@@ -125,20 +125,20 @@ def softmax(s: Setting) -> Problem:
 MEAN = "y[n, k] = 1/T * sum over t of logits[n, k, t]"
 
 
-@simple("consensus.exact", formula=MEAN, defect="the mean is taken over clips or classes")
+@layer_case("consensus.exact", formula=MEAN, defect="the mean is taken over clips or classes")
 def consensus_exact(s: Setting) -> Problem:
     """Integers over 8 frames: a division by a power of two is exact."""
     return layer(s, "consensus", {"logits": small_integers(s.rng, (3, 5, 8), 60)}, exact=True)
 
 
-@simple("consensus.bound", formula=MEAN, defect="the maximum or the sum stands in for the mean")
+@layer_case("consensus.bound", formula=MEAN, defect="the maximum or the sum stands in for the mean")
 def consensus_bound(s: Setting) -> Problem:
     """Normal numbers over 7 frames."""
     x = normal(s.rng, (2, 6, 7)) + np.float32(1)
     return layer(s, "consensus", {"logits": x})
 
 
-@simple(
+@layer_case(
     "attention_mask.bound",
     "SHOULD",
     formula="y = 0.5 m / mean over h, w of m",
@@ -152,7 +152,7 @@ def attention_mask(s: Setting) -> Problem:
     )
 
 
-@simple(
+@layer_case(
     "non_local.bound",
     "MAY",
     formula="y_i = sum over j of softmax_j(theta_i . phi_j) g_j, or theta_i . phi_j / J",

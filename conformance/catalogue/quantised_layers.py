@@ -7,13 +7,13 @@ import numpy as np
 
 from conformance.catalogue._quantised import (
     asked,
-    at,
     made,
     quantised,
     steps_of,
     vector,
     whole,
 )
+from conformance.catalogue._questions import at
 from conformance.questions.arrays import Array
 from conformance.questions.case import Problem, Question, Setting
 

@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 
 from conformance.catalogue import l1_convolution as convolution
-from conformance.catalogue._questions import both, fold_channels, layer, shift_problem, usual_clip
+from conformance.catalogue._questions import (
+    at,
+    both,
+    fold_channels,
+    layer,
+    shift_problem,
+    usual_clip,
+)
 from conformance.catalogue.l0_shift import shift_case
 from conformance.catalogue.l1_layers import BATCH_NORM, MEAN
 from conformance.catalogue.l1_pooling import AVERAGE, MAX, window
@@ -70,7 +77,7 @@ def convolved(
         "weight": small_integers(s.rng, (K, C // groups, 1, kernel, kernel)),
         "bias": small_integers(s.rng, (K,), 20),
     }
-    return layer(s, "conv", x, convolution.at(**options), exact=True)
+    return layer(s, "conv", x, at(**options), exact=True)
 
 
 @convolution.conv_case("channels-in", defect="input channels behind the last whole vector are lost")

@@ -163,8 +163,6 @@ def test_ops_that_only_move_data_add_nothing():
         assert b.used(y) == 0
 
 
-
-
 PERTURBED = {
     "conv": (
         lambda v: ops.conv(v, W[:, :, None, None, None]),

@@ -64,7 +64,7 @@ def _steps(node: Node, role: str) -> tuple[float, int]:
     return node.attr(f"{role}_scale"), node.attr(f"{role}_zero_point")
 
 
-def _pads(node: Node) -> tuple[tuple[int, int], ...]:
+def pads_by_axis(node: Node) -> tuple[tuple[int, int], ...]:
     """ONNX's begins and ends as one (before, after) pair per axis."""
     pads = node.attr("pads")
     return tuple(zip(pads[:3], pads[3:], strict=True))
@@ -72,7 +72,7 @@ def _pads(node: Node) -> tuple[tuple[int, int], ...]:
 
 def _conv(node: Node, x: Array, weight: Array, scale: Array, bias: Array) -> Array:
     stride, dilation, groups = (node.attr(n) for n in ("strides", "dilations", "group"))
-    how = (stride, _pads(node), dilation, groups)
+    how = (stride, pads_by_axis(node), dilation, groups)
     acc = quantised.conv_integer(x, weight, bias, node.attr("x_zero_point"), *how)
     return _finished(node, acc, scale)
 
@@ -102,7 +102,7 @@ def _add(node: Node, x: Array, other: Array) -> Array:
 
 def _average_pool(node: Node, x: Array) -> Array:
     kernel, stride, ceil_mode = (node.attr(n) for n in ("kernel_shape", "strides", "ceil_mode"))
-    how = (kernel, stride, _pads(node), ceil_mode, node.attr("count_include_pad"))
+    how = (kernel, stride, pads_by_axis(node), ceil_mode, node.attr("count_include_pad"))
     return _mean(node, x, *how)
 
 
@@ -126,7 +126,8 @@ def _dynamic_conv(
     node: Node, x: Array, weight: Array, scale: Array, bias: Array | None = None
 ) -> Array:
     stride, dilation, groups = (node.attr(n) for n in ("strides", "dilations", "group"))
-    return dynamic.dynamic_conv(x, weight, scale, bias, stride, _pads(node), dilation, groups)
+    how = (stride, pads_by_axis(node), dilation, groups)
+    return dynamic.dynamic_conv(x, weight, scale, bias, *how)
 
 
 def _dynamic_matmul(

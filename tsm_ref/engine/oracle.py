@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tsm_ref import reference as ref
-from tsm_ref.engine.exact import FORMULAS
+from tsm_ref.engine.exact import FORMULAS, pads_by_axis
 from tsm_ref.errors import UsageError
 from tsm_ref.graph import Graph, Node
 from tsm_ref.reference import bounds, quantised, rounding
@@ -124,17 +124,11 @@ def _clip_bounded(x: Bounded, low: float, high: float) -> Bounded:
     return Bounded(np.clip(x.value, low, high), x.variance)
 
 
-def _pads(node: Node) -> tuple[tuple[int, int], ...]:
-    """ONNX's begins and ends as one (before, after) pair per axis."""
-    pads = node.attr("pads")
-    return tuple(zip(pads[:3], pads[3:], strict=True))
-
-
 def _conv(f: Any, node: Node, x: Any, weight: Array, bias: Array | None = None) -> Any:
     stride, dilation, groups = (node.attr(n) for n in ("strides", "dilations", "group"))
     if node.attr("precision") == "bfloat16":
         x = f.bfloat16(x)
-    return f.conv(x, weight, bias, stride, _pads(node), dilation, groups)
+    return f.conv(x, weight, bias, stride, pads_by_axis(node), dilation, groups)
 
 
 def _batch_norm(
@@ -145,13 +139,13 @@ def _batch_norm(
 
 def _max_pool(f: Any, node: Node, x: Any) -> Any:
     kernel, stride, dilation = (node.attr(n) for n in ("kernel_shape", "strides", "dilations"))
-    return f.max_pool(x, kernel, stride, _pads(node), dilation, node.attr("ceil_mode"))
+    return f.max_pool(x, kernel, stride, pads_by_axis(node), dilation, node.attr("ceil_mode"))
 
 
 def _average_pool(f: Any, node: Node, x: Any) -> Any:
     kernel, stride = (node.attr(n) for n in ("kernel_shape", "strides"))
     rest = node.attr("ceil_mode"), node.attr("count_include_pad")
-    return f.avg_pool(x, kernel, stride, _pads(node), *rest)
+    return f.avg_pool(x, kernel, stride, pads_by_axis(node), *rest)
 
 
 def _flatten(f: Any, node: Node, x: Any) -> Any:

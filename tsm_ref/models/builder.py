@@ -145,6 +145,10 @@ class Builder:
         """``max(x, 0)``."""
         return self.node("Relu", name, [x], self.channels(x))
 
+    def norm_relu(self, x: str, name: str) -> str:
+        """A batch normalisation ``name`` and a ReLU ``name.relu`` behind it."""
+        return self.relu(self.batch_norm(x, name), f"{name}.relu")
+
     def relu6(self, x: str, name: str) -> str:
         """``min(max(x, 0), 6)``."""
         return self.node("Clip", name, [x], self.channels(x), min=0.0, max=6.0)

@@ -33,20 +33,16 @@ def build_eco_lite(
         place = f"res{stage}"
         if stage > 3:
             y = _conv(b, x, f"{place}a_1", width * 2 ** (stage - 3), stride=2)
-            y = _conv(b, _norm_relu(b, y, f"{place}a_1_bn"), f"{place}a_2", b.channels(y))
+            y = _conv(b, b.norm_relu(y, f"{place}a_1_bn"), f"{place}a_2", b.channels(y))
             down = _conv(b, x, f"{place}a_down", b.channels(y), stride=2)
             skip = b.add(y, down, f"{place}a")
-        x = _norm_relu(b, skip, f"{place}a_bn")
+        x = b.norm_relu(skip, f"{place}a_bn")
         y = _conv(b, x, f"{place}b_1", b.channels(x))
-        y = _conv(b, _norm_relu(b, y, f"{place}b_1_bn"), f"{place}b_2", b.channels(x))
-        x = _norm_relu(b, b.add(y, skip, f"{place}b"), f"{place}b_bn")
+        y = _conv(b, b.norm_relu(y, f"{place}b_1_bn"), f"{place}b_2", b.channels(x))
+        x = b.norm_relu(b.add(y, skip, f"{place}b"), f"{place}b_bn")
     return b.graph([b.head(x, "fc", num_classes)])
 
 
 def _conv(b: Builder, x: str, name: str, channels: int, stride: int = 1) -> str:
     more = {"kernel": 3, "padding": 1, "frames": 3, "stride": stride, "step": stride}
     return b.conv(x, name, channels, bias=True, **more)
-
-
-def _norm_relu(b: Builder, x: str, name: str) -> str:
-    return b.relu(b.batch_norm(x, name), f"{name}.relu")

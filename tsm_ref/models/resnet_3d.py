@@ -64,21 +64,17 @@ def build_clip_resnet(
     b = Builder(name)
     x = b.input("x", ("N", 3, "T", "H", "W"))
     if spec.kinds[0] == "2+1d":
-        x = _norm_relu(b, b.conv(x, "stem.0", 45, kernel=7, stride=2, padding=3), "stem.1")
-        x = _norm_relu(b, b.conv(x, "stem.3", width, kernel=1, frames=3), "stem.4")
+        x = b.norm_relu(b.conv(x, "stem.0", 45, kernel=7, stride=2, padding=3), "stem.1")
+        x = b.norm_relu(b.conv(x, "stem.3", width, kernel=1, frames=3), "stem.4")
     else:
         x = b.conv(x, "stem.0", width, kernel=7, stride=2, padding=3, frames=3)
-        x = _norm_relu(b, x, "stem.1")
+        x = b.norm_relu(x, "stem.1")
     for stage, (count, kind) in enumerate(zip(spec.blocks, spec.kinds, strict=True)):
         for i in range(count):
             stride = 2 if stage and i == 0 else 1
             planes = width * 2**stage
             x = _basic(b, x, f"layer{stage + 1}.{i}", planes, stride, kind, spec.own_middle)
     return b.graph([b.head(x, "fc", num_classes)])
-
-
-def _norm_relu(b: Builder, x: str, name: str) -> str:
-    return b.relu(b.batch_norm(x, name), f"{name}.relu")
 
 
 def _basic(
@@ -88,7 +84,7 @@ def _basic(
     step = 1 if kind == "2d" else stride
     middle = middle_of(b.channels(x), planes)
     y = _convolved(b, x, f"{name}.conv1", planes, (stride, step), kind, middle)
-    y = _norm_relu(b, y, f"{name}.bn1")
+    y = b.norm_relu(y, f"{name}.bn1")
     middle = middle_of(planes, planes) if own_middle else middle
     y = _convolved(b, y, f"{name}.conv2", planes, (1, 1), kind, middle)
     y = b.batch_norm(y, f"{name}.bn2")
@@ -107,7 +103,7 @@ def _convolved(
         frames = 3 if kind == "3d" else 1
         return b.conv(x, name, planes, kernel=3, stride=stride, padding=1, frames=frames, step=step)
     x = b.conv(x, f"{name}.0", middle, kernel=3, stride=stride, padding=1)
-    x = _norm_relu(b, x, f"{name}.1")
+    x = b.norm_relu(x, f"{name}.1")
     return b.conv(x, f"{name}.3", planes, kernel=1, frames=3, step=step)
 
 
@@ -132,7 +128,7 @@ def build_i3d(
     b = Builder(name)
     x = b.input("x", ("N", 3, "T", "H", "W"))
     x = b.conv(x, "conv1", width, kernel=7, stride=2, padding=3, frames=5)
-    x = _norm_relu(b, x, "bn1")
+    x = b.norm_relu(x, "bn1")
     x = b.node(
         "MaxPool",
         "maxpool",
@@ -155,9 +151,9 @@ def build_i3d(
 
 def _bottleneck(b: Builder, x: str, name: str, planes: int, stride: int, frames: int) -> str:
     y = b.conv(x, f"{name}.conv1", planes, kernel=1, frames=frames)
-    y = _norm_relu(b, y, f"{name}.bn1")
+    y = b.norm_relu(y, f"{name}.bn1")
     y = b.conv(y, f"{name}.conv2", planes, kernel=3, stride=stride, padding=1)
-    y = _norm_relu(b, y, f"{name}.bn2")
+    y = b.norm_relu(y, f"{name}.bn2")
     y = b.conv(y, f"{name}.conv3", 4 * planes, kernel=1)
     y = b.batch_norm(y, f"{name}.bn3")
     if stride != 1 or b.channels(x) != 4 * planes:

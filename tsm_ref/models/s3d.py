@@ -62,20 +62,16 @@ def _block(b: Builder, x: str, name: str, widths: list[int]) -> str:
 
 
 def _conv(b: Builder, x: str, name: str, channels: int) -> str:
-    return _norm_relu(b, b.conv(x, f"{name}.0", channels, kernel=1), f"{name}.1")
+    return b.norm_relu(b.conv(x, f"{name}.0", channels, kernel=1), f"{name}.1")
 
 
 def _separable(b: Builder, x: str, name: str, channels: int, kernel: int, stride: int) -> str:
     """Over pixels, then over as many frames; each with its norm and its ReLU."""
     padding = kernel // 2
     x = b.conv(x, f"{name}.0.0", channels, kernel=kernel, stride=stride, padding=padding)
-    x = _norm_relu(b, x, f"{name}.0.1")
+    x = b.norm_relu(x, f"{name}.0.1")
     x = b.conv(x, f"{name}.1.0", channels, kernel=1, frames=kernel, step=stride)
-    return _norm_relu(b, x, f"{name}.1.1")
-
-
-def _norm_relu(b: Builder, x: str, name: str) -> str:
-    return b.relu(b.batch_norm(x, name), f"{name}.relu")
+    return b.norm_relu(x, f"{name}.1.1")
 
 
 def _pool(b: Builder, x: str, name: str, window: tuple[int, ...], strides: tuple[int, ...]) -> str:

@@ -28,7 +28,7 @@ def fold_batch_norm(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, ND
     folded: dict[str, Node] = {}
     for norm in graph.select("BatchNormalization"):
         conv = graph.node.get(norm.inputs[0])
-        if conv is None or conv.op != "Conv" or not _only_reader(graph, conv, norm):
+        if conv is None or conv.op != "Conv" or graph.only_reader(conv.name) is not norm:
             continue
         weight, bias = _fold(conv, norm, weights)
         names = (f"{norm.name}.folded_weight", f"{norm.name}.folded_bias")
@@ -43,10 +43,6 @@ def fold_batch_norm(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, ND
     ]
     result = graph.with_nodes(nodes, shapes)
     return result, {name: made[name] for name in result.parameters}
-
-
-def _only_reader(graph: Graph, conv: Node, norm: Node) -> bool:
-    return graph.consumers[conv.name] == (norm,) and conv.name not in graph.outputs
 
 
 def _fold(conv: Node, norm: Node, weights: Weights) -> tuple[NDArray[Any], NDArray[Any]]:

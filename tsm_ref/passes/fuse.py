@@ -83,14 +83,14 @@ def _absorbable(graph: Graph, shift: Node) -> bool:
 def _grow(graph: Graph, conv: Node, taken: set[str], sizes: Mapping[str, Extent]) -> _Fusion:
     """Follow the value of a convolution through an addition and an activation."""
     fusion = _Fusion(conv, conv)
-    reader = _single_reader(graph, conv)
+    reader = graph.only_reader(conv.name)
     if reader is not None and reader.op == "Add" and reader.name not in taken:
         other = reader.inputs[reader.inputs[0] == conv.name]
         equal = sizes[other] == sizes[conv.name]
         if equal and other not in graph.parameters and other != conv.name:
             fusion.residual = other
             _absorb(fusion, reader)
-            reader = _single_reader(graph, reader)
+            reader = graph.only_reader(reader.name)
     if reader is not None and reader.op in ACTIVATIONS and reader.name not in taken:
         fusion.activation = reader
         _absorb(fusion, reader)
@@ -101,11 +101,6 @@ def _absorb(fusion: _Fusion, node: Node) -> None:
     fusion.absorbed.add(fusion.last.name)
     fusion.last = node
     fusion.absorbed.add(node.name)
-
-
-def _single_reader(graph: Graph, node: Node) -> Node | None:
-    readers = graph.consumers.get(node.name, ())
-    return readers[0] if len(readers) == 1 and node.name not in graph.outputs else None
 
 
 def _shifted(conv: Node, shift: Node) -> Node:

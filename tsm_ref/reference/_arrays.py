@@ -75,3 +75,8 @@ def one_of(value: str, name: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ValueError(f"`{name}` (={value!r}) must be one of {', '.join(allowed)}")
     return value
+
+
+def per_channel(vector: Array, y: Array) -> Array:
+    """A vector (C,) that broadcasts along axis 1 of an array (N, C, ...)."""
+    return vector.reshape(-1, *[1] * (y.ndim - 2))

@@ -12,7 +12,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tsm_ref.reference._arrays import Array, floats, integer, like, one_of, parameter, working
+from tsm_ref.reference._arrays import (
+    Array,
+    floats,
+    integer,
+    like,
+    one_of,
+    parameter,
+    per_channel,
+    working,
+)
 from tsm_ref.reference._windows import Padding, Size, windows
 
 Mode = Literal["embedded_gaussian", "gaussian", "dot_product"]
@@ -67,7 +76,7 @@ def conv(
         y += by_group[at_tap] @ read.reshape(n, groups, width, places)
     y = y.reshape(n, outputs, *where.out)
     if bias is not None:
-        y += _channels(parameter(bias, "bias", x.dtype, (outputs,)), y)
+        y += per_channel(parameter(bias, "bias", x.dtype, (outputs,)), y)
     return like(y, x)
 
 
@@ -97,7 +106,7 @@ def batch_norm(
     v = v + v.dtype.type(eps)
     for channel in np.flatnonzero(~(v > 0))[:1]:
         raise ValueError(f"`variance` + eps (={v[channel]} at channel {channel}) must be positive")
-    y = (working(x) - _channels(m, x)) * _channels(a / np.sqrt(v), x) + _channels(b, x)
+    y = (working(x) - per_channel(m, x)) * per_channel(a / np.sqrt(v), x) + per_channel(b, x)
     return like(y, x)
 
 
@@ -119,7 +128,7 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Ar
     y = weight @ working(x).reshape(n, channels, prod(behind))
     y = y.reshape(n, *outputs, *behind)
     if bias is not None:
-        y = y + _channels(parameter(bias, "bias", x.dtype, outputs), y)
+        y = y + per_channel(parameter(bias, "bias", x.dtype, outputs), y)
     return like(y, x)
 
 
@@ -335,8 +344,3 @@ def non_local(
 def _places(x: Array) -> Array:
     """(N, C, T, H, W) as (N, C, T * H * W): all places of a clip in a row."""
     return x.reshape(*x.shape[:2], prod(x.shape[2:]))
-
-
-def _channels(vector: Array, y: Array) -> Array:
-    """A vector (C,) that broadcasts along axis 1 of an array (N, C, ...)."""
-    return vector.reshape(-1, *[1] * (y.ndim - 2))

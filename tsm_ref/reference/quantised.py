@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tsm_ref.reference._arrays import Array, floats, integer, one_of, working
+from tsm_ref.reference._arrays import Array, floats, integer, one_of, per_channel, working
 from tsm_ref.reference._windows import Padding, Size, windows
 
 TYPES = ("uint8", "int8")
@@ -174,7 +174,7 @@ def conv_integer(
         acc += by_group[at_tap] @ read.reshape(n, groups, width, prod(where.out))
     acc = acc.reshape(n, outputs, *where.out)
     if bias is not None:
-        acc += _column(_whole(bias, "bias", ("int32",)).astype(np.int64), acc)
+        acc += per_channel(_whole(bias, "bias", ("int32",)).astype(np.int64), acc)
     return acc.astype(np.int32)
 
 
@@ -205,7 +205,7 @@ def scaled(acc: ArrayLike, scale: ArrayLike) -> Array:
     """
     acc, scale = np.asarray(acc), np.asarray(scale, F32)
     with np.errstate(over="ignore"):
-        return np.asarray(acc.astype(F32) * (_column(scale, acc) if scale.ndim else scale))
+        return np.asarray(acc.astype(F32) * (per_channel(scale, acc) if scale.ndim else scale))
 
 
 def qlinear_add(
@@ -343,11 +343,6 @@ def _whole(x: ArrayLike, name: str, allowed: tuple[str, ...]) -> Array:
     if str(array.dtype) not in allowed:
         raise ValueError(f"`{name}` is {array.dtype}; {' or '.join(allowed)} is needed")
     return array
-
-
-def _column(vector: Array, y: Array) -> Array:
-    """A vector (C,) that broadcasts along axis 1 of an array (N, C, ...)."""
-    return vector.reshape(-1, *[1] * (y.ndim - 2))
 
 
 def _along(

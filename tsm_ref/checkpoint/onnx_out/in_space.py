@@ -4,6 +4,7 @@ from itertools import groupby
 
 import numpy as np
 
+from tsm_ref.checkpoint.onnx_out.in_time import within
 from tsm_ref.checkpoint.onnx_out.writer import Writer
 from tsm_ref.graph import Node, ValueType
 
@@ -17,8 +18,8 @@ def spatial_shift(writer: Writer, node: Node, kind: ValueType) -> None:
     """
     (x,) = node.inputs
     fill, (height, width) = node.attr("fill"), writer.shapes[x][3:]
-    dh = [_bounded(v, height, fill) for v in node.attrs["dh"]]
-    dw = [_bounded(v, width, fill) for v in node.attrs["dw"]]
+    dh = [within(v, height, fill) for v in node.attrs["dh"]]
+    dw = [within(v, width, fill) for v in node.attrs["dw"]]
     reach = max(map(abs, dh)), max(map(abs, dw))
     larger = _enlarged(writer, node, kind, (height, width), reach)
     parts, start = [], 0
@@ -30,13 +31,6 @@ def spatial_shift(writer: Writer, node: Node, kind: ValueType) -> None:
         parts.append(writer.step("Slice", [larger, *box], node.name))
         start = stop
     writer.rows[node.name] = writer.node("Concat", parts, writer.row_name(node.name), axis=1)
-
-
-def _bounded(d: int, size: int, fill: str) -> int:
-    """A shift by more than the frame is one by the frame; a circular one goes round."""
-    if fill == "circular":
-        return (abs(d) % size) * (1 if d > 0 else -1)
-    return max(-size, min(size, d))
 
 
 def _enlarged(

@@ -22,7 +22,7 @@ def temporal_shift(writer: Writer, node: Node, kind: ValueType) -> None:
     (x,) = node.inputs
     fill, segment = (node.attr(name) for name in ("fill", "segment"))
     frames = segment or writer.frames(x)
-    d = [_bounded(v, frames, fill) for v in node.attrs["d"]]
+    d = [within(v, frames, fill) for v in node.attrs["d"]]
     reach = max(abs(v) for v in d)
     clip = writer.clips(x, writer.rows[x], frames)
     longer = _lengthened(writer, node, clip, (frames, reach), fill, kind)
@@ -36,11 +36,11 @@ def temporal_shift(writer: Writer, node: Node, kind: ValueType) -> None:
     writer.rows[node.name] = writer.node("Reshape", [joined, target], writer.row_name(node.name))
 
 
-def _bounded(d: int, frames: int, fill: str) -> int:
-    """A shift by more than the clip is one by the clip; a circular one goes round."""
+def within(d: int, size: int, fill: str) -> int:
+    """A shift by more than an axis is long is one by its length; a circular one goes round."""
     if fill == "circular":
-        return (abs(d) % frames) * (1 if d > 0 else -1)
-    return max(-frames, min(frames, d))
+        return (abs(d) % size) * (1 if d > 0 else -1)
+    return max(-size, min(size, d))
 
 
 def _lengthened(

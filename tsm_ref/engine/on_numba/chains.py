@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from tsm_ref.engine.on_numba.lowering import (
     DEPTHWISE,
@@ -14,7 +15,6 @@ from tsm_ref.engine.on_numba.lowering import (
     Shapes,
 )
 from tsm_ref.graph import Graph
-from tsm_ref.ops_table import Shape
 
 __all__ = ["Chain", "chains"]
 
@@ -70,7 +70,7 @@ def _chain(layers: tuple[Layer, ...], graph: Graph, shapes: Shapes) -> Chain:
     if len(layers) == 1 or shapes[layers[0].name][2] == 1:
         return Chain(layers)
     names = {layers[0].x, *(layer.name for layer in layers)}
-    widest = max(_size(shapes[name]) for name in names)
+    widest = max(prod(shapes[name]) for name in names)
     weights = sum(
         prod(graph.parameters[layer.node.inputs[1]])
         * ((layer.tile + 2) ** 2 / 9 if layer.kind == WINOGRAD else 1)

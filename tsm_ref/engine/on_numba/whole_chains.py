@@ -41,28 +41,23 @@ def _chains(
     taken: set[str] = set()
     for middle in graph.select("QLinearConv"):
         first = graph.node.get(middle.inputs[0])
-        last = _only_reader(graph, middle)
+        last = graph.only_reader(middle.name)
         if first is None or last is None or taken & {first.name, middle.name, last.name}:
             continue
         chain: tuple[Node, ...] = (first, middle, last)
         if (
-            _only_reader(graph, first) is middle
+            graph.only_reader(first.name) is middle
             and all(_is_convolution(node, weights) for node in chain)
             and _is_expand(first)
             and _is_depthwise(middle, weights)
             and _is_project(last, weights)
         ):
-            add = _only_reader(graph, last)
+            add = graph.only_reader(last.name)
             if add is not None and _is_sum(add, last, shapes):
                 chain = (*chain, add)
             found[chain[-1].name] = chain
             taken |= {node.name for node in chain}
     return found
-
-
-def _only_reader(graph: Graph, node: Node) -> Node | None:
-    readers = graph.consumers.get(node.name, ())
-    return readers[0] if len(readers) == 1 and node.name not in graph.outputs else None
 
 
 def _is_convolution(node: Node, weights: Mapping[str, Array]) -> bool:
