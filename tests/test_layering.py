@@ -99,8 +99,8 @@ INSIDE = {
     ),
     "quantization": ("ranges report", "equalise place", "quantize"),
     "recognition": (
-        "asked clock cutter inputs light room windows",
-        "answers",
+        "asked bars clock cutter inputs room windows",
+        "answers light",
         "recognize",
         "features render streams",
     ),

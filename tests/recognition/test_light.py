@@ -121,7 +121,7 @@ def test_the_network_is_asked_again_only_where_the_light_changes():
     assert (logits.tolist(), note) == ([[1.0, 0.0]], RELIT)
 
 
-def test_rest_and_models_without_it_are_not_asked_again():
+def test_rest_is_not_asked_again_and_said_only_where_there_is_a_picture():
     calls = []
 
     def logits_of(pixels):
@@ -129,10 +129,30 @@ def test_rest_and_models_without_it_are_not_asked_again():
         return np.array([[0.0, 1.0]])
 
     black = np.zeros((8, 1, 64, 64, 3), np.uint8)
-    for rest in (1, None):
-        logits, note = judged(black, logits_of, rest)
-        assert (logits.tolist(), note) == ([[0.0, 1.0]], None)
-    assert len(calls) == 2
+    lit = np.linspace(10, 250, 64, dtype=np.uint8)[:, None] + black
+    assert (lit[0] == lit).all()
+    for pixels, rest, logits, said in (
+        (lit, 1, [0.0, 1.0], None),
+        (black, 1, [0.0, 0.0], BLANK),
+        (black, None, [0.0, 1.0], None),
+    ):
+        found, note = judged(pixels, logits_of, rest)
+        assert (found.tolist(), note) == ([logits], said)
+    assert len(calls) == 3
+
+
+def test_what_is_black_for_a_while_is_not_said_to_move_or_to_rest(model, films):
+    """Nor is it counted as more windows than there are."""
+    film = films["pan_left"][:75]
+    film = np.concatenate([film * 0, film])
+    found = model.recognize(film, fps=RATE)
+    assert [segment.label for segment in found.segments] == ["unsure", "pan left"]
+    assert found.segments[0].end == pytest.approx(3.0, abs=0.51)
+    assert found.labels == ("pan left",)
+    black = model.recognize(film[:75], fps=RATE)
+    assert black.labels == ("unsure",)
+    assert any(warning.startswith("of 5 of 5 windows: ") for warning in black.warnings)
+    assert "would not show" not in as_table(black)
 
 
 def test_frames_without_contrast_show_the_nearest_that_has_some():

@@ -148,6 +148,31 @@ def test_a_shake_that_short_windows_see_leaves_the_word_to_a_longer_one():
     assert made.rung[settled(made, chances, STILL)].tolist() == [0, 0]
 
 
+def test_a_move_and_its_way_back_are_no_rest():
+    made = rungs([(0.0, 1.0), (0.5, 1.5), (1.0, 2.0)], [(0.0, 2.0)])
+    chances = {
+        (0, 1): says(LEFT, 0.99),
+        (0.5, 1.5): says(RIGHT, 0.6),
+        (1, 2): says(RIGHT, 0.99),
+        (0, 2): says(STILL, 0.99),
+    }
+    spans = list(zip(made.windows.start.tolist(), made.windows.end.tolist(), strict=True))
+    spoken = settled(made, [chances[span] for span in spans], STILL)
+    assert [spans[row] for row in spoken] == [(0, 1), (0.5, 1.5), (1, 2)]
+
+
+def test_a_moment_that_shows_nothing_speaks_for_itself_and_asks_for_no_longer_window():
+    made = rungs([(0.0, 1.0), (0.5, 1.5)], [(0.0, 2.0)])
+    nothing = np.full(3, 1 / 3)
+    chances = {(0, 1): nothing, (0.5, 1.5): nothing, (0, 2): says(LEFT, 0.99)}
+    spans = list(zip(made.windows.start.tolist(), made.windows.end.tolist(), strict=True))
+    verdict = Verdict(made, STILL)
+    for row, span in enumerate(spans):
+        assert verdict.needs(row) == (span != (0, 2))
+        verdict.hear(row, chances[span])
+    assert [spans[row] for row in verdict.pairs()[:, 0]] == [(0, 1), (0.5, 1.5)]
+
+
 @pytest.mark.parametrize("sure", [0.0, 0.8])
 def test_what_is_less_probable_than_asked_is_unsure(sure):
     two = Windows(np.array([0.0, 1.0]), np.array([1.0, 2.0]), np.zeros((2, 8), int))

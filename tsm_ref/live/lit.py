@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.model import Model
+from tsm_ref.recognition.bars import BARRED, without_bars
 from tsm_ref.recognition.light import reconsidered
 from tsm_ref.recognition.recognize import names_motions
 from tsm_ref.video import normalize
@@ -17,8 +18,8 @@ class Lit:
     """The last frames (h, w, 3) of a stream that names motions, as its network sees them.
 
     A stream is held to what a file is held to (`tsm_ref.recognition.light`): where a move leads and
-    the light changes in the last T frames, or nothing can be seen in them, T the segments of the
-    profile, these are asked again. It costs nothing while the light is even.
+    the light changes in the last T frames, T the segments of the profile, or nothing can be seen in
+    them, or they have black bars, these are asked again. It costs nothing while the light is even.
 
     >>> from tsm_ref.model import load
     >>> lit = Lit(load("camera-motion", engine="numpy"), delay=0)
@@ -51,10 +52,14 @@ class Lit:
         if not known:
             return means, None
         known = [known[0]] * (2 - len(known)) + known[-self._profile.sampling.segments :]
+        frames = np.stack(known)
+        seen, said = without_bars(frames), means[None]
+        if barred := seen is not frames:
+            said = self._asked(seen)
         found, note = reconsidered(
-            np.stack(known), means[None], self._asked, self._rest, self._profile.aimless_indices
+            seen, said, self._asked, self._rest, self._profile.aimless_indices
         )
-        return found[0], note
+        return found[0], note or (BARRED if barred else None)
 
     def _asked(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Logits (1, K) of up to T frames; the first one stands for those before a stream."""

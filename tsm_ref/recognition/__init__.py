@@ -8,6 +8,7 @@
     windows     a long video in sliding windows, and their timeline of segments
     cutter      the frames of sliding windows, while they are decoded
     light       windows in which the light changes, or that show nothing
+    bars        windows whose picture stands between black bars
     clock       where the time goes, stage by stage
     inputs      what a model takes: pictures, optical flow, or something else
     room        whether the clips of a profile have room in memory

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.recognition.bars import BARRED, without_bars
+
 __all__ = ["BLANK", "RELIT", "evenly_lit", "judged", "reconsidered", "shows_nothing"]
 
 Array = NDArray[Any]
@@ -40,13 +42,16 @@ def judged(
 ) -> tuple[Array, str | None]:
     """The logits (V, K) of a window of frames (T, V, h, w, 3), and what was noticed of its light.
 
-    `rest` is the class that says that nothing moves: where it leads, or there is none, the light is
-    not looked at. A class of `aimless` that leads names no motion, so the light cannot feign it.
+    `rest` is the class that says that nothing moves: where it leads, no change of the light has
+    feigned a motion, and where there is none, nothing is looked at. A class of `aimless` that leads
+    names no motion, so the light cannot feign it.
 
     >>> judged(np.zeros((8, 1, 64, 64, 3), np.uint8), lambda _: np.array([[0.0, 9.0]]), rest=0)[0]
     array([[0., 0.]])
     """
-    return reconsidered(pixels, logits_of(pixels), logits_of, rest, aimless)
+    seen = pixels if rest is None else without_bars(pixels)
+    logits, note = reconsidered(seen, logits_of(seen), logits_of, rest, aimless)
+    return logits, note or (None if seen is pixels else BARRED)
 
 
 def reconsidered(
@@ -57,12 +62,12 @@ def reconsidered(
     aimless: Collection[int] = (),
 ) -> tuple[Array, str | None]:
     """What `judged` makes of logits (V, K) that were found for these frames."""
-    leading = logits.mean(0).argmax()
-    if rest is None or leading == rest:
+    if rest is None:
         return logits, None
-    if shows_nothing(pixels):
+    leading = logits.mean(0).argmax()
+    if is_blank(pixels) if leading == rest else shows_nothing(pixels):
         return np.zeros_like(logits), BLANK
-    if leading in aimless:
+    if leading in (rest, *aimless):
         return logits, None
     even = evenly_lit(pixels)
     if even is None:
@@ -95,6 +100,11 @@ def evenly_lit(pixels: Array) -> Array | None:
         lit = (pixels[last].astype(np.float32) - level[last]) * gain + level[best]
         even[t] = np.clip(np.rint(lit), 0, 255)
     return even
+
+
+def is_blank(pixels: Array) -> bool:
+    """Whether no frame of a window (T, V, h, w, 3) has contrast."""
+    return bool((_grey(pixels[:, 0]).std(axis=(1, 2)) < CONTRAST).all())
 
 
 def shows_nothing(pixels: Array) -> bool:

@@ -325,7 +325,7 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
     indices, windows = made.windows.indices[spoken], made.shortest()
     several = (pairs[:, 0] != pairs[:, 1]).any()  # then all are two views, to weigh alike
     seen = [np.concatenate([logits[row] for row in pair[: 1 + several]]) for pair in pairs]
-    said = Counter(note for row in set(pairs.ravel().tolist()) if (note := notes.get(row)))
+    said = Counter(note for pair in pairs.tolist() for note in {*map(notes.get, pair)} if note)
     return _Seen(
         logits=seen,
         indices=indices,

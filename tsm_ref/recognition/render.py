@@ -207,7 +207,9 @@ def _limit(result: Recognition) -> Iterator[str]:
     rest = result.profile.no_event_index
     if rest is None or result.slowest is None:
         return
-    slowest = result.slowest[result.probabilities.argmax(1) == rest]
+    chances = result.probabilities
+    said = (chances.argmax(1) == rest) & (chances.max(1) >= result.profile.sure)
+    slowest = result.slowest[said]
     if slowest.size and np.isfinite(slowest).all():
         ends = dict.fromkeys(_two_digits(100 * end) for end in (slowest.min(), slowest.max()))
         yield (

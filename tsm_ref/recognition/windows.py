@@ -152,11 +152,13 @@ class Verdict:
     most certain of those with the finest frames does, if it is ``sure``: rest in these is rest in
     all, and a motion that the others took for rest shows in them. If it is not, the most certain of
     the others speaks, and where that says rest, which the finest frames doubt, both do: their mean
-    is said. A longer window does not speak
-    where an event lies beside the moment: where the moment's own window is certain that nothing
-    happens, and another short one within the longer is certain that something does. Events of the
-    classes ``aimless`` do not outrank longer windows: a hand may shake while the camera turns.
-    Without ``no_event`` every moment speaks for itself.
+    is said. A longer window does not speak where an event lies beside the moment: where the
+    moment's own window is certain that nothing happens, and another short one within the longer is
+    certain that something does. Nor does it say that nothing happens where a short one within it is
+    certain of an event: a camera that turns back ends where it began. Events of the classes
+    ``aimless`` do not outrank longer windows: a hand may shake while the camera turns. A moment
+    whose own window shows nothing, so that all classes are equally probable, speaks for itself, and
+    so does every moment without ``no_event``.
     """
 
     def __init__(
@@ -172,6 +174,7 @@ class Verdict:
         count = len(made.rung)
         self._known = np.zeros(count, bool)
         self._certain, self._leading = np.zeros(count), np.zeros(count, np.int64)
+        self._empty = np.zeros(count, bool)
         rungs = [np.flatnonzero(made.rung == k) for k in range(int(made.rung.max()) + 1)]
         middle = made.windows.start + made.windows.end
         self._moments = rungs[0]
@@ -181,6 +184,7 @@ class Verdict:
         """What a window says: the probabilities (K,)."""
         self._known[row] = True
         self._certain[row], self._leading[row] = chances.max(), chances.argmax()
+        self._empty[row] = chances.min() == chances.max()
 
     def needs(self, row: int) -> bool:
         """Whether this window may still speak: for a moment that no shorter one has spoken for."""
@@ -188,7 +192,7 @@ class Verdict:
         if rung == 0 or self._no_event is None:
             return rung == 0
         moments = np.flatnonzero(self._near[:, rung] == row)
-        return any(self._sure(near[:rung]) is None for near in self._near[moments].tolist())
+        return any(self._settling(near[:rung]) is None for near in self._near[moments].tolist())
 
     def pairs(self) -> NDArray[np.int64]:
         """The rows (M, 2) of the windows that speak, the finest first; twice one that is alone.
@@ -200,9 +204,9 @@ class Verdict:
         return np.array([self._pair(near) for near in self._near.tolist()])
 
     def _pair(self, near: Sequence[int]) -> tuple[int, int]:
-        sure, allowed = self._sure(near), self._allowed(near)
-        if sure is not None:
-            return sure, sure
+        settling, allowed = self._settling(near), self._allowed(near)
+        if settling is not None:
+            return settling, settling
         finest = max(allowed, key=lambda row: (self._scale[row], self._certain[row]))
         if self._certain[finest] >= self._enough or self._scale[finest] == 1:
             return finest, finest
@@ -210,19 +214,27 @@ class Verdict:
         best = max(others, key=self._certain.__getitem__)
         return (finest, best) if self._leading[best] == self._no_event else (best, best)
 
-    def _sure(self, near: Sequence[int]) -> int | None:
-        """The shortest of the windows near a moment that is heard and sure of an event."""
+    def _settling(self, near: Sequence[int]) -> int | None:
+        """Of the windows near a moment its own if it shows nothing, or the shortest that is heard
+        and sure of an event.
+        """
+        if self._empty[near[0]]:
+            return near[0]
         for row in self._allowed(near):
             if self._known[row] and self._move(row) and self._certain[row] >= SURE:
                 return row
         return None
 
     def _allowed(self, near: Sequence[int]) -> list[int]:
-        """The windows near a moment, its own first, without those that speak of what is beside."""
+        """The windows near a moment, its own first, without those that speak of what is beside,
+        or of rest in spite of it.
+        """
         own = near[0]
-        if not self._known[own] or self._certain[own] < CERTAIN or self._move(own):
-            return list(near)
-        return [own, *(row for row in near[1:] if not self._beside(row))]
+        rests = self._certain[own] >= CERTAIN and not self._move(own)
+        return [
+            own,
+            *(row for row in near[1:] if (self._move(row) and not rests) or not self._beside(row)),
+        ]
 
     def _move(self, row: int) -> bool:
         """Whether this window leads with an event that has a direction."""
