@@ -5,15 +5,18 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
 
 import tsm_ref
 from tests.quantised_networks import clip, network
+from tests.whole_graphs import whole_graphs
 from tsm_ref.checkpoint import export_onnx, export_onnx_stream
 from tsm_ref.checkpoint.onnx_in.load import SUPPORTED
 from tsm_ref.convert import convert
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.stream.stream import Stream
 from tsm_ref.errors import GraphError, UsageError
+from tsm_ref.graph import Graph, Input, Node
 from tsm_ref.passes import optimize
 from tsm_ref.quantization import quantize
 
@@ -46,6 +49,47 @@ def test_what_is_read_back_gives_the_same_bits(tmp_path, dtype, fill) -> None:
     assert [n.op for n in found.graph.nodes if n.op.startswith("QLinear")] == [
         n.op for n in graph.nodes if n.op.startswith("QLinear")
     ]
+
+
+@given(whole_graphs())
+def test_any_network_of_whole_numbers_that_is_written_is_read_to_the_bit(
+    tmp_path_factory, case
+) -> None:
+    graph, weights, x = case
+    path = tmp_path_factory.mktemp("network") / "m.onnx"
+    export_onnx(graph, weights, path, sizes=dict(zip("THW", x.shape[2:], strict=True)))
+    expected = NumpyEngine(graph, weights).run({"x": x})["logits"]
+    found = tsm_ref.load(path, engine="numpy")
+    np.testing.assert_array_equal(found.run({"x": x})["logits"], expected)
+    assert not {"Conv", "Linear", "Add", "Mul"} & {node.op for node in found.graph.nodes}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("behind", ["MaxPool", "TemporalShift", "SpatialShift"])
+def test_what_moves_the_entries_of_a_table_is_read(tmp_path, dtype, behind) -> None:
+    """Nobody makes reals of them, so a pair of nodes tells their scale."""
+    x, made = ({f"{role}_scale": 0.25, f"{role}_zero_point": 3} for role in "xy")
+    attrs = {
+        "MaxPool": {"kernel_shape": (1, 2, 2)},
+        "TemporalShift": {"d": (1, 0, -1), "x_zero_point": 3},
+        "SpatialShift": {"dh": (1, 0, 0), "dw": (0, -1, 0), "x_zero_point": 3},
+    }
+    nodes = (
+        Node("q", "QuantizeLinear", ("x",), {"dtype": dtype, **made}),
+        Node("table", "LookUp", ("q", "t"), {"dtype": "uint8", **made}),
+        Node("moved", behind, ("table",), attrs[behind]),
+        Node("again", "LookUp", ("moved", "t"), {"dtype": "uint8", **made}),
+        Node("flat", "Flatten", ("again",)),
+        Node("logits", "DequantizeLinear", ("flat",), x),
+    )
+    clips = Input("x", ("N", 3, "T", "H", "W"))
+    graph = Graph("moved", (clips,), nodes, ("logits",), {"t": (256,)})
+    weights = {"t": np.random.default_rng(0).permutation(256).astype(np.uint8)}
+    export_onnx(graph, weights, tmp_path / "m.onnx", sizes=SIZES)
+    found = tsm_ref.load(tmp_path / "m.onnx", engine="numpy")
+    expected = NumpyEngine(graph, weights).run(clip())["logits"]
+    np.testing.assert_array_equal(found.run(clip())["logits"], expected)
+    assert [node.op for node in found.graph.nodes][:4] == [node.op for node in nodes][:4]
 
 
 def test_what_litert_rounds_is_read_back_and_told(tmp_path) -> None:

@@ -118,12 +118,17 @@ def _from_table(reading: Reading, node: OnnxNode, places: Whole, table: Array) -
     scale, zero = _single(steps, node)
     view = reading.resolved(places.value, node.inputs[0], str(node))
     back = next((n for n in reading.nodes if n.name == view.base.name), None)
-    if back is None or back.op != "DequantizeLinear":
-        raise NotUnderstood(f"the node {node} looks up what was moved about")
+    if back is not None and back.op == "DequantizeLinear":
+        whole = back.inputs[0]
+    else:  # reals that a pool or a shift took from such ones: rounding changes none
+        how = (places.dtype, places.scale, places.zero_point)
+        attrs = dict(zip(("dtype", "y_scale", "y_zero_point"), how, strict=True))
+        name = f"{node.inputs[0]}.places"
+        whole = reading.emit("QuantizeLinear", name, [view.base.name], view.base.axes, **attrs).name
     ordered = np.concatenate([table[128:], table[:128]]) if places.dtype == "int8" else table
     name = reading.parameter(f"{node.inputs[0]}.table", ordered)
     attrs = {"dtype": str(table.dtype), "y_scale": scale, "y_zero_point": zero}
-    made = reading.emit("LookUp", node.inputs[0], [back.inputs[0], name], view.base.axes, **attrs)
+    made = reading.emit("LookUp", node.inputs[0], [whole, name], view.base.axes, **attrs)
     real = {"x_scale": scale, "x_zero_point": zero}
     base = reading.emit("DequantizeLinear", node.outputs[0], [made.name], view.base.axes, **real)
     return View(base, view.groups)

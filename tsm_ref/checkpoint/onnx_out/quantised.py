@@ -2,10 +2,11 @@
 
 Runtimes put such a layer together again and compute it with whole numbers; onnxruntime does so by
 our rule for convolutions (see `tsm_ref.reference.quantised`). Shifts, pools of maxima and reshapes
-move the whole numbers themselves. A table is a ``Gather``.
+move the whole numbers themselves. A table is a ``Gather``; where nobody makes reals of its entries,
+and so nobody says their scale, they are made real and rounded back at once, which changes none.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from tsm_ref.ops_table import OPS, SUMS
 from tsm_ref.passes.whole_numbers import LITERT_RULES
 from tsm_ref.reference.quantised import combined_scale, limits
 
-__all__ = ["REALS", "dequantized", "layer_of_reals", "look_up", "quantized"]
+__all__ = ["REALS", "dequantized", "layer_of_reals", "look_up", "quantized", "say_steps"]
 
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
@@ -83,6 +84,19 @@ def look_up(writer: Writer, node: Node, weights: Weights, types: Types) -> None:
     place = writer.step("Cast", [writer.rows[node.inputs[0]]], node.name, to=6)
     made = writer.node("Gather", [name, place], writer.row_name(node.name), axis=0)
     writer.rows[node.name] = made
+
+
+def say_steps(writer: Writer, node: Node, types: Types, readers: Sequence[Node]) -> None:
+    """Say the steps of what stands in a table, where one of its readers reads no reals."""
+    if all(reader.op in (*REALS, "DequantizeLinear") for reader in readers):
+        return
+    real = writer.unused(f"{node.name}/real")
+    writer.shapes[real] = writer.shapes[node.name]
+    dequantized(writer, real, node.name, types[node.name])
+    again = writer.unused(f"{node.name}/again")
+    writer.shapes[again] = writer.shapes[node.name]
+    quantized(writer, again, real, types[node.name])
+    writer.rows[node.name] = writer.rows[again]
 
 
 def layer_of_reals(

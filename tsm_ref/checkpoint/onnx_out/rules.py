@@ -17,6 +17,7 @@ from tsm_ref.checkpoint.onnx_out.quantised import (
     look_up,
     quantized,
     real_of,
+    say_steps,
 )
 from tsm_ref.checkpoint.onnx_out.writer import Writer
 from tsm_ref.errors import GraphError
@@ -51,6 +52,8 @@ def write_nodes(
                 history(writer, node, states or {}, known, validity)
         elif node.op in TYPED:
             TYPED[node.op](writer, node, weights, types)
+            if node.op == "LookUp":
+                say_steps(writer, node, types, graph.consumers.get(node.name, ()))
         elif node.op in RULES:
             RULES[node.op](writer, node, weights)
         else:
