@@ -6,7 +6,7 @@ from numba import types
 
 from tsm_ref.kernels.cache import machine_code
 from tsm_ref.kernels.integer import tile
-from tsm_ref.kernels.integer.conv import pack_weights
+from tsm_ref.kernels.integer.conv import pack_weights, tiles_of_block
 from tsm_ref.kernels.integer.tile import REAL, SUM, WHOLE, TileArguments, call_tiles
 from tsm_ref.kernels.integer.units import PAIRS, PORTABLE, SIGNED, TILES, UNIT, Unit
 from tsm_ref.kernels.machine import HOST
@@ -90,3 +90,10 @@ def test_results_are_rounded_once_and_halves_go_to_even(unit, rng):
     found = run(unit, x, weights, bias, factor, WHOLE, 60, -40.0, 55.0)
     np.testing.assert_array_equal(found, expected)
     assert ((scaled % 1 == 0.5) & (abs(scaled) < 40)).any()
+
+
+def test_a_block_has_no_more_tiles_than_there_are():
+    """Room is made for the results of all tiles of a block: small weights must not ask for more."""
+    for tiles in (1, 2, 32, 1024):
+        for weight_bytes in (1, 1 << 10, 1 << 20, 1 << 30):
+            assert 1 <= tiles_of_block(weight_bytes, 1, tiles) <= tiles

@@ -94,13 +94,23 @@ def _tiles(
 
 
 @compiled()
+def tiles_of_block(weight_bytes: int, groups: int, tiles: int) -> int:
+    """How many tiles of a group a block has; all where there are few, as scratch is for them.
+
+    >>> tiles_of_block(1 << 12, 1, 32), tiles_of_block(1 << 40, 1, 32)
+    (32, 1)
+    """
+    return max(1, min(tiles, _WEIGHT_BYTES * groups * tiles // weight_bytes))
+
+
+@compiled()
 def run_integer_convolution(layer: IntegerConvolution, first: int, last: int) -> None:
     """Compute panels ``first .. last - 1`` of a layer."""
     groups, tiles, steps = *layer.starts.shape, layer.places.shape[2] // GROUP
     panel_bytes = steps * STEP_BYTES
     block = max(1, min(last - first, _PACKED_BYTES // panel_bytes))
     packed = np.empty(block * panel_bytes + PANEL_SLACK, np.uint8)
-    tile_block = max(1, _WEIGHT_BYTES * groups * tiles // len(layer.weights))
+    tile_block = tiles_of_block(len(layer.weights), groups, tiles)
     scratch = np.empty(tile_block * ROWS * COLUMNS * 4, np.uint8)
     for begin in range(first, last, block):
         end = min(begin + block, last)
