@@ -1,12 +1,13 @@
-"""Many streams for minutes, with Ctrl-C and forked children in between: right, and no leak."""
+"""Streams for minutes, with Ctrl-C and forked children in between: right, and no leak."""
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.engine.stream.families import SLOW
 
 SECONDS = 300
 MOST_GROWTH = 24 << 20
@@ -57,9 +58,7 @@ print(steps * n, "frames", hits, "interrupts", forks, "forks", resident() - firs
 """
 
 
-@pytest.mark.skipif(
-    os.environ.get("TSM_REF_SLOW") != "1", reason="minutes of work: set TSM_REF_SLOW=1"
-)
+@SLOW
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize("streams", [8, 32])
 def test_streams_survive_minutes_of_interrupts_and_forks(streams):
@@ -76,3 +75,38 @@ def test_streams_survive_minutes_of_interrupts_and_forks(streams):
     frames, interrupts, forks, growth = map(int, found.groups())
     assert min(frames // streams, interrupts, forks) > 50
     assert growth < MOST_GROWTH
+
+
+LONG = """
+import os, numpy as np, tsm_ref
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+model = tsm_ref.load("camera-motion")
+stream = model.stream()
+rng = np.random.default_rng(9)
+pool = rng.standard_normal((64, 3, 64, 64)).astype(np.float32)
+order = rng.integers(0, 64, 100_000)
+for t in order[:1000]:
+    stream.step(pool[t])
+before = resident()
+for t in order[1000:]:
+    last = stream.step(pool[t])
+grown = resident() - before
+fresh = model.stream()
+for t in order[-stream.receptive_field :]:
+    again = fresh.step(pool[t])
+print(int(stream.frames[0]), last.tobytes() == again.tobytes(), grown)
+"""
+"""Afterwards the stream gives what a new one gives on the last frames of its causal window."""
+
+
+@SLOW
+def test_a_hundred_thousand_frames_in_flat_memory():
+    """In a process of its own: the memory of this one breathes with the tests before."""
+    done = subprocess.run([sys.executable, "-c", LONG], capture_output=True, text=True, check=True)
+    frames, identical, grown = done.stdout.split()
+    assert (frames, identical) == ("100000", "True")
+    assert int(grown) < 500_000
