@@ -333,6 +333,14 @@ def test_a_preprocessed_array_is_told_where_to_go(camera: Model) -> None:
         recognize(camera, np.zeros((1, 3, 8, 64, 64)), fps=8)
 
 
+def _counted(call, runs: list[int]):
+    def counting(self: Model, clip: np.ndarray) -> object:
+        runs.append(len(clip))
+        return call(self, clip)
+
+    return counting
+
+
 def _clip(path: Path, count: int) -> Path:
     """A gray clip of so many frames."""
     av = pytest.importorskip("av")
@@ -344,6 +352,51 @@ def _clip(path: Path, count: int) -> Path:
             file.mux(stream.encode(picture))
         file.mux(stream.encode())
     return path
+
+
+def test_a_window_that_holds_one_frame_is_refused(camera: Model) -> None:
+    short = sampled(camera.profile, window=0.01)
+    with pytest.raises(
+        VideoError, match=r"holds one frame .* 0\.0417 s apart: give one of 0\.333 s"
+    ):
+        recognize(camera, SAMPLES / "zoom_in.mp4", profile=short)
+    still = recognize(camera, np.zeros((1, 48, 64, 3), np.uint8), fps=25, profile=short)
+    assert any("frames are repeated" in warning for warning in still.warnings)
+
+
+def test_windows_of_the_same_frames_are_run_once(camera: Model, monkeypatch) -> None:
+    runs: list[int] = []
+    monkeypatch.setattr(Model, "head_logits", _counted(Model.head_logits, runs))
+    frames = read_frames(SAMPLES / "pan_left.mp4", np.arange(40)).pixels
+    dense = recognize(camera, frames, fps=10, profile=sampled(camera.profile, window=1, stride=0.1))
+    once = len(runs)
+    denser = recognize(
+        camera, frames, fps=10, profile=sampled(camera.profile, window=1, stride=0.01)
+    )
+    assert len(denser.indices) > 9 * len(dense.indices)
+    assert len(runs) - once < 3 * once
+    for row, chances in zip(denser.indices, denser.probabilities, strict=True):
+        same = (dense.indices == row).all(1)
+        np.testing.assert_array_equal(
+            dense.probabilities[same], chances[None].repeat(same.sum(), 0)
+        )
+
+
+def test_what_lies_between_windows_is_said(camera: Model) -> None:
+    apart = sampled(camera.profile, window=1.0, stride=2.0)
+    result = recognize(camera, SAMPLES / "zoom_in.mp4", profile=apart)
+    assert any("every 2 s leave out 1 of 3.5 s" in warning for warning in result.warnings)
+
+
+def test_the_frames_that_were_seen_are_those_of_all_windows(camera: Model) -> None:
+    """Rest is said by the window over all, and the shorter ones were asked before."""
+    still = read_frames(SAMPLES / "zoom_in.mp4", np.zeros(75, int)).pixels
+    result = recognize(camera, still, fps=25)
+    assert result.predictions[0].label == "static"
+    assert np.unique(result.indices).size < result.frames_seen <= 75
+    assert f"{result.frames_seen} of 75 frames in" in as_table(result)
+    alone = recognize(camera, still, fps=25, profile=sampled(camera.profile, policy="uniform"))
+    assert alone.frames_seen == np.unique(alone.indices).size == 8
 
 
 @pytest.mark.parametrize("asked", [{"stride": 1e-9}, {"window": 1e-9}])

@@ -24,9 +24,11 @@ from tsm_ref.recognition.cutter import WindowCutter
 from tsm_ref.recognition.inputs import check_classifies, check_flow, sees_flow
 from tsm_ref.recognition.room import check_memory, takes_finer
 from tsm_ref.recognition.windows import (
+    INSTANT,
     UNSURE,
     Segment,
     Verdict,
+    check_moves,
     grown,
     ladder,
 )
@@ -58,21 +60,22 @@ class Recognition:
     """What was seen in one video, and everything that is needed to see it again.
 
     ``indices`` and ``times`` (seconds) are the frames that the network saw, of shape (clips, T),
-    of sliding windows those that speak: of two, the one with finer frames;
-    ``profile`` is what was followed; ``timing`` is in seconds per stage, of which ``compile`` is
-    spent once on a machine; ``asked`` is the sampling that was asked for, whose windows grow where
-    they hold too few frames; ``scales`` (clips,) are how many times as large as ``profile`` says
-    the frames of each were, for windows that were asked again. ``slowest`` (clips,) is the speed in
-    widths of the frame a second below which a motion would not have shown; None if nobody knows.
-    ``heads`` has what each head of the network says, by the name of its
-    output: most networks have one, of which ``predictions``, ``labels`` and so on speak. Of two
-    networks whose scores were joined, ``streams`` has what each says, with its weight
+    of sliding windows those that speak: of two, the one with finer frames; ``frames_seen`` counts
+    the different frames of all windows that it saw. ``profile`` is what was followed; ``timing`` is
+    in seconds per stage, of which ``compile`` is spent once on a machine; ``asked`` is the sampling
+    that was asked for, whose windows grow where they hold too few frames; ``scales`` (clips,) are
+    how many times as large as ``profile`` says the frames of each were, for windows that were asked
+    again. ``slowest`` (clips,) is the speed in widths of the frame a second below which a motion
+    would not have shown; None if nobody knows. ``heads`` has what each head of the network says, by
+    the name of its output: most networks have one, of which ``predictions``, ``labels`` and so on
+    speak. Of two networks whose scores were joined, ``streams`` has what each says, with its weight
     (`tsm_ref.recognition.recognize_streams`), and all else is of both or of the first.
     """
 
     video: VideoInfo
     sha256: str
     frames_decoded: int
+    frames_seen: int
     profile: Profile
     indices: NDArray[np.int64]
     times: NDArray[np.float64]
@@ -138,6 +141,7 @@ class _Seen:
     indices: NDArray[np.int64]
     times: NDArray[np.float64]
     frames_decoded: int
+    frames_seen: int
     info: VideoInfo
     sampling: Sampling
     windows: Windows | None = None
@@ -222,6 +226,7 @@ def recognize(
         video=seen.info,
         sha256=sha256,
         frames_decoded=seen.frames_decoded,
+        frames_seen=seen.frames_seen,
         profile=replace(profile, sampling=seen.sampling),
         indices=seen.indices,
         times=seen.times,
@@ -249,6 +254,12 @@ def _noticed(seen: _Seen, asked: Sampling) -> tuple[str, ...]:
         said.append(
             f"a window of {asked.window:g} s is longer than the video of {seen.info.duration:.4g} s"
         )
+    if seen.windows is not None and (gaps := seen.windows.gaps) > INSTANT:
+        said.append(
+            f"windows of {seen.sampling.window:.4g} s every {seen.sampling.stride:.4g} s leave out "
+            f"{gaps:.4g} of {seen.info.duration or 0:.4g} s: what is said of these is that of the "
+            "nearest window"
+        )
     if count < segments:
         said.append(
             f"the video has {count} frame{'s' * (count != 1)} and the model sees {segments}: "
@@ -274,7 +285,9 @@ def _over_clips(model: Model, profile: Profile, clip: Clip, known: Survey, told:
     for rows in got.order:
         logits.append(_run(got.unique[rows], spec, told))
         told.progress(len(logits), len(got.order))
-    return _Seen(logits, got.indices, got.times, got.frames_decoded, got.info, sampling)
+    return _Seen(
+        logits, got.indices, got.times, got.frames_decoded, len(got.unique), got.info, sampling
+    )
 
 
 def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, told: _Told) -> _Seen:
@@ -293,10 +306,12 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
         sampling = replace(sampling, finer=1)
     with as_usage():
         made = ladder(known.times, sampling, known.info.duration)
+    check_moves(made, known.times, sampling)
     rest, aimless = profile.no_event_index, profile.aimless_indices
     heads, verdict = told.heads, Verdict(made, rest, aimless, profile.sure)
     logits: dict[int, Array] = {}
     notes: dict[int, str | None] = {}
+    alike = made.alike()
     rest = rest if names_motions(model) else None
     run = partial(_run, spec=spec, told=told)
     with closing(clip.open()) as source:
@@ -314,9 +329,12 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
             while (each := clock.timed("decode", lambda: next(cut, None))) is not None:
                 row, frames = each
                 if verdict.needs(row):
-                    pixels = clock.timed("decode", frames)
-                    with alone() if cut.late else nullcontext():
-                        logits[row], notes[row] = light.judged(pixels, run, rest, aimless)
+                    twin = int(alike[row])
+                    if twin not in logits:
+                        pixels = clock.timed("decode", frames)
+                        with alone() if cut.late else nullcontext():
+                            logits[twin], notes[twin] = light.judged(pixels, run, rest, aimless)
+                    logits[row], notes[row] = logits[twin], notes[twin]
                     verdict.hear(row, heads.first(heads.chances(logits[row])))
                 told.progress(row + 1, len(made.windows))
         info = updated(known.info, source)
@@ -331,6 +349,7 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
         indices=indices,
         times=known.times[indices],
         frames_decoded=cutter.decoded,
+        frames_seen=len(np.unique(made.windows.indices[list(logits)])),
         info=info,
         sampling=sampling,
         windows=windows,

@@ -54,6 +54,7 @@ def as_tree(result: Recognition) -> dict[str, Any]:
             "duration": _rounded(video.duration),
             "frame_count": video.frame_count,
             "frames_decoded": result.frames_decoded,
+            "frames_seen": result.frames_seen,
             "repairs": [asdict(repair) for repair in video.repairs],
         },
         "sampling": asdict(result.profile.sampling)
@@ -196,7 +197,7 @@ def _lines(result: Recognition, colour: bool) -> Iterator[str]:
     model, timing = result.model, result.timing
     how = model.engine.name + (" in bfloat16" if model.precision == "bfloat16" else "")
     yield (
-        f"{printable(model.name)} on {how}: {np.unique(result.indices).size} of "
+        f"{printable(model.name)} on {how}: {result.frames_seen} of "
         f"{result.video.frame_count} frames in {timing['total']:.2f} s "
         f"(network {timing['run']:.2f} s{_compiled(timing['compile'])})"
     )

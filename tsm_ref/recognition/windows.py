@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsm_ref.errors import VideoError
 from tsm_ref.profile import Sampling
 from tsm_ref.video import Survey, Windows, sliding_windows
 
@@ -21,6 +22,7 @@ __all__ = [
     "Ladder",
     "Segment",
     "Verdict",
+    "check_moves",
     "grown",
     "ladder",
     "timeline",
@@ -97,6 +99,12 @@ class Ladder:
         w, first = self.windows, self.rung == 0
         return Windows(w.start[first], w.end[first], w.indices[first])
 
+    def alike(self) -> NDArray[np.int64]:
+        """For each window the first one (W,) that shows the same frames at the same scale."""
+        shows = np.column_stack([self.scale, self.windows.indices])
+        _, first, which = np.unique(shows, axis=0, return_index=True, return_inverse=True)
+        return np.asarray(first[which.ravel()], np.int64)
+
     def slowest(self, times: Array, needed: float) -> NDArray[np.float64]:
         """The slowest motion (W,) that shows in each window, in widths of the frame a second.
 
@@ -142,6 +150,25 @@ def ladder(times: Array, sampling: Sampling, clip_end: float | None = None) -> L
     order = np.lexsort((start, rung, np.round(end / INSTANT)))
     windows = Windows(start[order], end[order], indices[order])
     return Ladder(windows, rung[order], np.array(scales)[rung[order]])
+
+
+def check_moves(made: Ladder, times: Array, sampling: Sampling) -> None:
+    """Raise `VideoError` for a video of several frames (N,) where each window holds but one.
+
+    >>> from tsm_ref.video import frame_times
+    >>> short, times = Sampling("windows", 8, 0.001, 0.001), frame_times(50, 25.0)
+    >>> check_moves(ladder(times, short), times, short)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    tsm_ref.errors.VideoError: a window of 0.001 s holds one frame of this video, which are ...
+    """
+    indices = made.windows.indices
+    if len(times) > 1 and (indices[:, 0] == indices[:, -1]).all():
+        step = float(np.median(np.diff(times)))
+        raise VideoError(
+            f"a window of {sampling.window:g} s holds one frame of this video, which are "
+            f"{step:.3g} s apart: give one of {sampling.segments * step:.3g} s or more, or none"
+        )
 
 
 class Verdict:

@@ -52,10 +52,10 @@ class Timeline:
 
     @property
     def holes(self) -> int:
-        """How many steps of an otherwise even rate are as long as two or more."""
+        """How many steps of an otherwise even rate are longer, by half or more."""
         steps = np.diff(self.times)
         typical = np.median(steps) if len(steps) else 0.0
-        long = steps >= 1.75 * typical
+        long = steps >= 1.5 * typical
         even = np.abs(steps - typical) <= 0.25 * typical
         return int(long.sum()) if len(steps) and even.mean() >= _EVEN else 0
 

@@ -138,6 +138,11 @@ class Windows:
     def __len__(self) -> int:
         return len(self.start)
 
+    @property
+    def gaps(self) -> float:
+        """The seconds between windows that are in none, where each begins later than the last."""
+        return float(np.maximum(self.start[1:] - self.end[:-1], 0).sum())
+
 
 def frame_times(num_frames: int, frame_rate: float) -> NDArray[np.float64]:
     """Timestamps ``n / rate`` in seconds (N,) of a clip of constant frame rate.
