@@ -83,7 +83,10 @@ INSIDE = {
         "weights zoo",
     ),
     "video": (
-        *("ahead boxes kept log planes sampling source sparse", "clock containers pictures resize"),
+        *(
+            "ahead boxes captures kept log planes sampling source sparse",
+            "clock containers pictures resize",
+        ),
         "transforms",
         *("decode", "camera pipe surveys", "clips", "reading stills", "flow"),
     ),

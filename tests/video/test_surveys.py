@@ -1,5 +1,6 @@
 """Files and streams have one clock: each case is read by packets, by pictures and as a stream."""
 
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -32,6 +33,39 @@ def begun_in_the_middle(make: Make) -> Path:
     packets = path.read_bytes()
     middle = len(packets) // 3 // 188 * 188
     path.write_bytes(packets[: 188 * 3] + packets[middle:])  # the tables, then the rest
+    return path
+
+
+def copied_behind_another(make: Make) -> Path:
+    """Two captures, the second one begun in the middle: the counts of their pieces do not go on."""
+    whole = make("whole.ts", 60, **MPEG2).read_bytes()
+    path = make("both.ts", 1)
+    path.write_bytes(whole + whole[len(whole) // 3 // 188 * 188 :])
+    return path
+
+
+def edited(make: Make) -> Path:
+    """An edit list that begins ten pictures later, between two key pictures."""
+    path = make("edited.mp4", 48, **X264, codec_options={"bf": "0"})
+    data = bytearray(path.read_bytes())
+    at = data.index(b"elst") + 12
+    length, begin = struct.unpack_from(">Ii", data, at)
+    struct.pack_into(">Ii", data, at, length - 400, begin + 10 * 512)
+    path.write_bytes(data)
+    return path
+
+
+def unstamped_between(make: Make) -> Path:
+    """Every fifth picture has no timestamp."""
+    source = make("whole.nut", 30, **MPEG2 | {"max_b_frames": 0})
+    path = source.with_name("some.ts")
+    with av.open(str(source)) as given, av.open(str(path), "w") as made:
+        stream = made.add_stream_from_template(given.streams.video[0])
+        for number, packet in enumerate(given.demux(video=0)):
+            if packet.size:
+                packet.stream = stream
+                packet.pts = None if number % 5 == 4 else packet.pts
+                made.mux(packet)
     return path
 
 
@@ -74,6 +108,15 @@ CASES: dict[str, tuple[Callable[[Make], Path], int, float, float]] = {
     "240 a second": (lambda make: make("a.mp4", 48, **X264, rate=240), 48, 240, 0.2),
     "VP9": (lambda make: make("a.webm", 30, codec="libvpx-vp9", pix_fmt="yuv420p"), 30, 25, 1.2),
     "flv": (lambda make: make("a.flv", 30, **X264), 30, 25, 1.2),
+    "copied behind another": (copied_behind_another, 96, 25, 3.84),
+    "edited": (edited, 38, 25, 1.52),
+    "NTSC": (
+        lambda make: make("a.mp4", 30, **X264, rate=Fraction(30000, 1001)),
+        30,
+        30000 / 1001,
+        1.001,
+    ),
+    "late": (lambda make: make("a.ts", 30, **X264, times=range(1000, 1030)), 30, 25, 1.2),
     "interlaced": (
         lambda make: make("a.mts", 30, **X264, codec_options={"flags": "+ildct+ilme"}),
         30,

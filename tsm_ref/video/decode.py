@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 from tsm_ref.errors import MissingDependency, VideoError
 from tsm_ref.system import patience
 from tsm_ref.video import containers
+from tsm_ref.video.captures import Captures
 from tsm_ref.video.clock import Clock
 from tsm_ref.video.containers import DEMUXERS
 from tsm_ref.video.kept import Kept
@@ -67,7 +68,8 @@ class VideoFile:
         self._told: set[str] = set()
         self.look: Look | None = None
         self._last_stamp: int | None = None
-        self._begun, self._headless, self._ticks, self._threads = False, False, 0, threads
+        self._ticks, self._threads = 0, threads
+        self._captures = Captures(jumps=False)
         self._kept: Kept | None = None
         self._from_memory = False
         self._av = _import_av()
@@ -87,6 +89,7 @@ class VideoFile:
             # Threads that each decode a picture give up what follows a damaged one at the end.
             context.thread_type = "FRAME" if threads > 1 and not allow_partial else "SLICE"
             self.clock = self.new_clock()
+            self._captures = Captures(self._clock_jumps, float(self.stream.time_base or 0))
         except BaseException:
             self.close()
             raise
@@ -145,7 +148,8 @@ class VideoFile:
         self._from_memory = self._kept is not None and self._kept.whole
         if not self._from_memory and not self._sought():
             return False
-        self._begun, self._headless, self._ticks, self._last_stamp = False, False, 0, None
+        self._captures.forget()
+        self._ticks, self._last_stamp = 0, None
         return True
 
     def _sought(self) -> bool:
@@ -170,12 +174,20 @@ class VideoFile:
         for packet in kept.packets() if kept and self._from_memory else self._demuxed():
             if kept and not self._from_memory:
                 kept.keep(packet)
-            self._notice_beginning(packet)
-            if packet.is_corrupt:
-                self._damaged("a piece of the video stream is damaged or cut")
+            self._notice(packet)
             yield packet
         if self.format_name == "avi" and self._ticks < self.stream.frames:
             self._damaged(f"the file promises {self.stream.frames} frames and holds {self._ticks}")
+
+    def _notice(self, packet: Any) -> None:
+        """What a packet says besides its picture: what precedes a key picture is no damage."""
+        damaged = self._captures.damaged(packet)
+        if self._captures.headless:
+            what = "a capture that is joined to it" if self._captures.joined else "the video"
+            self.warn(f"{what} begins in the middle: what precedes a key picture is left out")
+        if damaged:
+            self._damaged("a piece of the video stream is damaged or cut")
+        self._ticks = max(self._ticks, packet.dts + 1 if packet.dts is not None else 0)
 
     def _demuxed(self) -> Iterator[Any]:
         packets = self._container.demux(self.stream)
@@ -188,16 +200,6 @@ class VideoFile:
                 self._broken(reason(error))
                 packet, packets = self._last_packet(), iter(())
             yield packet
-
-    def _notice_beginning(self, packet: Any) -> None:
-        """A capture may begin anywhere: what precedes its first key picture is no damage."""
-        if not self._begun and packet.size:
-            self._begun = True
-            if self._clock_jumps and not packet.is_keyframe:
-                self._headless = True
-                self.warn("the video begins in the middle: what precedes a key picture is left out")
-        self._headless = self._headless and not packet.is_keyframe
-        self._ticks = max(self._ticks, packet.dts + 1 if packet.dts is not None else 0)
 
     def _broken(self, reason: str) -> None:
         self._damaged(f"the file cannot be read further ({reason})")
@@ -214,9 +216,16 @@ class VideoFile:
             return known
         if not packet.size and packet.dts is not None:
             return []  # the picture before is shown on; a decoder would take it for the end
-        if self._headless and packet.size:
-            return []  # a decoder that never saw them also leaves out what leans on them later
-        return self._decoded(packet)
+        pictures = self._left() if self._captures.joint else []
+        if self._captures.headless and packet.size:
+            return pictures  # a decoder that never saw it also leaves out what leans on it later
+        return pictures + self._decoded(packet)
+
+    def _left(self) -> list[Any]:
+        """What the decoder still holds; what comes next leans on nothing before."""
+        pictures = self._decoded(self._last_packet())
+        self.stream.codec_context.flush_buffers()
+        return pictures
 
     def _decoded(self, packet: Any) -> list[Any]:
         try:
@@ -236,7 +245,7 @@ class VideoFile:
         But not before the first packet of a capture, whose parser may lack what preceded it.
         """
         result, errors = self._log.heard(lambda: self._bounded(call))
-        if errors and (self._begun or not self._clock_jumps):
+        if errors and (self._captures.begun or not self._clock_jumps):
             self._damaged(f"a part of the video is damaged ({errors[0]})", kind="logged")
         return result
 
@@ -386,7 +395,7 @@ class VideoFile:
 
     def _damaged(self, what: str, kind: str | None = None) -> None:
         """Refuse, or say so once of a `kind`; what precedes the first key picture is no damage."""
-        if self._headless:
+        if self._captures.headless:
             return
         if not self._partial:
             raise VideoError(f"{what}: {containers.PARTIAL}")
