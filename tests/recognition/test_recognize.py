@@ -388,6 +388,20 @@ def test_what_lies_between_windows_is_said(camera: Model) -> None:
     assert any("every 2 s leave out 1 of 3.5 s" in warning for warning in result.warnings)
 
 
+def test_a_window_is_noticed_once_however_often_it_was_asked(camera: Model) -> None:
+    """Where nothing shows, the larger frames of a window doubt it, too."""
+    noise = np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3)).astype(np.uint8)
+    result = recognize(camera, noise, fps=25)
+    assert len(result.indices) == 1
+    assert [w.partition(": ")[0] for w in result.warnings] == ["of 1 of 1 windows"]
+
+
+@pytest.mark.parametrize("frames", [[np.zeros((4, 4, 3), np.uint8)] * 8, iter("ab"), 3, None])
+def test_what_is_neither_a_path_nor_an_array_is_refused(camera: Model, frames: object) -> None:
+    with pytest.raises(UsageError, match=r"loop over paths.*frames are one array"):
+        recognize(camera, frames, fps=25)
+
+
 def test_the_frames_that_were_seen_are_those_of_all_windows(camera: Model) -> None:
     """Rest is said by the window over all, and the shorter ones were asked before."""
     still = read_frames(SAMPLES / "zoom_in.mp4", np.zeros(75, int)).pixels

@@ -178,11 +178,15 @@ def test_an_array_is_a_clip() -> None:
         (lambda: np.zeros((0, 4, 4, 3), np.uint8), 5, "not empty"),
         (lambda: np.zeros((4, 4, 3), np.uint8), 5, r"\(T, H, W, 3\)"),
         (lambda: np.zeros((2, 4, 4, 3), np.uint8), 0, "must be a positive number"),
+        *(
+            (lambda: np.zeros((2, 4, 4, 3), np.uint8), fps, "must be a positive number")
+            for fps in ("25", float("nan"), float("inf"), -1, 1e-300, 1e300)
+        ),
         (lambda: "a.mp4", 5, "a video file has its own"),
     ],
 )
 def test_what_cannot_be_meant_is_a_mistake_of_usage(
-    make: Callable[[], object], fps: float | None, message: str
+    make: Callable[[], object], fps: object, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
         open_clip(make(), fps=fps)  # type: ignore[arg-type]

@@ -196,8 +196,8 @@ def recognize(
         raise UsageError(f"`top` (={top!r}) must be a whole number of at least 1")
     if not isinstance(path, str | PathLike | np.ndarray):
         raise UsageError(
-            f"one video file is recognised at a time, and {type(path).__name__} was given: loop "
-            "over paths, or see tsm_ref.batch.run_batch"
+            f"one video is recognised at a time, and {type(path).__name__} was given: loop over "
+            "paths, or see tsm_ref.batch.run_batch; frames are one array, as numpy.stack makes"
         )
     check_classifies(model)
     profile = profile or model.profile

@@ -15,6 +15,7 @@ used.
     boxes        the boxes of an MP4 file, to see that it lies
     clock        the second at which each picture is shown, whatever its timestamps say
     containers   what a file must look like from outside before a decoder sees it
+    captures     where captures of a broadcast begin, and which flags of damage are believed
     kept         what was read of a file while it was looked through
     decode       files to frames, one at a time
     pipe         the same from a pipe

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ __all__ = [
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """The endings of the files that are frames."""
 
+MOST_RATE = 1e6
+"""The most frames a second that may be asked for; the fewest are one in as many seconds."""
+
 _PATTERN = re.compile(r"%0?\d*d")
 _FLOW = re.compile(r"(?:.*[_-])?([xy])_0*(\d{1,9})", re.IGNORECASE)
 _LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
@@ -57,8 +61,10 @@ def open_clip(
     >>> open_clip(np.zeros((8, 4, 6, 3), np.uint8), fps=8).survey().info.duration
     1.0
     """
-    if fps is not None and not 0 < fps < np.inf:
-        raise UsageError(f"`fps` (={fps}) must be a positive number of frames a second")
+    if fps is not None and not (isinstance(fps, Real) and 1 / MOST_RATE <= fps <= MOST_RATE):
+        raise UsageError(
+            f"`fps` (={fps!r}) must be a positive number of frames a second, of 1e-6 to 1e6"
+        )
     if isinstance(what, np.ndarray):
         return ArrayClip(what, fps)
     name = os.fspath(what)
