@@ -103,6 +103,7 @@ CASES: dict[str, tuple[Callable[[Make], Path], int, float, float]] = {
     "apng": (animated_png, 9, 8 / 1.2, 1.36),
     "varying": (varying, 9, 8 / 1.2, 1.35),
     "raw": (lambda make: make("a.h264", 20, **X264), 20, 25, 0.8),
+    "raw, ten a second": (lambda make: make("a.h264", 20, **X264, rate=10), 20, 10, 2.0),
     "negative": (lambda make: make("a.mkv", 20, **X264, times=range(-5, 15)), 20, 25, 0.8),
     "one a second": (lambda make: make("a.mp4", 8, **X264, rate=1), 8, 1, 8.0),
     "240 a second": (lambda make: make("a.mp4", 48, **X264, rate=240), 48, 240, 0.2),
@@ -145,6 +146,19 @@ def test_files_and_streams_have_one_clock(name: str, make_clip: Make) -> None:
     assert got.info.duration == pytest.approx(exact.info.duration, abs=1e-3)
     found = probe(path)
     assert (found.frame_count, found.frame_rate) == (count, pytest.approx(rate, rel=0.02))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels", "rate"),
+    [("a.h264", "libx264", "yuv420p", 10), ("a.mjpeg", "mjpeg", "yuvj420p", 25)],
+)
+def test_a_rate_that_no_file_told_is_said_to_be_assumed(
+    make_clip: Make, name: str, codec: str, pixels: str, rate: int
+) -> None:
+    """H.264 may name a rate; raw JPEG pictures have none, and FFmpeg stamps them by its own."""
+    info = probe(make_clip(name, 12, codec=codec, pix_fmt=pixels, rate=10))
+    assert info.warnings == (f"there are no timestamps: {rate} frames per second are assumed",)
+    assert (info.frame_rate, info.duration) == (rate, pytest.approx(12 / rate))
 
 
 def test_packets_of_matroska_are_believed_where_pictures_are_reordered(make_clip: Make) -> None:

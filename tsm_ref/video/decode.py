@@ -9,6 +9,7 @@ bits, alpha and HDR are warnings.
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -33,6 +34,10 @@ MAX_PIXELS = 8192 * 8192
 _WITHOUT_PTS = ("avi",)
 """Formats that store no times of display: FFmpeg guesses them, and of B pictures wrongly. Their
 pictures come at the times of decoding, in the order of display."""
+_UNTIMED = ("h264", "hevc", "mjpeg")
+"""Formats without times, of which FFmpeg says that they have its own 25 frames a second."""
+_BELIEVED = (1, 240)
+"""The rates, of frames a second, that are believed of a codec where there are no times."""
 _INDEXED = ("mov", "matroska")
 """Formats (FFmpeg's names begin so) in which going back is cheaper than to open the file again."""
 _FIRST = -(1 << 40)
@@ -338,8 +343,16 @@ class VideoFile:
 
     def new_clock(self) -> Clock:
         """A clock for the pictures of this file."""
-        stream = self.stream
-        return Clock(stream.time_base, stream.average_rate, jumps=self._clock_jumps)
+        return Clock(self.stream.time_base, self._rate, jumps=self._clock_jumps)
+
+    @property
+    def _rate(self) -> Fraction | None:
+        """Frames a second: as the container says or, where none could, as the codec does."""
+        told: Fraction | None = self.stream.average_rate
+        if self.format_name in _UNTIMED:
+            named: Fraction | None = self.stream.codec_context.framerate
+            return named if named and _BELIEVED[0] <= named <= _BELIEVED[1] else told
+        return told
 
     @property
     def _clock_jumps(self) -> bool:
@@ -366,12 +379,12 @@ class VideoFile:
             stamp = self._last_stamp + 1  # a decoder has no times for what it gives back at the end
         self._last_stamp = stamp
         time = self.clock.show(stamp, picture.duration)
-        if not self.clock.stamped:
+        if not self.clock.stamped or self.format_name in _UNTIMED:
             self._unstamped()
         return time
 
     def _unstamped(self) -> None:
-        rate = float(self.stream.average_rate or 0) or ASSUMED_RATE
+        rate = float(self._rate or 0) or ASSUMED_RATE
         self.warn(f"there are no timestamps: {rate:g} frames per second are assumed")
 
     def _notice_fields(self, picture: Any) -> None:
