@@ -84,7 +84,7 @@ INSIDE = {
     ),
     "video": (
         *(
-            "ahead boxes captures kept log planes sampling source sparse",
+            "ahead boxes captures delays kept log planes sampling source sparse",
             "clock containers pictures resize",
         ),
         "transforms",

@@ -16,6 +16,7 @@ used.
     clock        the second at which each picture is shown, whatever its timestamps say
     containers   what a file must look like from outside before a decoder sees it
     captures     where captures of a broadcast begin, and which flags of damage are believed
+    delays       animations that do not say how long their pictures are shown
     kept         what was read of a file while it was looked through
     decode       files to frames, one at a time
     pipe         the same from a pipe

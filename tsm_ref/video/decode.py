@@ -19,6 +19,7 @@ from tsm_ref.video import containers
 from tsm_ref.video.captures import Captures
 from tsm_ref.video.clock import Clock
 from tsm_ref.video.containers import DEMUXERS
+from tsm_ref.video.delays import ASSUMED_DELAYS, missing_delays, undelayed
 from tsm_ref.video.kept import Kept
 from tsm_ref.video.log import Log, reason
 from tsm_ref.video.pictures import Look, Painter
@@ -95,9 +96,15 @@ class VideoFile:
             context.thread_type = "FRAME" if threads > 1 and not allow_partial else "SLICE"
             self.clock = self.new_clock()
             self._captures = Captures(self._clock_jumps, float(self.stream.time_base or 0))
+            self._notice_delays()
         except BaseException:
             self.close()
             raise
+
+    def _notice_delays(self) -> None:
+        """An animation may not say how long its pictures are shown."""
+        if self._lies and (count := undelayed(self._name, self.format_name)):
+            self.warn(missing_delays(count, ASSUMED_DELAYS[self.format_name]))
 
     def _checked(self, path: str | os.PathLike[str], regular: bool) -> str:
         return containers.check_path(path, regular=regular)

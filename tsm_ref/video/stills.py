@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.errors import MissingDependency, UsageError, VideoError
 from tsm_ref.video.clips import Clip, FileClip
+from tsm_ref.video.delays import missing_delays
 from tsm_ref.video.kept import MOST_BYTES
 from tsm_ref.video.source import ASSUMED_RATE, Frame, Pixels, VideoInfo
 from tsm_ref.video.surveys import MAX_FRAMES, Survey
@@ -243,7 +244,7 @@ class WebPClip(FileClip):
 
     def survey(self, *, decode: bool | None = None) -> Survey:
         """What it holds; all of it is decoded."""
-        delays, size, mode, lost = [], (0, 0), "", False
+        delays, size, mode, lost, missing = [], (0, 0), "", False, 0
         self._kept = {}
         with _opened(Path(self._path)) as image:
             size, mode = image.size, image.mode
@@ -254,10 +255,14 @@ class WebPClip(FileClip):
                 lost = lost or _transparent(image)
                 if 3 * size[0] * size[1] * (len(self._kept) + 1) <= MOST_BYTES:
                     self._kept[index] = np.asarray(image.convert("RGB"))
-                delays.append(max(int(image.info.get("duration", 0)), 0) / 1000 or 1 / ASSUMED_RATE)
+                delay = max(int(image.info.get("duration", 0)), 0) / 1000
+                missing += not delay
+                delays.append(delay or 1 / ASSUMED_RATE)
         starts = np.cumsum([0.0, *delays])
         rate = len(delays) / float(starts[-1])
-        said = ("the transparency of WebP is dropped",) if lost else ()
+        said = ["the transparency of WebP is dropped"] if lost else []
+        if missing and len(delays) > 1:
+            said.append(missing_delays(missing, 1 / ASSUMED_RATE))
         info = _info(os.fspath(self._path), "webp", size, mode.lower(), len(delays), rate, said)
         self._known = Survey(info, starts[:-1], decoded=True)
         return self._known
