@@ -7,6 +7,7 @@
 - `l5_frames`, `l6_film`: frames, pixels, a video file
 - `streaming`: frame by frame; `refusals`: invalid input
 - `quantised_values`, `quantised_layers`, `quantised_networks`: layers of 8-bit numbers
+- `litert_layers`: those that LiteRT rounds otherwise
 - `sizes`, `memory`: the same operations at sizes and in kinds of memory where faults live
 - `_questions`, `_families`, `_quantised`: what several of them ask
 
@@ -42,6 +43,7 @@ MODULES = (
     "quantised_values",
     "quantised_layers",
     "quantised_networks",
+    "litert_layers",
     "sizes",
     "memory",
     "refusals",

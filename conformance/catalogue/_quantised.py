@@ -20,6 +20,11 @@ STEP = "y = clamp(round(float32(acc) * (x_scale weight_scale / y_scale)) + y_zer
 ADD = "y = requantize((x - x_zero) x_scale / y_scale + (other - other_zero) other_scale / y_scale)"
 MEAN = "y = requantize(sum of (x - x_zero_point) in the window * (x_scale / (y_scale count)))"
 SHIFT = "out[n, c, t] = x[n, c, t - d[c]]; the zero point comes in where your profile fills zeros"
+LITERT_ADD = "y = y_zero + floor(((x - x_zero) m_x + (other - other_zero) m_other) / 2^s + 1/2)"
+LITERT_MEAN = "y = round(float32(sum of x) factor + (y_zero - count x_zero factor)) in float32"
+LITERT_AVERAGE = "y = sum of x in the window / how many of them, halves away from zero"
+LITERT_CONVERT = "y = y_zero + floor(((x - x_zero) round(256 x_scale / y_scale) + 128) / 256)"
+LITERT_SWISH = "y = x relu6(x + 3) / 6 in whole numbers of 16 bits"
 NETWORK = "the layers of OPERATIONS.md, one behind the other"
 
 FORMULAS: Mapping[str, str] = {
@@ -30,6 +35,12 @@ FORMULAS: Mapping[str, str] = {
     "qlinear_add": ADD,
     "qlinear_average_pool": MEAN,
     "qlinear_global_average_pool": MEAN,
+    "litert_add": LITERT_ADD,
+    "litert_mean": LITERT_MEAN,
+    "litert_average_pool": LITERT_AVERAGE,
+    "litert_quantize": LITERT_CONVERT,
+    "litert_leaky_relu": f"{LITERT_CONVERT}; below x_zero by 256 alpha x_scale / y_scale",
+    "litert_hard_swish": LITERT_SWISH,
     "quantised_shift": SHIFT,
     "quantised_network": NETWORK,
     "stream": "stream(x)[t] = y[t] of the causal form on the whole clip",

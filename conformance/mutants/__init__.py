@@ -11,6 +11,7 @@ from typing import Any
 from conformance.mutants import (
     families,
     layers,
+    litert,
     networks,
     objects,
     pools,
@@ -31,7 +32,7 @@ from conformance.testees.in_process import InProcess
 
 MODULES = (
     *(shifts, layers, pools, networks, families, objects),
-    *(sizes, streams, quantised_values, quantised_sums, quantised_networks),
+    *(sizes, streams, quantised_values, quantised_sums, quantised_networks, litert),
     *(video, refusals),
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.questions import litert
 from conformance.questions.arrays import Array
 from conformance.questions.conventions import Conventions
 from tsm_ref.reference import quantised, temporal_shift
@@ -26,6 +27,7 @@ OPERATIONS = (
     "qlinear_global_average_pool",
     "quantised_shift",
     "quantised_network",
+    *litert.OPERATIONS,
 )
 """The operations on quantised values."""
 
@@ -36,11 +38,12 @@ STEPS_OF = {
     "qlinear_average_pool": ("mean_in_steps", "requantize"),
     "qlinear_global_average_pool": ("mean_in_steps", "requantize"),
     "quantised_shift": ("folds", "shift_by", "filled_with"),
+    **litert.STEPS_OF,
 }
 """What the answer to an operation is made of, by the names of the methods of `Quantised`."""
 
 
-class Quantised:
+class Quantised(litert.LiteRT):
     """The operations on quantised values under a profile; ``folds`` and ``shift_by`` are another's.
 
     Results are uint8 or int8 as ``dtype`` says.

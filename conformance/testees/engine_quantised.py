@@ -12,6 +12,7 @@ import numpy as np
 from conformance.questions.arrays import Array
 from conformance.questions.conventions import Conventions
 from tsm_ref.graph import Graph, Input, Node
+from tsm_ref.passes.whole_numbers import whole_numbers
 
 Weights = Mapping[str, Array]
 F32 = np.float32
@@ -81,6 +82,50 @@ class QuantisedOperations:
     def qlinear_global_average_pool(self, x: Array, **how: Any) -> Array:
         """The mean of the picture."""
         return np.asarray(self._layer("QLinearGlobalAveragePool", x, [], how)[..., 0, 0])
+
+    def litert_add(
+        self, x: Array, other: Array, other_scale: float, other_zero_point: int, **how: Any
+    ) -> Array:
+        """A sum as XNNPACK rounds it."""
+        steps = other_scale, other_zero_point
+        return self.qlinear_add(x, other, *steps, **how, rule="xnnpack")
+
+    def litert_mean(self, x: Array, **how: Any) -> Array:
+        """The mean of the picture as XNNPACK rounds it."""
+        return self.qlinear_global_average_pool(x, **how, rule="xnnpack")
+
+    def litert_average_pool(
+        self, x: Array, kernel: Any, stride: Any, padding: Any, **how: Any
+    ) -> Array:
+        """The mean of windows as LiteRT rounds it."""
+        return self.qlinear_average_pool(x, kernel, stride, padding, False, **how, rule="tflite")
+
+    def litert_quantize(self, x: Array, **how: Any) -> Array:
+        """Values in other steps."""
+        return self._table("QUANTIZE", x, how)
+
+    def litert_leaky_relu(self, x: Array, alpha: float, **how: Any) -> Array:
+        """Values in other steps, times a number below zero."""
+        return self._table("LEAKY_RELU", x, how, ("LeakyRelu", {"alpha": alpha}))
+
+    def litert_hard_swish(self, x: Array, **how: Any) -> Array:
+        """A hard swish."""
+        return self._table("HARD_SWISH", x, how, ("HardSwish", {}))
+
+    def _table(
+        self, maker: str, x: Array, how: Mapping[str, Any], *function: tuple[str, dict[str, Any]]
+    ) -> Array:
+        """A function of one value, which reading a file of LiteRT makes a table of."""
+        steps = how["x_scale"], how["x_zero_point"]
+        given, nodes = _given(x, "x", steps)
+        nodes += (Node("real", "DequantizeLinear", ("x",), _read("x", steps)),)
+        nodes += tuple(Node("function", op, ("real",), attrs) for op, attrs in function)
+        made = _made("y", (how["y_scale"], how["y_zero_point"]), how["dtype"])
+        nodes += (Node("y", "QuantizeLinear", (nodes[-1].name,), made),)
+        inputs = tuple(Input(name, ("N", *v.shape[1:])) for name, v in given.items())
+        graph = Graph("table", inputs, nodes, ("y",), {})
+        result: Array = self.make(*whole_numbers(graph, {}, makers={"y": maker})).run(given)["y"]
+        return result
 
     def quantised_shift(self, x: Array, fold_div: int, zero_point: int) -> Array:
         """The profile's shift."""

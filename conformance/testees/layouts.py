@@ -35,7 +35,8 @@ PIXELS = ("sample_frames", "resize", "crop", "recognize", "shifted_blocks", *BOX
 WINDOWED = {
     "conv": ("weight",),
     "qlinear_conv": ("weight",),
-    **dict.fromkeys(("max_pool", "avg_pool", "qlinear_average_pool"), ()),
+    **dict.fromkeys(("max_pool", "avg_pool"), ()),
+    **dict.fromkeys(("qlinear_average_pool", "litert_average_pool"), ()),
 }
 """The operations with a window, and their inputs that have its shape."""
 WHOLE = {"kernel": 1, "stride": 1, "padding": 0, "dilation": 1}

@@ -11,7 +11,8 @@ placement, skip path, n_round, cache content, cache slice, reset, aliasing, stre
 causality, chunking, consensus, batch-norm constants, kernel flip, padding, stride position,
 pooling edge rules, activations, layouts, colour order, normalisation, resize arithmetic,
 crop arithmetic, sampler arithmetic, view order, low precision,
-quantised rounding, quantised zero point, quantised scale, saturation, width of sums, signs"""
+quantised rounding, quantised zero point, quantised scale, saturation, width of sums, signs,
+rules of LiteRT"""
 
 
 def test_the_kill_matrix():
