@@ -102,7 +102,7 @@ INSIDE = {
     ),
     "quantization": ("ranges report", "equalise place", "quantize"),
     "recognition": (
-        "asked bars clock cutter inputs room windows",
+        "asked bars cutter inputs room stopwatch windows",
         "answers light",
         "recognize",
         "features render streams",

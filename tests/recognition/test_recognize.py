@@ -19,7 +19,7 @@ from tsm_ref.live.session import Session, follow
 from tsm_ref.model import Model
 from tsm_ref.profile import PROFILES, Preprocess, Sampling
 from tsm_ref.recognition import as_table, recognize, sampled
-from tsm_ref.recognition.clock import Clock
+from tsm_ref.recognition.stopwatch import Stopwatch
 from tsm_ref.video import preprocess, read_frames
 
 SAMPLES = weights_folder() / "samples"
@@ -465,13 +465,13 @@ def test_what_is_no_path_says_what_to_do(camera: Model, given: object) -> None:
 
 
 def test_what_is_compiled_while_decoding_is_not_taken_from_the_network() -> None:
-    clock = Clock()
-    with clock.compiling():
-        with clock.stage("decode"), notice.compiling("resize"):
+    watch = Stopwatch()
+    with watch.compiling():
+        with watch.stage("decode"), notice.compiling("resize"):
             time.sleep(0.01)
-        with clock.stage("run"):
+        with watch.stage("run"):
             pass
         with notice.compiling("elsewhere"):
             time.sleep(0.01)
-    assert clock.spent["compile"] >= 0.02
-    assert min(clock.spent.values()) >= 0
+    assert watch.spent["compile"] >= 0.02
+    assert min(watch.spent.values()) >= 0

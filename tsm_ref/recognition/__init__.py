@@ -9,7 +9,7 @@
     cutter      the frames of sliding windows, while they are decoded
     light       windows in which the light changes, or that show nothing
     bars        windows whose picture stands between black bars
-    clock       where the time goes, stage by stage
+    stopwatch   where the time goes, stage by stage
     inputs      what a model takes: pictures, optical flow, or something else
     room        whether the clips of a profile have room in memory
     streams     two networks of one video, of pictures and of optical flow

@@ -19,10 +19,10 @@ from tsm_ref.profile import Preprocess, Profile, Sampling
 from tsm_ref.recognition import light
 from tsm_ref.recognition.answers import Answer, Heads, Prediction
 from tsm_ref.recognition.asked import as_usage
-from tsm_ref.recognition.clock import Clock
 from tsm_ref.recognition.cutter import WindowCutter
 from tsm_ref.recognition.inputs import check_classifies, check_flow, sees_flow
 from tsm_ref.recognition.room import check_memory, takes_finer
+from tsm_ref.recognition.stopwatch import Stopwatch
 from tsm_ref.recognition.windows import (
     INSTANT,
     UNSURE,
@@ -154,7 +154,7 @@ class _Seen:
 class _Told:
     """Who is told how far it is, where the time goes, and what the network gives."""
 
-    clock: Clock
+    watch: Stopwatch
     progress: Progress
     heads: Heads
 
@@ -213,11 +213,11 @@ def recognize(
         raise UsageError(f"`flow` (={flow!r}) is for models of optical flow: this one sees colours")
     else:
         clip = open_clip(path, **limits)
-    clock = Clock()
+    watch = Stopwatch()
     look = _over_windows if profile.sampling.policy == "windows" else _over_clips
-    with clock.stage("total"), clock.compiling():
+    with watch.stage("total"), watch.compiling():
         seen = surveyed(
-            clip, lambda known: look(model, profile, clip, known, _Told(clock, progress, heads))
+            clip, lambda known: look(model, profile, clip, known, _Told(watch, progress, heads))
         )
         chances = list(map(heads.chances, seen.logits))
         answers = heads.answers(np.concatenate(seen.logits), chances, seen.windows, top)
@@ -231,7 +231,7 @@ def recognize(
         indices=seen.indices,
         times=seen.times,
         model=model,
-        timing=clock.spent,
+        timing=watch.spent,
         warnings=model.warnings + seen.info.warnings + _noticed(seen, profile.sampling),
         asked=profile.sampling,
         heads=answers,
@@ -275,10 +275,10 @@ def _noticed(seen: _Seen, asked: Sampling) -> tuple[str, ...]:
 
 def _over_clips(model: Model, profile: Profile, clip: Clip, known: Survey, told: _Told) -> _Seen:
     """A fixed number of clips, spread over the video by the rule that the profile names."""
-    sampling, spec, clock = profile.sampling, profile.preprocess, told.clock
+    sampling, spec, watch = profile.sampling, profile.preprocess, told.watch
     with as_usage():
         indices = SAMPLERS[sampling.policy](known.info.frame_count, sampling.segments)
-    with clock.stage("decode"):
+    with watch.stage("decode"):
         none_yet = partial(told.progress, 0, len(indices))
         got = read_wanted(clip, known, indices, prepared(model, spec, known), tick=none_yet)
     logits: list[Array] = []
@@ -297,7 +297,7 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
     cannot speak any more are not run. A network of one size is not asked for finer frames. Where
     the decoder is late the network leaves it the cores.
     """
-    sampling, spec, clock = profile.sampling, profile.preprocess, told.clock
+    sampling, spec, watch = profile.sampling, profile.preprocess, told.watch
     if sampling == model.profile.sampling:  # windows that somebody asked for stay as they are
         sampling = grown(sampling, known)
     if profile.no_event_index is None:  # nothing that could make a longer window speak
@@ -326,12 +326,12 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
             fine=made.scale > 1,
         )
         with closing(Ahead(iter(cutter), model.threads > 1)) as cut:
-            while (each := clock.timed("decode", lambda: next(cut, None))) is not None:
+            while (each := watch.timed("decode", lambda: next(cut, None))) is not None:
                 row, frames = each
                 if verdict.needs(row):
                     twin = int(alike[row])
                     if twin not in logits:
-                        pixels = clock.timed("decode", frames)
+                        pixels = watch.timed("decode", frames)
                         with alone() if cut.late else nullcontext():
                             logits[twin], notes[twin] = light.judged(pixels, run, rest, aimless)
                     logits[row], notes[row] = logits[twin], notes[twin]
@@ -371,7 +371,7 @@ def prepared(model: Model, spec: Preprocess, known: Survey) -> Small:
 
 def _run(pixels: Array, spec: Preprocess, told: _Told) -> Array:
     """Logits (V, K) of the views of one clip, uint8 (T, V, h, w, 3)."""
-    with told.clock.stage("preprocess"):
+    with told.watch.stage("preprocess"):
         clip = normalize(pixels, spec)
-    with told.clock.stage("run"):
+    with told.watch.stage("run"):
         return np.concatenate([told.heads.logits(view[None]) for view in clip])

@@ -15,11 +15,11 @@ STAGES = ("decode", "preprocess", "compile", "run", "total")
 
 
 @dataclass
-class Clock:
+class Stopwatch:
     """Seconds spent in each stage, all of them from the start.
 
-    >>> clock = Clock()
-    >>> clock.timed("decode", lambda: 7), clock.spent["run"]
+    >>> watch = Stopwatch()
+    >>> watch.timed("decode", lambda: 7), watch.spent["run"]
     (7, 0.0)
     """
 
