@@ -4,7 +4,9 @@ What is done is data, a `tsm_ref.profile.Preprocess`; here it is carried out, wi
 the float32 operations of the implementation that each preset is named after.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -188,21 +190,30 @@ def resize_and_crop(
         frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (COLOURS, FLOW)
     ):
         raise ValueError(f"`frame` ({frame.dtype}, shape {frame.shape}) must be uint8 (H, W, 3)")
-    height, width = geometry(*square_size(frame.shape[0], frame.shape[1], pixel_aspect), spec)
+    (height, width), box, places = _cuts(frame.shape[0], frame.shape[1], spec, pixel_aspect)
     h, w = spec.crop or (height, width)
-    places = views(height, width, spec)
-    top, left = min(place.top for place in places), min(place.left for place in places)
-    bottom, right = max(p.top for p in places) + h, max(p.left for p in places) + w
-    box = Box(top, left, bottom - top, right - left)
     kept = _resized(frame, height, width, spec, box, compiled)
     cut = np.empty((len(places), h, w, frame.shape[2]), np.uint8)
     for view, place in zip(cut, places, strict=True):
-        y, x = place.top - top, place.left - left
+        y, x = place.top - box.top, place.left - box.left
         part = kept[y : y + h, x : x + w]
         view[:] = part[:, ::-1] if place.mirrored else part
         if place.mirrored and frame.shape[2] == FLOW:
             view[..., ::2] = 255 - view[..., ::2]
     return cut
+
+
+@lru_cache(maxsize=64)
+def _cuts(
+    rows: int, columns: int, spec: Preprocess, pixel_aspect: float
+) -> tuple[tuple[int, int], Box, Sequence[View]]:
+    """The new size of a frame, the part of it that some view shows, and the views."""
+    height, width = geometry(*square_size(rows, columns, pixel_aspect), spec)
+    h, w = spec.crop or (height, width)
+    places = views(height, width, spec)
+    top, left = min(place.top for place in places), min(place.left for place in places)
+    bottom, right = max(p.top for p in places) + h, max(p.left for p in places) + w
+    return (height, width), Box(top, left, bottom - top, right - left), places
 
 
 def _resized(
