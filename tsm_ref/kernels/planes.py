@@ -26,6 +26,8 @@ _GROUP = 32
 """Pixels of a row that become colours at once; they share half as many pixels of colour."""
 _GROUPS = 4
 """Groups that become colours before they are weighed, if there are so many."""
+_AHEAD = 256
+"""Bytes ahead of a row that are asked for: so many rows at once are more than a cache foresees."""
 _VECTOR = 4 * ROWS
 """Bytes of two neighbouring pixels of all rows in one colour, 16 bits for each."""
 _COLUMN = 3 * _VECTOR
@@ -202,6 +204,8 @@ def _shares(
 def _rows(emit: Emitter, base: Value, step: Value, offset: Value, per_half: int) -> list[Value]:
     """Sixteen bytes of each row of the upper half, and of the lower, which follow them."""
     lines = [emit.move(emit.bytes_at(base), emit.times(step, r)) for r in range(2 * per_half)]
+    for line in lines:
+        emit.prefetch(line, emit.add(offset, _AHEAD))
     loaded = [emit.builder.load(emit.pointer(line, offset, _BYTES), align=1) for line in lines]
     return [
         _picked(emit.builder, upper, lower, range(32))
