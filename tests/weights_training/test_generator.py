@@ -27,6 +27,28 @@ def test_labels_come_in_turn(bank):
     np.testing.assert_array_equal(make_set(1, 12, bank)["y"], np.arange(12) % 9)
 
 
+def test_labels_may_be_chosen(bank):
+    np.testing.assert_array_equal(make_set(1, 5, bank, labels=(0, 4))["y"], [0, 4, 0, 4, 0])
+
+
+def test_larger_frames_show_the_same_share_of_a_scene(bank):
+    """Not four times as much of it: their motion is that of smaller frames, in twice the pixels."""
+    rows = make_set(8, 4, bank, labels=(2,), low=0.02, high=0.02, clutter=0.0)
+    large = make_set(8, 4, bank, size=128, labels=(2,), low=0.02, high=0.02, clutter=0.0)
+    assert large["x"].shape == (4, 8, 128, 128, 3)
+    np.testing.assert_array_equal(rows["v"], large["v"])
+    seen = registration.velocities(large["x"][0]).mean(0)
+    np.testing.assert_allclose(seen[0], large["v"][0].mean(0)[0], rtol=0.2)
+
+
+def test_a_crowd_moves_in_front_of_a_camera_that_stands(bank):
+    alone, crowd = (
+        make_set(2, 6, bank, labels=(0,), clutter=0.0, crowds=share)["x"] for share in (0.0, 1.0)
+    )
+    changes = [np.abs(np.diff(x.astype(float), axis=1)).mean() for x in (alone, crowd)]
+    assert changes[1] > 3 * changes[0]
+
+
 def test_an_empty_frame_shows_no_motion():
     stripes = np.zeros((64, 64, 3), np.float32)
     stripes[:, ::4] = 255

@@ -1,11 +1,14 @@
 """The network that is trained: its shift, its causality, and what is exported (needs PyTorch)."""
 
+import sys
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from weights.training import motion, train  # noqa: E402
+from weights.training.generator import make_set, write  # noqa: E402
 from weights.training.network import CameraNet, TemporalShift, exported, shift_of  # noqa: E402
 
 T = motion.FRAMES
@@ -71,3 +74,22 @@ def test_the_rate_warms_up_and_falls_to_zero():
     rates = [train.rate(s, 1000, 0.004) for s in range(1000)]
     assert rates.index(max(rates)) == pytest.approx(200, abs=1)
     assert rates[-1] < 1e-6
+
+
+def test_a_phase_has_a_size_or_that_of_its_clips():
+    assert train.schedule("32:5,own:3") == [(32, 5), (train.OWN, 3)]
+
+
+def test_clips_of_two_sizes_take_turns(bank, tmp_path, capsys, monkeypatch):
+    """A size takes the smallest; "own" takes each as it is, so many that a step costs the same."""
+    for size in (32, 64):
+        write(tmp_path / str(size), make_set(1, 18, bank, size=size))
+    data = [str(tmp_path / "64"), str(tmp_path / "32")]
+    options = ["--widths", "8", "--depths", "1", "--batch", "8", "--every", "1", "--no-bf16"]
+    where = ["--data", *data, "--val", *data, "--out", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["train", *where, "--phases", "16:2,own:4", *options])
+    train.main()
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [int(row[2]) for row in rows] == [8, 16, 24, 28, 36, 40]
+    assert [int(row[3]) for row in rows] == [16, 16, 0, 0, 0, 0]
+    assert (tmp_path / "run" / "online.npz").exists()

@@ -7,7 +7,7 @@ on nothing else.
 import argparse
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,11 +134,16 @@ def make_clip(
     low: float = motion.SPEED_MIN,
     high: float = motion.SPEED_MAX,
     clutter: float = 1.0,
+    crowds: float = 0.0,
 ) -> Clip:
-    """One clip of a static camera or a clean move, by its label."""
+    """One clip of a static camera or a clean move, by its label.
+
+    `crowds` is the share of clips in which two to six things move on their own.
+    """
     velocity = motion.random_move(rng, label, low, high, clutter)
     shape = shape_of(rng)
-    x = draw_shot(rng, bank, velocity, shape, size, clutter)
+    crowd = int(rng.integers(2, 7)) if crowds and rng.random() < crowds else 0
+    x = draw_shot(rng, bank, velocity, shape, size, clutter, crowd)
     return Clip(photograph(rng, x, clutter), label, velocity.astype(np.float32), shape)
 
 
@@ -162,7 +167,7 @@ def draw_shot(
     `crowd` is how many things move in front of it; 0 leaves that to chance.
     """
     for _ in range(8):
-        scale = 64 * math.exp(rng.uniform(math.log(0.8), math.log(5.0)))  # canvas pixels in view
+        scale = size * math.exp(rng.uniform(math.log(0.8), math.log(5.0)))  # canvas pixels in view
         extent = (scale * math.sqrt(shape), scale / math.sqrt(shape))
         x = draw_scene(rng, bank, velocity, extent, size, clutter, crowd)
         if shows_motion(x[len(x) // 2]):
@@ -215,11 +220,17 @@ def draw_scene(
 
 
 def make_set(
-    seed: int, count: int, bank: Bank, size: int = SIZE, first: int = 0, **options: float
+    seed: int,
+    count: int,
+    bank: Bank,
+    size: int = SIZE,
+    first: int = 0,
+    labels: Sequence[int] = range(motion.CLEAN),
+    **options: float,
 ) -> dict[str, Array]:
-    """Clips first..first+count-1 of a seed, labels in turn: x (N, T, S, S, 3), y, v, aspect."""
+    """Clips first..first+count-1 of a seed, `labels` in turn: x (N, T, S, S, 3), y, v, aspect."""
     return stacked(
-        make_clip(np.random.default_rng([seed, k]), bank, k % motion.CLEAN, size, **options)
+        make_clip(np.random.default_rng([seed, k]), bank, labels[k % len(labels)], size, **options)
         for k in range(first, first + count)
     )
 
@@ -254,13 +265,14 @@ def main() -> None:
     ap.add_argument("--low", type=float, default=motion.SPEED_MIN)
     ap.add_argument("--high", type=float, default=motion.SPEED_MAX)
     ap.add_argument("--clutter", type=float, default=1.0)
+    ap.add_argument("--crowds", type=float, default=0.0)
+    ap.add_argument("--labels", type=int, nargs="+", default=range(motion.CLEAN), help="in turn")
     a = ap.parse_args()
     start = time.time()
     bank = Bank(a.bank)
     drawn = time.time()
-    data = make_set(
-        a.seed, a.count, bank, a.size, a.first, low=a.low, high=a.high, clutter=a.clutter
-    )
+    options = {name: getattr(a, name) for name in ("low", "high", "clutter", "crowds")}
+    data = make_set(a.seed, a.count, bank, a.size, a.first, a.labels, **options)
     write(a.out, data)
     rate = a.count / (time.time() - drawn)
     print(f"bank {drawn - start:.1f} s, {a.count} clips at {rate:.0f} clips/s -> {a.out}")

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -23,15 +23,18 @@ from .network import CameraNet, begin_from, exported, shift_of
 Array = NDArray[Any]
 
 MEAN, STD = (0.45, 0.45, 0.45), (0.25, 0.25, 0.25)
+OWN = 0
+"""The frame size of a phase that leaves clips at theirs."""
 FLOW_UNIT = 0.03
 VELOCITY_UNIT = np.float32([0.03, 0.03, 0.07, 0.07])
 
 
 class Clips:
-    """Rendered clips of one or more folders, read through the page cache."""
+    """Rendered clips of one frame size in one or more folders, read through the page cache."""
 
     def __init__(self, folders: list[Path]) -> None:
         self.x = [np.load(f / "x.npy", mmap_mode="r") for f in folders]
+        (self.size,) = {x.shape[2] for x in self.x}
         self.y, self.v, self.aspect = (
             np.concatenate([np.load(f / f"{k}.npy") for f in folders]) for k in ("y", "v", "aspect")
         )
@@ -56,6 +59,30 @@ class Clips:
             vs.append(v)
             aspects.append(a)
         return np.stack(xs), np.array(ys), np.float32(vs), np.float32(aspects)
+
+
+def by_size(folders: list[Path]) -> list[Clips]:
+    """The clips of all folders, those of each frame size together, the smallest first."""
+    groups: dict[int, list[Path]] = {}
+    for folder in folders:
+        groups.setdefault(np.load(folder / "x.npy", mmap_mode="r").shape[2], []).append(folder)
+    return [Clips(groups[size]) for size in sorted(groups)]
+
+
+class Deck:
+    """Clips in a random order that starts again when it ends."""
+
+    def __init__(self, clips: Clips, limit: int) -> None:
+        self.clips = clips
+        self._count = min(len(clips), limit or len(clips))
+        self._order = np.empty(0, np.int64)
+
+    def deal(self, rng: np.random.Generator, count: int) -> Array:
+        """The indices of the next `count` clips."""
+        if len(self._order) < count:
+            self._order = rng.permutation(self._count)
+        index, self._order = self._order[:count], self._order[count:]
+        return index
 
 
 def recolour(x: Tensor, rng: np.random.Generator) -> Tensor:
@@ -173,18 +200,31 @@ def known_weights(path: Path) -> dict[str, Tensor]:
 
 
 def schedule(text: str) -> list[tuple[int, int]]:
-    """'32:4000,64:6000' -> [(32, 4000), (64, 6000)]: frame size and number of steps."""
-    return [(int(s), int(n)) for s, n in (part.split(":") for part in text.split(","))]
+    """'32:4000,64:6000' -> [(32, 4000), (64, 6000)]: frame size and number of steps.
+
+    A size takes the clips of the smallest frames. That of 'own:2000' is `OWN`, that of the clips:
+    it takes those of every size in turn.
+    """
+    parts = (part.split(":") for part in text.split(","))
+    return [(OWN if size == "own" else int(size), int(count)) for size, count in parts]
 
 
-def run(args: argparse.Namespace) -> None:
-    """The training loop."""
+def measured(net: CameraNet, groups: list[tuple[Array, Array]], size: int) -> float:
+    """The accuracy over clips (N, T, S, S, 3) of bytes with labels (N,), of one or more sizes."""
+    right = [predict(net, x, size or x.shape[2]).argmax(1) == y for x, y in groups]
+    return float(np.concatenate(right).mean())
+
+
+def learn(args: argparse.Namespace, log: TextIO) -> None:
+    """The training loop; its figures are logged as CSV."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
-    clips, val = Clips(args.data), Clips([args.val])
-    named = np.flatnonzero(val.y >= 0)[: args.val_count]
-    xv, yv = np.concatenate(val.x)[named], val.y[named]  # copies in memory
+    decks = [Deck(clips, args.limit) for clips in by_size(args.data)]
+    val = []
+    for clips in by_size(args.val):
+        named = np.flatnonzero(clips.y >= 0)[: args.val_count]
+        val.append((np.concatenate(clips.x)[named], clips.y[named]))  # copies in memory
     net = CameraNet(args.mode, tuple(args.widths), tuple(args.depths), classes=args.classes)
     if args.start:
         begin_from(net, known_weights(args.start))
@@ -197,16 +237,15 @@ def run(args: argparse.Namespace) -> None:
     )
     phases = schedule(args.phases)
     sizes = [s for s, n in phases for _ in range(n)]
-    total, views, rows, order = len(sizes), 0, [], np.empty(0, np.int64)
-    log = (args.out / f"{args.mode}{args.tag}.csv").open("w", newline="")
+    total, views, rows = len(sizes), 0, []
     writer, start = csv.writer(log), time.time()
     writer.writerow(["step", "views", "size", "loss", "aux", "accuracy", "val", "seconds"])
     for step, size in enumerate(sizes):
-        if len(order) < args.batch:
-            order = rng.permutation(min(len(clips), args.limit or len(clips)))
-        index, order = order[: args.batch], order[args.batch :]
-        bytes_, y, v, aspect = clips.batch(index, rng if args.augment else None)
-        x, y = prepare(bytes_, size, rng if args.augment else None), torch.from_numpy(y)
+        deck = decks[step % len(decks) if size == OWN else 0]
+        index = deck.deal(rng, args.batch * decks[0].clips.size // deck.clips.size)
+        bytes_, y, v, aspect = deck.clips.batch(index, rng if args.augment else None)
+        x = prepare(bytes_, size or deck.clips.size, rng if args.augment else None)
+        y = torch.from_numpy(y)
         for group in optimiser.param_groups:
             group["lr"] = rate(step, total, args.lr)
         with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
@@ -226,7 +265,7 @@ def run(args: argparse.Namespace) -> None:
         last = step + 1 == total
         if (step + 1) % args.every == 0 or last:
             mean, rows = np.mean(rows, axis=0), []
-            accuracy = float((predict(ema, xv, size).argmax(1) == yv).mean())
+            accuracy = measured(ema, val if size == OWN else val[:1], size)
             seconds = time.time() - start
             row = [step + 1, views, size, *(f"{m:.4f}" for m in mean), f"{accuracy:.4f}"]
             writer.writerow([*row, f"{seconds:.0f}"])
@@ -242,7 +281,7 @@ def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--mode", choices=["tsn", "offline", "online"], default="online")
     ap.add_argument("--data", type=Path, nargs="+", required=True)
-    ap.add_argument("--val", type=Path, required=True)
+    ap.add_argument("--val", type=Path, nargs="+", required=True)
     ap.add_argument("--out", type=Path, required=True)
     ap.add_argument("--tag", default="", help="appended to the name of the log")
     ap.add_argument(
@@ -273,7 +312,8 @@ def main() -> None:
     ap.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
     args = ap.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    run(args)
+    with (args.out / f"{args.mode}{args.tag}.csv").open("w", newline="", encoding="utf-8") as log:
+        learn(args, log)
 
 
 if __name__ == "__main__":
