@@ -308,7 +308,7 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
         made = ladder(known.times, sampling, known.info.duration)
     check_moves(made, known.times, sampling)
     rest, aimless = profile.no_event_index, profile.aimless_indices
-    heads, verdict = told.heads, Verdict(made, rest, aimless, profile.sure)
+    heads, verdict = told.heads, Verdict(made, rest, aimless)
     logits: dict[int, Array] = {}
     notes: dict[int, str | None] = {}
     alike = made.alike()
@@ -338,14 +338,10 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
                     verdict.hear(row, heads.first(heads.chances(logits[row])))
                 told.progress(row + 1, len(made.windows))
         info = updated(known.info, source)
-    pairs = verdict.pairs()
-    spoken = pairs[:, 0]
+    spoken = verdict.speaking()
     indices, windows = made.windows.indices[spoken], made.shortest()
-    several = (pairs[:, 0] != pairs[:, 1]).any()  # then all are two views, to weigh alike
-    seen = [np.concatenate([logits[row] for row in pair[: 1 + several]]) for pair in pairs]
-    said = Counter(note for pair in pairs.tolist() for note in {*map(notes.get, pair)} if note)
     return _Seen(
-        logits=seen,
+        logits=[logits[row] for row in spoken],
         indices=indices,
         times=known.times[indices],
         frames_decoded=cutter.decoded,
@@ -353,7 +349,7 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
         info=info,
         sampling=sampling,
         windows=windows,
-        notes=said,
+        notes=Counter(note for row in spoken if (note := notes[row])),
         scales=made.scale[spoken],
         slowest=made.slowest(known.times, profile.slowest)[spoken] if profile.slowest else None,
     )

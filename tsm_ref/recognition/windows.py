@@ -176,27 +176,19 @@ class Verdict:
 
     A moment is a window of the first rung. Of the windows of every length whose centre is nearest
     to it, the shortest speaks that is sure of a class other than ``no_event``. Where none is, the
-    most certain of those with the finest frames does, if it is ``sure``: rest in these is rest in
-    all, and a motion that the others took for rest shows in them. If it is not, the most certain of
-    the others speaks, and where that says rest, which the finest frames doubt, both do: their mean
-    is said. A longer window does not speak where an event lies beside the moment: where the
-    moment's own window is certain that nothing happens, and another short one within the longer is
-    certain that something does. Nor does it say that nothing happens where a short one within it is
-    certain of an event: a camera that turns back ends where it began. Events of the classes
-    ``aimless`` do not outrank longer windows: a hand may shake while the camera turns. A moment
-    whose own window shows nothing, so that all classes are equally probable, speaks for itself, and
-    so does every moment without ``no_event``.
+    most certain of those with the finest frames does: rest in these is rest in all, and a motion
+    that the others took for rest shows in them. A longer window does not speak where an event lies
+    beside the moment: where the moment's own window is certain that nothing happens, and another
+    short one within the longer is certain that something does. Nor does it say that nothing happens
+    where a short one within it is certain of an event: a camera that turns back ends where it
+    began. Events of the classes ``aimless`` do not outrank longer windows: a hand may shake while
+    the camera turns. A moment whose own window shows nothing, so that all classes are equally
+    probable, speaks for itself, and so does every moment without ``no_event``.
     """
 
-    def __init__(
-        self,
-        made: Ladder,
-        no_event: int | None,
-        aimless: Collection[int] = (),
-        sure: float = 0.0,
-    ) -> None:
+    def __init__(self, made: Ladder, no_event: int | None, aimless: Collection[int] = ()) -> None:
         self._windows, self._rung, self._no_event = made.windows, made.rung, no_event
-        self._scale, self._enough = made.scale, sure
+        self._scale = made.scale
         self._rest = {no_event, *aimless}
         count = len(made.rung)
         self._known = np.zeros(count, bool)
@@ -221,25 +213,17 @@ class Verdict:
         moments = np.flatnonzero(self._near[:, rung] == row)
         return any(self._settling(near[:rung]) is None for near in self._near[moments].tolist())
 
-    def pairs(self) -> NDArray[np.int64]:
-        """The rows (M, 2) of the windows that speak, the finest first; twice one that is alone.
-
-        Those that were needed are heard by then.
-        """
+    def speaking(self) -> NDArray[np.int64]:
+        """The row (M,) of the window that speaks for each moment; those needed are heard by then."""
         if self._no_event is None:
-            return np.stack([self._moments, self._moments], 1)
-        return np.array([self._pair(near) for near in self._near.tolist()])
+            return self._moments
+        return np.array([self._speaks(near) for near in self._near.tolist()])
 
-    def _pair(self, near: Sequence[int]) -> tuple[int, int]:
-        settling, allowed = self._settling(near), self._allowed(near)
+    def _speaks(self, near: Sequence[int]) -> int:
+        settling = self._settling(near)
         if settling is not None:
-            return settling, settling
-        finest = max(allowed, key=lambda row: (self._scale[row], self._certain[row]))
-        if self._certain[finest] >= self._enough or self._scale[finest] == 1:
-            return finest, finest
-        others = (row for row in allowed if self._scale[row] < self._scale[finest])
-        best = max(others, key=self._certain.__getitem__)
-        return (finest, best) if self._leading[best] == self._no_event else (best, best)
+            return settling
+        return max(self._allowed(near), key=lambda row: (self._scale[row], self._certain[row]))
 
     def _settling(self, near: Sequence[int]) -> int | None:
         """Of the windows near a moment its own if it shows nothing, or the shortest that is heard

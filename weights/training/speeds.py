@@ -137,7 +137,7 @@ def heard(model: Model, clip: Array) -> tuple[Ladder, Array, Array]:
     profile = model.profile
     rest, aimless = profile.no_event_index, profile.aimless_indices
     made = ladder(frame_times(len(clip), RATE), profile.sampling)
-    verdict = Verdict(made, rest, aimless, profile.sure)
+    verdict = Verdict(made, rest, aimless)
     said = np.zeros((len(made.rung), len(profile.labels)))
 
     def logits(pixels: Array) -> Array:
@@ -150,7 +150,7 @@ def heard(model: Model, clip: Array) -> tuple[Ladder, Array, Array]:
             (found,), _ = light.judged(pixels, logits, rest, aimless)
             said[row] = softmax(found.astype(np.float64), 0)
             verdict.hear(row, said[row])
-    return made, said, said[verdict.pairs()].mean(1)
+    return made, said, said[verdict.speaking()]
 
 
 def labels_of(velocity: Array) -> set[int]:

@@ -199,6 +199,14 @@ def known_weights(path: Path) -> dict[str, Tensor]:
     return {name: torch.tensor(value) for name, value in weights.items()}
 
 
+def history(path: Path | None) -> dict[str, Any]:
+    """What the log of an earlier stage says of it, where one was begun from."""
+    if path is None or not path.with_suffix(".json").exists():
+        return {}
+    before = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    return {"before": {key: before[key] for key in ("seed", "steps", "views", "phases")}}
+
+
 def schedule(text: str) -> list[tuple[int, int]]:
     """'32:4000,64:6000' -> [(32, 4000), (64, 6000)]: frame size and number of steps.
 
@@ -237,7 +245,7 @@ def learn(args: argparse.Namespace, log: TextIO) -> None:
     )
     phases = schedule(args.phases)
     sizes = [s for s, n in phases for _ in range(n)]
-    total, views, rows = len(sizes), 0, []
+    total, views, rows, before = len(sizes), 0, [], history(args.start)
     writer, start = csv.writer(log), time.time()
     writer.writerow(["step", "views", "size", "loss", "aux", "accuracy", "val", "seconds"])
     for step, size in enumerate(sizes):
@@ -272,6 +280,7 @@ def learn(args: argparse.Namespace, log: TextIO) -> None:
             log.flush()
             print(args.mode + args.tag, *row, f"{seconds:.0f} s", flush=True)
             facts = {"steps": step + 1, "views": views, "phases": args.phases, "val": accuracy}
+            facts |= before
             if last or (step + 1) % (4 * args.every) == 0:
                 save(ema, args, facts, args.out)
 
