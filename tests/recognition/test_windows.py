@@ -164,7 +164,7 @@ def test_a_moment_that_shows_nothing_speaks_for_itself_and_asks_for_no_longer_wi
     for row, span in enumerate(spans):
         assert verdict.needs(row) == (span != (0, 2))
         verdict.hear(row, chances[span])
-    assert [spans[row] for row in verdict.pairs()[:, 0]] == [(0, 1), (0.5, 1.5)]
+    assert [spans[row] for row in verdict.speaking()] == [(0, 1), (0.5, 1.5)]
 
 
 @pytest.mark.parametrize("sure", [0.0, 0.8])

@@ -214,7 +214,7 @@ class Verdict:
         return any(self._settling(near[:rung]) is None for near in self._near[moments].tolist())
 
     def speaking(self) -> NDArray[np.int64]:
-        """The row (M,) of the window that speaks for each moment; those needed are heard by then."""
+        """The rows (M,) of the windows that speak, when all that were needed are heard."""
         if self._no_event is None:
             return self._moments
         return np.array([self._speaks(near) for near in self._near.tolist()])

@@ -111,18 +111,32 @@ def speed_table(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n\n"
 
 
+def larger(meta: dict[str, Any]) -> str:
+    """The sentences about the stage on frames of two sizes, where there was one."""
+    if "before" not in meta:
+        return ""
+    return (
+        f"Then {meta['steps']:,} steps ({meta['views']:,} clip views, peak 1.5e-3, seed "
+        f"{meta['seed']}) take 32 of these clips and 16 of 8,000 others in turn: those are 128x128, "
+        "their moves begin at 0.3 % of the width per step, every fifth stands still, and in every "
+        "fifth two to six things move on their own. "
+    )
+
+
 def card(
     name: str, report: dict[str, Any], meta: dict[str, Any], found: dict[str, Any] | None = None
 ) -> str:
     """One model card; ``found`` is the table of `speeds.py`, where it was measured."""
-    template = (HERE / "card.md").read_text()
+    template, first = (HERE / "card.md").read_text(), meta.get("before", meta)
     return template.format(
         file=TWINS[name],
         title=TITLES[name],
         shift=SHIFTS[name],
-        steps=meta["steps"],
-        views=f"{meta['views']:,}",
-        seed=meta["seed"],
+        steps=first["steps"],
+        views=f"{first['views']:,}",
+        seed=first["seed"],
+        larger=larger(meta),
+        slowest=", in larger frames on moves from 0.3 % on" if "before" in meta else "",
         accuracy=accuracy_table(report, name),
         recall=recall_table(report, name),
         swaps=swaps(report, name),
