@@ -7,7 +7,7 @@ import tsm_ref
 from tsm_ref.live import Live, Pace
 from tsm_ref.live.lit import Lit
 from tsm_ref.recognition.light import BLANK, RELIT
-from tsm_ref.video import Frame
+from tsm_ref.video import Frame, normalize
 
 COUNT = 40
 T = np.arange(COUNT)[:, None, None, None]
@@ -86,10 +86,22 @@ def test_what_was_noticed_is_counted(picture):
     assert lit.judged(pan, coming=0)[1] == BLANK
 
 
+def test_one_picture_is_no_move(model):
+    """Whatever a stream, which begins behind nothing, says of its first frame."""
+    for seed in range(4):
+        coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+        picture = coarse.repeat(8, 0).repeat(8, 1)
+        (first,), _ = followed(model, picture[None])
+        assert first.label == "static"
+        still = normalize(picture[None, None].repeat(8, 0), model.profile.preprocess)
+        chances = model.probabilities(model(still))[0]
+        assert first.top[0][2] == pytest.approx(chances[0], abs=1e-6)
+
+
 def test_a_model_that_names_no_motions_keeps_no_frames():
     model = tsm_ref.build("resnet18", num_classes=3, engine="numpy")
     lit = Lit(model, delay=2)
     lit.take(np.zeros((1, 224, 224, 3), np.uint8))
     means = np.array([0.0, 1.0, 2.0])
-    assert lit.judged(means, coming=0) == (means, None)
+    assert lit.judged(means, coming=0) == (None, None)
     assert lit.state["lit.frames"].size == 0

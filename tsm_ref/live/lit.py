@@ -46,20 +46,26 @@ class Lit:
 
     def judged(
         self, means: NDArray[np.float64], coming: int
-    ) -> tuple[NDArray[np.float64], str | None]:
-        """Logits (K,) in even light and what was noticed; `coming` frames are not spoken of yet."""
+    ) -> tuple[NDArray[np.float64] | None, str | None]:
+        """Logits (K,) that hold instead of the means, if any do, and what was noticed.
+
+        `coming` frames are not spoken of yet. One picture alone shows no motion: it is asked as if
+        it had stood for T frames, and not behind nothing, as a stream begins.
+        """
         known = list(self._frames)[: len(self._frames) - coming]
         if not known:
-            return means, None
-        known = [known[0]] * (2 - len(known)) + known[-self._profile.sampling.segments :]
-        frames = np.stack(known)
+            return None, None
+        alone = len(known) == 1
+        frames = np.stack(known * 2 if alone else known[-self._profile.sampling.segments :])
         seen, said = without_bars(frames), means[None]
-        if barred := seen is not frames:
+        barred = seen is not frames
+        if alone or barred:
             said = self._asked(seen)
         found, note = reconsidered(
             seen, said, self._asked, self._rest, self._profile.aimless_indices
         )
-        return found[0], note or (BARRED if barred else None)
+        note = note or (BARRED if barred else None)
+        return (found[0] if alone or note else None), note
 
     def _asked(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Logits (1, K) of up to T frames; the first one stands for those before a stream."""

@@ -210,7 +210,7 @@ class Live:
         before = self.smoother.label
         lit, note = self._lit.judged(self.smoother.means_with(logits), len(self._waiting))
         self.notes.update(() if note is None else (note,))
-        label = self.smoother.update(logits if note is None else lit, alone=note is not None)
+        label = self.smoother.update(logits if lit is None else lit, alone=lit is not None)
         best = self._best(self.smoother.probabilities, self.top)
         update = Update(
             index,

@@ -35,14 +35,15 @@ else."""
 WINDOW, STRIDE, LONGEST = 1.0, 0.5, 8.0
 """Seconds: eight frames in about one second are what the training speeds mean; slower moves are
 seen in longer windows."""
-FINER = 2
-"""In frames of twice the size the slowest moves are those of the training again; in larger ones
-pictures are coarser than any that it drew, and other moves are seen."""
+FINER = {"online": 2}
+"""How many times as large the frames are in which the slowest moves are looked for: as large as the
+twin was trained on. In larger ones pictures are coarser than any that it saw, and other moves are
+seen; twins that saw one size alone take joints of shots for moves."""
 
 
 def profile_of(mode: str, facts: dict[str, Any]) -> Profile:
     """What the weights of one twin mean; `facts` is its JSON."""
-    size = facts["input"]["size"]
+    size, finer = facts["input"]["size"], FINER.get(mode, 1)
     accuracy = facts["accuracy"]
     parts = {
         "procedural clips": "procedural",
@@ -54,7 +55,7 @@ def profile_of(mode: str, facts: dict[str, Any]) -> Profile:
         family="camera-motion",
         shift=ShiftRule(RULES[mode], facts["architecture"]["fold_div"]),
         placement="none" if mode == "tsn" else "blockres",
-        sampling=Sampling("windows", facts["input"]["frames"], WINDOW, STRIDE, LONGEST, FINER),
+        sampling=Sampling("windows", facts["input"]["frames"], WINDOW, STRIDE, LONGEST, finer),
         preprocess=Preprocess(
             short_side=None,
             size=(size, size),
