@@ -9,13 +9,14 @@ from tsm_ref.quantization.report import NOTE
 from weights.training import whole_numbers
 from weights.training.card import HERE
 
+SPEEDS = json.loads((HERE / "logs" / "int8_speeds.json").read_text())
 REPORT = json.loads((HERE / "logs" / "int8.json").read_text())
 
 
 def test_the_card_is_what_the_log_gives():
     made = Report.from_json(tsm_ref.load(whole_numbers.NAME, engine="numpy").notes[NOTE])
     path = Path(HERE).parent / "cards" / f"{whole_numbers.NAME}.md"
-    assert path.read_text() == whole_numbers.card(REPORT, made)
+    assert path.read_text() == whole_numbers.card(REPORT, made, SPEEDS)
     assert made.held_out
 
 

@@ -3,7 +3,8 @@
 It is calibrated on procedural clips of the bank that training draws from, from a seed of its own:
 no clip of any evaluation chose anything in it. Writes ``weights/camera-motion-int8.h5``; ``--card``
 writes its card instead, from ``logs/int8.json``, which is what `evaluate` measured of both:
-``python -m weights.training.evaluate float=camera-motion int8=camera-motion-int8``.
+``python -m weights.training.evaluate float=camera-motion int8=camera-motion-int8``, and from
+``logs/int8_speeds.json``, which is what `speeds` measured.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import tsm_ref
 from tsm_ref.quantization import Report, quantize
 from tsm_ref.quantization.report import NOTE
 
-from .card import HERE, ROWS, percent
+from .card import HERE, ROWS, percent, speed_table
 from .evaluate import MEAN, STD
 from .generator import TRAIN_BANK, make_set
 from .scenes import Bank
@@ -39,8 +40,8 @@ def ship() -> None:
     sys.stdout.write("\n".join([*Report.from_json(made.notes[NOTE]).lines(), digest, ""]))
 
 
-def card(report: dict[str, Any], made: Report) -> str:
-    """The card: both networks on every line of the table, and what quantising cost."""
+def card(report: dict[str, Any], made: Report, speeds: dict[str, Any]) -> str:
+    """The card: both networks on every line of the table, what quantising cost, every speed."""
     rows = [
         f"| {text} | {report['int8'][key]['clips']} | {percent(report['int8'][key]['accuracy'])} | "
         f"{percent(report['float'][key]['accuracy'])} |"
@@ -48,6 +49,7 @@ def card(report: dict[str, Any], made: Report) -> str:
         if key in report["int8"]
     ]
     loss, swap = made.loss, report["int8"]["reversal"]["swap"]
+    equalised = "channels are equalised and " if made.equalised else ""
     return (
         f"# {NAME}: camera-motion in whole numbers of 8 bits\n\n"
         "The same network as [camera-motion](camera-motion.md), causal TSM, for clips and streams, "
@@ -56,8 +58,8 @@ def card(report: dict[str, Any], made: Report) -> str:
         "says of data, meaning and limits holds here.\n\n"
         "## How it was made\n\n"
         f"`python -m weights.training.whole_numbers`: {made.clips} procedural clips of the "
-        f"training bank chose the ranges ({made.method}), biases are corrected, all layers compute "
-        f"in 8 bits. {made.bytes_after / 1e6:.2f} MB of parameters instead of "
+        f"training bank chose the ranges ({made.method}), {equalised}biases corrected, all layers "
+        f"compute in 8 bits. {made.bytes_after / 1e6:.2f} MB of parameters instead of "
         f"{made.bytes_before / 1e6:.2f}. On {made.measured_on} clips that chose nothing the logits "
         f"are {loss.rms:.2%} (root mean square) and {loss.largest:.2%} (at most) of the largest "
         f"logit from those in float32; the label is the same for {loss.agreement:.0%}.\n\n"
@@ -66,8 +68,7 @@ def card(report: dict[str, Any], made: Report) -> str:
         "| set | clips | int8 | float32 |\n|---|---:|---:|---:|\n"
         + "\n".join(rows)
         + f"\n\nReversing a clip swaps the direction that the model says in {percent(swap)} of the "
-        "procedural clips. The table of every speed was not measured again: the videos behind it "
-        "do not ship.\n"
+        f"procedural clips.\n\n{speed_table(speeds).rstrip()}\n"
     )
 
 
@@ -80,7 +81,8 @@ def main() -> None:
         return
     report = json.loads((HERE / "logs" / "int8.json").read_text())
     made = Report.from_json(tsm_ref.load(WEIGHTS / f"{NAME}.h5", engine="numpy").notes[NOTE])
-    (WEIGHTS / "cards" / f"{NAME}.md").write_text(card(report, made))
+    speeds = json.loads((HERE / "logs" / "int8_speeds.json").read_text())
+    (WEIGHTS / "cards" / f"{NAME}.md").write_text(card(report, made, speeds))
 
 
 if __name__ == "__main__":
