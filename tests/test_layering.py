@@ -103,7 +103,7 @@ INSIDE = {
     "quantization": ("ranges report", "equalise place", "quantize"),
     "recognition": (
         "asked bars cutter inputs room stopwatch windows",
-        "answers light",
+        "answers light verdict",
         "recognize",
         "features render streams",
     ),

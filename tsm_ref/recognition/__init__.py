@@ -6,6 +6,7 @@
     asked       other windows, clips and crops than the profile says
     answers     what each head of the network says: best classes, labels, timeline
     windows     a long video in sliding windows, and their timeline of segments
+    verdict     which of the windows of several lengths speaks for each moment
     cutter      the frames of sliding windows, while they are decoded
     light       windows in which the light changes, or that show nothing
     bars        windows whose picture stands between black bars

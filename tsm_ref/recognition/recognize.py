@@ -23,15 +23,8 @@ from tsm_ref.recognition.cutter import WindowCutter
 from tsm_ref.recognition.inputs import check_classifies, check_flow, sees_flow
 from tsm_ref.recognition.room import check_memory, takes_finer
 from tsm_ref.recognition.stopwatch import Stopwatch
-from tsm_ref.recognition.windows import (
-    INSTANT,
-    UNSURE,
-    Segment,
-    Verdict,
-    check_moves,
-    grown,
-    ladder,
-)
+from tsm_ref.recognition.verdict import Verdict
+from tsm_ref.recognition.windows import INSTANT, UNSURE, Segment, check_moves, grown, ladder
 from tsm_ref.system.terminal import printable
 from tsm_ref.video import (
     SAMPLERS,
@@ -59,16 +52,16 @@ Progress = Callable[[int, int], None]
 class Recognition:
     """What was seen in one video, and everything that is needed to see it again.
 
-    ``indices`` and ``times`` (seconds) are the frames that the network saw, of shape (clips, T),
-    of sliding windows those that speak: of two, the one with finer frames; ``frames_seen`` counts
-    the different frames of all windows that it saw. ``profile`` is what was followed; ``timing`` is
-    in seconds per stage, of which ``compile`` is spent once on a machine; ``asked`` is the sampling
-    that was asked for, whose windows grow where they hold too few frames; ``scales`` (clips,) are
-    how many times as large as ``profile`` says the frames of each were, for windows that were asked
-    again. ``slowest`` (clips,) is the speed in widths of the frame a second below which a motion
-    would not have shown; None if nobody knows. ``heads`` has what each head of the network says, by
-    the name of its output: most networks have one, of which ``predictions``, ``labels`` and so on
-    speak. Of two networks whose scores were joined, ``streams`` has what each says, with its weight
+    ``indices`` and ``times`` (seconds) are the frames that the network saw, of shape (clips, T), of
+    sliding windows those that speak; ``frames_seen`` counts the different frames of all windows
+    that it saw. ``profile`` is what was followed; ``timing`` is in seconds per stage, of which
+    ``compile`` is spent once on a machine; ``asked`` is the sampling that was asked for, whose
+    windows grow where they hold too few frames; ``scales`` (clips,) are how many times as large as
+    ``profile`` says the frames of each were, for windows that were asked again. ``slowest``
+    (clips,) is the speed in widths of the frame a second below which a motion would not have shown;
+    None if nobody knows. ``heads`` has what each head of the network says, by the name of its
+    output: most networks have one, of which ``predictions``, ``labels`` and so on speak. Of two
+    networks whose scores were joined, ``streams`` has what each says, with its weight
     (`tsm_ref.recognition.recognize_streams`), and all else is of both or of the first.
     """
 

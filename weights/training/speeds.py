@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 import tsm_ref
 from tsm_ref.model import Model
 from tsm_ref.recognition import light
-from tsm_ref.recognition.windows import Ladder, Verdict, ladder
+from tsm_ref.recognition.verdict import Verdict
+from tsm_ref.recognition.windows import Ladder, ladder
 from tsm_ref.reference import softmax
 from tsm_ref.video import Windows, frame_times, normalize
 
