@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = weights_folder() / "samples"
 
 CALLS = {
-    "recognise": (["pan_left.mp4"], "98.7%  pan left"),
+    "recognise": (["pan_left.mp4"], "98.8%  pan left"),
     "stream": (["pan_left.mp4"], "pan left"),
     "many": (["clips", "out.csv"], "clips/zoom_in.mp4 zoom in"),
     "checkpoint": (["mine.pth", "classes.txt", "mine.h5"], "5 classes"),

@@ -257,7 +257,7 @@ def test_many_are_a_line_each(capsys) -> None:
     assert "4 of 4 videos recognised" in err
     assert len(out.splitlines()) == 4
     code, out, err = run(capsys, "-v", PAN, str(SAMPLES / "tour.mp4"))
-    assert "    1.75 to 4.75 s  pan right" in out
+    assert "    1.75 to 4.25 s  pan right" in out
     assert len(out.splitlines()) == 18
 
 

@@ -109,7 +109,7 @@ def test_the_shipped_model_says_the_same_of_videos():
         )
     report = json.loads(made.notes[NOTE])
     assert report["loss"]["agreement"] == 1
-    assert "in float32 it was: 99.7%" in made.profile.measured
+    assert "in float32 it was: 99.5%" in made.profile.measured
 
 
 @pytest.mark.parametrize("dtype", [np.float32])

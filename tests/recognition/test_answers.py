@@ -154,13 +154,13 @@ def test_the_report_shows_all_heads_and_labels(multi, heads) -> None:
 
 
 def test_a_stream_says_which_labels_hold(capsys) -> None:
-    arguments = ("--engine", "numpy", "--multi-label", "--threshold", "0.9", "--stream", str(TOUR))
+    arguments = ("--engine", "numpy", "--multi-label", "--threshold", "0.99", "--stream", str(TOUR))
     assert infer.main([*arguments, "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {tuple(row["labels"]) for row in rows} >= {(), ("static",), ("zoom in",)}
     for before, row in pairwise(rows):
         assert row["changed"] == (set(row["labels"]) != set(before["labels"]))
-        held = [each["label"] for each in row["top"] if each["probability"] >= 0.9]
+        held = [each["label"] for each in row["top"] if each["probability"] >= 0.99]
         assert row["labels"] == held
         assert row["event"] == bool(held)
 

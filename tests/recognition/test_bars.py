@@ -52,11 +52,12 @@ def test_a_stream_sees_it_as_a_file_does(portrait):
     assert live.notes[BARRED] == len(found)
 
 
-def test_without_that_it_is_missed(portrait, monkeypatch):
+def test_without_that_it_is_less_sure(model, portrait, monkeypatch):
+    shown = between_bars(portrait, 180, 320)
+    sure = model.recognize(shown, fps=RATE).predictions[0]
     monkeypatch.setattr(bars, "MOST", 0.0)
-    model = tsm_ref.load("camera-motion", engine="numpy")
-    found = model.recognize(between_bars(portrait, 180, 320), fps=RATE)
-    assert "tilt up" not in found.labels
+    found = {p.label: p.probability for p in model.recognize(shown, fps=RATE).predictions}
+    assert found["tilt up"] < sure.probability - 0.03
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 20), (64, 48), (30, 64), (30, 30)])

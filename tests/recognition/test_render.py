@@ -90,7 +90,7 @@ def test_table_begins_with_the_label_and_shows_the_timeline(tour: Recognition) -
         "static, pan right, zoom in, roll counter-clockwise, tilt up, static "
     )
     assert lines[0].endswith("tour.mp4")
-    assert any("pan right" in line and "1.75" in line and "4.75" in line for line in lines)
+    assert any("pan right" in line and "1.75" in line and "4.25" in line for line in lines)
     assert f"{tour.frames_seen} of 336 frames" in lines[-1]
 
 
