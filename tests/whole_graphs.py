@@ -1,6 +1,6 @@
 """The hypothesis strategy of small random networks of whole numbers, of every op that has them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,11 @@ class Value:
         return steps(role, self.scale, self.zero)
 
 
+SHIFTS = ("TemporalShift", "SpatialShift")
+CARRIERS = ("LookUp", "MaxPool", "QuantizeLinear")
+"""What may leave values where a shift has put them."""
+
+
 @dataclass
 class Sketch:
     """A network in the making; every layer is one method, and draws what it needs."""
@@ -36,6 +41,9 @@ class Sketch:
     nodes: list[Node] = field(default_factory=list)
     weights: dict[str, Any] = field(default_factory=dict)
     values: list[Value] = field(default_factory=list)
+    moved: set[str] = field(default_factory=set)
+    """The values that are a shift of something: two shifts in a row are no shift where the second
+    brings frames back that the first has pushed out, and are not read back as one."""
 
     def steps(self) -> dict[str, Any]:
         """The steps of a result."""
@@ -59,12 +67,19 @@ class Sketch:
         if "dtype" in attrs:
             known = (attrs["dtype"], attrs["y_scale"], attrs["y_zero_point"])
         made = Value(name, like.shape, *known)
+        if op in SHIFTS or (op in CARRIERS and like.name in self.moved):
+            self.moved.add(name)
         self.values.append(made)
         return made
 
     def some(self) -> Value:
         """One of the latest values of pictures."""
         return self.draw(st.sampled_from([v for v in self.values if len(v.shape) == 4][-4:]))
+
+    def unmoved(self) -> Value:
+        """One of the latest values of pictures that is no shift."""
+        known = [v for v in self.values if len(v.shape) == 4 and v.name not in self.moved]
+        return self.draw(st.sampled_from(known[-4:]))
 
     def numbers(self, role: str, shape: tuple[int, ...], dtype: str) -> str:
         """A tensor of whole numbers of a type, any of them."""
@@ -123,7 +138,7 @@ class Sketch:
 
     def shift(self) -> None:
         """A shift in time, by channel."""
-        x = self.some()
+        x = self.unmoved()
         most = min(2, x.shape[1] - 1)  # else a channel were zero at all times, and no part of it
         d = self.shifts(x, 0 if self.causal else -most, most)
         fill = "zero" if self.causal else self.draw(st.sampled_from(FILLS))
@@ -132,7 +147,7 @@ class Sketch:
 
     def cross(self) -> None:
         """A shift along height and width."""
-        x = self.some()
+        x = self.unmoved()
         dh, dw = (self.shifts(x, -min(1, s - 1), min(1, s - 1)) for s in x.shape[2:])
         attrs = {"dh": dh, "dw": dw, "fill": "zero", "x_zero_point": x.zero}
         self.add("SpatialShift", (x.name,), attrs, x)
@@ -147,7 +162,7 @@ class Sketch:
         x = self.some()
         window = self.window(x, self.draw(st.booleans()))
         shape = self.through(x, window, x.shape[0])
-        self.add("MaxPool", (x.name,), window, Value("", shape, x.dtype, x.scale, x.zero))
+        self.add("MaxPool", (x.name,), window, replace(x, shape=shape))
 
     def mean(self) -> None:
         """The mean of windows, or of all places."""

@@ -73,7 +73,7 @@ def _(self: Reference, x: Array, *window: Any) -> Array:
     return np.rint(acc / count)
 
 
-@mutant("litert-window-up", KIND, "litert_window", "halves of means are rounded up")
+@mutant("litert-window-up", KIND, "litert_window", "halves of the means of windows are rounded up")
 def _(self: Reference, x: Array, *window: Any) -> Array:
     acc, count = _windows(x, window)
     return half_up(acc / count)
