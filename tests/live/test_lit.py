@@ -56,7 +56,7 @@ def test_light_is_no_move_in_a_stream(model, picture, name):
 
 
 def test_without_a_look_at_the_light_some_of_these_are_moves(model, picture, monkeypatch):
-    monkeypatch.setattr(Lit, "judged", lambda self, means, coming: (means, None))
+    monkeypatch.setattr(Lit, "judged", lambda self, means, coming: (None, None))
     said = set()
     still = np.zeros((COUNT, 1, 1, 1))
     for light in LIGHTS.values():

@@ -60,6 +60,17 @@ def test_what_is_less_probable_than_asked_is_unsure(sure):
     assert [s.index for s in found] == [0, 1]
 
 
+@pytest.mark.parametrize("stride", [0.5, 3.0])
+def test_a_moment_lies_in_a_window_of_each_length(stride):
+    """Also where the short ones leave gaps."""
+    made = ladder(frame_times(600, 10.0), Sampling("windows", 4, 1.0, stride, 8.0))
+    w = made.windows
+    for middle in (made.shortest().start + made.shortest().end) / 2:
+        for rung in set(made.rung.tolist()):
+            row = made.rung == rung
+            assert ((w.start[row] <= middle + 1e-6) & (middle <= w.end[row] + 1e-6)).any()
+
+
 def test_a_window_that_is_asked_for_is_the_only_length():
     profile = tsm_ref.load("camera-motion", engine="numpy").profile
     for asked, longest, finer in ((None, 8.0, 2), (4.0, 0.0, 1)):

@@ -19,7 +19,7 @@ class Lit:
 
     A stream is held to what a file is held to (`tsm_ref.recognition.light`): where a move leads and
     the light changes in the last T frames, T the segments of the profile, or nothing can be seen in
-    them, or they have black bars, these are asked again. It costs nothing while the light is even.
+    them, or they have black bars, these are asked again. It costs little while the light is even.
 
     >>> from tsm_ref.model import load
     >>> lit = Lit(load("camera-motion", engine="numpy"), delay=0)
@@ -49,14 +49,15 @@ class Lit:
     ) -> tuple[NDArray[np.float64] | None, str | None]:
         """Logits (K,) that hold instead of the means, if any do, and what was noticed.
 
-        `coming` frames are not spoken of yet. One picture alone shows no motion: it is asked as if
-        it had stood for T frames, and not behind nothing, as a stream begins.
+        `coming` frames are not spoken of yet, but were seen. One picture alone shows no motion: it
+        is asked as if it had stood for T frames, and not behind nothing, as a stream begins.
         """
         known = list(self._frames)[: len(self._frames) - coming]
         if not known:
             return None, None
-        alone = len(known) == 1
-        frames = np.stack(known * 2 if alone else known[-self._profile.sampling.segments :])
+        alone = len(self._frames) == 1
+        known = [known[0]] * (2 - len(known)) + known[-self._profile.sampling.segments :]
+        frames = np.stack(known)
         seen, said = without_bars(frames), means[None]
         barred = seen is not frames
         if alone or barred:

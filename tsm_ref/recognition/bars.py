@@ -38,7 +38,8 @@ def without_bars(pixels: Pixels) -> Pixels:
     True
     """
     *many, height, width, _ = pixels.shape
-    bright, dark = pixels.max(axis=(0, 1, 4)), pixels.min(axis=(0, 1, 4))
+    frames = pixels.reshape(-1, height, width, 3)
+    bright, dark = frames.max(0).max(-1), frames.min(0).min(-1)
     top, left = _bar(bright, dark), _bar(bright.T, dark.T)
     rows, columns = height - 2 * top, width - 2 * left
     if min(rows, columns) < _LEAST or min(rows / height, columns / width) > MOST:

@@ -349,8 +349,13 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
 
 
 def names_motions(model: Model) -> bool:
-    """Whether the classes of a model are motions: windows of several lengths are asked for them."""
-    return bool(model.profile.sampling.longest) and len(model.graph.outputs) == 1
+    """Whether the classes of a model are motions of which one holds.
+
+    Windows of several lengths are asked for them, and the light is looked at: where nothing can be
+    seen all are equally probable, which says nothing of classes that are probable each on its own.
+    """
+    one = len(model.graph.outputs) == 1 and not model.independent()
+    return bool(model.profile.sampling.longest) and one
 
 
 def prepared(model: Model, spec: Preprocess, known: Survey) -> Small:

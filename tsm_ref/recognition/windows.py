@@ -125,7 +125,8 @@ def ladder(times: Array, sampling: Sampling, clip_end: float | None = None) -> L
     length = sampling.window
     while not rungs or (length < sampling.longest * 2 and len(rungs[-1]) > 1):
         length = min(length, max(sampling.longest, sampling.window))
-        stride = sampling.stride * length / sampling.window
+        overlap = sampling.stride / sampling.window
+        stride = length * (min(overlap, 0.5) if rungs else overlap)  # a moment lies in one of each
         rungs.append(
             sliding_windows(times, sampling.segments, window=length, stride=stride, end=clip_end)
         )
