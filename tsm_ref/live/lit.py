@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsm_ref.model import Model
-from tsm_ref.recognition.bars import BARRED, without_bars
-from tsm_ref.recognition.light import reconsidered
+from tsm_ref.recognition import light
 from tsm_ref.recognition.recognize import names_motions
 from tsm_ref.video import normalize
 
@@ -57,15 +56,9 @@ class Lit:
             return None, None
         alone = len(self._frames) == 1
         known = [known[0]] * (2 - len(known)) + known[-self._profile.sampling.segments :]
-        frames = np.stack(known)
-        seen, said = without_bars(frames), means[None]
-        barred = seen is not frames
-        if alone or barred:
-            said = self._asked(seen)
-        found, note = reconsidered(
-            seen, said, self._asked, self._rest, self._profile.aimless_indices
-        )
-        note = note or (BARRED if barred else None)
+        said = None if alone else means[None]
+        rest, aimless = self._rest, self._profile.aimless_indices
+        found, note = light.judged(np.stack(known), self._asked, rest, aimless, said)
         return (found[0] if alone or note else None), note
 
     def _asked(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tsm_ref.recognition.bars import BARRED, without_bars
 
-__all__ = ["BLANK", "RELIT", "evenly_lit", "judged", "reconsidered", "shows_nothing"]
+__all__ = ["BLANK", "RELIT", "evenly_lit", "is_blank", "judged", "shows_nothing"]
 
 Array = NDArray[Any]
 
@@ -39,8 +39,11 @@ def judged(
     logits_of: Callable[[Array], Array],
     rest: int | None,
     aimless: Collection[int] = (),
+    known: Array | None = None,
 ) -> tuple[Array, str | None]:
     """The logits (V, K) of a window of frames (T, V, h, w, 3), and what was noticed of its light.
+
+    `known` are those that were found for these frames already: where nothing is noticed they stay.
 
     `rest` is the class that says that nothing moves: where it leads, no change of the light has
     feigned a motion, and where there is none, nothing is looked at. A class of `aimless` that leads
@@ -50,30 +53,18 @@ def judged(
     array([[0., 0.]])
     """
     seen = pixels if rest is None else without_bars(pixels)
-    logits, note = reconsidered(seen, logits_of(seen), logits_of, rest, aimless)
-    return logits, note or (None if seen is pixels else BARRED)
-
-
-def reconsidered(
-    pixels: Array,
-    logits: Array,
-    logits_of: Callable[[Array], Array],
-    rest: int | None,
-    aimless: Collection[int] = (),
-) -> tuple[Array, str | None]:
-    """What `judged` makes of logits (V, K) that were found for these frames."""
+    barred = BARRED if seen is not pixels else None
+    logits = logits_of(seen) if known is None or barred else known
     if rest is None:
         return logits, None
     leading = logits.mean(0).argmax()
-    if is_blank(pixels) if leading == rest else shows_nothing(pixels):
+    if is_blank(seen) if leading == rest else shows_nothing(seen):
         return np.zeros_like(logits), BLANK
-    if leading in (rest, *aimless):
-        return logits, None
-    even = evenly_lit(pixels)
+    even = None if leading in (rest, *aimless) else evenly_lit(seen)
     if even is None:
-        return logits, None
+        return logits, barred
     again = logits_of(even)
-    return (logits, None) if again.mean(0).argmax() == leading else (again, RELIT)
+    return (logits, barred) if again.mean(0).argmax() == leading else (again, RELIT)
 
 
 def evenly_lit(pixels: Array) -> Array | None:

@@ -287,16 +287,10 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
     """Windows over the whole video, each run as soon as its last frame is decoded.
 
     Of the windows of several lengths, the one that speaks for each moment is seen; those that
-    cannot speak any more are not run. A network of one size is not asked for finer frames. Where
-    the decoder is late the network leaves it the cores.
+    cannot speak any more are not run. Where the decoder is late the network leaves it the cores.
     """
-    sampling, spec, watch = profile.sampling, profile.preprocess, told.watch
-    if sampling == model.profile.sampling:  # windows that somebody asked for stay as they are
-        sampling = grown(sampling, known)
-    if profile.no_event_index is None:  # nothing that could make a longer window speak
-        sampling = replace(sampling, longest=0.0, finer=1)
-    elif not takes_finer(model, profile):
-        sampling = replace(sampling, finer=1)
+    spec, watch = profile.preprocess, told.watch
+    sampling = _asked(model, profile, known)
     with as_usage():
         made = ladder(known.times, sampling, known.info.duration)
     check_moves(made, known.times, sampling)
@@ -346,6 +340,20 @@ def _over_windows(model: Model, profile: Profile, clip: Clip, known: Survey, tol
         scales=made.scale[spoken],
         slowest=made.slowest(known.times, profile.slowest)[spoken] if profile.slowest else None,
     )
+
+
+def _asked(model: Model, profile: Profile, known: Survey) -> Sampling:
+    """The windows that are asked of this video.
+
+    They grow where they would hold too few of its frames, but not where somebody asked for them.
+    A network of one size is not asked for finer frames.
+    """
+    sampling = profile.sampling
+    if sampling == model.profile.sampling:
+        sampling = grown(sampling, known)
+    if profile.no_event_index is None:  # nothing that could make a longer window speak
+        return replace(sampling, longest=0.0, finer=1)
+    return sampling if takes_finer(model, profile) else replace(sampling, finer=1)
 
 
 def names_motions(model: Model) -> bool:
