@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoint.tensors.test_architectures import mit, resnet, tensors_of
+from tests.checkpoint.tensors.renamed_networks import mit, resnet, tensors_of
 from tests.checkpoint.torch_writer import zip_file
 from tsm_ref.checkpoint import weights_folder
 

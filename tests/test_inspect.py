@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.checkpoint.tensors.test_architectures import mit, resnet, tensors_of
+from tests.checkpoint.tensors.renamed_networks import mit, resnet, tensors_of
 from tests.checkpoint.tflite.writer import rounded_clip_network
 from tests.checkpoint.torch_writer import zip_file
 from tsm_ref.inspect import main

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.checkpoint.tensors.test_architectures import mmaction2, resnet, tensors_of
+from tests.checkpoint.tensors.renamed_networks import mmaction2, resnet, tensors_of
 from tests.checkpoint.torch_writer import zip_file
 from tsm_ref.checkpoint import downloads, registry
 from tsm_ref.checkpoint.downloads import download

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tsm_ref
-from tests.checkpoint.tensors.test_architectures import (
+from tests.checkpoint.tensors.renamed_networks import (
     BOTTLENECK,
     mit,
     mmaction2,

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.checkpoint.tensors.test_architectures import mit, resnet, tensors_of
+from tests.checkpoint.tensors.renamed_networks import mit, resnet, tensors_of
 from tests.checkpoint.torch_writer import Pickle, Raw, name, text, zip_file
 from tsm_ref.checkpoint import Checkpoint, load_checkpoint
 from tsm_ref.checkpoint.tensors.archives import read_npz

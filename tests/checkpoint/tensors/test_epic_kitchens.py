@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tsm_ref
-from tests.checkpoint.tensors.test_architectures import tensors_of
+from tests.checkpoint.tensors.renamed_networks import tensors_of
 from tests.checkpoint.tensors.test_inception_nets import shapes_of_mit
 from tests.checkpoint.torch_writer import zip_file
 from tsm_ref.checkpoint.facts import Facts

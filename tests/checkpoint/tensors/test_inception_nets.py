@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.checkpoint.tensors.test_architectures import tensors_of
+from tests.checkpoint.tensors.renamed_networks import tensors_of
 from tests.checkpoint.torch_writer import zip_file
 from tsm_ref.checkpoint import load_checkpoint
 from tsm_ref.checkpoint.facts import Facts

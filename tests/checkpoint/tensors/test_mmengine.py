@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.checkpoint.tensors.test_architectures import (
+from tests.checkpoint.tensors.renamed_networks import (
     BOTTLENECK,
     marked,
     mmaction2,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.checkpoint.tensors.test_architectures import mit, mmaction2, resnet, tensors_of
+from tests.checkpoint.tensors.renamed_networks import mit, mmaction2, resnet, tensors_of
 from tests.checkpoint.torch_writer import Pickle, Raw, name, text, zip_file
 from tsm_ref.checkpoint import Checkpoint, load_checkpoint
 from tsm_ref.errors import CheckpointError
