@@ -1,4 +1,4 @@
-"""What the tests of this room share: the import of a sketch, beside the evaluator of ONNX."""
+"""What the tests of this room share: the import of a sketch beside ONNX's own, and refusals."""
 
 import warnings
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
@@ -15,6 +16,7 @@ from tests.checkpoint.onnx_in.sketch import RNG, Sketch
 from tsm_ref.checkpoint import Checkpoint, load_checkpoint
 from tsm_ref.engine.on_numpy.engine import NumpyEngine
 from tsm_ref.engine.oracle import run_with_bound
+from tsm_ref.errors import CheckpointError
 
 
 @pytest.fixture
@@ -74,3 +76,24 @@ def loaded(tmp_path: Path) -> Callable[..., tsm_ref.Model]:
         return model
 
     return run
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[onnx.ModelProto], Path]:
+    def write(model: onnx.ModelProto) -> Path:
+        path = tmp_path / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def wrong(written: Any, refused: Any) -> Callable[..., None]:
+    """This model must be refused with these words."""
+
+    def check(model: onnx.ModelProto, *words: str) -> None:
+        with refused(CheckpointError, *words):
+            load_checkpoint(written(model))
+
+    return check
